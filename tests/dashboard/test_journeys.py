@@ -13,6 +13,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.dashboard.conftest import Content, customers, log_in, saved
 from tests.processes import Server
+from tests.uploads import make_png, make_zip
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -194,8 +195,9 @@ def test_the_schema_of_a_table_is_changed_in_place(
 
         page.get_by_text("Filter", exact=True).click()
         page.get_by_role("button", name="Add a condition").click()
-        page.get_by_role("combobox", name="Column").select_option("plan")
-        page.get_by_label("Values").select_option(["pro"])
+        condition = page.locator(".condition")
+        condition.get_by_role("combobox", name="Column").select_option("plan")
+        condition.get_by_label("Values").select_option(["pro"])
         cells = page.locator("table.rows tbody td:nth-child(3)")
         expect(cells.first).to_have_text("pro")
         assert set(cells.all_inner_texts()) == {"pro"}
@@ -221,6 +223,21 @@ def test_a_misread_table_is_read_again(page: Page, service: Server, tmp_path: Pa
             ("n", True, None),
             ("word", False, "n/a"),
         ]
+
+
+def test_the_source_of_the_labels_is_corrected(page: Page, service: Server, tmp_path: Path) -> None:
+    names = [f"{('old', 'new')[i % 2]}/{('cat', 'dog')[i // 2 % 2]}.{i}.png" for i in range(24)]
+    file = tmp_path / "pets.zip"
+    file.write_bytes(make_zip({name: make_png(i) for i, name in enumerate(names)}))
+    with service.client() as client:
+        dataset = client.upload(file, labels_from="folders")["id"]
+    page.goto(f"/#/datasets/{dataset}")
+    labels = page.locator(".shares .name")
+    expect(labels).to_have_text(["new", "old"])
+    sources = page.get_by_role("combobox", name="Source of the labels")
+    sources.select_option(label="file names: 2 labels, such as cat, dog")
+    page.get_by_role("button", name="Read the upload again").click()
+    expect(labels).to_have_text(["cat", "dog"])
 
 
 def test_images_are_shown_by_label(page: Page, content: Content) -> None:

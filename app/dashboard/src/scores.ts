@@ -5,7 +5,7 @@ const WORDS: Record<string, [string, string]> = {
   kernel_distance: ["Kernel distance", "Distance between feature distributions, without bias for small sets"],
   precision: ["Precision", "Share of samples that look real"],
   recall: ["Recall", "Share of real items that samples could be"],
-  density: ["Density", "How densely samples lie among real items"],
+  density: ["Density", "Number of samples around real items, relative to what is expected"],
   coverage: ["Coverage", "Share of real items with a sample nearby"],
   detection_auc: ["Detection AUC", "How well a classifier tells samples from real items: 0.5 is a coin flip"],
   detection_accuracy: ["Detection accuracy", "Share of items that a classifier tells apart: 0.5 is a coin flip"],

@@ -130,7 +130,8 @@ function Curves({ runs, names }: { runs: string[]; names: Map<string, string> })
     for (const [job, metrics] of Object.entries(value?.jobs ?? {})) {
       for (const [name, series] of Object.entries(metrics)) byMetric.set(name, [...(byMetric.get(name) ?? []), { label: names.get(job) ?? job, ...series }]);
     }
-    return [...byMetric];
+    // A single value is not a curve.
+    return [...byMetric].filter(([, curves]) => curves.some((curve) => curve.steps.length > 1));
   }, [value, names.size]);
   if (error) return <ProblemNote problem={error} />;
   return (

@@ -13,7 +13,7 @@ export interface Condition {
 
 const NUMERIC = new Set(["integer", "number"]);
 const ORDERED = new Set(["integer", "number", "datetime", "time", "duration"]);
-const KINDS: [string, string][] = [["is", "is"], ["range", "lies between"], ["missing", "is missing"]];
+const KINDS: [string, string][] = [["is", "is"], ["range", "is between"], ["missing", "is missing"]];
 
 /** Return `where` of a request; null without conditions. */
 export function whereOf(conditions: Condition[]): Record<string, unknown> | null {

@@ -6,6 +6,7 @@ import { useGet } from "../load";
 import { link, navigate, route, setQuery } from "../router";
 import type { ColumnOption, ColumnProfile, Dataset, DatasetIssue, DatasetProfile, DatasetRows } from "../types";
 import { confirmed, entered } from "../ui/dialog";
+import { Input } from "../ui/fields";
 import { Histogram, Shares } from "../ui/histogram";
 import { Badge, Card, Loading, ProblemNote, StateBadge, Time, type Tone } from "../ui/parts";
 import { Pager } from "../ui/pager";
@@ -146,15 +147,20 @@ function Exports({ dataset }: { dataset: Dataset }) {
   );
 }
 
+const LABELS_SHOWN = 100;
+
 function Labels({ dataset }: { dataset: Dataset }) {
+  const [search, setSearch] = useState("");
   const labels = dataset.labels;
   if (!labels || labels.length === 0) return null;
   const largest = Math.max(1, ...labels.map((label) => label.count));
+  const matches = labels.filter((label) => label.name.toLowerCase().includes(search.toLowerCase()));
   return (
     <Card title={`Labels (${number(labels.length)})`}>
+      {labels.length > LABELS_SHOWN && <Input label="Find a label" value={search} onChange={setSearch} />}
       <div class="scroll tall" tabIndex={0} role="region" aria-label="Labels">
         <ul class="shares">
-          {labels.map((label) => (
+          {matches.slice(0, LABELS_SHOWN).map((label) => (
             <li key={label.name}>
               <span class="name" title={label.name}>{label.name}</span>
               <span class="bar" aria-hidden="true"><span style={{ width: `${(100 * label.count) / largest}%` }} /></span>
@@ -163,6 +169,7 @@ function Labels({ dataset }: { dataset: Dataset }) {
           ))}
         </ul>
       </div>
+      {matches.length > LABELS_SHOWN && <small class="muted">{number(matches.length - LABELS_SHOWN)} more: type a part of the name.</small>}
     </Card>
   );
 }

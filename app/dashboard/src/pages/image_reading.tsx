@@ -8,9 +8,9 @@ import { Card, ProblemNote } from "../ui/parts";
 
 type Layout = NonNullable<Dataset["layout"]>;
 
-const USES: [string, string][] = [["", "as it is now"], ["train", "train on it"], ["test", "test only"], ["leave_out", "leave it out"]];
+const USES: [string, string][] = [["", "unchanged"], ["train", "train on it"], ["test", "test only"], ["leave_out", "leave it out"]];
 
-const RESIZING: [string, string][] = [["", "as it is now"], ["crop", "crop to the shape"], ["pad", "pad to the shape"], ["stretch", "stretch to the shape"]];
+const RESIZING: [string, string][] = [["", "unchanged"], ["crop", "crop to the shape"], ["pad", "pad to the shape"], ["stretch", "stretch to the shape"]];
 
 function sourceText({ labels_from, label_column, folder_level, labels, examples }: Layout["label_sources"][number]): string {
   const source = [labels_from?.replaceAll("_", " ") ?? "default", label_column, folder_level !== null && `level ${folder_level}`].filter(Boolean).join(", ");
@@ -50,7 +50,7 @@ export function ImageReading({ dataset, onChange }: { dataset: Dataset; onChange
       <form class="stack" onSubmit={save}>
         <div class="grid">
           {sources.length > 1 && (
-            <Select label="Source of the labels" value={source} options={[["", "as it is now"], ...sources.map((each, index) => [String(index), sourceText(each)] as [string, string])]} onChange={setSource} />
+            <Select label="Source of the labels" value={source} options={[["", "unchanged"], ...sources.map((each, index) => [String(index), sourceText(each)] as [string, string])]} onChange={setSource} />
           )}
           {parts.map((part) => (
             <Select key={part.name} label={`Part ${part.name}`} value={uses[part.name] ?? ""} options={USES} onChange={(use) => setUses({ ...uses, [part.name]: use })} />

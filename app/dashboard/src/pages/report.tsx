@@ -30,7 +30,7 @@ export function ReportView({ model, version, onChange }: { model: Model; version
             <Scores title="Privacy" scores={privacy} />
             {report.nearest_train_distance && (
               <Card title="Distance to the nearest training item" aside={<PairLegend />}>
-                <p class="small muted">Samples that lie closer to training items than unseen real items do may be copies.</p>
+                <p class="small muted">Samples that are closer to training items than unseen real items are may be copies.</p>
                 <PairHistogram histogram={report.nearest_train_distance} label="Distance to the nearest training item, real and samples" />
               </Card>
             )}

@@ -9,7 +9,7 @@ import { Card, Loading, ProblemNote } from "../ui/parts";
 
 const TYPES = ["integer", "number", "category", "boolean", "datetime", "time", "duration", "id", "text"];
 type Treatment = NonNullable<ColumnChange["identifier"]>;
-const TREATMENTS: [Treatment | "", string][] = [["", "as they are now"], ["regenerate", "new values of the same form"], ["drop", "left out"], ["keep", "values of the data"]];
+const TREATMENTS: [Treatment | "", string][] = [["", "unchanged"], ["regenerate", "new values"], ["drop", "leave out"], ["keep", "keep values"]];
 const SHOWN = 100;
 
 type Changes = Record<string, Omit<ColumnChange, "name">>;
@@ -36,7 +36,8 @@ export function Schema({ id, onChange }: { id: string; onChange: () => void }) {
   const save = async (event: Event) => {
     event.preventDefault();
     setSaving(true);
-    const columns = Object.entries(changes).map(([name, change]) => ({ name, ...change }));
+    // In the order of the table: a request that lists all columns also sets their order.
+    const columns = schema.columns.filter(({ name }) => changes[name]).map(({ name }) => ({ name, ...changes[name] }));
     try {
       await put(`/v1/datasets/${id}/schema`, { columns, ...(target !== null && { target: target || null }) });
       undo();
@@ -51,7 +52,7 @@ export function Schema({ id, onChange }: { id: string; onChange: () => void }) {
   return (
     <Card title="Schema">
       <form class="stack" onSubmit={save}>
-        <p class="muted small">Change what was misread. Models that exist keep the schema that they were trained with.</p>
+        <p class="muted small">Change what was misread. Identifiers can get new values of the same form, be left out, or keep the values of the data. Models that exist keep the schema that they were trained with.</p>
         <div class="filters">
           <Select label="Target column" value={target ?? schema.target ?? ""} options={[["", "none"], ...schema.columns.map(({ name }) => [name, name] as [string, string])]} onChange={setTarget} />
         </div>

@@ -1,4 +1,4 @@
-// A new training job: choices in words, checked and estimated while they are made.
+// A new training job: choices in words, checked and estimated while the reader chooses.
 import { useState } from "preact/hooks";
 import { post, type Problem } from "../api";
 import { curl, keywords, literal, python } from "../code";
