@@ -111,7 +111,8 @@ def _csv_table(text: str, name: str, is_image: Callable[[str], bool]) -> LabelTa
             if any(line[len(header) :]) or len(line) < min(2, len(header)):
                 problem = f"line {number} has {len(line)} fields instead of {len(header)}"
                 raise invalid_table(name, problem)
-            yield [*line, *[""] * (len(header) - len(line))][: len(header)]
+            row: Row = [*line, *[""] * (len(header) - len(line))]
+            yield row[: len(header)]
 
     return LabelTable(name, header, read_rows)
 
