@@ -1,7 +1,6 @@
 """Files at URLs of hosts that the operator allows, as sources of datasets.
 
-A connection is made only to addresses that have been checked, as those of webhooks are
-(`core/webhooks/ssrf_guard.py`). Redirects are followed to allowed hosts only.
+Like webhooks, it connects only to addresses that have been checked (`core/webhooks/ssrf_guard.py`). Redirects are followed to allowed hosts only.
 """
 
 import posixpath

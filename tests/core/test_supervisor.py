@@ -1,4 +1,4 @@
-"""What `semblance-server up` and `login-link` say on the console."""
+"""Console messages of `semblance-server up` and `login-link`."""
 
 import os
 import socket
