@@ -1,6 +1,7 @@
 """Files at URLs of hosts that the operator allows, as sources of datasets.
 
-Like webhooks, it connects only to addresses that have been checked (`core/webhooks/ssrf_guard.py`). Redirects are followed to allowed hosts only.
+Like webhooks, this connects only to addresses that have been checked
+(`core/webhooks/ssrf_guard.py`). Redirects are followed to allowed hosts only.
 """
 
 import posixpath

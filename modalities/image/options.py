@@ -121,7 +121,7 @@ class LabelSource(BaseModel):
 
 
 class ImageLayout(BaseModel):
-    """What was recognized in an upload. `PATCH` of the dataset corrects it."""
+    """Layout that was recognized in an upload. `PATCH` of the dataset corrects it."""
 
     labels_from: str = Field(
         description="Source of the labels: `folders`, `file_names`, `webdataset`, `arrays`, "

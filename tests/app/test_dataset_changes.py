@@ -104,34 +104,34 @@ def test_the_background_is_corrected(client: TestClient) -> None:
     assert mean_pixel() == 0
 
 
-@pytest.mark.parametrize(
-    ("change", "pointer"),
-    [
-        ({"labels_from": "labels.csv"}, "/labels_from"),
-        ({"labels_from": "list.csv", "label_column": "sex"}, "/label_column"),
-        ({"folder_level": 2}, "/folder_level"),
-        ({"folder_level": 0}, "/folder_level"),
-        ({"parts": {"attic": "test"}}, "/parts"),
-        ({"parts": {"old": "validation"}}, "/parts/old"),
-        ({"background": "blurple"}, "/background"),
-        ({"size": [16, 16]}, "/resize"),
-        ({"resize": "crop", "size": [2, 2]}, "/size"),
-        ({"class_names": ["a"]}, "/class_names"),
-        ({"target": "age"}, "/target"),
-        ({"label": "age"}, "/label"),
-    ],
-)
+INVALID_CORRECTIONS: list[tuple[dict[str, Any], str]] = [
+    ({"labels_from": "labels.csv"}, "/labels_from"),
+    ({"labels_from": "list.csv", "label_column": "sex"}, "/label_column"),
+    ({"folder_level": 2}, "/folder_level"),
+    ({"folder_level": 0}, "/folder_level"),
+    ({"parts": {"attic": "test"}}, "/parts"),
+    ({"parts": {"old": "validation"}}, "/parts/old"),
+    ({"background": "blurple"}, "/background"),
+    ({"size": [16, 16]}, "/resize"),
+    ({"resize": "crop", "size": [2, 2]}, "/size"),
+    ({"class_names": ["a"]}, "/class_names"),
+    ({"target": "age"}, "/target"),
+    ({"label": "age"}, "/label"),
+]
+
+
 def test_an_invalid_correction_names_the_field_and_changes_nothing(
-    client: TestClient, configured: Settings, change: dict[str, Any], pointer: str
+    client: TestClient, configured: Settings
 ) -> None:
     dataset = upload_pets(client)
     stored = list_stored_files(configured)
-    response = client.patch(dataset["links"]["self"], json=change | {"name": "cats"})
-    assert response.status_code == 422, response.text
-    assert response.json()["errors"][0]["pointer"].startswith(pointer)
-    assert "meta" not in response.json()["errors"][0]["pointer"]
-    assert client.get(dataset["links"]["self"]).json() == dataset
-    assert list_stored_files(configured) == stored
+    for change, pointer in INVALID_CORRECTIONS:
+        response = client.patch(dataset["links"]["self"], json=change | {"name": "cats"})
+        assert response.status_code == 422, (change, response.text)
+        assert response.json()["errors"][0]["pointer"].startswith(pointer)
+        assert "meta" not in response.json()["errors"][0]["pointer"]
+        assert client.get(dataset["links"]["self"]).json() == dataset
+        assert list_stored_files(configured) == stored
 
 
 def test_a_dataset_cannot_be_read_again_while_a_job_is_active(client: TestClient) -> None:
