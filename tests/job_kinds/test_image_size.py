@@ -55,6 +55,7 @@ def sample_shape(client: TestClient, model: str) -> tuple[int, ...]:
     return np.load(io.BytesIO(content))["x"].shape[1:]
 
 
+@pytest.mark.slow
 def test_a_model_of_reduced_images_resumes_samples_is_evaluated_and_exported(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
