@@ -31,6 +31,7 @@ from app.routes import (
     docs,
     events,
     health,
+    job_deletion,
     job_details,
     jobs,
     keys,
@@ -61,6 +62,7 @@ ROUTE_MODULES = (
     uploads,
     job_details,  # `/v1/jobs/metrics` before `/v1/jobs/{job_id}`
     jobs,
+    job_deletion,
     events,
     comparison,  # before the routes of `/v1/models/{reference}`
     models,

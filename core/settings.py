@@ -3,13 +3,14 @@
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
-from pydantic import BaseModel, Field, SecretStr, model_validator
+from pydantic import BaseModel, Field, PositiveFloat, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1024 * 1024
 QUEUES = ("training", "generation", "evaluation")  # of all kinds of jobs
+JobKindName = Literal["training", "generation", "evaluation", "augmentation"]
 DEVICE_PATTERN = r"^(auto|cpu|cuda(:\d{1,3})?)$"
 
 
@@ -257,6 +258,18 @@ class Settings(BaseSettings):
     )
     webhook_retention_seconds: float = Field(
         30 * 86_400.0, gt=0, description="Time for which records of webhook deliveries are kept."
+    )
+    event_retention_seconds: float | None = Field(
+        None,
+        gt=0,
+        description="Age at which events of jobs, with metrics and logs, are deleted. "
+        "Default: never.",
+    )
+    job_retention_seconds: dict[JobKindName, PositiveFloat] = Field(
+        {},
+        description="Age of ended jobs at which they are deleted with their files, by kind: "
+        '{"generation": 604800}. Jobs that trained or evaluated an existing model are kept. '
+        "Default: never.",
     )
     max_worker_losses: int = Field(
         3, ge=1, description="Lost workers without a new checkpoint after which a job fails."

@@ -25,7 +25,7 @@ from pathlib import Path
 import psutil
 from sqlalchemy.exc import SQLAlchemyError
 
-from core import broker, idempotency, jobs, webhooks, workers
+from core import broker, jobs, retention, webhooks, workers
 from core.database import read, write
 from core.datasets import uploads
 from core.devices import DeviceKind
@@ -43,6 +43,7 @@ from worker.device_probe import find_device
 log = logging.getLogger(__name__)
 
 GARBAGE_COLLECTION_S = 60.0
+RETENTION_S = 3_600.0
 
 
 class WorkerMain:
@@ -75,6 +76,7 @@ class WorkerMain:
                 (self.settings.sweep_seconds, self._validate_dataset),
                 (min(1.0, self.settings.poll_seconds), self._deliver_webhooks),
                 (GARBAGE_COLLECTION_S, self._collect_garbage),
+                (RETENTION_S, self._apply_retention),
             )
         ]
         for thread in threads:
@@ -169,13 +171,14 @@ class WorkerMain:
         webhooks.deliver_due(stop=self._stop)
 
     def _collect_garbage(self) -> None:
-        with write() as session:
-            webhooks.purge(session, self.settings.webhook_retention_seconds)
-            idempotency.purge(session)
         removed = jobs.remove_orphans(get_storage())
         removed += uploads.remove_unused(get_storage(), self.settings.upload_retention_seconds)
         if removed:
             log.info("unreferenced files removed", extra={"files": removed})
+
+    def _apply_retention(self) -> None:
+        retention.apply(get_storage(), self.settings)
+        worker_folder.remove_leftovers(self.settings.scratch)
 
     def _start_celery(self) -> subprocess.Popen[bytes]:
         kind = self.device.kind
