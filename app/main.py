@@ -102,7 +102,8 @@ problem documents (RFC 9457) with a stable `code`. Lists are paginated: pass `ne
 async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
     # Starlette spools large uploads to disk: use our own folder instead of the shared /tmp.
     tempfile.tempdir = str(get_settings().scratch)
-    preload.start()
+    if get_settings().preload:
+        preload.start()
     yield
 
 

@@ -297,8 +297,16 @@ class Settings(BaseSettings):
         0, ge=0, description="Torch threads of a worker. Default 0: one or two, by CPU count."
     )
     worker_queues: list[str] = Field(list(QUEUES), description="Queues that a worker serves.")
+    worker_until_idle: bool = Field(
+        False, description="Let a worker exit once no job is due, for jobs of a scheduler."
+    )
     worker_folder: Path | None = Field(
         None, description="Internal: a worker sets it for its child processes."
+    )
+    preload: bool = Field(
+        True,
+        description="Load torch and pyarrow when the API starts, otherwise when a request needs "
+        "them: an API whose samples come from a sampler then has no need of torch.",
     )
     sampler_threads: int = Field(1, ge=1, description="Torch threads of the sampler.")
     model_cache_bytes: int = Field(

@@ -116,8 +116,13 @@ class WorkerMain:
             kind = self.device.kind
             overdue = jobs.has_due_jobs(session, self.queues, grace, kind)
             overdue = overdue or jobs.has_idle_shards(session, self.queues, grace, kind)
-        if overdue and worker_lock.is_free(self.folder):
+            is_idle = not overdue and not jobs.has_due_jobs(session, self.queues, 0.0, kind)
+        if not worker_lock.is_free(self.folder):
+            return
+        if overdue:
             self._child = self._start("worker.run_once")
+        elif is_idle and self.settings.worker_until_idle:
+            self._stop.set()
 
     def _celery_is_due(self) -> bool:
         """Return True if Celery must be started; back off if it ended soon after its last start."""
