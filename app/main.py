@@ -151,6 +151,7 @@ def _app(modules: Sequence[ModuleType], role: Literal["api", "sampler"]) -> Fast
         RequestValidationMiddleware,
         allowed_hosts=settings.allowed_hosts,
         metrics=RequestMetrics(registry),
+        access_log=settings.access_log,
     )
     app.add_middleware(FairStartMiddleware)
     if settings.trusted_proxies:

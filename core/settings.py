@@ -335,6 +335,9 @@ class Settings(BaseSettings):
     min_free_disk_bytes: int = Field(
         256 * MIB, ge=0, description="Free disk space below which uploads and jobs are rejected."
     )
+    access_log: bool = Field(
+        False, description="Log each request but health checks, with its request id and trace."
+    )
     log_level: str = Field("INFO", description="Minimum level of log records.")
 
     limits: Limits = Limits()
