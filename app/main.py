@@ -50,6 +50,7 @@ from app.routes import (
     webhooks,
     workers,
 )
+from core.database import get_engine
 from core.settings import get_settings
 
 ROUTE_MODULES = (
@@ -102,6 +103,7 @@ problem documents (RFC 9457) with a stable `code`. Lists are paginated: pass `ne
 async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
     # Starlette spools large uploads to disk: use our own folder instead of the shared /tmp.
     tempfile.tempdir = str(get_settings().scratch)
+    get_engine()  # before the threads of requests, which share its connections
     if get_settings().preload:
         preload.start()
     yield

@@ -26,7 +26,7 @@ import psutil
 from sqlalchemy.exc import SQLAlchemyError
 
 from core import broker, jobs, retention, webhooks, workers
-from core.database import read, write
+from core.database import get_engine, read, write
 from core.datasets import uploads
 from core.devices import DeviceKind
 from core.errors import SemblanceError
@@ -68,6 +68,7 @@ class WorkerMain:
     def run(self) -> None:
         for signal_number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signal_number, lambda *_: self._stop.set())
+        get_engine()  # before the threads, which share its connections
         threads = [
             threading.Thread(target=self._every, args=args, daemon=True)
             for args in (
