@@ -16,7 +16,7 @@ from tests.conftest import AddJob, reload
 from tests.processes import eventually
 from tests.servers import BROKER, SERVER
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 WORKER = [sys.executable, "-m", "worker"]
 BROKER_SETTINGS = {} if BROKER is None else {"SEMBLANCE_BROKER_URL": BROKER}
 
@@ -24,7 +24,7 @@ BROKER_SETTINGS = {} if BROKER is None else {"SEMBLANCE_BROKER_URL": BROKER}
 def test_a_worker_until_idle_runs_all_due_jobs_then_exits(add_job: AddJob) -> None:
     posted = [add_job(), add_job()]  # fail at once: their dataset has no files
     environment = os.environ | BROKER_SETTINGS | {"SEMBLANCE_WORKER_UNTIL_IDLE": "true"}
-    assert subprocess.run(WORKER, env=environment, timeout=120, check=False).returncode == 0
+    assert subprocess.run(WORKER, env=environment, timeout=300, check=False).returncode == 0
     assert [reload(job).state for job in posted] == [JobState.FAILED] * 2
     with read() as session:
         assert workers.active(session) == []
