@@ -31,6 +31,7 @@ from app.routes import (
     docs,
     events,
     health,
+    job_deletion,
     job_details,
     jobs,
     keys,
@@ -49,6 +50,7 @@ from app.routes import (
     webhooks,
     workers,
 )
+from core.database import get_engine
 from core.settings import get_settings
 
 ROUTE_MODULES = (
@@ -61,6 +63,7 @@ ROUTE_MODULES = (
     uploads,
     job_details,  # `/v1/jobs/metrics` before `/v1/jobs/{job_id}`
     jobs,
+    job_deletion,
     events,
     comparison,  # before the routes of `/v1/models/{reference}`
     models,
@@ -100,7 +103,9 @@ problem documents (RFC 9457) with a stable `code`. Lists are paginated: pass `ne
 async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
     # Starlette spools large uploads to disk: use our own folder instead of the shared /tmp.
     tempfile.tempdir = str(get_settings().scratch)
-    preload.start()
+    get_engine()  # before the threads of requests, which share its connections
+    if get_settings().preload:
+        preload.start()
     yield
 
 
@@ -148,6 +153,7 @@ def _app(modules: Sequence[ModuleType], role: Literal["api", "sampler"]) -> Fast
         RequestValidationMiddleware,
         allowed_hosts=settings.allowed_hosts,
         metrics=RequestMetrics(registry),
+        access_log=settings.access_log,
     )
     app.add_middleware(FairStartMiddleware)
     if settings.trusted_proxies:

@@ -1,5 +1,6 @@
-"""Middleware for every request: request id, header checks, security headers and metrics."""
+"""Middleware for every request: request id, header checks, security headers, metrics and log."""
 
+import logging
 import re
 import time
 from collections.abc import Collection
@@ -18,6 +19,8 @@ from core.text import has_control_characters, is_name
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 _HOST = re.compile(r"(?P<name>[\w.-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?", re.ASCII)
 
+log = logging.getLogger(__name__)
+
 HEALTH_CHECKS = {"/livez", "/readyz"}
 SECURITY_HEADERS = {
     "x-content-type-options": "nosniff",
@@ -32,10 +35,16 @@ class RequestValidationMiddleware:
     """Reject malformed requests, and add the request id and security headers to responses."""
 
     def __init__(
-        self, app: ASGIApp, allowed_hosts: Collection[str], metrics: RequestMetrics
+        self,
+        app: ASGIApp,
+        allowed_hosts: Collection[str],
+        metrics: RequestMetrics,
+        *,
+        access_log: bool = False,
     ) -> None:
         self.app = app
         self.metrics = metrics
+        self.access_log = access_log
         self.allowed_hosts = {host.lower() for host in allowed_hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -50,7 +59,10 @@ class RequestValidationMiddleware:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                self.metrics.record(scope, message["status"], time.monotonic() - started)
+                seconds = time.monotonic() - started
+                self.metrics.record(scope, message["status"], seconds)
+                if self.access_log and scope["path"] not in HEALTH_CHECKS:
+                    _log_request(scope, headers, message["status"], seconds)
                 response_headers = MutableHeaders(scope=message)
                 response_headers["x-request-id"] = scope["request_id"]
                 quota_headers = scope.get("state", {}).get("quota_headers", {})
@@ -95,3 +107,17 @@ class RequestValidationMiddleware:
                 code="content_encoding",
             )
         return None
+
+
+def _log_request(scope: Scope, headers: Headers, status: int, seconds: float) -> None:
+    """Log a request when its response begins, without its query, which may have data."""
+    fields = {
+        "request_id": scope["request_id"],
+        "traceparent": headers.get("traceparent"),
+        "method": scope["method"],
+        "path": scope["path"],
+        "status": status,
+        "duration_ms": round(1_000 * seconds, 1),
+        "client": (scope.get("client") or [None])[0],
+    }
+    log.info("request", extra=fields)

@@ -228,8 +228,7 @@ def _delete_job(session: Any) -> None:
     new = NewJob(JobKind.TRAINING, "new", "ds_0", {}, {}, queue="training")
     job = jobs.create(session, TENANT, new)
     jobs.cancel(session, TENANT, job.id)
-    session.query(Event).where(Event.job_id == job.id).delete()
-    jobs.delete_ended(session, [job.id])
+    jobs.delete(session, [job.id])
 
 
 def measure(n_jobs: int, url: str) -> None:

@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from core.settings import DEVICE_PATTERN
 
@@ -22,6 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     roles.add_parser("api", help="Run the HTTP API, including the sampling routes.")
     roles.add_parser("sampler", help="Run the sampling routes only.")
     worker = roles.add_parser("worker", help="Run a worker that executes jobs.")
+    worker.add_argument(
+        "--until-idle", action="store_true", help="Exit once there is nothing more to do."
+    )
     worker.add_argument("--queues", metavar="A,B", help="Queues to take jobs from (default: all).")
     devices = worker.add_mutually_exclusive_group()
     devices.add_argument(
@@ -46,6 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tenants.add_argument("tenant", nargs="?", help="Name of a new tenant, or id of another.")
     doctor = roles.add_parser("doctor", help="Check what the service needs, and name remedies.")
     doctor.add_argument("--data", metavar="DIR", help="Data folder (default: ./var).")
+    backup = roles.add_parser("backup", help="Copy the data folder of a server that may run.")
+    backup.add_argument("folder", metavar="BACKUP", help="Folder of the copy, new or older.")
+    backup.add_argument("--data", metavar="DIR", help="Data folder (default: ./var).")
+    restore = roles.add_parser("restore", help="Create a data folder from a backup.")
+    restore.add_argument("folder", metavar="BACKUP", help="Folder of the backup.")
+    restore.add_argument("--data", metavar="DIR", help="New data folder (default: ./var).")
 
     options = parser.parse_args(arguments)
     os.umask(0o077)  # all files are for the owner alone
@@ -81,6 +91,8 @@ def _worker(options: argparse.Namespace) -> int:
         return _exec_module("worker.gpu_workers", options.gpus, *queues)
     if options.device is not None:
         os.environ["SEMBLANCE_DEVICE"] = options.device
+    if options.until_idle:
+        os.environ["SEMBLANCE_WORKER_UNTIL_IDLE"] = "true"
     return _exec_module("worker", *queues)
 
 
@@ -139,6 +151,31 @@ def _doctor(options: argparse.Namespace) -> int:
     return 0 if all(result.is_ok for result in results) else 1
 
 
+def _back_up(options: argparse.Namespace) -> int:
+    from core.backup import back_up
+
+    return _copy_state(options, back_up)
+
+
+def _restore(options: argparse.Namespace) -> int:
+    from core.backup import restore
+
+    return _copy_state(options, lambda data, folder: restore(folder, data))
+
+
+def _copy_state(options: argparse.Namespace, copy: Callable[[Path, Path], None]) -> int:
+    from core.backup import BackupFailed
+    from core.settings import get_settings
+
+    data = get_settings().data_dir if options.data is None else Path(options.data).resolve()
+    try:
+        copy(data, Path(options.folder).resolve())
+    except (BackupFailed, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
 def _exec_module(*module: str) -> int:
     """Replace this process with `python -m module`, so that signals reach the role directly."""
     os.execv(sys.executable, [sys.executable, "-m", *module])  # noqa: S606 - our own modules
@@ -153,6 +190,8 @@ ROLES = {
     "login-link": _login_link,
     "tenants": _tenants,
     "doctor": _doctor,
+    "backup": _back_up,
+    "restore": _restore,
 }
 
 

@@ -141,6 +141,10 @@ def _sqlite_engine(url: str, now: Callable[[], float]) -> Engine:
 
 @lru_cache
 def get_engine() -> Engine:
+    """Return the engine of this process, with its pool of connections.
+
+    The first call must not come from two threads at the same time: each would create a pool.
+    """
     return make_engine(get_settings().database_url)
 
 

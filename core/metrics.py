@@ -6,12 +6,14 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import QueuePool
 
 from core import workers
-from core.database import clock, read
+from core.database import clock, get_engine, read
 from core.jobs.state_machine import IS_LIVE
+from core.settings import QUEUES
 from core.storage import get_storage
-from core.tables import Dataset, Delivery, Job, JobState, Shard, ShardState
+from core.tables import Dataset, DatasetState, Delivery, Job, JobState, Shard, ShardState
 
 
 class DatabaseCollector(Collector):
@@ -25,6 +27,20 @@ class DatabaseCollector(Collector):
             yield _workers(session)
             yield _datasets(session)
             yield _pending_deliveries(session)
+
+
+class PoolCollector(Collector):
+    """Connections of this process to the database."""
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        pool = get_engine().pool
+        if isinstance(pool, QueuePool):
+            yield _gauge(
+                "semblance_database_connections",
+                "Connections of this process to the database, by state.",
+                "state",
+                {"used": pool.checkedout(), "idle": pool.checkedin()},
+            )
 
 
 class StorageCollector(Collector):
@@ -43,7 +59,10 @@ def _jobs(session: Session) -> GaugeMetricFamily:
     gauge = GaugeMetricFamily(
         "semblance_jobs", "Jobs in the table, by queue and state.", labels=("queue", "state")
     )
-    for queue, state, count in counts:
+    # Series that are zero exist, so that queries and alerts need not care for absent ones.
+    values = {(queue, state): 0 for queue in QUEUES for state in JobState}
+    values |= {(queue, state): count for queue, state, count in counts}
+    for (queue, state), count in values.items():
         gauge.add_metric((queue, state.value), count)
     return gauge
 
@@ -54,9 +73,10 @@ def _oldest_queued_jobs(session: Session) -> GaugeMetricFamily:
     )
     return _gauge(
         "semblance_queue_oldest_seconds",
-        "Waiting time of the oldest queued job of a queue, in seconds.",
+        "Waiting time of the oldest queued job of a queue, in seconds; 0 without one.",
         "queue",
-        {
+        dict.fromkeys(QUEUES, 0.0)
+        | {
             queue: (now - oldest).total_seconds()
             for queue, oldest, now in session.execute(waiting.group_by(Job.queue))
         },
@@ -81,12 +101,11 @@ def _shards(session: Session) -> GaugeMetricFamily:
 
 def _workers(session: Session) -> GaugeMetricFamily:
     active = workers.active(session)
-    queues = sorted({queue for worker in active for queue in worker.queues})
     return _gauge(
         "semblance_workers",
         "Workers with a heartbeat within the last minute, by queue.",
         "queue",
-        {queue: sum(queue in worker.queues for worker in active) for queue in queues},
+        {queue: sum(queue in worker.queues for worker in active) for queue in QUEUES},
     )
 
 
@@ -96,7 +115,8 @@ def _datasets(session: Session) -> GaugeMetricFamily:
         "semblance_datasets",
         "Datasets by state.",
         "state",
-        {state.value: count for state, count in counts},
+        {state.value: 0 for state in DatasetState}
+        | {state.value: count for state, count in counts},
     )
 
 

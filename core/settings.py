@@ -3,13 +3,14 @@
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
-from pydantic import BaseModel, Field, SecretStr, model_validator
+from pydantic import BaseModel, Field, PositiveFloat, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1024 * 1024
 QUEUES = ("training", "generation", "evaluation")  # of all kinds of jobs
+JobKindName = Literal["training", "generation", "evaluation", "augmentation"]
 DEVICE_PATTERN = r"^(auto|cpu|cuda(:\d{1,3})?)$"
 
 
@@ -258,6 +259,18 @@ class Settings(BaseSettings):
     webhook_retention_seconds: float = Field(
         30 * 86_400.0, gt=0, description="Time for which records of webhook deliveries are kept."
     )
+    event_retention_seconds: float | None = Field(
+        None,
+        gt=0,
+        description="Age at which events of jobs, with metrics and logs, are deleted. "
+        "Default: never.",
+    )
+    job_retention_seconds: dict[JobKindName, PositiveFloat] = Field(
+        {},
+        description="Age of ended jobs at which they are deleted with their files, by kind: "
+        '{"generation": 604800}. Jobs that trained or evaluated an existing model are kept. '
+        "Default: never.",
+    )
     max_worker_losses: int = Field(
         3, ge=1, description="Lost workers without a new checkpoint after which a job fails."
     )
@@ -284,8 +297,16 @@ class Settings(BaseSettings):
         0, ge=0, description="Torch threads of a worker. Default 0: one or two, by CPU count."
     )
     worker_queues: list[str] = Field(list(QUEUES), description="Queues that a worker serves.")
+    worker_until_idle: bool = Field(
+        False, description="Let a worker exit once no job is due, for jobs of a scheduler."
+    )
     worker_folder: Path | None = Field(
         None, description="Internal: a worker sets it for its child processes."
+    )
+    preload: bool = Field(
+        True,
+        description="Load torch and pyarrow when the API starts, otherwise when a request needs "
+        "them: an API whose samples come from a sampler then has no need of torch.",
     )
     sampler_threads: int = Field(1, ge=1, description="Torch threads of the sampler.")
     model_cache_bytes: int = Field(
@@ -313,6 +334,9 @@ class Settings(BaseSettings):
     )
     min_free_disk_bytes: int = Field(
         256 * MIB, ge=0, description="Free disk space below which uploads and jobs are rejected."
+    )
+    access_log: bool = Field(
+        False, description="Log each request but health checks, with its request id and trace."
     )
     log_level: str = Field("INFO", description="Minimum level of log records.")
 

@@ -49,6 +49,8 @@ def read_again(
         objects = store_objects(storage, prefix, dataset.modality, folder)
     try:
         with write() as session:
+            # A new job, which refers to the dataset, waits for this lock until the commit.
+            repository.lock(session, dataset_id)
             row = _get_changeable(session, tenant_id, dataset_id)
             if row.objects != dataset.objects:
                 raise Conflict(

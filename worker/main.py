@@ -25,8 +25,8 @@ from pathlib import Path
 import psutil
 from sqlalchemy.exc import SQLAlchemyError
 
-from core import broker, idempotency, jobs, webhooks, workers
-from core.database import read, write
+from core import broker, jobs, retention, webhooks, workers
+from core.database import get_engine, read, write
 from core.datasets import uploads
 from core.devices import DeviceKind
 from core.errors import SemblanceError
@@ -43,6 +43,7 @@ from worker.device_probe import find_device
 log = logging.getLogger(__name__)
 
 GARBAGE_COLLECTION_S = 60.0
+RETENTION_S = 3_600.0
 
 
 class WorkerMain:
@@ -67,6 +68,7 @@ class WorkerMain:
     def run(self) -> None:
         for signal_number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signal_number, lambda *_: self._stop.set())
+        get_engine()  # before the threads, which share its connections
         threads = [
             threading.Thread(target=self._every, args=args, daemon=True)
             for args in (
@@ -75,6 +77,7 @@ class WorkerMain:
                 (self.settings.sweep_seconds, self._validate_dataset),
                 (min(1.0, self.settings.poll_seconds), self._deliver_webhooks),
                 (GARBAGE_COLLECTION_S, self._collect_garbage),
+                (RETENTION_S, self._apply_retention),
             )
         ]
         for thread in threads:
@@ -114,8 +117,13 @@ class WorkerMain:
             kind = self.device.kind
             overdue = jobs.has_due_jobs(session, self.queues, grace, kind)
             overdue = overdue or jobs.has_idle_shards(session, self.queues, grace, kind)
-        if overdue and worker_lock.is_free(self.folder):
+            is_idle = not overdue and not jobs.has_due_jobs(session, self.queues, 0.0, kind)
+        if not worker_lock.is_free(self.folder):
+            return
+        if overdue:
             self._child = self._start("worker.run_once")
+        elif is_idle and self.settings.worker_until_idle:
+            self._stop.set()
 
     def _celery_is_due(self) -> bool:
         """Return True if Celery must be started; back off if it ended soon after its last start."""
@@ -169,13 +177,14 @@ class WorkerMain:
         webhooks.deliver_due(stop=self._stop)
 
     def _collect_garbage(self) -> None:
-        with write() as session:
-            webhooks.purge(session, self.settings.webhook_retention_seconds)
-            idempotency.purge(session)
         removed = jobs.remove_orphans(get_storage())
         removed += uploads.remove_unused(get_storage(), self.settings.upload_retention_seconds)
         if removed:
             log.info("unreferenced files removed", extra={"files": removed})
+
+    def _apply_retention(self) -> None:
+        retention.apply(get_storage(), self.settings)
+        worker_folder.remove_leftovers(self.settings.scratch)
 
     def _start_celery(self) -> subprocess.Popen[bytes]:
         kind = self.device.kind

@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from app import sampling_metrics
 from app.authentication import AdminScope
 from app.openapi_responses import responses
-from core.metrics import DatabaseCollector, StorageCollector
+from core.metrics import DatabaseCollector, PoolCollector, StorageCollector
 
 router = APIRouter(tags=["operations"])
 
@@ -19,6 +19,7 @@ def create_registry() -> CollectorRegistry:
     registry = CollectorRegistry()
     registry.register(DatabaseCollector())
     registry.register(StorageCollector())
+    registry.register(PoolCollector())
     sampling_metrics.register(registry)
     ProcessCollector(registry=registry)
     return registry

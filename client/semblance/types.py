@@ -792,6 +792,13 @@ class DatasetView(TypedDict):
     """Paths of related resources."""
 
 
+class DeletedJobs(TypedDict):
+    deleted: int
+    """Number of deleted jobs, at most 1000."""
+    more: bool
+    """Whether there may be more: repeat the request."""
+
+
 class DeliveryView(TypedDict):
     id: str
     """Delivery id (`dlv_…`), sent in the header `webhook-id`."""
@@ -1238,6 +1245,9 @@ class JobProblem(TypedDict):
     """Stable code of the problem, for use in programs."""
     retryable: bool
     """Whether the same job may succeed later."""
+
+
+JobState: TypeAlias = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
 
 
 class JobView(TypedDict):

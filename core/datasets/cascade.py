@@ -11,18 +11,8 @@ from sqlalchemy.orm import Session
 
 from core import jobs
 from core.datasets import repository
-from core.errors import ResourceInUse
 from core.listing import forget_tags
-from core.tables import (
-    Alias,
-    Artifact,
-    Checkpoint,
-    Dataset,
-    Event,
-    Job,
-    Model,
-    Shard,
-)
+from core.tables import Alias, Dataset, Job, Model
 
 
 @dataclass
@@ -65,35 +55,21 @@ def delete_with_descendants(session: Session, tenant_id: str, dataset_id: str) -
         ResourceInUse: A job among the descendants has not ended.
     """
     tree = find_descendants(session, tenant_id, dataset_id)
-    live = session.scalars(
-        select(Job.id).where(Job.id.in_(tree.jobs), Job.state.not_in(jobs.TERMINAL))
-    ).all()
-    if live:
-        raise ResourceInUse(
-            f"Active jobs use the dataset or what came from it: {', '.join(live[:5])}. Cancel them "
-            "or wait until they end.",
-            jobs=list(live[:20]),
-        )
     keys = _object_keys(session, tree)
-    of_jobs = (Event, Shard, Artifact, Checkpoint)
     session.execute(delete(Alias).where(Alias.model_id.in_(tree.models)))
     session.execute(delete(Model).where(Model.id.in_(tree.models)))
-    for table in of_jobs:
-        session.execute(delete(table).where(table.job_id.in_(tree.jobs)))
-    jobs.delete_ended(session, tree.jobs)
+    keys += jobs.delete(session, tree.jobs)
     session.execute(delete(Dataset).where(Dataset.id.in_(tree.datasets)))
-    forget_tags(session, [*tree.datasets, *tree.jobs, *tree.models])
-    return keys
+    forget_tags(session, [*tree.datasets, *tree.models])
+    return list(dict.fromkeys(keys))
 
 
 def _object_keys(session: Session, tree: Descendants) -> list[str]:
+    """Return the keys of the objects of the datasets and models."""
     keys: list[str] = []
     for dataset in session.scalars(select(Dataset).where(Dataset.id.in_(tree.datasets))):
         keys += [stored["key"] for stored in dataset.objects.values()]
         keys += [part["key"] for source in dataset.sources for part in source["parts"]]
     for weights in session.scalars(select(Model.weights).where(Model.id.in_(tree.models))):
         keys.append(weights["key"])
-    for files in session.scalars(select(Checkpoint.files).where(Checkpoint.job_id.in_(tree.jobs))):
-        keys += [file["key"] for file in files.values()]
-    keys += session.scalars(select(Artifact.key).where(Artifact.job_id.in_(tree.jobs)))
-    return list(dict.fromkeys(keys))
+    return keys

@@ -99,6 +99,11 @@ def get_ready(session: Session, tenant_id: str, dataset_id: str) -> Dataset:
     return dataset
 
 
+def lock(session: Session, dataset_id: str) -> None:
+    """Let other transactions wait that change the dataset or refer to it, until the commit."""
+    session.execute(select(Dataset.id).where(Dataset.id == dataset_id).with_for_update())
+
+
 def check_not_in_use(session: Session, dataset: Dataset) -> None:
     """Raise ResourceInUse if an active job uses the dataset."""
     if live := jobs.live_jobs_of_dataset(session, dataset.tenant_id, dataset.id):

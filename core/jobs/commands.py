@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from core import quotas, webhooks
@@ -185,13 +185,6 @@ def detach_dataset(session: Session, tenant_id: str, dataset_id: str) -> None:
         .where(Job.tenant_id == tenant_id, Job.dataset_id == dataset_id, Job.state.in_(TERMINAL))
         .values(dataset_id=None)
     )
-
-
-def delete_ended(session: Session, job_ids: Sequence[str]) -> None:
-    """Delete ended jobs with their webhooks and deliveries; their other rows must be gone."""
-    webhooks.delete_of_jobs(session, job_ids)
-    session.execute(update(Job).where(Job.retry_of.in_(job_ids)).values(retry_of=None))
-    session.execute(delete(Job).where(Job.id.in_(job_ids), Job.state.in_(TERMINAL)))
 
 
 def delete_checkpoint(session: Session, job_id: str, step: int) -> list[str]:

@@ -22,7 +22,9 @@ MIN_IN_WORDS = 0.7  # share of the letters of words with codes, as in `Voyager V
 MIN_PLACES, MIN_SHARED = 0.6, 3  # share of such texts; texts with a region that is kept
 MIN_VOWELS = 0.28  # share of the letters of words; random letters have fewer
 NO_VALUES: Sequence[Tokens] = [(Token("00000000", "9"),)]  # of a column without any value
-_WORD = re.compile(r"[^\W\d_][a-z\u00df-\u024f]{2,}|[A-Z]{2,} [A-Z]{3,}|[A-Z]{5,}|[^\W\d_\x00-\u024f]{2,}")
+_WORD = re.compile(
+    r"[^\W\d_][a-z\u00df-\u024f]{2,}|[A-Z]{2,} [A-Z]{3,}|[A-Z]{5,}|[^\W\d_\x00-\u024f]{2,}"
+)
 _LONG_WORD = re.compile(r"[^\W\d_]{3,}")
 _IPV4_NETWORK = re.compile(r"\d+\.\d+")
 _IPV4 = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")

@@ -1,13 +1,17 @@
 """Metrics of all tenants and usage of one tenant."""
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
+import pytest
 from starlette.testclient import TestClient
 
 from app.main import create_sampler_app
 from core import api_keys, jobs
 from core.database import write
+from core.settings import QUEUES
 from core.tables import Job, Shard
 from tests.conftest import TENANT, AddJob
 from tests.factories import clear_model_caches, create_trained_model
@@ -144,3 +148,29 @@ def test_usage_includes_stored_bytes(client: TestClient) -> None:
     assert client.post("/v1/datasets", json={"builtin": "digits"}).status_code == 201
     stored = client.get("/v1/usage").json()["stored"]
     assert 1_797 * 64 < stored["datasets"] < 2 * 1_797 * 64  # pixels, labels and a preview
+
+
+def test_series_without_rows_are_zero(client: TestClient) -> None:
+    values = get_metrics(client)
+    for queue in QUEUES:
+        assert values[f'semblance_jobs{{queue="{queue}",state="failed"}}'] == 0
+        assert values[f'semblance_queue_oldest_seconds{{queue="{queue}"}}'] == 0
+        assert values[f'semblance_workers{{queue="{queue}"}}'] == 0
+    assert values['semblance_datasets{state="ready"}'] == 0
+    assert values['semblance_database_connections{state="used"}'] >= 0
+
+
+def test_alert_rules_refer_to_existing_metrics_and_runbooks(client: TestClient) -> None:
+    rules = (ROOT / "deploy" / "alerts.yml").read_text()
+    existing = client.get("/metrics").text
+    for name in set(re.findall(r"semblance_[a-z_]+", rules)):
+        assert f"# TYPE {name} " in existing, name
+    runbooks = (ROOT / "docs" / "operations.md").read_text()
+    for alert in re.findall(r"alert: (\w+)", rules):
+        assert f"`{alert}`" in runbooks, alert
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="needs promtool of Prometheus")
+def test_alerts_fire_as_their_tests_say() -> None:
+    command = ["promtool", "test", "rules", "alerts_test.yml"]
+    subprocess.run(command, cwd=ROOT / "deploy", check=True)

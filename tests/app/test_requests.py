@@ -1,7 +1,14 @@
 """Rejection of malformed requests, and headers of every response."""
 
+import json
+import logging
+
 import pytest
 from starlette.testclient import TestClient
+
+from app.main import create_app
+from core.logging_config import JsonFormatter
+from core.settings import get_settings
 
 JSON = {"Content-Type": "application/json"}
 
@@ -125,3 +132,23 @@ def test_responses_forbid_sniffing_caching_and_framing(client: TestClient) -> No
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["cache-control"] == "no-store"
     assert headers["x-frame-options"] == "DENY"
+
+
+def test_the_access_log_has_ids_and_no_query(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("SEMBLANCE_ACCESS_LOG", "true")
+    get_settings.cache_clear()
+    traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    headers = dict(client.headers) | {"X-Request-ID": "abc-1", "traceparent": traceparent}
+    with (
+        caplog.at_level(logging.INFO, "app.middleware"),
+        TestClient(create_app(), base_url="http://localhost") as logged,
+    ):
+        logged.get("/livez", headers=headers)
+        logged.get("/v1/jobs?name=secret", headers=headers)
+    (record,) = [record for record in caplog.records if record.name == "app.middleware"]
+    line = json.loads(JsonFormatter().format(record))
+    assert (line["request_id"], line["traceparent"]) == ("abc-1", traceparent)
+    assert (line["method"], line["path"], line["status"]) == ("GET", "/v1/jobs", 200)
+    assert line["duration_ms"] > 0

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -73,19 +74,24 @@ def is_alive(process: psutil.Process) -> bool:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_after_sigkill_of_the_main_process_no_other_process_goes_on(client: TestClient) -> None:
     job_id = create_training_job(client, budget={"steps": 1_000_000})
     command = [sys.executable, "-m", "worker", "training"]
     broker = {} if BROKER is None else {"SEMBLANCE_BROKER_URL": BROKER}
     process = subprocess.Popen(command, env=os.environ | broker)
+
+    def read_job() -> Any:
+        return client.get(f"/v1/jobs/{job_id}").json()
+
     try:
-        eventually(lambda: client.get(f"/v1/jobs/{job_id}").json()["progress"]["step"] > 0)
+        eventually(lambda: read_job()["progress"]["step"] > 0, within=300)
         children = psutil.Process(process.pid).children(recursive=True)
         assert children
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    eventually(lambda: client.get(f"/v1/jobs/{job_id}").json()["state"] == "queued")
+    eventually(lambda: read_job()["state"] == "queued")
     events = client.get(f"/v1/jobs/{job_id}/events?type=state").json()["data"]
     assert events[-1]["data"]["reason"] == "drained"  # saved and released, not lost
     eventually(lambda: not any(map(is_alive, children)))

@@ -607,12 +607,33 @@ class Operations(Calls):
             if not page["has_more"]:
                 return
 
+    def delete_jobs(
+        self, *, ended_before: str, kind: types.JobKind, state: types.JobState | None = None
+    ) -> types.DeletedJobs:
+        """Delete ended jobs of a kind, oldest first, each as `DELETE /v1/jobs/{id}` does."""
+        return cast(
+            "types.DeletedJobs",
+            self._json(
+                "DELETE",
+                "/v1/jobs",
+                params={"ended_before": ended_before, "kind": kind, "state": state},
+            ),
+        )
+
     def read_job(self, job_id: str, *, wait: float | None = None) -> types.JobView:
         """Return a job. With `wait`, respond when its state changes or the time is over."""
         return cast(
             "types.JobView",
             self._json("GET", f"/v1/jobs/{quote(job_id)}", params={"wait": wait}),
         )
+
+    def delete_job(self, job_id: str) -> None:
+        """Delete an ended job with its events, checkpoints and files.
+
+        Models and datasets that it created remain, but a model's curves and further checkpoints are
+        gone. The response is 409 if the job has not ended.
+        """
+        self._nothing("DELETE", f"/v1/jobs/{quote(job_id)}")
 
     def cancel_jobs(self, body: types.JobsToCancel) -> types.CancelledJobs:
         """Cancel up to 500 jobs at once: queued and paused ones, unless the request says otherwise."""

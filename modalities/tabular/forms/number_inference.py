@@ -40,7 +40,9 @@ _UNITS = (
     "kHz MHz GHz kB MB GB TB h min s sec ms bps pp pts yrs years \" ' '' \u2032 \u2033 Nm"
 )
 # Any other unit follows a blank or a slash, or has small letters: 72 /h, 3 sq ft, 40pcs.
-_UNIT = re.compile(r"(?!(?:st|nd|rd|th)\b)(?:(?<=[ \u00a0\u202f/])[^\W\d_]|[a-z\u00b5][^\W\d_]|[KMB](?= ))[^\d;#@()\[\]+\u2212-]{0,20}")
+_UNIT = re.compile(
+    r"(?!(?:st|nd|rd|th)\b)(?:(?<=[ \u00a0\u202f/])[^\W\d_]|[a-z\u00b5][^\W\d_]|[KMB](?= ))[^\d;#@()\[\]+\u2212-]{0,20}"
+)
 
 _SIGNS = frozenset(["~", "≈", ">", "<", "≥", "≤", ">=", "<=", "ca.", "c.", "approx.", "about"])
 _PREFIXES = frozenset(["", *_CURRENCIES.split(), *_SIGNS])

@@ -42,6 +42,8 @@ READING_ISSUE_CODES = frozenset(
     | {"header_rows", "repeated_headers", "total_rows", "nested_objects", "lists"}
     | {"group_headings", "subtotal_rows"}
 )
+
+
 def find_reading_issues(inferred: Sequence[InferredColumn]) -> list[Issue]:
     issues = [
         _row_issue(

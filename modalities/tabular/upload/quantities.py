@@ -49,7 +49,9 @@ _QUANTITY_MARK = re.compile(
     r"|(?<=\d) (?:to|of|by) (?=\D{0,2}\d)|\d\.\d"
 )
 _LINKED = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?: ?[-\u2013/:,] ?\d+(?:\.\d+)?)+(?![\w.])")
-_CODE = re.compile(r"(?:(?<!\d)[^\W\d_]|[^\W\d_x])\d|\d\.\d+\.|(?<![\d.:°'\u2032 ])0\d|(?<![\d.])\d{7}|\d[A-Z]{2}")
+_CODE = re.compile(
+    r"(?:(?<!\d)[^\W\d_]|[^\W\d_x])\d|\d\.\d+\.|(?<![\d.:°'\u2032 ])0\d|(?<![\d.])\d{7}|\d[A-Z]{2}"
+)
 _WORD = re.compile(r"[^\W\d_]+")
 _UNIT_WORDS = frozenset(_WORD.findall(_UNITS)) | {"mos", "mths", "Nm", "rpm", "hp", "and"}
 MAX_LETTERS = 24  # of the words between the numbers; sentences have more

@@ -102,7 +102,9 @@ class StrayRows:
             rows = pc.indices_nonzero(pc.is_in(first, pa.array(totals))).to_pylist()
             self._subtotals += [first[i].as_py() for i in rows]
             stray.update(rows)
-        return batch.filter(pa.array([i not in stray for i in range(len(batch))])) if stray else batch
+        return (
+            batch.filter(pa.array([i not in stray for i in range(len(batch))])) if stray else batch
+        )
 
     def _is_subtotal(self, text: str) -> bool:
         has_group = bool(self._headings) and _TOTAL.fullmatch(text) is not None
