@@ -161,7 +161,7 @@ def _used_alphabets(texts: Sequence[Tokens]) -> dict[str, str]:
         kind: "".join(sorted(seen))
         for kind, seen in counts.items()
         if 1 < len(seen) <= MAX_SMALL_ALPHABET * len(ALPHABETS[kind])
-        and seen.total() >= MIN_CHARACTER_COUNT * len(ALPHABETS[kind])
+        and seen.total() >= MIN_CHARACTER_COUNT * len(seen)
     }
     return ALPHABETS | small
 
