@@ -87,7 +87,9 @@ class IdColumn:
         source_type: type[Counter | TemplateSet | Quantities] = (
             Counter
             if "counter" in fields
-            else Quantities if "quantities" in fields else TemplateSet
+            else Quantities
+            if "quantities" in fields
+            else TemplateSet
         )
         source = source_type.from_json(fields)
         return cls(fields["name"], arrow, fields["missing"], source)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from models.tabular import id_words
 from models.tabular.id_templates import Pool, TemplateBuilder, TemplateSet
 from models.tabular.id_things import MIN_OWN_WORDS, fit_things
-from models.tabular.public_words import are_listed
 from models.tabular.id_tokens import (
     MIN_SHARED_COUNT,
     MIN_SHARED_FRACTION,
@@ -16,13 +15,16 @@ from models.tabular.id_tokens import (
     code_tokens,
     fit_templates,
 )
+from models.tabular.public_words import are_listed
 
 MAX_LOCALE_TEXTS = 1_000  # that show the language of names
 MIN_IN_WORDS = 0.7  # share of the letters of words with codes, as in `Voyager V6`
 MIN_PLACES, MIN_SHARED = 0.6, 3  # share of such texts; texts with a region that is kept
 MIN_VOWELS = 0.28  # share of the letters of words; random letters have fewer
 NO_VALUES: Sequence[Tokens] = [(Token("00000000", "9"),)]  # of a column without any value
-_WORD = re.compile(r"[^\W\d_][a-z\u00df-\u024f]{2,}|[A-Z]{2,} [A-Z]{3,}|[A-Z]{5,}|[^\W\d_\x00-\u024f]{2,}")
+_WORD = re.compile(
+    r"[^\W\d_][a-z\u00df-\u024f]{2,}|[A-Z]{2,} [A-Z]{3,}|[A-Z]{5,}|[^\W\d_\x00-\u024f]{2,}"
+)
 _LONG_WORD = re.compile(r"[^\W\d_]{3,}")
 _IPV4_NETWORK = re.compile(r"\d+\.\d+")
 _IPV4 = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")

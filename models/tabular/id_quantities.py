@@ -154,7 +154,10 @@ class Quantities:
                 tuple(shape["marks"]),
                 tuple(Part(*part) for part in shape["parts"]),
                 shape["weight"],
-                np.reshape(shape["quantiles"], (-1, len(shape["parts"]), len(_QUANTILES))),
+                np.reshape(
+                    shape["quantiles"],
+                    (len(shape["quantiles"]), len(shape["parts"]), len(_QUANTILES)),
+                ),
             )
             for shape in fields["quantities"]
         ]

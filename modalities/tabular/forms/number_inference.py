@@ -40,9 +40,12 @@ _UNITS = (
     "kHz MHz GHz kB MB GB TB h min s sec ms bps pp pts yrs years \" ' '' \u2032 \u2033 Nm"
 )
 # Any other unit follows a blank or a slash, or has small letters: 72 /h, 3 sq ft, 40pcs.
-_UNIT = re.compile(r"(?!(?:st|nd|rd|th)\b)(?:(?<=[ \u00a0\u202f/])[^\W\d_]|[a-z\u00b5][^\W\d_]|[KMB](?= ))[^\d;#@()\[\]+\u2212-]{0,20}")
+_UNIT = re.compile(
+    r"(?!(?:st|nd|rd|th)\b)(?:(?<=[ \u00a0\u202f/])[^\W\d_]|[a-z\u00b5][^\W\d_]|[KMB](?= ))"
+    r"[^\d;#@()\[\]+\u2212-]{0,20}"
+)
 
-_SIGNS = frozenset("~ \u2248 > < \u2265 \u2264 >= <= ca. c. approx. about".split())
+_SIGNS = frozenset(["~", "≈", ">", "<", "≥", "≤", ">=", "<=", "ca.", "c.", "approx.", "about"])
 _PREFIXES = frozenset(["", *_CURRENCIES.split(), *_SIGNS])
 _SUFFIXES = _PREFIXES | frozenset(_UNITS.split()) | frozenset(SCALES)
 _BLANKS = " \u00a0\u202f\u2009"

@@ -42,6 +42,8 @@ READING_ISSUE_CODES = frozenset(
     | {"header_rows", "repeated_headers", "total_rows", "nested_objects", "lists"}
     | {"group_headings", "subtotal_rows"}
 )
+
+
 def find_reading_issues(inferred: Sequence[InferredColumn]) -> list[Issue]:
     issues = [
         _row_issue(
@@ -90,7 +92,8 @@ def find_reading_issues(inferred: Sequence[InferredColumn]) -> list[Issue]:
             ],
             "These texts contain numbers, but not one plain number each, so their order and size "
             "are not learned. Where most rows have a value of their own, samples have other ones, "
-            "which do not depend on the other columns. To learn them, write plain numbers of one unit, in several columns if necessary.",
+            "which do not depend on the other columns. To learn them, write plain numbers of one "
+            "unit, in several columns if necessary.",
         ),
         _issue(
             "missing_value_markers",

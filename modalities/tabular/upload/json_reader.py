@@ -19,8 +19,8 @@ from core.settings import Limits
 from modalities.tabular.upload.json_documents import (
     NestedObjects,
     Row,
-    array_rows,
     are_names,
+    array_rows,
     document_rows,
     find_rows,
     flatten,

@@ -120,9 +120,7 @@ def _is_binary(opener: Opener) -> bool:
     return head.startswith(_TABLE_SIGNATURES) or bool(detect_file_type(head))
 
 
-def _open_text(
-    name: str, opener: Opener, limits: Limits, options: ReadOptions
-) -> RawTable:
+def _open_text(name: str, opener: Opener, limits: Limits, options: ReadOptions) -> RawTable:
     with opener() as reader:
         head = read_up_to(reader, HEAD_BYTES)
     file_type = detect_file_type(head) or unsupported_file_type(head)

@@ -45,11 +45,13 @@ def contain_numbers(texts: Sequence[str]) -> bool:
 
 # Marks that codes do not have, and signs that stand between numbers of any kind.
 _QUANTITY_MARK = re.compile(
-    r"[±%°\u2032\u2033×$€£¥()\[\]~<>≤≥≈]|(?<=\d)['\"]|(?<=\d) ?x ?(?=\d)"
+    r"[±%°\u2032\u2033\u00d7$€£¥()\[\]~<>≤≥≈]|(?<=\d)['\"]|(?<=\d) ?x ?(?=\d)"
     r"|(?<=\d) (?:to|of|by) (?=\D{0,2}\d)|\d\.\d"
 )
 _LINKED = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?: ?[-\u2013/:,] ?\d+(?:\.\d+)?)+(?![\w.])")
-_CODE = re.compile(r"(?:(?<!\d)[^\W\d_]|[^\W\d_x])\d|\d\.\d+\.|(?<![\d.:°'\u2032 ])0\d|(?<![\d.])\d{7}|\d[A-Z]{2}")
+_CODE = re.compile(
+    r"(?:(?<!\d)[^\W\d_]|[^\W\d_x])\d|\d\.\d+\.|(?<![\d.:°'\u2032 ])0\d|(?<![\d.])\d{7}|\d[A-Z]{2}"
+)
 _WORD = re.compile(r"[^\W\d_]+")
 _UNIT_WORDS = frozenset(_WORD.findall(_UNITS)) | {"mos", "mths", "Nm", "rpm", "hp", "and"}
 MAX_LETTERS = 24  # of the words between the numbers; sentences have more

@@ -100,7 +100,9 @@ class StrayRows:
         totals = pc.indices_nonzero(pc.match_substring_regex(first, rf"^\s*(?:{pattern})\s*$"))
         self._subtotals += [first[i].as_py() for i in totals.to_pylist()]
         stray.update(totals.to_pylist())
-        return batch.filter(pa.array([i not in stray for i in range(len(batch))])) if stray else batch
+        if not stray:
+            return batch
+        return batch.filter(pa.array([i not in stray for i in range(len(batch))]))
 
     def _is_empty(self, batch: pa.RecordBatch, row: int) -> bool:
         return not any(column[row].is_valid for column in batch.columns)
@@ -111,8 +113,8 @@ class StrayRows:
             filled = reduce(pc.or_, [pc.is_valid(column) for column in batch.columns[1:]])
             self._sparse += pc.and_(pc.is_valid(first), pc.invert(filled)).true_count
         if first.type == pa.string():
-            words = [w for w in pc.unique(first).to_pylist() if w and re.fullmatch(_TOTAL, w.strip())]
-            self._totals.update(word.strip().casefold() for word in words)
+            words = [word.strip() for word in first.unique().drop_null().to_pylist()]
+            self._totals.update(w.casefold() for w in words if re.fullmatch(_TOTAL, w))
 
     def _end(self) -> Iterator[pa.RecordBatch]:
         """Decide about the rows at the end: yield values, and report the others."""

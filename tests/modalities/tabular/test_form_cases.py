@@ -136,10 +136,7 @@ def test_odd_cells_of_a_column_are_missing_and_named_without_their_content(read:
 
 
 def test_dates_with_too_many_odd_cells_stay_text_and_the_form_is_named(read: Read) -> None:
-    values = [
-        f"2024-01-{1 + i % 28:02}" if i % 5 else ("soon", "late")[i % 2]
-        for i in range(100)
-    ]
+    values = [f"2024-01-{1 + i % 28:02}" if i % 5 else ("soon", "late")[i % 2] for i in range(100)]
     table = read(build_column_csv(*values))
     assert table["a"].type == "category"
     issue = table.issue("mixed_types")
