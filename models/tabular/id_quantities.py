@@ -84,6 +84,8 @@ class Shape:
 
     def texts(self, noise: NDArray[np.float64]) -> list[str]:
         """Return one text for each row of uniform numbers (N, 1 + P)."""
+        if not self.parts:
+            return [self.marks[0]] * len(noise)
         bins = np.minimum((noise[:, 0] * len(self.quantiles)).astype(int), len(self.quantiles) - 1)
         at = np.linspace(0, 1, self.quantiles.shape[2])
         values = np.empty((len(noise), len(self.parts)))
