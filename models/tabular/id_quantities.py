@@ -115,9 +115,9 @@ class Quantities:
     shapes: tuple[Shape, ...]
 
     @classmethod
-    def fit(cls, texts: Sequence[str], min_value_count: int = 0) -> Self:
+    def fit(cls, texts: Sequence[str]) -> Self:
         counts = Counter(map(marks_of, texts))
-        minimum = max(MIN_SHAPE_COUNT, min_value_count, MIN_SHAPE_FRACTION * len(texts))
+        minimum = max(MIN_SHAPE_COUNT, MIN_SHAPE_FRACTION * len(texts))
         common = [marks for marks, n in counts.most_common(MAX_SHAPES) if n >= minimum]
         shapes = [
             Shape.fit(marks, [text for text in texts if marks_of(text) == marks], counts[marks])
