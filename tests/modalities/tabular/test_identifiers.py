@@ -175,6 +175,7 @@ def test_different_numbers_and_dates_with_some_words_stay_numbers_and_dates(read
         ([f"+{i}.25" if i % 3 else f"+{i} laps" for i in range(60)], True),
         ([f"{100 + i}-{10 + i}-{1000 + i}" for i in range(60)], False),
         ([f"{i:03}-{i + 7:02}" for i in range(60)], False),
+        ([f"{10 + i % 50}-{1000 + 7 * i}" for i in range(60)], False),
         ([f"A{i}-{2 * i}" for i in range(60)], False),
         ([f"{i}.{i % 7}.{i % 5}" for i in range(60)], False),
         ([f"Row {i} of the long table of things" for i in range(60)], False),
