@@ -196,3 +196,9 @@ def test_one_word_among_many_numbers_is_missing_and_returned(read: Read) -> None
     issue = table.issue("odd_values")
     assert issue is not None
     assert issue["count"] == 50
+
+
+def test_a_single_odd_value_is_not_the_word_for_missing_values(read: Read) -> None:
+    for odd in ("11:34", "secret"):
+        table = read(build_column_csv(odd, *(f"{0.5 + i / 10:.1f}" for i in range(200))))
+        assert (table["a"].type, table["a"].missing) == ("number", None)
