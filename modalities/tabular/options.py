@@ -49,7 +49,7 @@ class ColumnChange(RequestModel):
         "`%-m/%-d/%Y`, `%Y-%m`, `%YQ%q` or `%s` (seconds since 1970). Durations: `[h]:mm:ss`, "
         "`d days hh:mm:ss` or `PT`. Booleans: `no|yes`, the words for false and true. "
         "Identifiers: `email`, `phone`, `person`, `street`, `ip`, `iban`, `uuid`, `url`, "
-        "`city` or `company`. "
+        "`city`, `company` or `quantity`. "
         "Default: unchanged.",
     )
     exclude: bool | None = Field(

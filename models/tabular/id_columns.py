@@ -61,8 +61,8 @@ class IdColumn:
         examined = present.take(pa.array(np.arange(0, len(present), step)))
         texts = examined.cast(pa.string()).to_pylist()
         source: Counter | TemplateSet | Quantities | None = None
-        if kind == "quantity" and texts:
-            source = Quantities.fit(texts, min_value_count)
+        if kind == "quantity" and texts and not min_value_count:
+            source = Quantities.fit(texts)
         else:
             source = _counter(present, texts, min_value_count)
         if source is None or source == Quantities(()):

@@ -84,6 +84,8 @@ class Shape:
 
     def texts(self, noise: NDArray[np.float64]) -> list[str]:
         """Return one text for each row of uniform numbers (N, 1 + P)."""
+        if not self.parts:
+            return [self.marks[0]] * len(noise)
         bins = np.minimum((noise[:, 0] * len(self.quantiles)).astype(int), len(self.quantiles) - 1)
         at = np.linspace(0, 1, self.quantiles.shape[2])
         values = np.empty((len(noise), len(self.parts)))
@@ -113,9 +115,9 @@ class Quantities:
     shapes: tuple[Shape, ...]
 
     @classmethod
-    def fit(cls, texts: Sequence[str], min_value_count: int = 0) -> Self:
+    def fit(cls, texts: Sequence[str]) -> Self:
         counts = Counter(map(marks_of, texts))
-        minimum = max(MIN_SHAPE_COUNT, min_value_count, MIN_SHAPE_FRACTION * len(texts))
+        minimum = max(MIN_SHAPE_COUNT, MIN_SHAPE_FRACTION * len(texts))
         common = [marks for marks, n in counts.most_common(MAX_SHAPES) if n >= minimum]
         shapes = [
             Shape.fit(marks, [text for text in texts if marks_of(text) == marks], counts[marks])
@@ -154,7 +156,10 @@ class Quantities:
                 tuple(shape["marks"]),
                 tuple(Part(*part) for part in shape["parts"]),
                 shape["weight"],
-                np.reshape(shape["quantiles"], (-1, len(shape["parts"]), len(_QUANTILES))),
+                np.reshape(
+                    shape["quantiles"],
+                    (len(shape["quantiles"]), len(shape["parts"]), len(_QUANTILES)),
+                ),
             )
             for shape in fields["quantities"]
         ]

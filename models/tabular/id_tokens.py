@@ -66,7 +66,7 @@ def code_tokens(texts: Sequence[str]) -> list[Tokens]:
     """Return the tokens of codes such as `C-00017` or `0af3`, in the narrowest classes that fit."""
     joined, classed = "".join(texts), [_split(text, "") for text in texts]
     num_shapes = len({_shape(tokens) for tokens in classed})
-    if 2 * num_shapes > len(texts) and not re.search(r"[g-zA-Z]", joined):
+    if num_shapes > min(len(texts) / 2, MAX_SHAPES / 2) and not re.search(r"[g-zA-Z]", joined):
         return [_split(text, "h") for text in texts]
     if _coverage(classed) >= MIN_COVERAGE:
         return classed
@@ -161,7 +161,7 @@ def _used_alphabets(texts: Sequence[Tokens]) -> dict[str, str]:
         kind: "".join(sorted(seen))
         for kind, seen in counts.items()
         if 1 < len(seen) <= MAX_SMALL_ALPHABET * len(ALPHABETS[kind])
-        and seen.total() >= MIN_CHARACTER_COUNT * len(ALPHABETS[kind])
+        and seen.total() >= MIN_CHARACTER_COUNT * len(seen)
     }
     return ALPHABETS | small
 

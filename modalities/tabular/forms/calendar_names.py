@@ -1,5 +1,7 @@
 """Names of months and weekdays, as dates contain them."""
 
+# ruff: noqa: RUF001 - letters of other scripts
+
 from typing import NamedTuple
 
 

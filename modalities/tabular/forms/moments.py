@@ -1,12 +1,13 @@
 """Dates, times and periods as text: reading and writing in the form of a column.
 
 A format is a strftime pattern, such as `%-m/%-d/%Y %-I:%M %p`, with these directives beyond those
-of Python: `%-d` is not padded, `%_d` is padded with a blank, `%q` is the quarter, `%:z` an offset such as +01:00, `%P` is am or
-pm, `%-P` a.m. or p.m., `%^b` a name in capitals, `%#b` in small letters, `%~b` with a capital, `%s` and
-`%Q` are seconds and milliseconds since 1970, `%o` is the ending of an English ordinal such as 2nd,
-and `%24H` an hour that writes midnight as 24:00 of the day before. Dates without a year are those of the leap year 2000. `[de]` in front sets the language of names. A constant offset in the format, such as `%H:%M+01:00`,
-is that of all times; after `%:z` or `%z`, a zone such as `[Europe/Berlin]` sets the offset of each
-time.
+of Python: `%-d` is not padded, `%_d` is padded with a blank, `%o` is the ending of an English
+ordinal such as 2nd, `%q` is the quarter, `%:z` an offset such as +01:00, `%P` is am or pm, `%-P`
+a.m. or p.m., `%^b` a name in capitals, `%#b` in small letters, `%~b` with a capital, `%s` and `%Q`
+are seconds and milliseconds since 1970, and `%24H` is an hour that writes midnight as 24:00 of the
+day before. Dates without a year are those of the leap year 2000. `[de]` in front sets the language
+of names. A constant offset in the format, such as `%H:%M+01:00`, is that of all times; after `%:z`
+or `%z`, a zone such as `[Europe/Berlin]` sets the offset of each time.
 """
 
 import re
@@ -335,9 +336,9 @@ def _is_complete(names: frozenset[str]) -> bool:
     if names & {"s", "Q"}:
         return len(names) == 1
     time = names & set("HIMSfpPz")
-    date = names - time - set("aA")
-    if "o" in date:
-        return "d" in date and _is_complete(names - {"o"})
+    date = names - time - set("aAo")
+    if "o" in names and "d" not in names:
+        return False
     if time:
         has_hour = "H" in time or ("I" in time and bool(time & set("pP")))
         if not has_hour or len(time & set("HI")) != 1 or len(time & set("pP")) > 1:
@@ -346,16 +347,19 @@ def _is_complete(names: frozenset[str]) -> bool:
             return False
     if not date:
         return bool(time) and not names & set("aAz")
+    return _is_complete_date(date, has_time=bool(time))
+
+
+def _is_complete_date(date: frozenset[str], *, has_time: bool) -> bool:
+    """Return True for a day, or for a period if there is no time of day."""
     if date == {"G", "V"}:
-        return not time
+        return not has_time
     years, months = date & set("Yy"), date & set("mbB")
-    if not years:
-        return len(months) == 1 and date - months == {"d"}
-    if len(years) != 1:
+    if len(years) > 1 or len(months) > 1:
         return False
-    if date - years <= {"q"} or (date - years == months and len(months) == 1):
-        return not time
-    return date - years - months == {"d"} and len(months) == 1
+    if date == years | months | {"d"}:
+        return len(months) == 1
+    return len(years) == 1 and not has_time and date - years <= (months or {"q"})
 
 
 def _names(language: str, directive: str) -> tuple[str, ...]:

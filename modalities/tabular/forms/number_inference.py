@@ -41,7 +41,8 @@ _UNITS = (
 )
 # Any other unit follows a blank or a slash, or has small letters: 72 /h, 3 sq ft, 40pcs.
 _UNIT = re.compile(
-    r"(?!(?:st|nd|rd|th)\b)(?:(?<=[ \u00a0\u202f/])[^\W\d_]|[a-z\u00b5][^\W\d_]|[KMB](?= ))[^\d;#@()\[\]+\u2212-]{0,20}"
+    r"(?!(?:st|nd|rd|th)\b)(?:(?<=[ \u00a0\u202f/])[^\W\d_]|[a-z\u00b5][^\W\d_]|[KMB](?= ))"
+    r"[^\d;#@()\[\]+\u2212-]{0,20}"
 )
 
 _SIGNS = frozenset(["~", "≈", ">", "<", "≥", "≤", ">=", "<=", "ca.", "c.", "approx.", "about"])

@@ -92,7 +92,8 @@ def find_reading_issues(inferred: Sequence[InferredColumn]) -> list[Issue]:
             ],
             "These texts contain numbers, but not one plain number each, so their order and size "
             "are not learned. Where most rows have a value of their own, samples have other ones, "
-            "which do not depend on the other columns. To learn them, write plain numbers of one unit, in several columns if necessary.",
+            "which do not depend on the other columns. To learn them, write plain numbers of one "
+            "unit, in several columns if necessary.",
         ),
         _issue(
             "missing_value_markers",

@@ -24,13 +24,14 @@ from modalities.tabular.forms.moments import MomentForm, parse_format
 from modalities.tabular.forms.number_inference import NumberTexts, infer_number_forms
 from modalities.tabular.forms.numbers import NumberForm, number_form
 from modalities.tabular.schema import Column, ColumnType
+from modalities.tabular.upload.value_kinds import is_value
 
 MAX_EXAMPLES = 5
 MAX_ODD_FRACTION = 0.01  # of the values that a number or date column may lose
 MIN_ROWS_WITH_ODD_VALUE = 20  # with fewer rows, no value may be lost
 MAX_DISTINCT_ODD = 100
 # Many different numbers, and one word in up to this share of the rows, such as T or <0.5.
-MAX_WORD_FRACTION, MIN_NUMBERS = 0.5, 25
+MAX_WORD_FRACTION, MIN_WORD_ROWS, MIN_NUMBERS = 0.5, 5, 25
 _MIN_FRACTION = 0.3  # candidates that fit fewer rows are dropped early
 _MAX_MIXED_FORMS = 3  # of the dates of a column
 
@@ -116,7 +117,9 @@ class FormCandidate:
         total, words = self.fitting + self.odd, self.odd_words
         if len(words) != 1 or distinct <= MIN_NUMBERS or self.has_codes:
             return None
-        return next(iter(words)) if self.odd <= MAX_WORD_FRACTION * total else None
+        word = next(iter(words))
+        is_common = MIN_WORD_ROWS <= self.odd <= MAX_WORD_FRACTION * total
+        return word if is_common and not is_value(word) else None
 
     @property
     def is_accepted(self) -> bool:

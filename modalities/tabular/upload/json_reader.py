@@ -6,7 +6,7 @@ The text is read twice: first to detect the columns and their types, then to rea
 import json
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import chain, islice
 from typing import Any
 
@@ -124,9 +124,10 @@ class _Rows:
     def examine(self) -> None:
         """Find nested objects that are not divided, because each row has others of their keys."""
         nested = NestedObjects()
-        for _, value in islice(self._values(), EXAMINED_ROWS):
+        for line, value in islice(self._values(), EXAMINED_ROWS):
             if isinstance(value, dict):
-                nested.add(value)
+                with _nesting_limit(line):
+                    nested.add(value)
         self._whole = nested.varied()
 
     def __iter__(self) -> Iterator[Row]:
@@ -135,12 +136,20 @@ class _Rows:
                 raise _line_error(line, "does not begin a JSON object; write one object per row")
             objects = {key for key, each in value.items() if isinstance(each, dict)}
             self.objects |= objects - self._whole
-            row = dict(flatten(value, self._whole))
-            for key, each in row.items():
-                if isinstance(each, list | dict):
-                    self.lists.add(key)
-                    row[key] = json.dumps(each, ensure_ascii=False) if each else None
+            with _nesting_limit(line):
+                row = self._flat_row(line, value)
             yield row
+
+    def _flat_row(self, line: int, value: Row) -> Row:
+        row: Row = {}
+        for key, each in flatten(value, self._whole):
+            if key in row:
+                raise _line_error(line, "has the same key twice; rename one of them")
+            row[key] = each
+            if isinstance(each, list | dict):
+                self.lists.add(key)
+                row[key] = json.dumps(each, ensure_ascii=False) if each else None
+        return row
 
     def _values(self) -> Iterator[tuple[int, Any]]:
         values = _Values(self._file, self._limits)
@@ -270,6 +279,14 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(row) != len(pairs):
         raise _DuplicateKeyError
     return row
+
+
+@contextmanager
+def _nesting_limit(line: int) -> Iterator[None]:
+    try:
+        yield
+    except RecursionError as error:
+        raise _line_error(line, "is nested too deeply") from error
 
 
 def _line_error(line: int, problem: str) -> DatasetUnreadable:

@@ -45,7 +45,7 @@ def contain_numbers(texts: Sequence[str]) -> bool:
 
 # Marks that codes do not have, and signs that stand between numbers of any kind.
 _QUANTITY_MARK = re.compile(
-    r"[±%°\u2032\u2033×$€£¥()\[\]~<>≤≥≈]|(?<=\d)['\"]|(?<=\d) ?x ?(?=\d)"
+    r"[±%°\u2032\u2033\u00d7$€£¥()\[\]~<>≤≥≈]|(?<=\d)['\"]|(?<=\d) ?x ?(?=\d)"
     r"|(?<=\d) (?:to|of|by) (?=\D{0,2}\d)|\d\.\d"
 )
 _LINKED = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?: ?[-\u2013/:,] ?\d+(?:\.\d+)?)+(?![\w.])")
@@ -81,7 +81,10 @@ def are_quantities(texts: Sequence[str]) -> bool:
     if len({len(marks) for marks in common}) > 1 or not all(map(_LINKED.fullmatch, fitting)):
         return False
     numbers = [NUMBER.findall(text) for text in fitting]
-    are_ranges = all(len(row) == 2 and float(row[0]) <= float(row[1]) for row in numbers)
+    pairs = [(float(row[0]), float(row[-1])) for row in numbers if len(row) == 2]
+    are_ranges = len(pairs) == len(numbers) and all(low <= high for low, high in pairs)
+    # In ranges, unlike in codes such as 43-5052, small ends are below large beginnings.
+    are_ranges = are_ranges and min(high for _, high in pairs) < max(low for low, _ in pairs)
     widths = [{len(number) for number in column} for column in zip(*numbers, strict=True)]
     are_short = all(max(each) <= MAX_SHORT for each in widths)
     return are_ranges or (are_short and (any(len(each) > 1 for each in widths) or len(widths) < 3))

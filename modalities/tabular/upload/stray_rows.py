@@ -15,11 +15,11 @@ from modalities.tabular.upload.value_kinds import is_value
 _MAX_END = 60  # rows at the end that may be notes
 _MIN_COLUMNS = 3  # of a table in which a single text is a note or a heading
 _MAX_HEADINGS = 0.2  # share of the rows
-_TOTAL = re.compile(
-    r"(?i)(?:grand|sub|overall)?[ -]*(?:total|sum|summe|gesamt|gesamtsumme|insgesamt|totale|somme"
-    r"|suma|totaal)s?\b.{0,20}"
+_TOTAL = (
+    r"(?i:(?:grand|sub|overall)?[ -]*(?:total|sum|summe|gesamt|gesamtsumme|insgesamt|totale|somme"
+    r"|suma|totaal)s?\b.{0,20})"
 )
-_SUBTOTAL = re.compile(r"(?i)sub[ -]?total\b.*|zwischensumme\b.*|sous-total\b.*")
+_SUBTOTAL = r"(?i:(?:sub[ -]?total|zwischensumme|sous-total)\b.*)"
 _NOTE = re.compile(
     r"(?i)\W*(?:source|notes?|data|last updated|updated|copyright|quelle|anmerkung|hinweis|fuente"
     r"|nota|figures?|excludes?|includes?|see|for more|this|these|please|stand|remarks?|legend|key|"
@@ -96,19 +96,13 @@ class StrayRows:
             if are_headings and len(set(texts) - set(self._headings)) == len(texts):
                 self._headings.update(dict.fromkeys(texts))
                 stray.update(rows)
-        words = {word for word in first.unique().to_pylist() if word}
-        totals = [word for word in words if self._is_subtotal(word.strip())]
-        if totals:
-            rows = pc.indices_nonzero(pc.is_in(first, pa.array(totals))).to_pylist()
-            self._subtotals += [first[i].as_py() for i in rows]
-            stray.update(rows)
-        return (
-            batch.filter(pa.array([i not in stray for i in range(len(batch))])) if stray else batch
-        )
-
-    def _is_subtotal(self, text: str) -> bool:
-        has_group = bool(self._headings) and _TOTAL.fullmatch(text) is not None
-        return has_group or _SUBTOTAL.fullmatch(text) is not None
+        pattern = _TOTAL if self._headings else _SUBTOTAL
+        totals = pc.indices_nonzero(pc.match_substring_regex(first, rf"^\s*(?:{pattern})\s*$"))
+        self._subtotals += [first[i].as_py() for i in totals.to_pylist()]
+        stray.update(totals.to_pylist())
+        if not stray:
+            return batch
+        return batch.filter(pa.array([i not in stray for i in range(len(batch))]))
 
     def _is_empty(self, batch: pa.RecordBatch, row: int) -> bool:
         return not any(column[row].is_valid for column in batch.columns)
@@ -119,8 +113,8 @@ class StrayRows:
             filled = reduce(pc.or_, [pc.is_valid(column) for column in batch.columns[1:]])
             self._sparse += pc.and_(pc.is_valid(first), pc.invert(filled)).true_count
         if first.type == pa.string():
-            words = [w for w in pc.unique(first).to_pylist() if w and _TOTAL.fullmatch(w.strip())]
-            self._totals.update(word.strip().casefold() for word in words)
+            words = [word.strip() for word in first.unique().drop_null().to_pylist()]
+            self._totals.update(w.casefold() for w in words if re.fullmatch(_TOTAL, w))
 
     def _end(self) -> Iterator[pa.RecordBatch]:
         """Decide about the rows at the end: yield values, and report the others."""
@@ -154,7 +148,7 @@ class StrayRows:
 
     def _is_known_total(self, cell: object) -> bool:
         text = str(cell).strip()
-        return not _TOTAL.fullmatch(text) or text.casefold() in self._totals
+        return not re.fullmatch(_TOTAL, text) or text.casefold() in self._totals
 
     def _report(self, notes: Sequence[str], totals: Sequence[str], empty: int) -> None:
         reports = (
@@ -187,7 +181,7 @@ def _may_be_stray(batch: pa.RecordBatch, row: int) -> bool:
     first = batch.column(0)[row]
     if any(column[row].is_valid for column in batch.columns[1:]):
         text = first.as_py()
-        return isinstance(text, str) and _TOTAL.fullmatch(text.strip()) is not None
+        return isinstance(text, str) and re.fullmatch(_TOTAL, text.strip()) is not None
     return not first.is_valid or (
         len(batch.columns) >= _MIN_COLUMNS and isinstance(first.as_py(), str)
     )

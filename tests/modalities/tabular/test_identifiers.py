@@ -162,3 +162,43 @@ def test_different_numbers_and_dates_with_some_words_stay_numbers_and_dates(read
     assert issue["count"] == 9
     dates = [f"{1 + i % 12}/{1 + i % 28}/{10 + i % 14}" for i in range(COUNT - 9)] + ["unknown"] * 9
     assert read(build_column_csv(*dates))["a"].type == "datetime"
+
+
+@pytest.mark.parametrize(
+    ("texts", "is_quantity"),
+    [
+        ([f"{i} ({i / 3:.1f}%)" for i in range(60)], True),
+        ([f"{100 + i}/{60 + i % 40}" for i in range(60)], True),
+        ([f"{i}-{i + 9}" for i in range(60)], True),
+        ([f"1.{i:02} (1.0{i % 10}-2.{i:02})" for i in range(60)], True),
+        ([f"{i} yrs {i % 12} mos" for i in range(60)], True),
+        ([f"+{i}.25" if i % 3 else f"+{i} laps" for i in range(60)], True),
+        ([f"{100 + i}-{10 + i}-{1000 + i}" for i in range(60)], False),
+        ([f"{i:03}-{i + 7:02}" for i in range(60)], False),
+        ([f"{10 + i % 50}-{1000 + 7 * i}" for i in range(60)], False),
+        ([f"A{i}-{2 * i}" for i in range(60)], False),
+        ([f"{i}.{i % 7}.{i % 5}" for i in range(60)], False),
+        ([f"Row {i} of the long table of things" for i in range(60)], False),
+    ],
+)
+def test_several_numbers_in_one_cell_are_quantities_and_codes_are_not(
+    texts: list[str], is_quantity: bool, read: Read
+) -> None:
+    table = read(build_column_csv(*texts))
+    assert (table["a"].format == "quantity") == is_quantity
+
+
+def test_one_word_among_many_numbers_is_missing_and_returned(read: Read) -> None:
+    values = ["<0.5" if i % 4 == 0 else f"{0.5 + i / 10:.1f}" for i in range(200)]
+    table = read(build_column_csv(*values))
+    assert (table["a"].type, table["a"].missing) == ("number", "<0.5")
+    assert table.values("a").count(None) == 50
+    issue = table.issue("odd_values")
+    assert issue is not None
+    assert issue["count"] == 50
+
+
+def test_a_single_odd_value_is_not_the_word_for_missing_values(read: Read) -> None:
+    for odd in ("11:34", "secret"):
+        table = read(build_column_csv(odd, *(f"{0.5 + i / 10:.1f}" for i in range(200))))
+        assert (table["a"].type, table["a"].missing) == ("number", None)

@@ -141,6 +141,21 @@ def test_totals_and_notes_at_the_end_are_left_out_and_reported(
     assert found & {"total_rows", "footer_lines", "empty_rows"} == codes
 
 
+def test_headings_and_totals_of_groups_are_left_out_and_named(read: Read) -> None:
+    groups = [
+        f"{name},,\n"
+        + "".join(f"Shop {i},{i},{i / 4}\n" for i in range(12))
+        + f"Total {name},66,9\n"
+        for name in ("North", "South", "West")
+    ]
+    table = read("shop,units,price\n" + "".join(groups))
+    assert (table.summary.rows, table.types["units"]) == (36, "integer")
+    examples = {issue.code: issue.examples for issue in table.summary.issues}
+    assert examples["group_headings"] == ("North", "South", "West")
+    assert examples["subtotal_rows"] == ("Total North", "Total South")
+    assert examples["total_rows"] == ("Total West",)
+
+
 @pytest.mark.parametrize("last", ["Zimbabwe,,", "Total,5,5"])
 def test_rows_at_the_end_that_resemble_others_stay(last: str, read: Read) -> None:
     rows = "".join(f"{name},{i},{i}\n" for i in range(9) for name in ("Men", "Women", "Total"))
@@ -271,3 +286,18 @@ def test_header_and_skipped_lines_can_be_set(
 
 def test_a_header_line_that_does_not_exist_is_an_error(reject: Reject) -> None:
     assert reject("a,b\n" + "1,2\n" * 9, options=ReadOptions(header=99)).code == "header_invalid"
+
+
+@pytest.mark.parametrize("first", ["Airbus,A320,AB12", "France,fine,FR"])
+def test_a_first_row_of_codes_or_countries_is_not_names(first: str, read: Read) -> None:
+    countries = ("Spain", "Italy", "Norway", "Peru", "Chile")
+    rows = [f"{countries[i % 5]},A{300 + i},{'XYZ'[i % 3]}K{i:02}" for i in range(30)]
+    table = read("\n".join([first, *rows]))
+    assert list(table.types) == ["column_1", "column_2", "column_3"]
+    assert table.summary.rows == 31
+
+
+def test_titles_may_stand_in_any_cell(read: Read) -> None:
+    rows = "".join(f"Town {i},{i * 7},{i % 5}\n" for i in range(30))
+    table = read(",State of Examples,\n,,\ntown,brown,other\n" + rows)
+    assert list(table.types) == ["town", "brown", "other"]

@@ -212,6 +212,7 @@ def test_ndjson_key_with_mixed_types_is_read_as_text_and_reported(read: Read) ->
         ('{"a": 1}\n[1]\n', "row_invalid", "/file/lines/2"),
         ('{"a": 1, "a": 2}\n', "row_invalid", "/file/lines/1"),
         ('{"a": ' + "[" * 100_000 + "\n", "row_invalid", "/file/lines/1"),
+        ('{"a.b": 1, "a": {"b": 2}}\n', "row_invalid", "/file/lines/1"),
         ("{}\n" * 9, "table_empty", "/file"),
         ('[{"a": 1},\n{"a": 2}', "row_invalid", "/file/lines/2"),
         ('[{"a": 1}\n{"a": 2}]', "row_invalid", "/file/lines/2"),

@@ -262,3 +262,39 @@ def test_what_few_texts_have_in_common_is_not_kept() -> None:
 def test_different_seeds_give_different_ids() -> None:
     table = random_texts("AAAA-9999")
     assert not set(fresh(table, 100, seed=1)) & set(fresh(table, 100, seed=2))
+
+
+def test_new_quantities_have_the_form_order_and_limits_of_the_table() -> None:
+    rng = np.random.default_rng(1)
+    numbers = [(low, low + size) for low, size in rng.integers(1, 40, (300, 2)).tolist()]
+    for low, high in (
+        map(int, re.findall(r"[0-9]+", text))
+        for text in fresh([f"{low}-{high} cm" for low, high in numbers], 500, "quantity")
+    ):
+        assert low <= high <= 80
+    texts = [
+        f"{s:.2f} (n={n})" for s, n in zip(rng.random(300), rng.integers(5, 9, 300), strict=True)
+    ]
+    assert all(
+        re.fullmatch(r"0\.[0-9]{2} \(n=[5-8]\)", text) for text in fresh(texts, 500, "quantity")
+    )
+    laps = [f"+{i / 7:.3f}" if i % 4 else "DNF" for i in range(200)]
+    generated = fresh(laps, 500, "quantity")
+    assert 75 < generated.count("DNF") < 175
+    assert all(text == "DNF" or re.fullmatch(r"\+[0-9]+\.[0-9]{3}", text) for text in generated)
+
+
+def test_new_codes_use_the_letters_that_the_table_has() -> None:
+    rng = np.random.default_rng(1)
+    sequences = ["".join(rng.choice([*"ACGT"], rng.integers(18, 30))) for _ in range(200)]
+    assert set("".join(fresh(sequences, 300))) == set("ACGT")
+    keys = ["55f14312" + "".join(rng.choice([*"0123456789abcdef"], 6)) for _ in range(200)]
+    assert all(re.fullmatch("55f14312[0-9a-f]{6}", key) for key in fresh(keys, 300))
+
+
+def test_new_places_are_other_cities_in_the_countries_of_the_table() -> None:
+    countries = ("France", "Spain", "Norway", "Peru")
+    places = [f"Xville{chr(97 + i)}, {countries[i % 4]}" for i in range(24)]
+    generated = fresh(places, 200)
+    assert {place.partition(", ")[2] for place in generated} == set(countries)
+    assert not set(generated) & set(places)
