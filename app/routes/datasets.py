@@ -237,7 +237,7 @@ def _store_builtin(
 def _describe_remote(request: DatasetFrom, url: str) -> tuple[NewDataset, list[dict[str, Any]]]:
     """Look at the file of a URL; return the new dataset and its source, which is fetched later."""
     peek = remote_file.peek(url)
-    source = {"name": peek.name, "sha256": None, "parts": [], "url": url}
+    source: dict[str, Any] = {"name": peek.name, "sha256": None, "parts": [], "url": url}
     return _new_dataset(request, peek.name, modalities.detect(peek)), [source]
 
 
