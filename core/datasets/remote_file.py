@@ -29,7 +29,8 @@ _CONTENT_RANGE = re.compile(rb"bytes \d+-\d+/(\d+)")
 def peek(url: str) -> Peek:
     """Return the name, the size and parts of the file, which are read when they are needed.
 
-    A server without ranges of bytes gives only the start of the file.
+    A server without ranges of bytes gives only the start of the file. If it does not announce the
+    size, that is the size of what was read.
 
     Raises:
         ValidationFailed: The URL is not allowed, or does not have a file.
@@ -50,7 +51,7 @@ def _read_range(url: str, start: int, end: int) -> tuple[bytes, int]:
     with _open(url, PEEK_TIMEOUTS, {"Range": f"bytes={start}-{end - 1}"}) as response:
         if response.status != 206 and start:
             return b"", 0
-        content = b""
+        content = b""  # at most one chunk longer than the range
         try:
             for chunk in response.iter_stream():
                 content += chunk
@@ -60,8 +61,9 @@ def _read_range(url: str, start: int, end: int) -> tuple[bytes, int]:
             raise _reject("url_unreadable", "The URL does not send the whole file.") from error
         match = _CONTENT_RANGE.fullmatch(_header(response, b"content-range"))
         length = _header(response, b"content-length")
+    content = content[: end - start]
     size = int(match[1]) if match else int(length) if length.isdigit() else len(content)
-    return content[: end - start], size
+    return content, size
 
 
 def download(url: str, path: Path, on_chunk: Callable[[], None]) -> None:
