@@ -6,6 +6,7 @@ A connection is made only to addresses that have been checked, as those of webho
 
 import posixpath
 import re
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -23,7 +24,8 @@ from core.webhooks.ssrf_guard import Target, UrlNotAllowed
 MAX_REDIRECTS = 3
 REDIRECTS = {301, 302, 303, 307, 308}
 PEEK_TIMEOUTS = Timeouts(connect_s=5.0, total_s=10.0)
-_CONTENT_RANGE = re.compile(rb"bytes \d+-\d+/(\d+)")
+_CONTENT_RANGE = re.compile(rb"bytes \d+-\d+/(\d{1,18})")
+_LENGTH = re.compile(rb"(\d{1,18})")
 
 
 def peek(url: str) -> Peek:
@@ -59,11 +61,11 @@ def _read_range(url: str, start: int, end: int) -> tuple[bytes, int]:
                     break
         except (OSError, httpcore2.ProtocolError) as error:
             raise _reject("url_unreadable", "The URL does not send the whole file.") from error
-        match = _CONTENT_RANGE.fullmatch(_header(response, b"content-range"))
-        length = _header(response, b"content-length")
+        match = _CONTENT_RANGE.fullmatch(_header(response, b"content-range")) or _LENGTH.fullmatch(
+            _header(response, b"content-length")
+        )
     content = content[: end - start]
-    size = int(match[1]) if match else int(length) if length.isdigit() else len(content)
-    return content, size
+    return content, int(match[1]) if match else len(content)
 
 
 def download(url: str, path: Path, on_chunk: Callable[[], None]) -> None:
@@ -84,7 +86,7 @@ def download(url: str, path: Path, on_chunk: Callable[[], None]) -> None:
                     raise TooLarge(f"A file may have at most {limit} bytes.", limit=limit)
                 out.write(chunk)
                 on_chunk()
-    except (httpcore2.ProtocolError, TimeoutError, ConnectionError) as error:
+    except (httpcore2.ProtocolError, TimeoutError, ConnectionError, ssl.SSLError) as error:
         raise Unavailable("The download of the URL broke off.", code="url_unreadable") from error
 
 
