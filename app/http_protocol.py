@@ -21,7 +21,10 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from core.ids import new_id
+
 MAX_URL_BYTES = 8_192
+MAX_SHOWN_PATH_BYTES = 1_024
 MAX_HEADERS = 100
 MAX_HEADER_BYTES = 32_768  # of all headers of a request
 # Bytes on the wire that are not the body: the request line and headers, and the frames of chunks.
@@ -228,10 +231,22 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if not has_begun and (self._in_message or status == 503):
             title = HTTPStatus(status).phrase
             kind = f"urn:semblance:problem:{code}"
-            problem = {"type": kind, "title": title, "status": status, "detail": detail}
-            body = json.dumps({**problem, "code": code, "retryable": status in {408, 503}}).encode()
+            path = self.url.partition(b"?")[0][:MAX_SHOWN_PATH_BYTES] if self._in_message else b"/"
+            request_id = new_id("req")
+            problem = {
+                "type": kind,
+                "title": title,
+                "status": status,
+                "detail": detail,
+                "code": code,
+                "retryable": status in {408, 503},
+                "instance": path.decode("ascii", "replace"),
+                "request_id": request_id,
+            }
+            body = json.dumps(problem).encode()
             head = (
                 f"HTTP/1.1 {status} {title}\r\ncontent-type: application/problem+json\r\n"
+                f"x-request-id: {request_id}\r\n"
                 f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
             )
             self.transport.write(head.encode() + body)

@@ -116,7 +116,7 @@ class ModelExport:
         self.sha256 = _hash(self._manifest).sha256
 
     @property
-    def bytes(self) -> int:
+    def size(self) -> int:
         """Size of the archive: as without the weights, which are not compressed, plus these."""
         return sum(len(chunk) for chunk in self._encode(iter(()))) + self._weights.bytes
 

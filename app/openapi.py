@@ -95,7 +95,7 @@ def _add_scopes(document: Json, routes: Sequence[BaseRoute]) -> None:
             continue
         if (required := requirement(route.dependant)) is not None:
             scopes = [[scope] for scope in required.scopes] or [[]]
-            for method in route.methods:
+            for method in route.methods or ():
                 operation = document["paths"][route.path_format][method.lower()]
                 operation["security"] = [{"HTTPBearer": scope} for scope in scopes]
 

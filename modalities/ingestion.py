@@ -17,8 +17,8 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 import modalities
-from core import leases
-from core.database import write
+from core import leases, quotas
+from core.database import read, write
 from core.datasets import remote_file, repository
 from core.datasets.reader_slots import reader_slot
 from core.datasets.repository import NewDataset
@@ -146,6 +146,10 @@ def _validate(
 
     with leases.renewed(renew, repository.VALIDATION_LEASE_S / 3) as check_lease:
         files = copy_sources(storage, dataset, folder, check_lease)
+        if any("url" in source for source in dataset.sources):  # others were counted before
+            size = sum(file.path.stat().st_size for file in files)
+            with read() as session:
+                quotas.check_storage(session, dataset.tenant_id, size)
         with reader_slot(get_settings().ingest_timeout_seconds, check_lease):
             summary = read_files(dataset.modality, files, dataset.options, folder, check_lease)
         check_lease()

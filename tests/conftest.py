@@ -34,6 +34,7 @@ KEY = "sem_test"
 # they compute, and two of them at a time would slow each other down.
 PROCESSES = (
     *("tests/chaos/", "tests/client/test_guides.py", "tests/client/test_survival.py"),
+    *("tests/contract/test_generators.py", "tests/contract/test_proxy.py"),
     *("tests/dashboard/", "tests/gpu/", "tests/test_end_to_end.py"),
 )
 # Then the longest files, so that no core waits for one of them at the end.

@@ -80,7 +80,7 @@ def list_rows(
     where: Annotated[
         str | None,
         Query(
-            max_length=16_384,
+            max_length=4_096,  # a URL may have 8,192 bytes
             description="Conditions as JSON, in the form of those on samples: by column, a value, "
             'a list of values, or a range: `{"income": ">50K", "age": {"gte": 65}}`. '
             "Default: all rows.",

@@ -206,7 +206,9 @@ def _from_json(caller: Caller, key: str | None, body: Any) -> Response:
     def create(save: SaveResponse) -> tuple[int, DatasetView]:
         if request.builtin is not None:
             return _store_builtin(caller, request, save)
-        remote = None if request.url is None else _describe_remote(request, request.url)
+        remote = None
+        if request.url is not None:
+            remote = _describe_remote(caller.tenant_id, request, request.url)
         with write() as session:
             if remote is not None:
                 new, sources = remote
@@ -234,10 +236,17 @@ def _store_builtin(
         return _store(caller, request, sources, save)
 
 
-def _describe_remote(request: DatasetFrom, url: str) -> tuple[NewDataset, list[dict[str, Any]]]:
+def _describe_remote(
+    tenant_id: str, request: DatasetFrom, url: str
+) -> tuple[NewDataset, list[dict[str, Any]]]:
     """Look at the file of a URL; return the new dataset and its source, which is fetched later."""
     peek = remote_file.peek(url)
-    source = {"name": peek.name, "sha256": None, "parts": [], "url": url}
+    limit = get_settings().limits.upload_bytes
+    if peek.size > limit:
+        raise TooLarge(f"A file may have at most {limit} bytes.", limit=limit)
+    with read() as session:
+        quotas.check_storage(session, tenant_id, peek.size)
+    source: dict[str, Any] = {"name": peek.name, "sha256": None, "parts": [], "url": url}
     return _new_dataset(request, peek.name, modalities.detect(peek)), [source]
 
 

@@ -223,7 +223,7 @@ def export_model(
     }
     return ranged_response(
         lambda start, end: cut(archive.stream(get_storage()), start, end),
-        archive.bytes,
+        archive.size,
         range,
         if_range,
         headers=headers,

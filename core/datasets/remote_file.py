@@ -6,6 +6,7 @@ Like webhooks, this connects only to addresses that have been checked
 
 import posixpath
 import re
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -23,13 +24,15 @@ from core.webhooks.ssrf_guard import Target, UrlNotAllowed
 MAX_REDIRECTS = 3
 REDIRECTS = {301, 302, 303, 307, 308}
 PEEK_TIMEOUTS = Timeouts(connect_s=5.0, total_s=10.0)
-_CONTENT_RANGE = re.compile(rb"bytes \d+-\d+/(\d+)")
+_CONTENT_RANGE = re.compile(rb"bytes \d+-\d+/(\d{1,18})")
+_LENGTH = re.compile(rb"(\d{1,18})")
 
 
 def peek(url: str) -> Peek:
     """Return the name, the size and parts of the file, which are read when they are needed.
 
-    A server without ranges of bytes gives only the start of the file.
+    A server without ranges of bytes gives only the start of the file. If it does not announce the
+    size, that is the size of what was read.
 
     Raises:
         ValidationFailed: The URL is not allowed, or does not have a file.
@@ -50,7 +53,7 @@ def _read_range(url: str, start: int, end: int) -> tuple[bytes, int]:
     with _open(url, PEEK_TIMEOUTS, {"Range": f"bytes={start}-{end - 1}"}) as response:
         if response.status != 206 and start:
             return b"", 0
-        content = b""
+        content = b""  # at most one chunk longer than the range
         try:
             for chunk in response.iter_stream():
                 content += chunk
@@ -58,10 +61,11 @@ def _read_range(url: str, start: int, end: int) -> tuple[bytes, int]:
                     break
         except (OSError, httpcore2.ProtocolError) as error:
             raise _reject("url_unreadable", "The URL does not send the whole file.") from error
-        match = _CONTENT_RANGE.fullmatch(_header(response, b"content-range"))
-        length = _header(response, b"content-length")
-    size = int(match[1]) if match else int(length) if length.isdigit() else len(content)
-    return content[: end - start], size
+        match = _CONTENT_RANGE.fullmatch(_header(response, b"content-range")) or _LENGTH.fullmatch(
+            _header(response, b"content-length")
+        )
+    content = content[: end - start]
+    return content, int(match[1]) if match else len(content)
 
 
 def download(url: str, path: Path, on_chunk: Callable[[], None]) -> None:
@@ -82,7 +86,7 @@ def download(url: str, path: Path, on_chunk: Callable[[], None]) -> None:
                     raise TooLarge(f"A file may have at most {limit} bytes.", limit=limit)
                 out.write(chunk)
                 on_chunk()
-    except (httpcore2.ProtocolError, TimeoutError, ConnectionError) as error:
+    except (httpcore2.ProtocolError, TimeoutError, ConnectionError, ssl.SSLError) as error:
         raise Unavailable("The download of the URL broke off.", code="url_unreadable") from error
 
 

@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from core import database
+from core.database import clock
+from core.datasets.peek import PEEK_BYTES
 from core.settings import Settings, get_settings
+from core.storage import get_storage
+from core.tables import Dataset
+from modalities import ingestion
 from tests.uploads import make_image_zip, make_people_csv
 
 
@@ -39,7 +45,8 @@ class FileServer:
                     first, last = int(asked[1]), min(int(asked[2]), len(content) - 1)
                     self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
                     content = content[first : last + 1]
-                self.send_header("Content-Length", str(len(content)))
+                if files.ranges:  # otherwise the end of the connection is the end of the file
+                    self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)
 
@@ -137,12 +144,32 @@ def test_a_file_that_exceeds_the_limit_fails_and_leaves_nothing(
     configured: Settings,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    files.files["/people.csv"] = make_people_csv(400)
-    monkeypatch.setattr(get_settings().limits, "upload_bytes", 4_096)
+    files.files["/people.csv"] = make_people_csv(2 * PEEK_BYTES // 40)
+    monkeypatch.setattr(get_settings().limits, "upload_bytes", PEEK_BYTES)
+    assert post(allowing, f"{files.url}/people.csv").status_code == 413
+    files.ranges = False  # the size is not known in advance
     created = post(allowing, f"{files.url}/people.csv")
     dataset = allowing.get(created.headers["location"]).json()
     assert (dataset["state"], dataset["error"]["code"]) == ("failed", "too_large")
     assert list(configured.scratch.iterdir()) == []
+
+
+def test_a_file_counts_for_the_quota_of_stored_bytes(
+    allowing: TestClient, files: FileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files.files["/people.csv"] = make_people_csv(60)
+    monkeypatch.setattr(get_settings().quotas, "stored_bytes", 512)
+    assert post(allowing, f"{files.url}/people.csv").status_code == 429
+    files.ranges = False
+    monkeypatch.setattr(get_settings().quotas, "stored_bytes", PEEK_BYTES)
+    files.files["/long.csv"] = make_people_csv(2 * PEEK_BYTES // 40)
+    dataset = post(allowing, f"{files.url}/long.csv").json()["id"]
+    with database.write() as session:  # the last attempt is due
+        row = session.get_one(Dataset, dataset)
+        row.fencing_token, row.lease_until = ingestion.MAX_ATTEMPTS - 1, clock(-1)
+    ingestion.validate(get_storage(), dataset)
+    error = allowing.get(f"/v1/datasets/{dataset}").json()["error"]
+    assert (error["code"], error["quota"]) == ("quota_exceeded", "stored_bytes")
 
 
 def test_no_host_is_allowed_by_default(client: TestClient, files: FileServer) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import logging
 import socket
 import threading
@@ -19,6 +18,7 @@ from starlette.routing import Route
 
 from app import http_protocol
 from app.http_protocol import BoundedHttpProtocol
+from app.schemas.problem import Problem
 from tests.processes import eventually
 
 HEAD = b"GET / HTTP/1.1\r\nhost: localhost\r\n"
@@ -87,7 +87,9 @@ def read_all(client: socket.socket) -> bytes:
 
 def problem(response: bytes) -> tuple[int, str]:
     head, _, body = response.partition(b"\r\n\r\n")
-    return int(head.split()[1]), json.loads(body)["code"]
+    document = Problem.model_validate_json(body)
+    assert f"x-request-id: {document.request_id}".encode() in head
+    return int(head.split()[1]), document.code
 
 
 def send(client: socket.socket, data: bytes) -> None:

@@ -105,6 +105,12 @@ def test_every_operation_documents_its_errors(operation: Json) -> None:
 
 
 @each_operation
+def test_every_security_scheme_is_defined(operation: Json) -> None:
+    names = {name for choice in operation.get("security", []) for name in choice}
+    assert names <= set(DOCUMENT["components"]["securitySchemes"])
+
+
+@each_operation
 def test_every_parameter_is_described(operation: Json) -> None:
     assert all(parameter.get("description") for parameter in operation.get("parameters", []))
 

@@ -1,7 +1,6 @@
 """Delivery of webhook messages to a real server on this machine."""
 
 import datetime as dt
-import ipaddress
 import json
 import socket
 import ssl
@@ -14,10 +13,6 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from sqlalchemy import text
 
 from core import settings, webhooks
@@ -28,6 +23,7 @@ from core.tables import Delivery, Tenant
 from core.webhooks import deliver_due, outbox
 from core.webhooks import delivery as delivery_module
 from core.webhooks.http_client import Timeouts
+from tests.certificates import create_certificate
 from tests.conftest import TENANT, AddJob
 from tests.core.webhooks.conftest import (
     SHORT_TIMEOUTS,
@@ -330,42 +326,6 @@ def test_the_next_address_is_tried_when_one_does_not_respond(
     assert read_delivery().delivered_at is not None
 
 
-def create_certificate(folder: Path, name: str) -> tuple[Path, ssl.SSLContext]:
-    """Return a certificate for `name`, to be trusted, and a server context that uses it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(
-            x509.SubjectAlternativeName(
-                [x509.DNSName(name), x509.IPAddress(ipaddress.ip_address("192.0.2.1"))]
-            ),
-            critical=False,
-        )
-        .sign(key, hashes.SHA256())
-    )
-    trusted, private = folder / "trusted.pem", folder / "private.pem"
-    trusted.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    private.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(trusted, private)
-    return trusted, context
-
-
 def test_tls_sends_and_verifies_the_host_name_for_a_resolved_address(
     local_webhooks_allowed: Settings,
     add_webhook: AddWebhook,
@@ -373,7 +333,9 @@ def test_tls_sends_and_verifies_the_host_name_for_a_resolved_address(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    trusted, context = create_certificate(tmp_path, "hooks.example")
+    trusted, private = create_certificate(tmp_path, "hooks.example")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(trusted, private)
     monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
     sni_names = []
     context.sni_callback = lambda _socket, name, _context: sni_names.append(name)
