@@ -93,7 +93,7 @@ def test_the_next_process_validates_a_dataset_whose_lease_has_expired(
     expire_validation()
     assert ingestion.validate(storage)
     assert reload_dataset(dataset).state is DatasetState.READY
-    assert stored_names(dataset) == {"rows.parquet", "profile.json"}
+    assert stored_names(dataset) == {"rows.parquet", "profile.json", "source/0"}
 
 
 def test_an_error_of_the_server_is_retried_three_times(

@@ -37,20 +37,26 @@ class Fault:
             yield
 
 
-def replace_sql(name: str, statement: str, fragment: str, replacement: str) -> Fault:
+Change = tuple[str, str, str]  # a part of the statements to change, a fragment, its replacement
+
+
+def replace_sql(
+    name: str, statement: str, fragment: str, replacement: str, *further: Change
+) -> Fault:
     r"""Create a fault that replaces a fragment of the statements that contain `statement`.
 
     The number of parameters must not change; `\g<0>` is the fragment itself.
     """
+    changes = ((statement, fragment, replacement), *further)
 
     def install(fault: Fault, stack: ExitStack, engine: Engine) -> None:
         def change(
             _connection: Any, _cursor: Any, text: str, parameters: Any, _context: Any, _many: bool
         ) -> tuple[str, Any]:
-            if statement not in text:
-                return text, parameters
-            text, changes = re.subn(re.escape(fragment), replacement, text)
-            fault.hits += changes
+            for part, old, new in changes:
+                if part in text:
+                    text, hits = re.subn(re.escape(old), new, text)
+                    fault.hits += hits
             return text, parameters
 
         event.listen(engine, "before_cursor_execute", change, retval=True)
@@ -151,6 +157,8 @@ FAULTS = [
         "fencing_token=(jobs.fencing_token + ?)",
         "jobs.state = ? AND jobs.cancel_requested",
         "(jobs.state = ? OR jobs.state = 'running') AND jobs.cancel_requested",
+        # Workers look for due jobs first.
+        ("ORDER BY jobs.priority_at", "jobs.lease_until < semblance_clock(?)", "(\\g<0> OR 1)"),
     ),
     replace_sql(
         "a job is claimed before available_at",
