@@ -95,7 +95,7 @@ class Samples:
         request = self.request
         if request.get("count") is not None:
             return int(request["count"])
-        counts = [condition["count"] for condition in request.get("conditions", ())]
+        counts: list[int] = [condition["count"] for condition in request.get("conditions", ())]
         counts += (request.get("labels") or {}).values()
         return sum(counts) + len(request.get("partial_rows", ()))
 
