@@ -14,7 +14,10 @@ from semblance.errors import APIError, JobFailedError, UnknownArchitectureError
 Json = dict[str, Any]
 AUTO = "auto"
 DIRECTION_SYMBOLS = {"lower": "↓", "higher": "↑", "target": "→.5"}
-LEGEND = "↑ higher is better, ↓ lower is better; * best network, or not distinguishable from it"
+LEGEND = (
+    "↑ higher is better, ↓ lower is better",
+    "* best network, or not distinguishable from it",
+)
 
 WaitForJob = Callable[[str], Any]  # takes a job id and returns the ended job
 
@@ -128,7 +131,7 @@ def render_table(results: list[NetworkResult], width: int) -> list[str]:
         lines = _render(_rows(results, format_score))
         if max(map(len, lines)) <= width:
             break
-    return [*lines, LEGEND] if any(result.report for result in results) else lines
+    return [*lines, *LEGEND] if any(result.report for result in results) else lines
 
 
 def _rows(results: list[NetworkResult], format_score: Callable[[Json], str]) -> list[list[str]]:
