@@ -236,7 +236,7 @@ class AsyncClient(AsyncTransfers):
         Raises:
             ChecksumError: A downloaded file differs from the manifest.
         """
-        manifest = json.loads(await self.read_artifact(job_id, "manifest.json"))
+        manifest = await self.read_artifact(job_id, "manifest.json")
         out = Path(folder)
         out.mkdir(parents=True, exist_ok=True)
         paths = []

@@ -232,7 +232,7 @@ class Client(Transfers):
         Raises:
             ChecksumError: A downloaded file differs from the manifest.
         """
-        manifest = json.loads(self.read_artifact(job_id, "manifest.json"))
+        manifest = self.read_artifact(job_id, "manifest.json")
         out = Path(folder)
         out.mkdir(parents=True, exist_ok=True)
         paths = []
