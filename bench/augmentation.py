@@ -209,7 +209,7 @@ def run_benchmark(experiment: Experiment, seed: int) -> dict[str, Any]:
         started = time.monotonic()
         job = client.wait(client.augment(dataset, **lift_spec, **spec)["id"])
         wall_s = time.monotonic() - started
-        report = json.loads(client.read_artifact(job["id"], "augmentation.json"))
+        report = client.read_artifact(job["id"], "augmentation.json")
         augmented = [job["result"]["dataset"]]
         for sources in list(VARIANT_SOURCES.values())[1:]:
             variant_job = client.wait(client.augment(dataset, sources=sources, **spec)["id"])

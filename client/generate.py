@@ -41,8 +41,8 @@ OPTIONS = {
 HIDDEN_PARAMETERS = {"traceparent", "last-event-id", "range", "if-range"}
 # Two lists have events: of one job, and of all.
 ITERATORS = {"read_events": "iter_job_events"}
-# A second request could create a second key, and the first one's text would be lost.
-NOT_REPEATABLE = {"createKey", "logIn"}
+# A second request could create a second key, and the text of the first one would be lost.
+NOT_REPEATABLE = {"createKey", "rotateKey", "logIn"}
 
 SYNC_WORDS = {
     "AsyncCalls": "Calls",

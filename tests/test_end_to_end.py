@@ -6,7 +6,6 @@ on the way.
 
 import csv
 import io
-import json
 import os
 import signal
 import subprocess
@@ -125,7 +124,7 @@ def test_a_dataset_is_augmented_and_downloaded_on_the_command_line(
     with np.load(file) as arrays:
         assert len(arrays["x"]) == created["train_items"]
     report = client.read_artifact(created["derived_from"]["job"], "augmentation.json")
-    assert json.loads(report)["seed"] == 1
+    assert report["seed"] == 1
 
 
 def test_the_server_listens_on_localhost_only_and_its_files_are_private(

@@ -14,7 +14,10 @@ from semblance.errors import APIError, JobFailedError, UnknownArchitectureError
 Json = dict[str, Any]
 AUTO = "auto"
 DIRECTION_SYMBOLS = {"lower": "↓", "higher": "↑", "target": "→.5"}
-LEGEND = "↑ higher is better, ↓ lower is better; * best network, or not distinguishable from it"
+LEGEND = (
+    "↑ higher is better, ↓ lower is better",
+    "* best network, or not distinguishable from it",
+)
 
 WaitForJob = Callable[[str], Any]  # takes a job id and returns the ended job
 
@@ -124,11 +127,11 @@ def render_table(results: list[NetworkResult], width: int) -> list[str]:
 
     There is a row for each score. The columns are real items, each network, and the naive baseline.
     """
-    for format_score in (_with_interval, lambda score: _number(score["value"])):
-        lines = _render(_rows(results, format_score))
+    for format_score, gap in ((_with_interval, 2), (_value, 2), (_value, 1)):
+        lines = _render(_rows(results, format_score), gap)
         if max(map(len, lines)) <= width:
             break
-    return [*lines, LEGEND] if any(result.report for result in results) else lines
+    return [*lines, *LEGEND] if any(result.report for result in results) else lines
 
 
 def _rows(results: list[NetworkResult], format_score: Callable[[Json], str]) -> list[list[str]]:
@@ -156,14 +159,16 @@ def _rows(results: list[NetworkResult], format_score: Callable[[Json], str]) -> 
     return rows
 
 
-def _render(rows: list[list[str]]) -> list[str]:
+def _render(rows: list[list[str]], gap: int) -> list[str]:
     """Return lines with aligned columns: the first to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
-        "  ".join(
+        (" " * gap)
+        .join(
             cell.ljust(width) if number == 0 else cell.rjust(width)
             for number, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
+        )
+        .rstrip()
         for row in rows
     ]
 
@@ -203,6 +208,10 @@ def _real_badness(score: Json) -> float:
 def _with_interval(score: Json) -> str:
     half_width = (score["ci95"][1] - score["ci95"][0]) / 2
     return f"{score['value']:.3f} ± {half_width:.3f}"
+
+
+def _value(score: Json) -> str:
+    return _number(score["value"])
 
 
 def _number(value: float | None, digits: int = 3) -> str:

@@ -67,7 +67,7 @@ def run(
     # Training on a table stops early when nothing improves, so the preset's budget is enough.
     budget: Any = {"budget": {"cpu_seconds": cpu_seconds}} if dataset["modality"] == "image" else {}
     job = client.train(dataset["id"], preset="fast", seed=1, **budget)
-    model = watch(client, job["id"])["result"]["model"]
+    model = watch(client, job["id"], goes_on=False)["result"]["model"]
     print_line(f"Trained in {time.monotonic() - started:.0f} s.")
     (sample_images if dataset["modality"] == "image" else sample_table)(client, out, dataset, model)
     evaluate(client, out, model)

@@ -24,11 +24,12 @@ class Retries:
     def next_delay(self, retry_after: float | None, *, connected: bool) -> float | None:
         """Return the seconds to wait before the next try, or None to give up.
 
-        The pause grows exponentially with jitter, and is at least `retry_after`. While the service
-        has never answered (`connected` is false), patience is short.
+        The pause is `retry_after` and a time that grows exponentially, with jitter: many clients
+        that were rejected together do not come back together. While the service has never answered
+        (`connected` is false), patience is short.
         """
         exponential = min(FIRST_DELAY_S * 2.0**self.number, MAX_DELAY_S)
-        delay = max(random.uniform(0.5, 1.0) * exponential, retry_after or 0.0)  # noqa: S311
+        delay = (retry_after or 0.0) + random.uniform(0.5, 1.0) * exponential  # noqa: S311
         self.number += 1
         patience = self.patience if connected else min(self.patience, FIRST_CONTACT_S)
         return None if time.monotonic() + delay - self.started > patience else delay

@@ -1162,7 +1162,7 @@ class IgnoredFiles(TypedDict):
 
 
 class ImageLayout(TypedDict):
-    """What was recognized in an upload. `PATCH` of the dataset corrects it."""
+    """Layout that was recognized in an upload. `PATCH` of the dataset corrects it."""
 
     labels_from: str
     """Source of the labels: `folders`, `file_names`, `webdataset`, `arrays`, `none`, or the suffix

@@ -47,7 +47,7 @@ def api(service: LiveApplication) -> Iterator[Client]:
 
 @dataclass
 class Outcome:
-    """What a command has printed, and its exit code."""
+    """The output of a command, and its exit code."""
 
     code: int
     stdout: str

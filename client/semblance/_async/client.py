@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from semblance import types
 
-POLL_S = 0.5  # of progress; a change of the state is reported at once
+POLL_S = 0.5
 SEED_BITS = 31
 
 
@@ -130,7 +130,7 @@ class AsyncClient(AsyncTransfers):
     ) -> types.JobView:
         """Wait until the job has ended, and return it.
 
-        `on_change` is called with the job twice a second.
+        `on_change` is called with the job when its state changes, and twice a second.
 
         Raises:
             JobFailedError: The job failed or was cancelled.
@@ -142,8 +142,6 @@ class AsyncClient(AsyncTransfers):
                 if job["state"] != "succeeded":
                     raise JobFailedError(job)
                 return job
-            if job["state"] != "queued":
-                await asyncio.sleep(POLL_S)
 
     async def cancel(self, job_id: str) -> types.JobView:
         """Cancel the job and return it; a job that is already cancelled is returned unchanged."""
@@ -238,7 +236,7 @@ class AsyncClient(AsyncTransfers):
         Raises:
             ChecksumError: A downloaded file differs from the manifest.
         """
-        manifest = json.loads(await self.read_artifact(job_id, "manifest.json"))
+        manifest = await self.read_artifact(job_id, "manifest.json")
         out = Path(folder)
         out.mkdir(parents=True, exist_ok=True)
         paths = []

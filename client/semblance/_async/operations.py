@@ -1174,7 +1174,9 @@ class AsyncOperations(AsyncCalls):
         """
         return cast(
             "types.CreatedKey",
-            await self._json("POST", f"/v1/keys/{quote(key_id)}/rotate", json=body),
+            await self._json(
+                "POST", f"/v1/keys/{quote(key_id)}/rotate", json=body, repeatable=False
+            ),
         )
 
     async def revoke_key(self, key_id: str) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from semblance import types
 
-POLL_S = 0.5  # of progress; a change of the state is reported at once
+POLL_S = 0.5
 SEED_BITS = 31
 
 
@@ -127,7 +127,7 @@ class Client(Transfers):
     ) -> types.JobView:
         """Wait until the job has ended, and return it.
 
-        `on_change` is called with the job twice a second.
+        `on_change` is called with the job when its state changes, and twice a second.
 
         Raises:
             JobFailedError: The job failed or was cancelled.
@@ -139,8 +139,6 @@ class Client(Transfers):
                 if job["state"] != "succeeded":
                     raise JobFailedError(job)
                 return job
-            if job["state"] != "queued":
-                time.sleep(POLL_S)
 
     def cancel(self, job_id: str) -> types.JobView:
         """Cancel the job and return it; a job that is already cancelled is returned unchanged."""
@@ -234,7 +232,7 @@ class Client(Transfers):
         Raises:
             ChecksumError: A downloaded file differs from the manifest.
         """
-        manifest = json.loads(self.read_artifact(job_id, "manifest.json"))
+        manifest = self.read_artifact(job_id, "manifest.json")
         out = Path(folder)
         out.mkdir(parents=True, exist_ok=True)
         paths = []

@@ -1141,7 +1141,7 @@ class Operations(Calls):
         """
         return cast(
             "types.CreatedKey",
-            self._json("POST", f"/v1/keys/{quote(key_id)}/rotate", json=body),
+            self._json("POST", f"/v1/keys/{quote(key_id)}/rotate", json=body, repeatable=False),
         )
 
     def revoke_key(self, key_id: str) -> None:

@@ -14,7 +14,7 @@ SCOPES = ("read", "data:read", "data", "train", "sample", "webhooks", "admin")
 
 
 @click.command()
-@click.argument("url", default=DEFAULT_URL)
+@click.argument("url", envvar="SEMBLANCE_URL", default=DEFAULT_URL)
 def login(url: str) -> None:
     """Check an API key and store it for later commands, readable by you alone.
 
@@ -34,7 +34,8 @@ def login(url: str) -> None:
 def keys(context: click.Context, url: str | None, key: str | None, as_json: bool) -> None:
     """List, create and revoke API keys."""
     if context.invoked_subcommand is not None:
-        context.obj = (url, key)
+        if url or key or as_json:
+            raise click.UsageError("Options belong behind the last word: semblance keys create …")
         return
     with connect(url, key) as client:
         rows = list(client.iter_keys())
@@ -88,6 +89,19 @@ def revoke_key(key_id: str, url: str | None, key: str | None, as_json: bool) -> 
         print_json({"id": key_id, "revoked": True})
     else:
         print_note(f"Key {key_id} is revoked.")
+
+
+@keys.command("rotate")
+@click.argument("key_id")
+@with_service
+def rotate_key(key_id: str, url: str | None, key: str | None, as_json: bool) -> None:
+    """Replace a key and print the new one; the old one stays valid for an hour."""
+    with connect(url, key) as client:
+        created = client.rotate_key(key_id, {})
+    if as_json:
+        print_json(created)
+    else:
+        print_line(created["key"])
 
 
 @click.command()

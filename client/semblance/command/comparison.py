@@ -52,7 +52,7 @@ def bench(
                 cpu_seconds=cpu_seconds,
                 seed=seed,
                 networks=list(architecture) or None,
-                watch=lambda job_id: watch(client, job_id),
+                watch=lambda job_id: watch(client, job_id, goes_on=False),
             ):
                 results.append(result)
                 print_note(result.status_text())

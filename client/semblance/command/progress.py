@@ -17,22 +17,25 @@ CLEAR_LINE, LINE_UP = "\x1b[2K", "\x1b[1A"
 CURVE_EVERY = 4  # polls
 
 
-def watch(client: Client, job_id: str) -> Any:
+def watch(client: Client, job_id: str, *, goes_on: bool = True) -> Any:
     """Show the job's progress until it has ended, and return it.
+
+    With `goes_on`, Ctrl-C leaves the job running, and a note says how to show or end it.
 
     Raises:
         JobFailedError: The job failed or was cancelled.
-        KeyboardInterrupt: Ctrl-C was pressed; the job goes on.
+        KeyboardInterrupt: Ctrl-C was pressed.
     """
     with LiveProgress(client) if sys.stderr.isatty() else PlainProgress() as progress:
         try:
             job = client.wait(job_id, on_change=progress.show)
         except KeyboardInterrupt:
             progress.close()
-            print_note(
-                f"The job goes on. Show it again: semblance watch {job_id}\n"
-                f"End it: semblance cancel {job_id}"
-            )
+            if goes_on:
+                print_note(
+                    f"The job goes on. Show it again: semblance watch {job_id}\n"
+                    f"End it: semblance cancel {job_id}"
+                )
             raise
     if sys.stderr.isatty():
         print_picture(client, job)

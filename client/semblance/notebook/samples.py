@@ -92,9 +92,12 @@ class Samples:
         return [pictures.fromarray(array) for array in self.to_numpy()[0]]
 
     def __len__(self) -> int:
-        if self.request.get("labels"):
-            return sum(self.request["labels"].values())
-        return int(self.request.get("count") or 0)
+        request = self.request
+        if request.get("count") is not None:
+            return int(request["count"])
+        counts: list[int] = [condition["count"] for condition in request.get("conditions", ())]
+        counts += (request.get("labels") or {}).values()
+        return sum(counts) + len(request.get("partial_rows", ()))
 
     @functools.cached_property
     def _preview(self) -> str:
@@ -106,6 +109,11 @@ class Samples:
             request["labels"] = {name: min(n, SHOWN_PER_LABEL) for name, n in few.items()}
         elif self.request.get("count"):
             request["count"] = min(self.request["count"], SHOWN_ROWS)
+        else:
+            request["conditions"] = [
+                condition | {"count": min(condition["count"], SHOWN_ROWS)}
+                for condition in request.get("conditions", ())
+            ] or None
         if self.modality == "image":
             png = self._client.samples(self._model["id"], format="png", **request, layout="grid")
             return html.picture(base64.b64encode(png).decode())

@@ -137,7 +137,7 @@ def local(folder: str | Path | None = None, *, port: int | None = None) -> Servi
     """Start a service on this machine; it ends with `close`, or with this program.
 
     `semblance-server` must be installed in the same environment. `folder` keeps the data; by
-    default they are deleted at the end.
+    default they are deleted at the end. A program that is killed leaves the service running.
 
     Raises:
         UnreachableError: The service does not start.
