@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from models.tabular.constraint_checks import satisfies
 from models.tabular.constraints import Constraint
 from models.tabular.data import LabeledRows
+from models.tabular.near_relations import NearColumn, find_near_columns
 from models.tabular.relation_coding import RelationCoding
 from models.tabular.relation_detection import detect_relations
 from models.tabular.relation_planning import independent_relations, plan_coding
@@ -101,9 +102,19 @@ def plan_relations(rows: LabeledRows, settings: TableSettings) -> RelationPlan:
     fixed = {name for c in constraints if c.kind == "fixed_combinations" for name in c.columns}
     if rows.target_column is not None:
         fixed.add(rows.target_column)
+    near: list[NearColumn] = []
+    if settings.relations is not False and not settings.min_value_count:
+        coded = plan_coding(enabled(relations, settings.relations), table, fixed).names
+        names = [
+            name
+            for name, type in types.items()
+            if type in ("integer", "number") and name not in coded | fixed
+        ]
+        ignored = settings.relations if isinstance(settings.relations, list) else ()
+        near = [c for c in find_near_columns(table, names) if c.relation_name not in ignored]
     return RelationPlan(
         tuple(independent_relations(relations, table)),
-        plan_coding(enabled(relations, settings.relations), table, fixed),
+        plan_coding(enabled(relations, settings.relations), table, fixed, near),
         frozenset(relation.name for relation in relations),
     )
 
