@@ -29,7 +29,8 @@ MIN_CORRELATION = 0.6  # of ranks; the others are not tried
 COMMON_SHARE = 0.015  # of the rows; more frequent values have tokens of their own
 MIN_COPY_SHARE = 0.02
 EQUALITY_TOLERANCE = 1e-6  # in units of the last decimal
-BINS = 64
+BINS, MIN_VALUES_PER_BIN = 64, 20
+FLOAT_UNIT = 1e-12  # between floats that are not rounded: any small number gives the same gain
 
 
 @dataclass(frozen=True)
@@ -135,9 +136,7 @@ class NearColumn:
         return cls(**{**values, "kind": packed["near"], "common": tuple(packed["common"])})
 
 
-def find_near_columns(
-    table: pa.Table, names: Sequence[str]
-) -> list[NearColumn]:
+def find_near_columns(table: pa.Table, names: Sequence[str]) -> list[NearColumn]:
     """Return the columns to code; each has one base, which comes before it in `names`.
 
     `table` has the training rows and `names` are its numbers, in sampling order.
@@ -153,18 +152,28 @@ def find_near_columns(
     numbers = [number for number in numbers if number.is_fine][:MAX_COLUMNS]
     found = []
     for i, number in enumerate(numbers):
-        plain_bits = _held_out_bits(number.values, is_fitted, np.ones(len(rows)))
+        one = np.full(len(rows), 1.0 if number.decimals >= 0 else FLOAT_UNIT)
+        plain_bits = _held_out_bits(number.values, is_fitted, one)
         gains = {}
         for base in numbers[:i]:
             for column in _codings(number, base):
                 coded = column.relative(number.values, base.in_table)
-                unit = 1 / base.in_units(number) if column.kind == "ratio" else np.ones(len(rows))
+                unit = one / base.in_units(number) if column.kind == "ratio" else one
                 gain = np.nanmean(plain_bits - _held_out_bits(coded, is_fitted, unit))
                 if gain > MIN_GAIN_BITS[column.kind]:
                     gains[column] = float(gain)
         if gains:
-            found.append(max(gains, key=gains.__getitem__))
+            found.append(_with_range(max(gains, key=gains.__getitem__), array(table, number.name)))
     return found
+
+
+def _with_range(column: NearColumn, values: pa.Array) -> NearColumn:
+    """Return a copy with the range of all values, of which the coding saw a sample."""
+    numbers, is_missing = NumberGrid(values.type, column.decimals).to_grid(values)
+    low, high = float(numbers[~is_missing].min()), float(numbers[~is_missing].max())
+    # The mark of copies is so far below that no other value equals it.
+    mark = low - max(high - low, 1.0) if column.kind == "copy" else column.first_mark
+    return replace(column, low=low, high=high, first_mark=mark)
 
 
 @dataclass(frozen=True)
@@ -190,7 +199,7 @@ class _Number:
         if scale.unit:
             scale = scale.with_endings(distinct[counts == 1])
         is_fine = len(present) >= MIN_ROWS and len(distinct) > MIN_DISTINCT
-        is_codable = scale.unit == 1 and scale.endings is None
+        is_codable = scale.unit <= 1 and scale.endings is None
         return cls(name, floats, values, decimals, is_fine, is_codable)
 
     def in_units(self, other: "_Number") -> Floats:
@@ -201,6 +210,8 @@ def _codings(number: _Number, base: _Number) -> Iterator[NearColumn]:
     """Yield the codings of a column relative to another one."""
     bases = base.in_units(number)
     both = ~np.isnan(number.values) & ~np.isnan(bases)
+    if both.sum() < MIN_ROWS:
+        return
     low, high = float(np.nanmin(number.values)), float(np.nanmax(number.values))
     common = _common_values(number.values)
     median = float(np.nanmedian(bases))
@@ -210,37 +221,34 @@ def _codings(number: _Number, base: _Number) -> Iterator[NearColumn]:
         number.name, base.name, "ratio", number.decimals, median, low, high, tuple(common), -1.0
     )
     if copies.mean() > MIN_COPY_SHARE:
-        # Far below, so that no value of another row equals it.
         yield replace(column, kind="copy", first_mark=low - max(high - low, 1.0))
     is_positive = low >= 0 and (bases[both] > 0).all()
-    if number.is_codable and is_positive:
-        if _rank_correlation(number.values[both], bases[both]) > MIN_CORRELATION:
-            yield column
+    if not (number.is_codable and is_positive):
+        return
+    if _rank_correlation(number.values[both], bases[both]) > MIN_CORRELATION:
+        yield column
 
 
 def _held_out_bits(values: Floats, is_fitted: NDArray[np.bool_], unit: Floats) -> Floats:
     """Return the (N,) bits of held-out values under a histogram of the others; NaN elsewhere.
 
-    Common values have probabilities of their own. `unit` (N,) are the distances between a value and
-    the next possible one; NaN where there is no value to compare.
+    Common values have probabilities of their own. `unit` (N,) is the distance of a value to the
+    next possible one; NaN where there is no value to compare.
     """
     is_usable = np.isfinite(values) & np.isfinite(unit)
     fitted, held = values[is_fitted & is_usable], values[~is_fitted & is_usable]
     common = _common_values(fitted)
     rest = np.sort(fitted[~np.isin(fitted, common)])
-    edges = np.unique(rest[np.linspace(0, len(rest) - 1, min(BINS, len(rest) // 20) + 1).astype(int)]) if len(rest) >= 40 else np.empty(0)
+    bins = max(1, min(BINS, len(rest) // MIN_VALUES_PER_BIN))
+    edges = np.unique(np.quantile(rest, np.linspace(0, 1, bins + 1))) if len(rest) else held[:0]
     if len(edges) < 2:
-        low, high = fitted.min(), fitted.max()
-        edges = np.array([low, high if high > low else low + 1])
-    cells = np.clip(np.searchsorted(edges, held, side="right") - 1, 0, len(edges) - 2)
+        edges = np.array([fitted.min(), fitted.max() + 1.0])
     counts = np.histogram(rest, edges)[0] + 0.5
-    density = counts / np.diff(edges)
-    total = len(fitted) + 0.5 * len(counts)
-    probability = np.minimum(density[cells] * unit[~is_fitted & is_usable], counts[cells]) / total
-    if len(common):
-        index = np.minimum(np.searchsorted(common, held), len(common) - 1)
-        frequency = (fitted[:, None] == common).mean(0) if len(common) < 300 else None
-        probability = np.where(common[index] == held, frequency[index], probability)
+    bin_index = np.clip(np.searchsorted(edges, held, side="right") - 1, 0, len(counts) - 1)
+    share = np.minimum(unit[~is_fitted & is_usable] / np.diff(edges)[bin_index], 1.0)
+    probability = share * counts[bin_index] / (len(fitted) + 0.5 * len(counts))
+    for value in common:
+        probability[held == value] = (fitted == value).mean()
     bits = np.full(len(values), np.nan)
     bits[~is_fitted & is_usable] = -np.log2(probability)
     return bits

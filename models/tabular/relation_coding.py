@@ -173,8 +173,11 @@ class RelationCoding:
     columns: tuple[CodedColumn, ...] = ()
     relations: tuple[Relation, ...] = ()
     names: frozenset[str] = field(init=False)  # of the coded columns
+    near: Mapping[str, NearColumn] = field(init=False)  # by name, those without a relation
 
     def __post_init__(self) -> None:
+        near = {c.name: c for c in self.columns if isinstance(c, NearColumn)}
+        object.__setattr__(self, "near", near)
         object.__setattr__(self, "names", frozenset(column.name for column in self.columns))
 
     def coded_schema(self, schema: pa.Schema) -> pa.Schema:
