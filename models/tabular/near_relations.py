@@ -6,7 +6,7 @@ coded as its ratio to the other one, as the difference from it, or with a mark w
 The coding that saves most bits on held-out rows is used, if it saves enough of them.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from models.tabular.categorical_columns import Floats
-from models.tabular.number_grid import NumberGrid
+from models.tabular.number_grid import NumberGrid, is_numeric
 from models.tabular.number_scale import Scale, numeric_values
 from models.tabular.relations import Rows, array, as_floats
 
@@ -64,6 +64,11 @@ class NearColumn:
         """Return a formula that identifies the relation in a table."""
         sign = {"ratio": "/", "difference": "-", "copy": "="}[self.kind]
         return f"{self.name} {sign} {self.base}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what clients see: no values of rows."""
+        columns = [self.base, self.name]
+        return {"name": self.relation_name, "kind": f"near_{self.kind}", "columns": columns}
 
     def coded_type(self, _: pa.DataType) -> pa.DataType:
         return pa.float64() if self.decimals < 0 or self.kind == "ratio" else pa.int64()
@@ -136,11 +141,20 @@ class NearColumn:
         return cls(**{**values, "kind": packed["near"], "common": tuple(packed["common"])})
 
 
-def find_near_columns(table: pa.Table, names: Sequence[str]) -> list[NearColumn]:
-    """Return the columns to code; each has one base, which comes before it in `names`.
+def find_near_columns(
+    table: pa.Table, types: Mapping[str, str], excluded: Collection[str]
+) -> list[NearColumn]:
+    """Return the columns to code; each has one base, which comes before it in the table.
 
-    `table` has the training rows and `names` are its numbers, in sampling order.
+    `types` are those of the columns by name. The columns in `excluded` are neither coded nor bases.
     """
+    names = [
+        name
+        for name, type in types.items()
+        if type in ("integer", "number")
+        and name not in excluded
+        and is_numeric(table.schema.field(name).type)
+    ]
     rows = np.random.default_rng(0).permutation(len(table))[: MAX_FITTED_ROWS + MAX_HELD_OUT_ROWS]
     if len(rows) < MIN_ROWS:
         return []
