@@ -274,5 +274,5 @@ def _common_values(values: Floats) -> Floats:
 
 
 def _rank_correlation(a: Floats, b: Floats) -> float:
-    ranks = [np.unique(values, return_inverse=True)[1].astype(float) for values in (a, b)]
-    return float(np.corrcoef(*ranks)[0, 1])
+    a, b = (np.unique(values, return_inverse=True)[1].astype(np.float64) for values in (a, b))
+    return float(np.corrcoef(a, b)[0, 1])

@@ -25,4 +25,5 @@ def find_relations(rows: TypedParquet, schema: Schema) -> list[dict[str, Any]]:
     types = {column.name: column.type for column in columns}
     relations = detect_relations(table, types)
     near = find_near_columns(table, types, plan_coding(relations, table, ()).names)
-    return [found.to_dict() for found in (*independent_relations(relations, table), *near)]
+    exact = [relation.to_dict() for relation in independent_relations(relations, table)]
+    return exact + [column.to_dict() for column in near]
