@@ -23,8 +23,8 @@ def plan_coding(
 ) -> RelationCoding:
     """Return the coding that keeps as many of the relations as possible.
 
-    `table` has the training rows. The columns in `fixed` are not coded. Those in `near` are coded
-    as given, if no relation codes them or their bases.
+    `table` has the training rows. The columns in `fixed` are not coded. No relation codes those in
+    `near` or their bases.
     """
     planner = _Planner(table, frozenset(fixed))
     for relation in relations:
@@ -114,11 +114,8 @@ class _Planner:
         self.kept += [orders[edge] for edge in sorted(edges & enforced)]
 
     def add_near(self, near: Sequence[NearColumn]) -> None:
-        """Code columns relative to others, unless a relation codes them or their bases."""
-        exact = set(self.sources)
-        chosen = [c for c in near if c.name not in exact | self.fixed and c.base not in exact]
-        self.columns += chosen
-        self.sources |= {column.name: {column.base} for column in chosen}
+        self.columns += near
+        self.sources |= {column.name: {column.base} for column in near}
 
     def _place(
         self, edges: set[Edge], immovable: Collection[str], *, upward: bool
