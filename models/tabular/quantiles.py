@@ -45,7 +45,7 @@ class Quantiles:
             below, above = (half.astype(np.int64) for half in (below, above))
         lows, highs = distinct - below, distinct + above
         if len(distinct) > MAX_CELLS:
-            edges = _cell_edges(counts, MAX_CELLS)
+            edges = np.rint(np.linspace(0, len(distinct), MAX_CELLS + 1)).astype(np.int64)
             lows, highs, ends = lows[edges[:-1]], highs[edges[1:] - 1], ends[edges[1:] - 1]
         return cls(lows, highs, ends)
 
@@ -103,14 +103,3 @@ class Quantiles:
     @property
     def _starts(self) -> Floats:
         return np.concatenate([[0.0], self.ends[:-1]])
-
-
-def _cell_edges(counts: NDArray[np.int64], cells: int) -> NDArray[np.int64]:
-    """Return at most `cells` + 1 edges between the distinct values, given their (D,) counts.
-
-    The most frequent values have cells of their own, the others share cells with their neighbors.
-    """
-    threshold = max(2, int(np.sort(counts)[-(cells // 4)]) + 1)
-    frequent = np.flatnonzero(counts >= threshold)
-    shared = np.rint(np.linspace(0, len(counts), cells - 2 * len(frequent) + 1)).astype(np.int64)
-    return np.unique(np.concatenate([shared, frequent, frequent + 1]))
