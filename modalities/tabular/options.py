@@ -365,5 +365,7 @@ class TableConditionsView(BaseModel):
         None, description="Tables only: constraints that all samples satisfy."
     )
     relations: list[RelationView] | None = Field(
-        None, description="Tables only: relations between columns that hold in all training rows."
+        None,
+        description="Tables only: relations between columns that hold in all training rows, "
+        "and near relations by which columns are learned.",
     )

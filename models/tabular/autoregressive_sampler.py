@@ -1,6 +1,6 @@
 """Sampling of rows from an autoregressive generator, step by step: uniforms in, tokens out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import torch
@@ -13,6 +13,10 @@ from models.tabular.categorical_columns import NO_SUB_BIN
 SubBinStep = tuple[int, int, int] | None  # as in Tokenizer.sub_bin_steps
 AllowedTokens = Mapping[int, Tensor]  # by step, a (K,) mask of the tokens that may be sampled
 UNKNOWN_TOKEN = -1  # in a partial row: the token is not given
+# By the first step of a column, a function of (S, B) tokens of which the steps before are sampled.
+# It returns the (steps, B) given tokens of the column, UNKNOWN_TOKEN where nothing is given, and
+# the (B,) probabilities of the given values if their tokens are sampled.
+LateTokens = Mapping[int, Callable[[Tensor], tuple[Tensor, Tensor]]]
 
 
 class TokenSampler(Protocol):
@@ -88,7 +92,12 @@ class AutoregressiveSampler:
 
     @torch.no_grad()
     def complete(
-        self, u: Tensor, resampling_u: Tensor, given: Tensor, order: Sequence[int] | None = None
+        self,
+        u: Tensor,
+        resampling_u: Tensor,
+        given: Tensor,
+        order: Sequence[int] | None = None,
+        late: LateTokens | None = None,
     ) -> Tensor:
         """Return (S, N) tokens: those in `given` unchanged, the others sampled given all of them.
 
@@ -96,37 +105,47 @@ class AutoregressiveSampler:
         influence the steps before them, by a particle filter (Gordon et al. 1993): each row has M
         particles, sampled from `u` (S, M * N). At each given token the particles are resampled in
         proportion to the likelihood of that token. `resampling_u` (S + 1, N) has one uniform per
-        step for the resampling, and one for the final choice of a particle.
+        step for the resampling, and one for the final choice of a particle. `late` are the given
+        values whose tokens depend on values that are sampled before.
         """
         n, num_particles = given.shape[1], u.shape[1] // given.shape[1]
         context = self._start.expand(u.shape[1], -1).clone()
         tokens = torch.empty(u.shape, dtype=torch.long, device=u.device)
         identical = torch.ones(n, dtype=torch.bool, device=u.device)  # all particles of the row
+        given = given.repeat(1, num_particles)
         for step in order or range(len(self._sub_bin_steps)):
+            weight = None
+            if late and step in late:
+                column, weight = late[step](tokens)
+                is_late = column[0] != UNKNOWN_TOKEN
+                steps = slice(step, step + len(column))
+                given[steps] = torch.where(is_late, column, given[steps])
             cdf = self._cdf(step, context, None)
             is_given = given[step] != UNKNOWN_TOKEN
-            given_tokens = given[step].clamp_min(0).repeat(num_particles)
-            tokens[step] = torch.where(
-                is_given.repeat(num_particles), given_tokens, _inverse_cdf(cdf, u[step])
-            )
+            given_tokens = given[step].clamp_min(0)
+            tokens[step] = torch.where(is_given, given_tokens, _inverse_cdf(cdf, u[step]))
             is_active = self._is_active(step, tokens)
             tokens[step].masked_fill_(~is_active, NO_SUB_BIN)
-            reweighted = is_given & is_active[:n] & ~identical
+            is_weighted = (is_given & is_active).view(num_particles, n)
+            reweighted = is_weighted.any(0) & ~identical
             if reweighted.any():
                 cdf_before = F.pad(cdf, (1, 0)).gather(1, given_tokens[:, None])
-                likelihood = (cdf.gather(1, given_tokens[:, None]) - cdf_before)[:, 0].view(
-                    num_particles, n
-                )
+                likelihood = (cdf.gather(1, given_tokens[:, None]) - cdf_before)[:, 0]
+                likelihood = likelihood if weight is None else likelihood * weight
+                likelihood = torch.where(is_weighted, likelihood.view(num_particles, n), 1.0)
                 ancestors = _systematic_resampling(likelihood, resampling_u[step], reweighted)
-                tokens = (
-                    tokens.view(-1, num_particles, n)
-                    .gather(1, ancestors.expand(len(tokens), -1, -1))
+                tokens, given = (
+                    rows.view(-1, num_particles, n)
+                    .gather(1, ancestors.expand(len(rows), -1, -1))
                     .flatten(1)
+                    for rows in (tokens, given)
                 )
                 width = context.shape[1]
                 index = ancestors[:, :, None].expand(-1, -1, width)
                 context = context.view(num_particles, n, width).gather(0, index).flatten(0, 1)
-            identical &= is_given | ~is_active[:n]
+            identical &= (is_given | ~is_active).view(num_particles, n).all(0)
+            if weight is not None:
+                identical &= ~is_late.view(num_particles, n).any(0)
             context += self._embedded(step, tokens)
         chosen = (resampling_u[-1] * num_particles).long().clamp(max=num_particles - 1)
         return tokens.view(-1, num_particles, n)[:, chosen, torch.arange(n, device=u.device)]

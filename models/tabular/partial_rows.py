@@ -2,25 +2,32 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from models.tabular.autoregressive_sampler import UNKNOWN_TOKEN
+from models.placement import upload
+from models.tabular.autoregressive_sampler import UNKNOWN_TOKEN, LateTokens
 from models.tabular.categorical_columns import (
     CategoricalColumn,
     Column,
+    Floats,
     Tokens,
     as_text,
     similar_values,
 )
 from models.tabular.conditions import InvalidPartialRow
+from models.tabular.near_relations import NearColumn
 from models.tabular.number_scale import numeric_values
 from models.tabular.numeric_columns import NumericColumn
 from models.tabular.relation_solving import solve_sources
+from models.tabular.relations import as_floats
 from models.tabular.tokenizer import Tokenizer
 
 MAX_SOLVING_ROUNDS = 20  # with several relations between the same columns, solutions are iterated
@@ -74,12 +81,92 @@ class PartialRows:
         coding = tokenizer.coding
         coded = self._overwrite(coded, set(self.values) - coding.names)
         rows = self._overwrite(tokenizer.decode_relations(coded), set(self.values))
+        for column in coding.columns:
+            if isinstance(column, NearColumn) and column.name in self.values:
+                # Columns that are coded relative to this one need the given value itself.
+                exact = column.encode(rows, rows.schema.field(column.name).type)
+                index = coded.schema.get_field_index(column.name)
+                mask = pa.array(self.given[column.name])
+                exact = pa.compute.if_else(mask, exact, coded.column(index))
+                coded = coded.set_column(index, coded.schema.field(index), exact)
+                rows = self._overwrite(tokenizer.decode_relations(coded), set(self.values))
         for _ in range(MAX_SOLVING_ROUNDS if coding.names & set(self.values) else 0):
             coded = solve_sources(coding, coded, rows, self.given)
             rows = self._overwrite(tokenizer.decode_relations(coded), set(self.values))
             if coding.satisfied(rows).all():
                 break
         return rows
+
+    def late_tokens(self, tokenizer: Tokenizer, decode_u: Floats) -> LateTokens:
+        """Return the tokens of given values that are coded relative to values that are not given.
+
+        `decode_u` are the uniforms of `Tokenizer.decode_columns`.
+        """
+        result = {}
+        for column, steps in zip(tokenizer.columns, tokenizer.column_slices, strict=True):
+            near = tokenizer.coding.near.get(column.name)
+            if near is None or column.name not in self.values:
+                continue
+            base_given = self.given.get(near.base, np.zeros(self.tokens.shape[1], bool))
+            if (is_late := self.given[column.name] & ~base_given).any():
+                result[steps.start] = partial(
+                    self._tokens_given_base, tokenizer, decode_u, column, near, is_late
+                )
+        return result
+
+    def _tokens_given_base(
+        self,
+        tokenizer: Tokenizer,
+        decode_u: Floats,
+        column: Column,
+        near: NearColumn,
+        is_late: NDArray[np.bool_],
+        tokens: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Return the tokens of a column in the rows `is_late`, given those of its base.
+
+        Also return the probabilities of the given values, up to a factor, if these tokens are
+        sampled. The B rows of `tokens` repeat the rows of this object.
+        """
+        repeats = tokens.shape[1] // len(is_late)
+        base = self._decoded(tokenizer, near.base, tokens.cpu().numpy(), decode_u, repeats)
+        values = pa.concat_arrays([self.values[column.name]] * repeats)
+        rows = pa.RecordBatch.from_arrays([values, base], [near.name, near.base])
+        coded = near.encode(rows, values.type)
+        late = column.encode(coded, None)
+        low, high = (as_floats(column.decode(late, np.full(len(coded), u))) for u in (0.0, 1.0))
+        numbers = as_floats(coded)
+        width = np.maximum(high - low + (near.kind == "copy"), 1e-12)
+        # Beyond the training values, the probability falls instead of that of the last bin.
+        outside = np.abs(numbers - np.clip(numbers, low, high)) / width
+        probability = np.where(high > low, 1 / width, 1.0) / (1 + outside**4)
+        if near.kind == "ratio":  # a width of the ratio is wider if the base is larger
+            probability /= np.maximum(as_floats(base), 1e-12)
+        late[:, ~np.tile(is_late, repeats)] = UNKNOWN_TOKEN
+        weight = np.nan_to_num(probability, nan=1.0).astype(np.float32)
+        return upload(torch.from_numpy(late), tokens.device), upload(
+            torch.from_numpy(weight), tokens.device
+        )
+
+    def _decoded(
+        self, tokenizer: Tokenizer, name: str, tokens: Tokens, decode_u: Floats, repeats: int
+    ) -> pa.Array:
+        """Return the values of a column that no exact relation codes."""
+        index = next(i for i, column in enumerate(tokenizer.columns) if column.name == name)
+        column = tokenizer.columns[index]
+        u = np.zeros(tokens.shape[1])
+        if column.needs_uniform:
+            u = np.tile(decode_u[sum(c.needs_uniform for c in tokenizer.columns[:index])], repeats)
+        values = column.decode(tokens[tokenizer.column_slices[index]], u)
+        if (near := tokenizer.coding.near.get(name)) is not None:
+            base = self._decoded(tokenizer, near.base, tokens, decode_u, repeats)
+            rows = pa.RecordBatch.from_arrays([values, base], [name, near.base])
+            values = near.decode(rows, tokenizer.arrow.field(name).type)
+        if name in self.values:
+            mask = pa.array(np.tile(self.given[name], repeats))
+            given = pa.concat_arrays([self.values[name]] * repeats)
+            values = pa.compute.if_else(mask, given, values)
+        return values
 
     def _overwrite(self, rows: pa.RecordBatch, names: Collection[str]) -> pa.RecordBatch:
         columns = [

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from models.tabular.constraint_checks import satisfies
 from models.tabular.constraints import Constraint
 from models.tabular.data import LabeledRows
+from models.tabular.near_relations import NearColumn, find_near_columns
 from models.tabular.relation_coding import RelationCoding
 from models.tabular.relation_detection import detect_relations
 from models.tabular.relation_planning import independent_relations, plan_coding
@@ -70,10 +71,15 @@ class RelationPlan:
     names: frozenset[str]
 
     def describe(self) -> list[dict[str, Any]]:
-        """Return the relations for clients; samples satisfy those that are `enforced`."""
+        """Return the relations for clients; samples satisfy those that are `enforced`.
+
+        The near relations by which columns are coded follow.
+        """
         enforced = list(self.coding.relations)
         shown = enforced + [relation for relation in self.relations if relation not in enforced]
-        return [{**relation.to_dict(), "enforced": relation in enforced} for relation in shown]
+        exact = [{**relation.to_dict(), "enforced": relation in enforced} for relation in shown]
+        near = [{**c.to_dict(), "enforced": False} for c in self.coding.near.values()]
+        return exact + near
 
 
 def plan_relations(rows: LabeledRows, settings: TableSettings) -> RelationPlan:
@@ -101,10 +107,19 @@ def plan_relations(rows: LabeledRows, settings: TableSettings) -> RelationPlan:
     fixed = {name for c in constraints if c.kind == "fixed_combinations" for name in c.columns}
     if rows.target_column is not None:
         fixed.add(rows.target_column)
+    names = {relation.name for relation in relations}
+    kept = enabled(relations, settings.relations)
+    near: list[NearColumn] = []
+    if settings.relations is not False and not settings.min_value_count:
+        exact = plan_coding(kept, table, fixed).names
+        ignored = settings.relations if isinstance(settings.relations, list) else ()
+        near = find_near_columns(table, types, exact | fixed)
+        names |= {column.relation_name for column in near}
+        near = [column for column in near if column.relation_name not in ignored]
     return RelationPlan(
         tuple(independent_relations(relations, table)),
-        plan_coding(enabled(relations, settings.relations), table, fixed),
-        frozenset(relation.name for relation in relations),
+        plan_coding(kept, table, fixed, near),
+        frozenset(names),
     )
 
 

@@ -6,7 +6,7 @@ becomes its distance from the bound. Decoding computes the columns again.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +14,7 @@ import pyarrow.compute
 from numpy.typing import NDArray
 
 from models.tabular.categorical_columns import from_text
+from models.tabular.near_relations import NearColumn
 from models.tabular.number_grid import NumberGrid
 from models.tabular.relations import Relation, Rows, array, as_floats
 
@@ -162,15 +163,21 @@ class BoundedColumn:
         }
 
 
+CodedColumn: TypeAlias = DerivedColumn | BoundedColumn | NearColumn
+
+
 @dataclass(frozen=True)
 class RelationCoding:
     """The coded columns, in decoding order, and the relations that hold by construction."""
 
-    columns: tuple[DerivedColumn | BoundedColumn, ...] = ()
+    columns: tuple[CodedColumn, ...] = ()
     relations: tuple[Relation, ...] = ()
     names: frozenset[str] = field(init=False)  # of the coded columns
+    near: Mapping[str, NearColumn] = field(init=False)  # by name, those without a relation
 
     def __post_init__(self) -> None:
+        near = {c.name: c for c in self.columns if isinstance(c, NearColumn)}
+        object.__setattr__(self, "near", near)
         object.__setattr__(self, "names", frozenset(column.name for column in self.columns))
 
     def coded_schema(self, schema: pa.Schema) -> pa.Schema:
@@ -229,7 +236,9 @@ class RelationCoding:
         return cls(columns, tuple(map(Relation.unpack, packed["relations"])))
 
 
-def _unpack_column(packed: Mapping[str, Any]) -> DerivedColumn | BoundedColumn:
+def _unpack_column(packed: Mapping[str, Any]) -> CodedColumn:
+    if "near" in packed:
+        return NearColumn.unpack(packed)
     if "relation" in packed:
         return DerivedColumn(**{**packed, "relation": Relation.unpack(packed["relation"])})
     return BoundedColumn(

@@ -7,19 +7,24 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
+from models.tabular.near_relations import NearColumn
 from models.tabular.number_grid import NumberGrid
-from models.tabular.relation_coding import BoundedColumn, DerivedColumn, RelationCoding
+from models.tabular.relation_coding import BoundedColumn, CodedColumn, DerivedColumn, RelationCoding
 from models.tabular.relations import Relation, array
 
 Edge = tuple[str, str]  # the first column is at most the second one
 
 
 def plan_coding(
-    relations: Sequence[Relation], table: pa.Table, fixed: Collection[str]
+    relations: Sequence[Relation],
+    table: pa.Table,
+    fixed: Collection[str],
+    near: Sequence[NearColumn] = (),
 ) -> RelationCoding:
     """Return the coding that keeps as many of the relations as possible.
 
-    `table` has the training rows. The columns in `fixed` are not coded.
+    `table` has the training rows. The columns in `fixed` are not coded. No relation codes those in
+    `near` or their bases.
     """
     planner = _Planner(table, frozenset(fixed))
     for relation in relations:
@@ -27,6 +32,7 @@ def plan_coding(
             planner.derive(relation)
     orders = [relation for relation in relations if relation.kind == "order"]
     planner.bound({relation.columns: relation for relation in orders})  # type: ignore[misc]
+    planner.add_near(near)
     columns = {column.name: column for column in planner.columns}
     # Sorted, because the order of a set differs between processes.
     sources = {name: sorted(names) for name, names in planner.sources.items()}
@@ -45,7 +51,7 @@ def independent_relations(relations: Sequence[Relation], table: pa.Table) -> lis
 class _Planner:
     def __init__(self, table: pa.Table, fixed: frozenset[str]) -> None:
         self.table, self.fixed = table, fixed
-        self.columns: list[DerivedColumn | BoundedColumn] = []
+        self.columns: list[CodedColumn] = []
         self.kept: list[Relation] = []
         self.sources: dict[str, set[str]] = {}  # of each coded column
 
@@ -106,6 +112,10 @@ class _Planner:
         enforced = {(low, c.name) for c in chosen for low in c.lower}
         enforced |= {(c.name, high) for c in chosen for high in c.upper}
         self.kept += [orders[edge] for edge in sorted(edges & enforced)]
+
+    def add_near(self, near: Sequence[NearColumn]) -> None:
+        self.columns += near
+        self.sources |= {column.name: {column.base} for column in near}
 
     def _place(
         self, edges: set[Edge], immovable: Collection[str], *, upward: bool

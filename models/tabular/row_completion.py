@@ -8,7 +8,7 @@ from models.errors import AcceptanceRateTooLow
 from models.noise import NOISE, Indices, attempt_stream, uniforms
 from models.placement import upload
 from models.tabular.autoregressive_sampler import UNKNOWN_TOKEN, AutoregressiveSampler
-from models.tabular.categorical_columns import Tokens
+from models.tabular.categorical_columns import Floats, Tokens
 from models.tabular.conditions import CompletionUnsupported
 from models.tabular.partial_rows import PartialRows
 from models.tabular.sampling import SampleBatch, TableSampler
@@ -32,10 +32,12 @@ def complete_rows(
         raise CompletionUnsupported
     given = partial_rows.tokens
     tokens = np.zeros_like(given)
-    particles = 1 if sampler.supports_any_order else NUM_PARTICLES
     decode_u = np.ascontiguousarray(
         uniforms(seed, indices, sampler.token_sampler.num_uniforms, NOISE).T[len(given) :]
     )
+    # Given values come first and need one particle, unless they are coded by values that are not.
+    is_exact = sampler.supports_any_order and not sampler.tokenizer.coding.near
+    particles = 1 if is_exact else NUM_PARTICLES
     pending, num_tried = np.arange(len(indices)), 0
     for attempt in range(MAX_ATTEMPTS):
         first_stream = attempt * (particles + 1)
@@ -45,7 +47,8 @@ def complete_rows(
                 sampler,
                 seed,
                 indices[index],
-                given[:, index],
+                partial_rows.take(index),
+                decode_u[:, index],
                 range(first_stream, first_stream + particles),
                 order,
             )
@@ -87,7 +90,8 @@ def _complete_batch(
     sampler: TableSampler,
     seed: int,
     indices: Indices,
-    given: Tokens,
+    partial_rows: PartialRows,
+    decode_u: Floats,
     streams: range,
     order: list[int] | None,
 ) -> Tokens:
@@ -96,12 +100,12 @@ def _complete_batch(
     Batches have one fixed shape, so a row does not depend on those completed with it.
     """
     assert isinstance(sampler.token_sampler, AutoregressiveSampler)  # noqa: S101 - see `complete_rows`
-    size, n = given.shape
+    size, n = partial_rows.tokens.shape
     rows_per_batch = sampler.batch_size // len(streams)
-    tokens = np.empty_like(given)
+    tokens = np.empty_like(partial_rows.tokens)
     for part in np.array_split(np.arange(n), range(rows_per_batch, n, rows_per_batch)):
         padded = np.pad(part, (0, rows_per_batch - len(part)), mode="edge")
-        batch_indices = indices[padded]
+        batch_indices, members = indices[padded], partial_rows.take(padded)
         particle_u = [uniforms(seed, batch_indices, size, attempt_stream(i)).T for i in streams]
         u = np.concatenate(particle_u, axis=1).astype(np.float32)
         resampling_u = uniforms(seed, batch_indices, size + 1, attempt_stream(streams.stop)).T
@@ -109,8 +113,9 @@ def _complete_batch(
         completed = sampler.token_sampler.complete(
             upload(torch.from_numpy(u), device),
             upload(torch.from_numpy(np.ascontiguousarray(resampling_u)), device),
-            upload(torch.from_numpy(given[:, padded]), device),
+            upload(torch.from_numpy(members.tokens), device),
             order,
+            members.late_tokens(sampler.tokenizer, decode_u[:, padded]),
         )
         tokens[:, part] = completed.cpu().numpy()[:, : len(part)]
     return tokens

@@ -96,8 +96,9 @@ class TableSettings:
     )
     relations: bool | list[str] = setting(  # noqa: RUF009 - returns a dataclass field
         "Whether relations that hold in all training rows (orders, sums, products, lookups) also "
-        "hold in all samples, by construction. A list names the relations to ignore, written as in "
-        "the dataset's profile."
+        "hold in all samples, by construction, and whether numbers that are simpler relative to "
+        "another column are learned so. A list names the relations to ignore, written as in the "
+        "dataset's profile."
     )
     min_value_count: int = setting(
         "Values that occur in fewer rows are not learned: rare categories become frequent ones, "

@@ -1,0 +1,278 @@
+"""Near relations: numbers that are simpler given another number of the row.
+
+A number may nearly follow from another one (rooms and bedrooms of a block), change slowly (the
+balances of two months) or often be its copy (a payment of the whole balance). Such a column is
+coded as its ratio to the other one, as the difference from it, or with a mark where both are equal.
+The coding that saves most bits on held-out rows is used, if it saves enough of them.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from models.tabular.categorical_columns import Floats
+from models.tabular.number_grid import NumberGrid, is_numeric
+from models.tabular.number_scale import Scale, numeric_values
+from models.tabular.relations import Rows, array, as_floats
+
+NearKind = Literal["ratio", "copy"]
+MIN_ROWS = 500
+MAX_FITTED_ROWS, MAX_HELD_OUT_ROWS = 6_000, 3_000
+MAX_COLUMNS = 40  # that are compared with each other
+MIN_DISTINCT = 20  # numbers of fewer values have tokens of their own
+MIN_GAIN_BITS = {"ratio": 1.0, "copy": 0.2}  # per held-out value
+MIN_CORRELATION = 0.6  # of ranks; the others are not tried
+COMMON_SHARE = 0.015  # of the rows; more frequent values have tokens of their own
+MIN_COPY_SHARE = 0.02
+EQUALITY_TOLERANCE = 1e-6  # in units of the last decimal
+BINS, MIN_VALUES_PER_BIN = 64, 20
+FLOAT_UNIT = 1e-12  # between floats that are not rounded: any small number gives the same gain
+
+
+@dataclass(frozen=True)
+class NearColumn:
+    """A column that is coded relative to the column `base`.
+
+    `ratio` divides by the base, `difference` subtracts it, and `copy` has a mark where both are
+    equal. Where the base is missing (or, for a ratio, not positive), it is `default`. Values in
+    `common` stay as they are: a copy is none of them, and the other kinds code them as marks. Marks
+    count down from `first_mark`, below all other coded values. Decoded values stay between `low`
+    and `high`. Numbers are in units of the last of the column's `decimals`; -1 decimals: floats,
+    not rounded.
+    """
+
+    name: str
+    base: str
+    kind: NearKind
+    decimals: int
+    default: float
+    low: float
+    high: float
+    common: tuple[float, ...]
+    first_mark: float
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return (self.base,)
+
+    @property
+    def relation_name(self) -> str:
+        """Return a formula that identifies the relation in a table."""
+        sign = {"ratio": "/", "difference": "-", "copy": "="}[self.kind]
+        return f"{self.name} {sign} {self.base}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what clients see: no values of rows."""
+        columns = [self.base, self.name]
+        return {"name": self.relation_name, "kind": f"near_{self.kind}", "columns": columns}
+
+    def coded_type(self, _: pa.DataType) -> pa.DataType:
+        return pa.float64() if self.decimals < 0 or self.kind == "ratio" else pa.int64()
+
+    def encode(self, rows: Rows, arrow: pa.DataType) -> pa.Array:
+        values = array(rows, self.name)
+        numbers, is_missing = NumberGrid(values.type, self.decimals).to_grid(values)
+        coded = self.relative(numbers, as_floats(array(rows, self.base)))
+        return pa.array(coded, self.coded_type(arrow), mask=is_missing)
+
+    def relative(self, numbers: NDArray[Any], base: Floats) -> NDArray[Any]:
+        """Return coded (N,) numbers, given the values of the base, NaN where missing."""
+        base, has_base = self._in_units(base)
+        mark = np.asarray(self.first_mark).astype(numbers.dtype)
+        if self.kind == "copy":
+            is_copy = (numbers == base) & has_base & ~np.isin(numbers, self.common)
+            return np.where(is_copy, mark, numbers)
+        coded = numbers / base
+        common = np.array(self.common)
+        index = np.searchsorted(common, numbers)
+        is_common = np.append(common, np.nan)[index] == numbers
+        return np.where(is_common, mark - index, coded)
+
+    def decode(self, coded: Rows, arrow: pa.DataType) -> pa.Array:
+        column = array(coded, self.name)
+        is_missing = column.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
+        values = column.fill_null(0).to_numpy(zero_copy_only=False)
+        base, _ = self._in_units(as_floats(array(coded, self.base)))
+        is_mark = ~is_missing & (values <= self.first_mark)
+        if self.kind == "copy":
+            numbers = np.where(is_mark, base, values)
+        else:
+            numbers = values * base
+            index = np.where(is_mark, self.first_mark - values, 0).astype(np.int64)
+            last = max(len(self.common) - 1, 0)
+            common = np.array(self.common or (0.0,))
+            numbers = np.where(is_mark, common[np.minimum(index, last)], numbers)
+        numbers = np.clip(np.where(is_missing, self.low, numbers), self.low, self.high)
+        if self.decimals >= 0:
+            numbers = np.rint(numbers).astype(np.int64)
+        return NumberGrid(arrow, self.decimals).from_grid(numbers, is_missing)
+
+    def _in_units(self, base: Floats) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Return the (N,) bases in units of this column, and the mask of rows that have one."""
+        base = base * 10.0 ** max(self.decimals, 0)
+        has_base = base > 0 if self.kind == "ratio" else ~np.isnan(base)
+        base = np.where(has_base, base, self.default)
+        if self.decimals < 0 or self.kind == "ratio":
+            return base, has_base
+        rounded = np.rint(base)
+        # A base with more decimals has no equal.
+        return rounded.astype(np.int64), has_base & (np.abs(base - rounded) < EQUALITY_TOLERANCE)
+
+    def pack(self) -> dict[str, Any]:
+        return {
+            "near": self.kind,
+            "name": self.name,
+            "base": self.base,
+            "decimals": self.decimals,
+            "default": self.default,
+            "low": self.low,
+            "high": self.high,
+            "common": list(self.common),
+            "first_mark": self.first_mark,
+        }
+
+    @classmethod
+    def unpack(cls, packed: Mapping[str, Any]) -> "NearColumn":
+        values = {name: value for name, value in packed.items() if name != "near"}
+        return cls(**{**values, "kind": packed["near"], "common": tuple(packed["common"])})
+
+
+def find_near_columns(
+    table: pa.Table, types: Mapping[str, str], excluded: Collection[str]
+) -> list[NearColumn]:
+    """Return the columns to code; each has one base, which comes before it in the table.
+
+    `types` are those of the columns by name. The columns in `excluded` are neither coded nor bases.
+    """
+    names = [
+        name
+        for name, type in types.items()
+        if type in ("integer", "number")
+        and name not in excluded
+        and is_numeric(table.schema.field(name).type)
+    ]
+    rows = np.random.default_rng(0).permutation(len(table))[: MAX_FITTED_ROWS + MAX_HELD_OUT_ROWS]
+    if len(rows) < MIN_ROWS:
+        return []
+    sample = table.select(list(names)).take(pa.array(rows))
+    is_fitted = np.arange(len(rows)) < len(rows) * MAX_FITTED_ROWS // (
+        MAX_FITTED_ROWS + MAX_HELD_OUT_ROWS
+    )
+    numbers = [_Number.fit(name, array(sample, name)) for name in names]
+    numbers = [number for number in numbers if number.is_fine][:MAX_COLUMNS]
+    found = []
+    for i, number in enumerate(numbers):
+        one = np.full(len(rows), 1.0 if number.decimals >= 0 else FLOAT_UNIT)
+        plain_bits = _held_out_bits(number.values, is_fitted, one)
+        gains = {}
+        for base in numbers[:i]:
+            for column in _codings(number, base):
+                coded = column.relative(number.values, base.in_table)
+                unit = one / base.in_units(number) if column.kind == "ratio" else one
+                gain = np.nanmean(plain_bits - _held_out_bits(coded, is_fitted, unit))
+                if gain > MIN_GAIN_BITS[column.kind]:
+                    gains[column] = float(gain)
+        if gains:
+            found.append(_with_range(max(gains, key=gains.__getitem__), array(table, number.name)))
+    return found
+
+
+def _with_range(column: NearColumn, values: pa.Array) -> NearColumn:
+    """Return a copy with the range of all values, of which the coding saw a sample."""
+    numbers, is_missing = NumberGrid(values.type, column.decimals).to_grid(values)
+    low, high = float(numbers[~is_missing].min()), float(numbers[~is_missing].max())
+    # The mark of copies is so far below that no other value equals it.
+    mark = low - max(high - low, 1.0) if column.kind == "copy" else column.first_mark
+    return replace(column, low=low, high=high, first_mark=mark)
+
+
+@dataclass(frozen=True)
+class _Number:
+    """A column of numbers. `values` (N,) are in units of the last decimal; NaN where missing."""
+
+    name: str
+    in_table: Floats
+    values: Floats
+    decimals: int
+    is_fine: bool  # has enough values
+    is_codable: bool  # has no round values or endings, which a ratio or difference would lose
+
+    @classmethod
+    def fit(cls, name: str, column: pa.Array) -> Self:
+        decimals = NumberGrid.fit(column).decimals
+        floats = as_floats(column)
+        floats = np.where(np.isfinite(floats), floats, np.nan)
+        values = np.rint(floats * 10.0**decimals) if decimals >= 0 else floats
+        present, _ = numeric_values(name, column)
+        scale = Scale.fit(column.type, present)
+        distinct, counts = np.unique(scale.to_scaled(present), return_counts=True)
+        if scale.unit:
+            scale = scale.with_endings(distinct[counts == 1])
+        is_fine = len(present) >= MIN_ROWS and len(distinct) > MIN_DISTINCT
+        is_codable = scale.unit <= 1 and scale.endings is None
+        return cls(name, floats, values, decimals, is_fine, is_codable)
+
+    def in_units(self, other: "_Number") -> Floats:
+        return self.in_table * 10.0 ** max(other.decimals, 0)
+
+
+def _codings(number: _Number, base: _Number) -> Iterator[NearColumn]:
+    """Yield the codings of a column relative to another one."""
+    bases = base.in_units(number)
+    both = ~np.isnan(number.values) & ~np.isnan(bases)
+    if both.sum() < MIN_ROWS:
+        return
+    low, high = float(np.nanmin(number.values)), float(np.nanmax(number.values))
+    common = _common_values(number.values)
+    median = float(np.nanmedian(bases))
+    median = median if number.decimals < 0 else float(np.rint(median))
+    copies = (number.values == bases) & ~np.isin(number.values, common)
+    column = NearColumn(
+        number.name, base.name, "ratio", number.decimals, median, low, high, tuple(common), -1.0
+    )
+    if copies.mean() > MIN_COPY_SHARE:
+        yield replace(column, kind="copy", first_mark=low - max(high - low, 1.0))
+    is_positive = low >= 0 and (bases[both] > 0).all()
+    if not (number.is_codable and is_positive):
+        return
+    if _rank_correlation(number.values[both], bases[both]) > MIN_CORRELATION:
+        yield column
+
+
+def _held_out_bits(values: Floats, is_fitted: NDArray[np.bool_], unit: Floats) -> Floats:
+    """Return the (N,) bits of held-out values under a histogram of the others; NaN elsewhere.
+
+    Common values have probabilities of their own. `unit` (N,) is the distance of a value to the
+    next possible one; NaN where there is no value to compare.
+    """
+    is_usable = np.isfinite(values) & np.isfinite(unit)
+    fitted, held = values[is_fitted & is_usable], values[~is_fitted & is_usable]
+    common = _common_values(fitted)
+    rest = np.sort(fitted[~np.isin(fitted, common)])
+    bins = max(1, min(BINS, len(rest) // MIN_VALUES_PER_BIN))
+    edges = np.unique(np.quantile(rest, np.linspace(0, 1, bins + 1))) if len(rest) else held[:0]
+    if len(edges) < 2:
+        edges = np.array([fitted.min(), fitted.max() + 1.0])
+    counts = np.histogram(rest, edges)[0] + 0.5
+    bin_index = np.clip(np.searchsorted(edges, held, side="right") - 1, 0, len(counts) - 1)
+    share = np.minimum(unit[~is_fitted & is_usable] / np.diff(edges)[bin_index], 1.0)
+    probability = share * counts[bin_index] / (len(fitted) + 0.5 * len(counts))
+    for value in common:
+        probability[held == value] = (fitted == value).mean()
+    bits = np.full(len(values), np.nan)
+    bits[~is_fitted & is_usable] = -np.log2(probability)
+    return bits
+
+
+def _common_values(values: Floats) -> Floats:
+    distinct, counts = np.unique(values[~np.isnan(values)], return_counts=True)
+    return distinct[counts > max(COMMON_SHARE * len(values), 8)]
+
+
+def _rank_correlation(a: Floats, b: Floats) -> float:
+    a, b = (np.unique(values, return_inverse=True)[1].astype(np.float64) for values in (a, b))
+    return float(np.corrcoef(a, b)[0, 1])

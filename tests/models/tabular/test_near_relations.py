@@ -1,0 +1,126 @@
+"""Near relations: ratios to other columns, and values that copy those of another column."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from models.tabular.data import LabeledRows
+from models.tabular.near_relations import NearColumn, find_near_columns
+from models.tabular.partial_rows import PartialRows
+from models.tabular.prepare import plan_relations
+from models.tabular.relation_coding import RelationCoding
+from models.tabular.row_completion import complete_rows
+from models.tabular.sampling import TableSampler
+from models.tabular.schema import ColumnSchema
+from tests.models.tabular.tiny_tables import make_settings, train_sampler
+
+TYPES = dict.fromkeys(("rooms", "beds", "bill", "paid"), "integer")
+SCHEMA = tuple(ColumnSchema(name, "integer") for name in TYPES)
+
+
+def make_blocks(count: int = 1_200) -> pa.Table:
+    """Return rooms with about as many beds, and bills of which a third is paid, and some not."""
+    rng = np.random.default_rng(3)
+    rooms = np.rint(rng.lognormal(7, 1, count)).astype(int) + 20
+    beds = np.rint(rooms * rng.normal(1, 0.05, count)).astype(int)
+    bill = rng.integers(1_000, 90_000, count)
+    paid = np.where(rng.random(count) < 0.33, bill, rng.integers(0, 50_000, count))
+    paid[rng.random(count) < 0.2] = 0
+    return pa.table({"rooms": rooms, "beds": beds, "bill": bill, "paid": paid})
+
+
+def ratio_of(rows: pa.Table | pa.RecordBatch) -> Any:
+    return np.asarray(rows.column("beds")) / np.asarray(rows.column("rooms"))
+
+
+def copies_of(rows: pa.Table | pa.RecordBatch) -> Any:
+    return np.asarray(rows.column("paid")) == np.asarray(rows.column("bill"))
+
+
+@pytest.fixture(scope="module", params=[0.0, 0.5], ids=["fixed order", "any order"])
+def sampler(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> TableSampler:
+    folder = tmp_path_factory.mktemp("model")
+    return train_sampler(make_blocks(), SCHEMA, folder, steps=150, random_order_prob=request.param)
+
+
+def test_ratios_and_copies_are_found_and_survive_coding() -> None:
+    rng = np.random.default_rng(1)
+    table = make_blocks()
+    missing = {name: rng.random(len(table)) < 0.1 for name in table.column_names}
+    for with_missing in (False, True):
+        rows = table
+        if with_missing:
+            rows = pa.table(
+                {n: pa.array(table[n].to_numpy(), mask=missing[n]) for n in table.column_names}
+            )
+        coding = RelationCoding(tuple(find_near_columns(rows, TYPES, ())))
+        assert [c.relation_name for c in coding.columns] == ["beds / rooms", "paid = bill"]
+        assert RelationCoding.unpack(coding.pack()) == coding
+        coded = coding.encode(rows).combine_chunks().to_batches()[0]
+        assert pa.Table.from_batches([coding.decode(coded, rows.schema)]).equals(rows)
+
+
+@pytest.mark.parametrize("ending", [0.99, 0.0], ids=["prices with endings", "independent"])
+def test_other_columns_are_not_coded(ending: float) -> None:
+    rng = np.random.default_rng(2)
+    price = rng.integers(10, 9_000, 1_500)
+    other = (
+        np.rint(price * rng.normal(1, 0.02, 1_500)) if ending else rng.integers(10, 9_000, 1_500)
+    )
+    table = pa.table({"price": price + ending, "other": np.abs(other) + ending})
+    assert find_near_columns(table, {"price": "number", "other": "number"}, ()) == []
+
+
+def test_samples_have_as_many_copies_and_as_narrow_ratios(sampler: TableSampler) -> None:
+    rows, table = sampler.sample(1, np.arange(3_000)).rows, make_blocks()
+    assert copies_of(rows).mean() == pytest.approx(copies_of(table).mean(), abs=0.05)
+    assert np.quantile(np.abs(ratio_of(rows) - 1), 0.9) < 0.15
+    assert (np.asarray(rows.column("paid")) == 0).mean() == pytest.approx(0.2, abs=0.05)
+    for name in table.column_names:
+        assert np.asarray(rows.column(name)).min() >= np.asarray(table[name]).min()
+
+
+def test_a_given_value_affects_the_column_that_it_is_coded_by(sampler: TableSampler) -> None:
+    given = [{"beds": 300 + k, "paid": 40_000 + k} for k in range(20)] + [{"rooms": 2_000}]
+    partial = PartialRows.parse(sampler.tokenizer, given)
+    rows = complete_rows(sampler, 3, np.arange(len(given)), partial).rows
+    assert rows["beds"].to_pylist()[:20] == [row["beds"] for row in given[:20]]
+    assert rows["paid"].to_pylist()[:20] == [row["paid"] for row in given[:20]]
+    # Rooms are sampled before beds: a filter chooses among some particles, near a ratio of 1.
+    assert np.median(ratio_of(rows)[:20]) == pytest.approx(1, abs=0.2)
+    assert abs(ratio_of(rows)[20] - 1) < 0.25
+
+
+def test_columns_coded_by_a_given_value_use_the_value_itself(sampler: TableSampler) -> None:
+    given = [{"bill": 40_001 + k} for k in range(60)]
+    partial = PartialRows.parse(sampler.tokenizer, given)
+    rows = complete_rows(sampler, 3, np.arange(60), partial).rows
+    assert rows["bill"].to_pylist() == [row["bill"] for row in given]
+    assert 0.1 < copies_of(rows).mean() < 0.6
+
+
+def test_decoded_values_stay_in_the_range_of_the_column() -> None:
+    column = NearColumn("a", "b", "ratio", 0, 5.0, 1.0, 10.0, (), -1.0)
+    coded = pa.RecordBatch.from_pydict({"a": [3.0, 0.2, None, 1.0], "b": [8.0, 2.0, 1.0, None]})
+    assert column.decode(coded, pa.int64()).to_pylist() == [10, 1, None, 5]
+
+
+def test_near_relations_are_listed_and_can_be_switched_off() -> None:
+    table = make_blocks()
+    rows = LabeledRows.split(table, SCHEMA, target_column=None, holdout_fraction=0.1, seed=1)
+    names = {
+        str(setting): [item["name"] for item in plan_relations(rows, settings).describe()]
+        for setting in (True, False, ["paid = bill"])
+        for settings in [make_settings(table, relations=setting)]
+    }
+    assert names == {
+        "True": ["beds / rooms", "paid = bill"],
+        "False": [],
+        "['paid = bill']": ["beds / rooms"],
+    }
+    private = plan_relations(rows, make_settings(table, min_value_count=5))
+    assert private.coding.names == frozenset()
