@@ -25,15 +25,16 @@ from typing import Annotated, Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-import modalities
 from app import strict_json
 from core.datasets.chunk_buffer import ChunkBuffer
 from core.datasets.reader_slots import reader_slot
 from core.errors import BadRequest, DatasetUnreadable, ValidationFailed
+from core.limits import MIB
 from core.request_fields import Label, ModelName, Tags
-from core.settings import MIB, get_settings
+from core.settings import get_settings
 from core.storage import Storage, StoredObject
 from core.tables import Model
+from modalities import registry
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -152,7 +153,7 @@ class ModelImport:
             _reject("its files describe models of different modalities.")
         _check_labels(model)
         try:
-            modality = modalities.get(model.modality)
+            modality = registry.get(model.modality)
         except KeyError:
             _reject(f"no package on this server reads models of the modality {model.modality!r}.")
         try:

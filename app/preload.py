@@ -8,7 +8,7 @@ import gc
 import importlib
 import threading
 
-import modalities
+from modalities import registry
 
 _loaded = threading.Event()
 
@@ -20,7 +20,7 @@ def start() -> None:
 def _load() -> None:
     importlib.import_module("celery")  # the first job notification needs it
     importlib.import_module("app.sampling.response")
-    for modality in modalities.installed().values():
+    for modality in registry.installed().values():
         modality.preload()
     if not _loaded.is_set():
         # Without `freeze`, each full garbage collection visits all imported objects, which blocks

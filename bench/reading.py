@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from core.datasets.source import SourceFile
-from core.settings import Limits
+from core.limits import Limits
 from modalities.tabular.formatting import format_values
 from modalities.tabular.schema import Column
 from modalities.tabular.upload.reading import read_table

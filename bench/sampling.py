@@ -536,14 +536,14 @@ def poll_routes(url: str) -> None:
 
 def memory() -> Iterator[Measurements]:
     """Check the model cache with 200 requests for 20 models, with and without evictions."""
-    import modalities
     from app.sampling.model_cache import ModelCache
     from core.errors import Unavailable
     from core.storage import get_storage
+    from modalities import registry
     from modalities.selection import Selection
     from modalities.turns import Unshared
 
-    modality = modalities.get("image")
+    modality = registry.get("image")
     models = [import_model(f"m{seed}", *image_weights(seed)) for seed in range(COLD_MODELS)]
     model_bytes = models[0].weights["bytes"]
     options = modality.selection_options()

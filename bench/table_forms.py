@@ -25,7 +25,7 @@ import torch
 from bench.images import DATA_HELP, JUDGE_HELP, commit
 from bench.tables import ENVIRONMENT, INTERPRETER_HELP, Budget, Row, run_judge, split
 from core.datasets.source import SourceFile
-from core.settings import Limits
+from core.limits import Limits
 from modalities.tabular import encode
 from modalities.tabular.typed_parquet import typed_batches
 from modalities.tabular.upload.reading import read_table

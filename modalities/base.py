@@ -6,7 +6,7 @@ the methods here; it never asks which modality it has. `docs/architecture.md` sh
 Importing a modality must be fast: its methods import numpy, pyarrow and torch when they need them.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 from pydantic import BaseModel
 
 from core.datasets.peek import Peek
+from core.datasets.sandbox import OnWait
 from core.datasets.source import SourceFile
 from core.errors import Conflict
 from core.request_fields import NoOptions, RequestModel
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 Split = Literal["train", "test"]
-OnWait = Callable[[], None]  # called about once a second; an exception that it raises ends the work
 
 
 @dataclass(frozen=True)

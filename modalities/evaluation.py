@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import modalities
 from core.storage import Storage
 from core.tables import Dataset, Model
 from modalities import stored_samplers
@@ -12,6 +11,7 @@ from modalities.selection import Selection
 from modalities.turns import Unshared
 
 if TYPE_CHECKING:
+    from modalities.base import Modality
     from models.metrics.scores import Score
 
 
@@ -20,6 +20,7 @@ class EvaluationInput:
     """A model, the dataset that it was trained on, and the samples to evaluate."""
 
     job_id: str
+    modality: "Modality"
     model: Model
     dataset: Dataset
     samples: int
@@ -31,8 +32,7 @@ class EvaluationInput:
     @property
     def training_spec(self) -> Any:
         """The `training_spec` of the model's training job."""
-        training_spec = modalities.get(self.model.modality).training_spec
-        return training_spec.model_validate(self.model.manifest["training"])
+        return self.modality.training_spec.model_validate(self.model.manifest["training"])
 
     def generate(self) -> Iterator[Any]:
         """Yield the samples in batches, which are those of the modality's sampler.
@@ -40,7 +40,7 @@ class EvaluationInput:
         Raises:
             JobError: The model cannot be read.
         """
-        modality = modalities.get(self.model.modality)
+        modality = self.modality
         sampler = stored_samplers.load(
             self.model, self.storage, lambda path: modality.load_sampler(path, self.device)
         )

@@ -16,7 +16,6 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-import modalities
 from core import leases, quotas
 from core.database import read, write
 from core.datasets import remote_file, repository
@@ -29,6 +28,7 @@ from core.leases import LeaseLost
 from core.settings import get_settings
 from core.storage import ObjectCorrupted, Storage, StoredObject, key_of
 from core.tables import Dataset
+from modalities import registry
 
 log = logging.getLogger(__name__)
 
@@ -162,7 +162,7 @@ def _validate(
 
 def keeps_upload(modality: str) -> bool:
     """Return True if uploads are kept, so that they can be read again with other options."""
-    return bool(modalities.get(modality).update_options.model_fields)
+    return bool(registry.get(modality).update_options.model_fields)
 
 
 def copy_sources(
@@ -227,7 +227,7 @@ def read_files(
         check_free_disk()  # the unpacked size of an archive is not known in advance
         check_lease()
 
-    return modalities.get(modality).ingest(files, options, out, on_wait)
+    return registry.get(modality).ingest(files, options, out, on_wait)
 
 
 @contextmanager
@@ -246,7 +246,7 @@ def store_objects(
     """Store what `read_files` has written, under keys that begin with `prefix`."""
     return {
         name: storage.put_file(f"{prefix}/{file}", folder / "content" / file)
-        for name, file in modalities.get(modality).object_files.items()
+        for name, file in registry.get(modality).object_files.items()
     }
 
 

@@ -10,7 +10,8 @@ from pydantic import BaseModel
 from core.datasets.sandbox import run_in_sandbox
 from core.datasets.source import SourceFile
 from core.errors import DatasetUnreadable
-from core.settings import Limits, get_settings
+from core.limits import Limits
+from core.settings import get_settings
 from modalities.sampling import IMPORT_TIMEOUT_S
 
 Json = dict[str, Any]

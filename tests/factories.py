@@ -11,7 +11,6 @@ import torch
 from sqlalchemy import insert, select
 from starlette.testclient import TestClient
 
-import modalities
 from app.sampling.model_cache import get_model_cache
 from app.sampling.service import get_sampling_service
 from core import jobs, model_registry
@@ -22,9 +21,10 @@ from core.datasets.repository import NewDataset
 from core.datasets.source import SourceFile
 from core.ids import new_id
 from core.jobs import Claim, NewCheckpoint
-from core.settings import Limits
+from core.limits import Limits
 from core.storage import StoredObject, get_storage, key_of
 from core.tables import Dataset, Job, Model
+from modalities import registry
 from modalities.image.ingest import summarize
 from modalities.image.upload.options import ImageOptions
 from modalities.image.upload.reading import read_images
@@ -63,7 +63,7 @@ def create_dataset(data: bytes, name: str = "pets.zip", **meta: Any) -> str:
         with tempfile.TemporaryDirectory(prefix="semblance-read-") as folder:
             _content_cache[cache_key] = _read_content(data, name, meta, Path(folder))
     content, dataset_id, storage = _content_cache[cache_key], new_id("ds"), get_storage()
-    objects = modalities.get(content.kind).object_files
+    objects = registry.get(content.kind).object_files
     stored = {
         part: storage.put(key_of(TENANT, "datasets", dataset_id, objects[part]), data)
         for part, data in content.files.items()
@@ -87,7 +87,7 @@ def _read_content(data: bytes, name: str, meta: dict[str, Any], folder: Path) ->
     source, out = SourceFile(folder / "upload", name), folder / "content"
     source.path.write_bytes(data)
     out.mkdir()
-    kind = modalities.detect(Peek.of_bytes(data, name)).name
+    kind = registry.detect(Peek.of_bytes(data, name)).name
     if kind == "tabular":
         columns = tuple(ColumnOverride(**column) for column in meta.get("schema", []))
         drop = tuple(meta.get("exclude_columns", []))
@@ -99,7 +99,7 @@ def _read_content(data: bytes, name: str, meta: dict[str, Any], folder: Path) ->
         images = read_images([source], ImageOptions(**meta), Limits(), out)
         summary = summarize(images, out)
     files = {
-        part: (out / file).read_bytes() for part, file in modalities.get(kind).object_files.items()
+        part: (out / file).read_bytes() for part, file in registry.get(kind).object_files.items()
     }
     return DatasetContent(kind, summary, files)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-import modalities
+from modalities import registry
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("app", "worker", "job_kinds", "core", "models", "client/semblance")
@@ -27,7 +27,7 @@ FILES = sorted(
     for path in (ROOT / name).rglob("*.py")
     if not (file := path.relative_to(ROOT).as_posix()).startswith(EXEMPT)
 )
-NAMES = modalities.installed().keys()
+NAMES = registry.installed().keys()
 CLASS_OF_MODALITY = re.compile(r"(Image|Tab)\w*Sampler$|Modality$")
 
 

@@ -15,7 +15,6 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 
-import modalities
 from app import audit, byte_range, content_negotiation
 from app.authentication import DataReadScope, DataScope, ReadScope
 from app.byte_range import RANGE_HEADERS, IfRangeHeader, RangeHeader
@@ -30,6 +29,7 @@ from core.datasets import repository
 from core.errors import Conflict, FieldError, NotFound, ValidationFailed
 from core.storage import ObjectCorrupted, StoredObject, get_storage
 from core.tables import Dataset
+from modalities import registry
 from modalities.tabular import schema_update
 from modalities.tabular.options import RowsPage
 from modalities.tabular.schema import Schema
@@ -38,7 +38,7 @@ router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=StrictJ
 
 CONTENT_TYPES = {
     format: media_type
-    for modality in modalities.installed().values()
+    for modality in registry.installed().values()
     for format, media_type in modality.content_formats.items()
 }
 
@@ -82,7 +82,7 @@ def read_profile(dataset_id: str, caller: DataReadScope) -> dict[str, Any]:
         "train_items": dataset.summary["n_train"],
         "test_items": dataset.summary["n_test"],
         "labels": dataset.summary["labels"],
-        **modalities.get(dataset.modality).profile(dataset, get_storage()),
+        **registry.get(dataset.modality).profile(dataset, get_storage()),
     }
 
 
@@ -117,7 +117,7 @@ def read_dataset_preview(
     """Return a preview: for images a PNG grid with one row per label, for tables some rows."""
     with read() as session:
         dataset = repository.get_ready(session, caller.tenant_id, dataset_id)
-    modality = modalities.get(dataset.modality)
+    modality = registry.get(dataset.modality)
     output_format = content_negotiation.negotiate(
         modality.preview_formats,
         format=format,
@@ -149,7 +149,7 @@ def read_content(
         Literal["train", "test"], Query(description="`test` is the published test split.")
     ] = "train",
     format: Annotated[
-        modalities.ContentFormat | None,
+        registry.ContentFormat | None,
         Query(description="File format; overrides `Accept`."),
     ] = None,
     accept: AcceptHeader = None,
@@ -169,7 +169,7 @@ def read_content(
     if split == "test" and not dataset.summary["n_test"]:
         error = FieldError("/split", "not_available", "The dataset has no test split.", ("train",))
         raise ValidationFailed(error.message, field_errors=[error])
-    modality = modalities.get(dataset.modality)
+    modality = registry.get(dataset.modality)
     output_format = content_negotiation.negotiate(
         modality.content_formats,
         format=format,

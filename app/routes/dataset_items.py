@@ -5,7 +5,6 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
 
-import modalities
 from app import strict_json
 from app.authentication import DataReadScope
 from app.openapi_responses import responses
@@ -17,6 +16,7 @@ from core.datasets import repository
 from core.errors import FieldError, ValidationFailed
 from core.storage import get_storage
 from core.tables import Dataset
+from modalities import registry
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=StrictJsonRoute)
 
@@ -43,7 +43,7 @@ def list_items(
 ) -> DatasetItems:
     """List the items of an image dataset, each with the address of its picture."""
     dataset = _get(caller.tenant_id, dataset_id)
-    page = modalities.get(dataset.modality).list_items(
+    page = registry.get(dataset.modality).list_items(
         dataset, get_storage(), split=split, label=label, offset=offset, limit=page_size(limit)
     )
     items = [
@@ -62,7 +62,7 @@ def list_items(
 def read_item(dataset_id: str, index: int, caller: DataReadScope) -> Response:
     """Return one image of a dataset as a PNG. A change of the dataset may give it another index."""
     dataset = _get(caller.tenant_id, dataset_id)
-    picture = modalities.get(dataset.modality).item_picture(dataset, get_storage(), index)
+    picture = registry.get(dataset.modality).item_picture(dataset, get_storage(), index)
     return Response(
         picture,
         media_type="image/png",
@@ -105,7 +105,7 @@ def list_rows(
             error = FieldError("/where", "invalid", "Must be a JSON object.")
             raise ValidationFailed("`where` must be a JSON object.", field_errors=[error])
     dataset = _get(caller.tenant_id, dataset_id)
-    rows, total = modalities.get(dataset.modality).list_rows(
+    rows, total = registry.get(dataset.modality).list_rows(
         dataset,
         get_storage(),
         where=conditions,
@@ -130,12 +130,10 @@ def preview_transforms(
     An augmentation job with the same `transforms` creates such images.
     """
     dataset = _get(caller.tenant_id, dataset_id)
-    modality = modalities.augmentation_of(dataset.modality)
-    options = modalities.own_options(
-        request, modalities.get(dataset.modality), "augmentation_options"
-    )
+    modality = registry.augmentation_of(dataset.modality)
+    options = registry.own_options(request, registry.get(dataset.modality), "augmentation_options")
     rules = modality.augmentation_rules(dataset.summary, options)
-    picture = modalities.get(dataset.modality).preview_transforms(
+    picture = registry.get(dataset.modality).preview_transforms(
         dataset, get_storage(), rules.transforms, request.seed
     )
     return Response(picture, media_type="image/png")

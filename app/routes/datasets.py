@@ -12,7 +12,6 @@ from pydantic import ValidationError
 from sqlalchemy.orm import Session
 from starlette.datastructures import FormData, UploadFile
 
-import modalities
 from app import audit, strict_json
 from app.authentication import Caller, DataScope, ReadScope, check_scope
 from app.idempotent_requests import (
@@ -44,7 +43,7 @@ from core.settings import get_settings
 from core.storage import StoredObject, get_storage
 from core.tables import Dataset, DatasetState
 from core.text import clean_name
-from modalities import ingestion, reingestion
+from modalities import ingestion, registry, reingestion
 from modalities.base import Modality
 
 Body = TypeVar("Body", bound=DatasetMeta)
@@ -176,7 +175,7 @@ def _store(
             return file.read(end - start)
 
         size = sources[0].path.stat().st_size
-        detected = modalities.detect(Peek(sources[0].name, size, read_range))
+        detected = registry.detect(Peek(sources[0].name, size, read_range))
     new, storage = _new_dataset(meta, sources[0].name, detected), get_storage()
     size = sum(source.path.stat().st_size for source in sources)
     with read() as session:
@@ -247,7 +246,7 @@ def _describe_remote(
     with read() as session:
         quotas.check_storage(session, tenant_id, peek.size)
     source: dict[str, Any] = {"name": peek.name, "sha256": None, "parts": [], "url": url}
-    return _new_dataset(request, peek.name, modalities.detect(peek)), [source]
+    return _new_dataset(request, peek.name, registry.detect(peek)), [source]
 
 
 def _detect_upload_modality(source: dict[str, Any]) -> Modality:
@@ -257,7 +256,7 @@ def _detect_upload_modality(source: dict[str, Any]) -> Modality:
     def read_range(start: int, end: int) -> bytes:
         return b"".join(_read_parts(parts, start, end))
 
-    return modalities.detect(Peek(source["name"], sum(part.bytes for part in parts), read_range))
+    return registry.detect(Peek(source["name"], sum(part.bytes for part in parts), read_range))
 
 
 def _read_parts(parts: Sequence[StoredObject], start: int, end: int) -> Iterator[bytes]:
@@ -271,8 +270,8 @@ def _read_parts(parts: Sequence[StoredObject], start: int, end: int) -> Iterator
 
 
 def _new_dataset(meta: DatasetMeta, default_name: str, detected: Modality) -> NewDataset:
-    modality = detected if meta.modality is None else modalities.get(meta.modality)
-    options = modalities.own_options(meta, modality, "dataset_options")
+    modality = detected if meta.modality is None else registry.get(meta.modality)
+    options = registry.own_options(meta, modality, "dataset_options")
     name = meta.name or Path(_without_compression(default_name)).stem or "dataset"
     return NewDataset(
         name=name,
@@ -308,7 +307,7 @@ def list_datasets(
         DatasetState | None, Query(description="Only datasets in this state. Default: all.")
     ] = None,
     modality: Annotated[
-        modalities.ModalityName | None, Query(description="Only this kind of data. Default: all.")
+        registry.ModalityName | None, Query(description="Only this kind of data. Default: all.")
     ] = None,
 ) -> CountedPage[DatasetView]:
     """List the datasets, newest first unless `sort` says otherwise."""
@@ -343,7 +342,7 @@ def change_dataset(dataset_id: str, change: DatasetPatch, caller: DataScope) -> 
     """
     with read() as session:
         dataset = repository.get(session, caller.tenant_id, dataset_id)
-    options = modalities.own_options(change, modalities.get(dataset.modality), "update_options")
+    options = registry.own_options(change, registry.get(dataset.modality), "update_options")
 
     def apply(session: Session, dataset: Dataset) -> None:
         audit.record(session, caller, "dataset.change", dataset.id)

@@ -9,7 +9,6 @@ from fastapi.responses import PlainTextResponse
 from fastapi.sse import EventSourceResponse
 from sqlalchemy.orm import Session
 
-import modalities
 from app import audit, content_negotiation, sse
 from app.authentication import ReadOrSampleScope, ReadScope, TrainScope
 from app.byte_range import RANGE_HEADERS, IfRangeHeader, RangeHeader, ranged_response
@@ -39,6 +38,7 @@ from core.database import read, write
 from core.errors import FieldError, NotFound, ValidationFailed
 from core.storage import StoredObject, get_storage
 from core.tables import Event
+from modalities import registry
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictJsonRoute)
 
@@ -49,7 +49,7 @@ ARTIFACT_TYPES = {
     "image/png": None,
     **{
         media: None
-        for modality in modalities.installed().values()
+        for modality in registry.installed().values()
         for media in modality.sample_formats.values()
         if media != "application/json"
     },

@@ -7,7 +7,6 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-import modalities
 from app import audit, content_negotiation, model_card_page, model_report, report_page
 from app.architecture_svg import render_svg
 from app.authentication import (
@@ -46,6 +45,7 @@ from core.listing import PageRequest
 from core.settings import get_settings
 from core.storage import StoredObject, get_storage, key_of
 from core.tables import JobKind
+from modalities import registry
 
 router = APIRouter(prefix="/v1/models", tags=["models"], route_class=StrictJsonRoute)
 
@@ -77,7 +77,7 @@ def read_sampling_options(reference: str, caller: ReadOrSampleScope) -> Sampling
             )
             for label in labels
         ],
-        **modalities.get(model.modality).describe_conditions(model.manifest),
+        **registry.get(model.modality).describe_conditions(model.manifest),
         seed={"min": 0, "max": 2**63 - 1},
         count={"min": 1, "max": get_settings().limits.samples},
     )
@@ -178,7 +178,7 @@ def read_architecture(
     )
     with read() as session:
         model = model_registry.resolve_sampling_sources(session, caller.tenant_id, reference)[0]
-    modality = modalities.get(model.modality)
+    modality = registry.get(model.modality)
     with get_storage().open(StoredObject.from_dict(model.weights)) as path:
         architecture = Architecture.of(model, modality.describe_networks(path))
     headers = {"Vary": "Accept"}

@@ -6,7 +6,6 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from sqlalchemy.orm import Session
 
-import modalities
 from app import audit
 from app.authentication import ReadScope, SampleScope, TrainScope
 from app.request_body import StrictJsonRoute
@@ -18,6 +17,7 @@ from core.database import read, write
 from core.listing import PageRequest
 from core.storage import get_storage
 from core.tables import Model
+from modalities import registry
 
 router = APIRouter(prefix="/v1/models", tags=["models"], route_class=StrictJsonRoute)
 
@@ -27,7 +27,7 @@ def list_models(
     caller: ReadScope,
     page: Annotated[PageRequest, list_parameters("mdl")],
     modality: Annotated[
-        modalities.ModalityName | None, Query(description="Only this kind of data. Default: all.")
+        registry.ModalityName | None, Query(description="Only this kind of data. Default: all.")
     ] = None,
     dataset: Annotated[
         str | None, Query(description="Only models of this dataset (id). Default: all.")

@@ -6,7 +6,6 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 
-import modalities
 from app.authentication import ReadScope
 from core.database import read
 from core.datasets import repository
@@ -14,6 +13,7 @@ from core.tables import Dataset
 from core.training import Budget
 from job_kinds.training.plan import estimate_training
 from job_kinds.training.request import TrainingEstimate
+from modalities import registry
 from modalities.training import Preset, TrainingChoices
 
 router = APIRouter(prefix="/v1/presets", tags=["service"])
@@ -54,7 +54,7 @@ def list_presets(
                 budget=preset.budget,
                 estimate=None,
             )
-            for modality in modalities.installed().values()
+            for modality in registry.installed().values()
             for preset in modality.presets()
         ]
         return Presets(data=views)
@@ -64,7 +64,7 @@ def list_presets(
 
 
 def _presets_of(session: Session, dataset: Dataset) -> list[PresetView]:
-    modality = modalities.get(dataset.modality)
+    modality = registry.get(dataset.modality)
     views = []
     for preset in modality.presets():
         choices = TrainingChoices(conditional=None, preset=preset.name, budget=None)

@@ -12,7 +12,6 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 
-import modalities
 from app.authentication import ReadScope, SampleScope
 from app.request_body import StrictJsonRoute
 from core import api_keys, model_registry, server_secret
@@ -20,6 +19,7 @@ from core.database import read
 from core.request_fields import RequestModel
 from core.tables import ApiKey
 from job_kinds.generation.request import SampleSelection
+from modalities import registry
 
 router = APIRouter(prefix="/v1", tags=["samples"], route_class=StrictJsonRoute)
 
@@ -35,7 +35,7 @@ class SampleManifest(RequestModel):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] = Field(
         description="SHA-256 of the model's weights in hexadecimal."
     )
-    modality: modalities.ModalityName = Field(description="Kind of data.")
+    modality: registry.ModalityName = Field(description="Kind of data.")
     step: int = Field(description="Training step of the weights.")
     request: dict[str, Any] = Field(description="Body for the `samples` route, with the seed.")
     count: int = Field(description="Number of samples.")
@@ -73,8 +73,8 @@ def create_sample_manifest(
         model = model_registry.get(session, caller.tenant_id, reference)
         key = _get_key(session, caller.key_id)
     seed = secrets.randbits(63) if request.seed is None else request.seed
-    modality = modalities.get(model.modality)
-    options = modalities.own_options(request, modality, "selection_options")
+    modality = registry.get(model.modality)
+    options = registry.own_options(request, modality, "selection_options")
     plan = modality.plan_selection(model.manifest, request, options, seed)
     manifest = SampleManifest.model_validate(
         {

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import ValidationError
 
-import modalities
 from app import strict_json
 from app.authentication import Caller, SampleScope, check_scope
 from app.content_negotiation import AcceptHeader
@@ -21,15 +20,16 @@ from app.schemas.samples import SamplesRequest, SamplesView
 from core import evaluation, model_registry, validation_errors
 from core.database import read
 from core.errors import ValidationFailed
+from modalities import registry
 
 router = APIRouter(prefix="/v1/models", tags=["samples"], route_class=StrictJsonRoute)
 
 Format = Annotated[
-    modalities.SampleFormat | None, Query(description="File format; overrides `Accept`.")
+    registry.SampleFormat | None, Query(description="File format; overrides `Accept`.")
 ]
 MEDIA_TYPES = {
     media: None
-    for modality in modalities.installed().values()
+    for modality in registry.installed().values()
     for media in modality.sample_formats.values()
     if media != "application/json"
 }
@@ -176,7 +176,7 @@ def _respond(
         quality = evaluation.require_quality_gate(
             session, models[0], ignore_quality_gate=request.ignore_quality_gate
         )
-    for name in modalities.get(models[0].modality).training_data_options:
+    for name in registry.get(models[0].modality).training_data_options:
         if getattr(request, name):
             check_scope(caller, "data:read")
     seed = secrets.randbits(63) if request.seed is None else request.seed

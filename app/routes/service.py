@@ -6,10 +6,11 @@ from typing import get_args
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-import modalities
 from app.authentication import ReadOrSampleScope
 from core.datasets import builtin
-from core.settings import Limits, Quotas, get_settings
+from core.limits import Limits
+from core.settings import Quotas, get_settings
+from modalities import registry
 from modalities.training import Preset
 
 router = APIRouter(tags=["service"])
@@ -30,7 +31,7 @@ class ServiceDescription(BaseModel):
 @router.get("/v1", response_model=ServiceDescription)
 def describe_service(_caller: ReadOrSampleScope) -> ServiceDescription:
     """Return the version, the limits, and the available formats, presets and architectures."""
-    installed = modalities.installed()
+    installed = registry.installed()
     return ServiceDescription(
         name="Semblance",
         version=version("semblance-server"),

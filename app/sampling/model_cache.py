@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import modalities
 from core.errors import ResourceInUse, Unavailable
 from core.settings import get_settings
 from core.storage import ObjectCorrupted, Storage, StoredObject, get_storage
 from core.tables import Model
+from modalities import registry
 from modalities.sampling import Sampler
 from models.device import DeviceUnavailable
 
@@ -182,7 +182,7 @@ def get_model_cache() -> ModelCache:
 
 
 def _load_sampler(modality: str, path: Path) -> Sampler:
-    return modalities.get(modality).load_sampler(path, get_settings().sampling_device)
+    return registry.get(modality).load_sampler(path, get_settings().sampling_device)
 
 
 def first_readable(models: Sequence[Model]) -> Model:

@@ -11,7 +11,6 @@ from fastapi import Response
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-import modalities
 from app import content_negotiation
 from app.sampling.batcher import ClientDisconnected
 from app.sampling.concurrency_limit import run_in_sampling_thread
@@ -20,6 +19,7 @@ from app.schemas.samples import SamplesRequest
 from core.errors import FieldError, ValidationFailed
 from core.settings import get_settings
 from core.tables import Model
+from modalities import registry
 from modalities.sampling import Batch, SamplingPlan, too_many_samples
 
 # A name may refer to a newer version later, so a stored response is checked each time.
@@ -45,8 +45,8 @@ def build_response(
             samples are accepted.
         Unavailable: The model cannot be loaded.
     """
-    modality = modalities.get(model.modality)
-    options = modalities.own_options(request, modality, "sample_options")
+    modality = registry.get(model.modality)
+    options = registry.own_options(request, modality, "sample_options")
     plan = modality.plan_samples(model.manifest, request, options, seed)
     output_format = content_negotiation.negotiate(
         plan.formats, format=format, accept=accept, default=next(iter(plan.formats))

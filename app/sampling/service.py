@@ -13,7 +13,6 @@ from typing import Any, Self
 import torch
 from numpy.typing import NDArray
 
-import modalities
 from app import sampling_metrics
 from app.sampling.batcher import Batcher, BatchRequest, ClientDisconnected
 from app.sampling.concurrency_limit import in_flight
@@ -22,6 +21,7 @@ from app.sampling.model_cache import ModelCache, get_model_cache
 from core.errors import Unavailable, ValidationFailed
 from core.settings import get_settings
 from core.tables import Model
+from modalities import registry
 from modalities.sampling import Batch, SamplingPlan
 from modalities.selection import Selection
 from modalities.turns import BatchSource
@@ -132,7 +132,7 @@ class SamplingService:
 
     def warm_up(self, model: Model) -> None:
         """Load the model and generate one batch, because the first batch takes longest."""
-        modality = modalities.get(model.modality)
+        modality = registry.get(model.modality)
         options = modality.selection_options()
         plan = modality.plan_selection(model.manifest, Selection(count=1), options, seed=0)
         with SampleStream(self, model, plan) as stream:

@@ -5,15 +5,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-import modalities
 from app.schemas.problem import DatasetProblem
 from core.request_fields import Name, RequestModel, Seed, Tags
 from core.settings import get_settings
 from core.tables import Dataset, DatasetState, Upload, UploadPart
+from modalities import registry
 from modalities.tabular.options import Row
 
 
-@modalities.extend("dataset_options")
+@registry.extend("dataset_options")
 class DatasetMeta(RequestModel):
     """`meta` of a new dataset."""
 
@@ -21,7 +21,7 @@ class DatasetMeta(RequestModel):
         None, description="Name of the dataset. Default: the file's name without its extension."
     )
     tags: Tags = {}
-    modality: modalities.ModalityName | None = Field(
+    modality: registry.ModalityName | None = Field(
         None, description="Kind of data. Default: detected from the file's content."
     )
 
@@ -50,7 +50,7 @@ class DatasetFrom(DatasetMeta):
     )
 
 
-@modalities.extend("update_options")
+@registry.extend("update_options")
 class DatasetPatch(RequestModel):
     name: Name | None = Field(None, description="New name. Default: unchanged.")
     tags: Tags | None = Field(None, description="New tags; replaces all. Default: unchanged.")
@@ -74,7 +74,7 @@ class DerivedFrom(BaseModel):
     )
 
 
-@modalities.extend("dataset_view")
+@registry.extend("dataset_view")
 class DatasetView(BaseModel):
     id: str = Field(description="Dataset id (`ds_…`).")
     name: str = Field(description="Name of the dataset.")
@@ -117,7 +117,7 @@ class DatasetView(BaseModel):
         if "provenance" in dataset.objects:
             links["provenance"] = f"{path}/provenance"
         fields: dict[str, Any] = {}
-        modality = modalities.installed().get(dataset.modality)
+        modality = registry.installed().get(dataset.modality)
         if ready and modality is not None:
             fields = modality.describe_dataset(summary)
             links |= {part: f"{path}/{part}" for part in modality.dataset_links}
@@ -147,7 +147,7 @@ class DatasetView(BaseModel):
         )
 
 
-@modalities.extend("profile_view")
+@registry.extend("profile_view")
 class DatasetProfile(BaseModel):
     """Item counts and statistics of a dataset. What its modality does not have is omitted."""
 
@@ -188,7 +188,7 @@ class DatasetRows(BaseModel):
     has_more: bool = Field(description="Whether there are further rows.")
 
 
-@modalities.extend("augmentation_options")
+@registry.extend("augmentation_options")
 class TransformsPreview(RequestModel):
     """Transforms to try on some items."""
 

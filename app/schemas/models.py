@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-import modalities
 from app.schemas.jobs import JobProblem
 from core.evaluation import LatestEvaluations
 from core.request_fields import RequestModel, Tags
 from core.tables import Job, JobState, Model
 from job_kinds.results import EvaluationResult, MainScore
 from job_kinds.training.request import TrainingConfig
+from modalities import registry
 
 NO_EVALUATIONS = LatestEvaluations()
 EvaluationState = Literal["not_evaluated", "evaluating", "evaluated", "failed", "cancelled"]
@@ -83,7 +83,7 @@ class ModelQualityView(BaseModel):
         )
 
 
-@modalities.extend("model_view")
+@registry.extend("model_view")
 class ModelView(BaseModel):
     # A response has every field, so that those with a default are required in its schema.
     model_config = ConfigDict(json_schema_serialization_defaults_required=True)
@@ -124,7 +124,7 @@ class ModelView(BaseModel):
         evaluations: LatestEvaluations = NO_EVALUATIONS,
     ) -> "ModelView":
         manifest, path = model.manifest, f"/v1/models/{model.id}"
-        modality = modalities.installed().get(model.modality)
+        modality = registry.installed().get(model.modality)
         parts = (
             "samples",
             "sampling-options",
@@ -218,7 +218,7 @@ class LabelOption(BaseModel):
     )
 
 
-@modalities.extend("conditions_view")
+@registry.extend("conditions_view")
 class SamplingOptions(BaseModel):
     """Labels, columns and ranges that a samples request may use."""
 

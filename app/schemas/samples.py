@@ -4,12 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-import modalities
 from job_kinds.generation.request import SampleSelection
+from modalities import registry
 from modalities.tabular.options import Row
 
 
-@modalities.extend("sample_options")
+@registry.extend("sample_options")
 class SamplesRequest(SampleSelection):
     include: Annotated[list[Literal["provenance", "scores"]], Field(max_length=2)] = Field(
         [],

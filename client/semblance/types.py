@@ -384,7 +384,7 @@ class ColumnChange(TypedDict):
     `0.0%`. Dates and times: strftime, such as `%-m/%-d/%Y`, `%Y-%m`, `%YQ%q` or `%s` (seconds since
     1970). Durations: `[h]:mm:ss`, `d days hh:mm:ss` or `PT`. Booleans: `no|yes`, the words for
     false and true. Identifiers: `email`, `phone`, `person`, `street`, `ip`, `iban`, `uuid`, `url`,
-    `city` or `company`. Default: unchanged.
+    `city`, `company` or `quantity`. Default: unchanged.
     """
     exclude: NotRequired[bool | None]
     """True: the column is neither learned nor generated. Default: unchanged."""
@@ -2366,7 +2366,9 @@ class SamplingOptions(TypedDict):
     constraints: NotRequired[list[dict[str, Any]] | None]
     """Tables only: constraints that all samples satisfy."""
     relations: NotRequired[list[RelationView] | None]
-    """Tables only: relations between columns that hold in all training rows."""
+    """Tables only: relations between columns that hold in all training rows, and near relations by
+    which columns are learned.
+    """
     labels: list[LabelOption]
     """Labels that can be requested."""
     seed: dict[str, int]
@@ -3439,7 +3441,8 @@ class TabularHyperparameters(TypedDict):
     """
     relations: NotRequired[bool | list[str] | Literal["auto"]]
     """Whether relations that hold in all training rows (orders, sums, products, lookups) also hold
-    in all samples, by construction.
+    in all samples, by construction, and whether numbers that are simpler relative to another column
+    are learned so.
 
     A list names the relations to ignore, written as in the dataset's profile.
     """

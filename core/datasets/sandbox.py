@@ -22,6 +22,8 @@ from core.errors import DatasetUnreadable, FieldError, SemblanceError, StorageFu
 
 log = logging.getLogger(__name__)
 
+OnWait = Callable[[], None]  # called about once a second; an exception that it raises ends the work
+
 _WAIT_S = 1.0
 _PACKAGES = str(Path(core.__path__[0]).parent)
 _MAX_LOGGED_CHARS = 4_000
@@ -31,7 +33,7 @@ def run_in_sandbox(
     function: str,
     argument: BaseModel,
     timeout_s: float,
-    on_wait: Callable[[], None] | None = None,
+    on_wait: OnWait | None = None,
 ) -> dict[str, Any]:
     """Call `function`, given as "package.module:name", with `argument` and return its result.
 
@@ -78,7 +80,7 @@ def _communicate(
     process: subprocess.Popen[str],
     request: str,
     timeout_s: float,
-    on_wait: Callable[[], None] | None,
+    on_wait: OnWait | None,
 ) -> tuple[str, str]:
     """Send the request and return stdout and stderr of the child."""
     deadline = time.monotonic() + timeout_s

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from core.errors import DatasetUnreadable, SemblanceError
-from core.settings import MIB
+from core.limits import MIB
 
 MEMORY_BYTES = 4096 * MIB  # of address space, in addition to what the interpreter uses
 OPEN_FILES = 256

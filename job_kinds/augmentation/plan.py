@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 from sqlalchemy.orm import Session
 
-import modalities
 from core import evaluation, model_registry
 from core.augmentation import MIN_HOLDOUT_ITEMS, AugmentationSpec, SkipReason
 from core.database import read
@@ -18,6 +17,7 @@ from core.tables import Dataset, JobKind, Model
 from job_kinds.augmentation.label_allocation import SourceShares, allocate
 from job_kinds.augmentation.request import AugmentationPlan, AugmentationRequest
 from job_kinds.request import WarningView
+from modalities import registry
 
 MIN_HOLDOUT_ITEMS_PER_LABEL = 10  # with fewer, the lift of a label is mostly noise
 DEFAULT_HOLDOUT_FRACTION = 0.1  # of a dataset without a test split, for a job without a model
@@ -59,15 +59,13 @@ def _resolve(
     session: Session, tenant_id: str, request: AugmentationRequest, seed: int
 ) -> tuple[AugmentationSpec, list[WarningView]]:
     dataset = datasets.get_ready(session, tenant_id, request.dataset)
-    modality = modalities.augmentation_of(dataset.modality)
+    modality = registry.augmentation_of(dataset.modality)
     names = [label["name"] for label in dataset.summary["labels"]]
     if not names:
         message = "`dataset` must name a dataset with labels."
         field_error = FieldError("/dataset", "no_labels", message)
         raise ValidationFailed(message, field_errors=[field_error])
-    options = modalities.own_options(
-        request, modalities.get(dataset.modality), "augmentation_options"
-    )
+    options = registry.own_options(request, registry.get(dataset.modality), "augmentation_options")
     rules = modality.augmentation_rules(dataset.summary, options)
     model = _model(session, tenant_id, request, dataset)
     trained_on_dataset = model is not None and _trained_on(model, dataset)
@@ -141,7 +139,7 @@ def _model(
         raise Conflict(
             f"{reference} was trained without labels. Choose a model with labels.", code="no_labels"
         )
-    modality = modalities.augmentation_of(dataset.modality)
+    modality = registry.augmentation_of(dataset.modality)
     if not modality.samples_fit(model.manifest, dataset.summary):
         raise Conflict(
             f"{reference} generates items whose image size or columns differ from those of "
@@ -189,7 +187,7 @@ class ItemCounts:
 
 
 def _count_items(dataset: Dataset, n_labels: int, holdout_fraction: float, seed: int) -> ItemCounts:
-    modality = modalities.augmentation_of(dataset.modality)
+    modality = registry.augmentation_of(dataset.modality)
     try:
         labels = modality.read_labels(dataset, get_storage())
     except ObjectCorrupted as error:

@@ -4,13 +4,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, WithJsonSchema
 
-import modalities
 from core.augmentation import LIFT_CPU_SECONDS, AugmentationSpec, LabelPlan, Strategy
 from core.request_fields import Name
 from job_kinds.request import JobRequest, WarningView
+from modalities import registry
 
 
-@modalities.extend("augmentation_options")
+@registry.extend("augmentation_options")
 class AugmentationRequest(JobRequest):
     """Create a larger dataset from real items, transformed real items and samples of a model.
 

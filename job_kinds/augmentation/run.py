@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from sqlalchemy.orm import Session
 
-import modalities
 from core import jobs, model_registry
 from core.augmentation import REPORT, AugmentationSpec
 from core.database import read, transact
@@ -29,7 +28,7 @@ from job_kinds.augmentation.items import PROVENANCE_FILE, write_dataset
 from job_kinds.augmentation.lift_experiment import LiftExperiment
 from job_kinds.job_errors import TRANSIENT_ERRORS
 from job_kinds.lease import Lease
-from modalities import ingestion
+from modalities import ingestion, registry
 from modalities.augmentation import AugmentationInput, Augmenter
 
 # Artifacts that a later attempt resumes from.
@@ -120,7 +119,7 @@ class AugmentationJob:
             JobError: The dataset was deleted.
         """
         self.spec = AugmentationSpec.model_validate(job.resolved)
-        self._modality = modalities.augmentation_of(self.spec.modality)
+        self._modality = registry.augmentation_of(self.spec.modality)
         self._job, self._lease, self._storage = job, lease, storage
         with read() as session:
             if job.dataset_id is None:
@@ -176,7 +175,7 @@ class AugmentationJob:
 
     def generate_dataset(self, inputs: AugmentationInput, augmenter: Augmenter) -> dict[str, Any]:
         """Store the files of the new dataset under this claim; return them and its summary."""
-        object_files = modalities.get(self.spec.modality).object_files
+        object_files = registry.get(self.spec.modality).object_files
         with ingestion.working_folder() as folder:
             try:
                 summary = write_dataset(inputs, augmenter, folder)

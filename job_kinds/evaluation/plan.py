@@ -4,7 +4,6 @@ from dataclasses import replace
 
 from sqlalchemy.orm import Session
 
-import modalities
 from core import jobs, model_registry
 from core.database import read
 from core.datasets import repository as datasets
@@ -20,6 +19,7 @@ from core.tables import Dataset, Job, JobKind, Model
 from core.training import TrainingSpec
 from job_kinds.base import OpenStream
 from job_kinds.evaluation.request import EvaluationPlan, EvaluationRequest
+from modalities import registry
 from modalities.base import Evaluation
 from models.metrics.score_types import ScoreType
 
@@ -62,7 +62,7 @@ def all_score_types() -> dict[str, ScoreType]:
     """Return the scores of all modalities, by name."""
     return {
         name: score_type
-        for modality in modalities.installed().values()
+        for modality in registry.installed().values()
         if isinstance(modality, Evaluation)
         for name, score_type in modality.score_types.items()
     }
@@ -75,7 +75,7 @@ def check_possible(training: TrainingSpec, dataset: Dataset) -> None:
         Conflict: Models of the modality cannot, the training does not permit it, or there are too
             few holdout items.
     """
-    modalities.evaluation_of(dataset.modality)
+    registry.evaluation_of(dataset.modality)
     training.check_evaluable()
     holdout_items = holdout_size(training.holdout_fraction, dataset)
     if holdout_items < MIN_HOLDOUT_ITEMS:
@@ -102,11 +102,11 @@ def build_spec(model: Model, dataset: Dataset, seed: int, samples: int | None) -
         Conflict: See `check_possible`.
     """
     default_samples = min(
-        modalities.evaluation_of(model.modality).default_samples,
+        registry.evaluation_of(model.modality).default_samples,
         max(MIN_HOLDOUT_ITEMS, dataset.summary["n_train"]),
     )
     check_unchanged(model, dataset)
-    training_spec = modalities.get(model.modality).training_spec
+    training_spec = registry.get(model.modality).training_spec
     check_possible(training_spec.model_validate(model.manifest["training"]), dataset)
     return EvaluationSpec(
         model=model.id,
@@ -133,7 +133,7 @@ def evaluation_seconds(session: Session, dataset: Dataset) -> float | None:
 
     Returns None if no model of the modality was evaluated, or none can be.
     """
-    modality = modalities.get(dataset.modality)
+    modality = registry.get(dataset.modality)
     if not isinstance(modality, Evaluation):
         return None
     samples = min(modality.default_samples, max(MIN_HOLDOUT_ITEMS, dataset.summary["n_train"]))

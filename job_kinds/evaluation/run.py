@@ -8,7 +8,6 @@ import torch
 from sqlalchemy.orm import Session
 
 import core.evaluation
-import modalities
 from core import jobs, model_registry
 from core.database import read
 from core.datasets import repository as datasets
@@ -20,6 +19,7 @@ from core.tables import Dataset, Job, Model
 from job_kinds import process_device
 from job_kinds.evaluation.plan import check_unchanged
 from job_kinds.lease import Lease
+from modalities import registry
 from modalities.evaluation import EvaluationInput, EvaluationOutput
 from models.metrics.verdict import verdict_of
 
@@ -79,7 +79,7 @@ def _finish(
 
 
 def _main_scores(modality: str, scores: list[dict[str, Any]]) -> dict[str, Any]:
-    types = modalities.evaluation_of(modality).score_types
+    types = registry.evaluation_of(modality).score_types
     fields = ("value", "ci95", "real_reference")
     return {
         score["name"]: {field: score[field] for field in fields}
@@ -102,10 +102,11 @@ class EvaluationJob:
         self._lease.step += 1
 
     def run(self, model: Model, dataset: Dataset) -> EvaluationOutput:
-        modality = modalities.evaluation_of(self.spec.modality)
+        modality = registry.evaluation_of(self.spec.modality)
         return modality.evaluate(
             EvaluationInput(
                 job_id=self._job_id,
+                modality=registry.get(self.spec.modality),
                 model=model,
                 dataset=dataset,
                 samples=self.spec.samples,
@@ -117,10 +118,10 @@ class EvaluationJob:
         )
 
     def build_report(self, model: Model, evaluation: EvaluationOutput) -> dict[str, Any]:
-        score_types = modalities.evaluation_of(self.spec.modality).score_types
+        score_types = registry.evaluation_of(self.spec.modality).score_types
         verdict = verdict_of(evaluation.scores, evaluation.holdout_items, score_types)
         scores = [score.to_dict() for score in evaluation.scores]
-        training_spec = modalities.get(model.modality).training_spec
+        training_spec = registry.get(model.modality).training_spec
         quality_gate = training_spec.model_validate(model.manifest["training"]).quality_gate
         return {
             "model": model.id,

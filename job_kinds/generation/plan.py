@@ -5,7 +5,6 @@ The first samples are generated to validate the request and to estimate time and
 
 import time
 
-import modalities
 from core import evaluation, model_registry, output_destinations
 from core.database import read
 from core.errors import FieldError, ValidationFailed
@@ -21,6 +20,7 @@ from job_kinds.generation.request import (
     GenerationSpec,
 )
 from job_kinds.request import WarningView
+from modalities import registry
 from modalities.base import Modality
 from modalities.sampling import SelectionPlan
 from modalities.turns import Unshared
@@ -69,8 +69,8 @@ def _resolve(
 ) -> tuple[GenerationSpec, SelectionPlan]:
     if request.output_uri is not None:
         output_destinations.check_output_uri(request.output_uri, pointer="/output_uri")
-    modality = modalities.get(model.modality)
-    options = modalities.own_options(request, modality, "selection_options")
+    modality = registry.get(model.modality)
+    options = registry.own_options(request, modality, "selection_options")
     items = modality.plan_selection(model.manifest, request, options, seed)
     items.check_shards()
     limit = get_settings().limits.job_samples

@@ -4,12 +4,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
-import modalities
 from job_kinds.request import JobRequest, ModelReference, WarningView
+from modalities import registry
 from modalities.selection import Selection
 
 
-@modalities.extend("selection_options")
+@registry.extend("selection_options")
 class SampleSelection(Selection):
     """Selection of samples by `labels` or by `count`; of table rows also by `conditions`."""
 
@@ -25,7 +25,7 @@ class GenerationRequest(SampleSelection, JobRequest):
 
     kind: Literal["generation"] = Field(description="Kind of the job.")
     model: ModelReference
-    format: modalities.FileFormat | None = Field(
+    format: registry.FileFormat | None = Field(
         None,
         description="File format. Images: tar (WebDataset, the default), zip or npz. Tables: "
         "parquet (the default), csv, ndjson or arrow.",

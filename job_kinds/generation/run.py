@@ -17,7 +17,6 @@ from typing import Any
 import torch
 from sqlalchemy.orm import Session
 
-import modalities
 from core import broker, jobs, model_registry, output_destinations, workers
 from core.database import read, transact, write
 from core.devices import DeviceKind
@@ -33,7 +32,7 @@ from job_kinds.generation.request import GenerationSpec
 from job_kinds.job_errors import TRANSIENT_ERRORS, as_job_error
 from job_kinds.lease import JobCancelled, JobPaused, Lease, WorkerStopping
 from job_kinds.resource_usage import TimeUsed
-from modalities import stored_samplers
+from modalities import registry, stored_samplers
 from modalities.sampling import Batch, Sampler
 from modalities.turns import Unshared
 from models.errors import AcceptanceRateTooLow
@@ -214,7 +213,7 @@ class ShardGenerator:
         self.job_id, self.lease, self.owner = job.id, lease, lease.claim.owner
         self.storage = get_storage()
         self._sampler = _load_model(self.model, self.storage)
-        modality = modalities.get(self.model.modality)
+        modality = registry.get(self.model.modality)
         self._plan = modality.read_plan(self.model.manifest, self.spec.plan, self.spec.seed)
         self._tenant_id = job.tenant_id
         self.current_shard = current_shard
@@ -342,7 +341,7 @@ def _load_model(model: Model, storage: Storage) -> Sampler:
     global _last_loaded
     sha256 = model.weights["sha256"]
     if _last_loaded is None or _last_loaded[0] != sha256:
-        modality, device = modalities.get(model.modality), process_device.require()
+        modality, device = registry.get(model.modality), process_device.require()
         sampler = stored_samplers.load(
             model, storage, lambda path: modality.load_sampler(path, device)
         )

@@ -2,7 +2,6 @@
 
 from sqlalchemy.orm import Session
 
-import modalities
 from core import model_registry, workers
 from core.database import read
 from core.datasets import repository as datasets
@@ -18,6 +17,7 @@ from job_kinds.evaluation.plan import check_possible, evaluation_seconds
 from job_kinds.request import WarningView
 from job_kinds.training import quality_gate
 from job_kinds.training.request import TrainingEstimate, TrainingPlan, TrainingRequest
+from modalities import registry
 from modalities.base import Modality
 from modalities.hyperparameters import explicit_values
 from modalities.training import ResolvedTraining, TrainingChoices
@@ -43,7 +43,7 @@ def plan(
     """
     with read() as session:
         dataset = datasets.get_ready(session, tenant_id, request.dataset)
-        modality = modalities.get(dataset.modality)
+        modality = registry.get(dataset.modality)
         training = _plan_training(session, dataset, modality, request)
         device = _device(request)
         estimate = estimate_training(session, dataset, training, device)
@@ -69,7 +69,7 @@ def plan(
 def _plan_training(
     session: Session, dataset: Dataset, modality: Modality, request: TrainingRequest
 ) -> ResolvedTraining:
-    options = modalities.own_options(request, modality, "training_options")
+    options = registry.own_options(request, modality, "training_options")
     choices = TrainingChoices(
         conditional=request.conditional,
         preset=request.preset,

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-import modalities
 from core.errors import Conflict, FieldError, ValidationFailed
 from core.tables import Dataset
 from core.training import QualityGate, ScoreBound, TrainingSpec
 from job_kinds.evaluation.plan import check_possible
 from job_kinds.training.request import TrainingRequest
+from modalities import registry
 from models.metrics.score_types import ScoreType
 
 
@@ -34,7 +34,7 @@ def check(dataset: Dataset, request: TrainingRequest, spec: TrainingSpec) -> Non
 
 
 def _field_errors(gate: QualityGate, modality: str, *, conditional: bool) -> Iterator[FieldError]:
-    score_types = modalities.evaluation_of(modality).score_types
+    score_types = registry.evaluation_of(modality).score_types
     for name, bound in gate.scores.items():
         pointer = f"/quality_gate/scores/{name}"
         score_type = score_types.get(name)

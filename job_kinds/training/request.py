@@ -4,10 +4,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, WithJsonSchema
 
-import modalities
 from core.request_fields import ModelName
 from core.training import Budget, CheckpointPolicy, QualityGate
 from job_kinds.request import JobRequest, WarningView
+from modalities import registry
 from modalities.training import Preset
 
 # The modality of the dataset decides which model applies, so the body may have any object here.
@@ -17,7 +17,7 @@ Hyperparameters = Annotated[
         {
             "anyOf": [
                 modality.hyperparameters.model_json_schema()
-                for modality in modalities.installed().values()
+                for modality in registry.installed().values()
             ]
         }
     ),
@@ -30,14 +30,14 @@ TrainingConfig = Annotated[
         {
             "anyOf": [
                 modality.training_spec.model_json_schema()
-                for modality in modalities.installed().values()
+                for modality in registry.installed().values()
             ]
         }
     ),
 ]
 
 
-@modalities.extend("training_options")
+@registry.extend("training_options")
 class TrainingRequest(JobRequest):
     """Train a model. `preset` sets everything; any other value is explicit or `"auto"`."""
 

@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
-import modalities
 from core import jobs, model_registry
 from core.database import read, transact
 from core.datasets import repository as datasets
@@ -31,6 +30,7 @@ from job_kinds.evaluation.plan import enqueue as enqueue_evaluation
 from job_kinds.lease import Lease
 from job_kinds.resource_usage import TimeUsed, read_process_time
 from job_kinds.training.budget_clock import BudgetClock
+from modalities import registry
 from modalities.image.encode import encode_png
 from models.checkpoint import NonFiniteState
 from models.training_callbacks import Collapsed, NonFiniteLoss, NotLearning, PackedCheckpoint
@@ -66,7 +66,7 @@ def run(job: Job, lease: Lease) -> Finish:
 
 def train(job: Job, lease: Lease) -> Checkpoint:
     """Run the training and return the checkpoint to create a model from."""
-    modality, device = modalities.get(job.resolved["modality"]), process_device.require()
+    modality, device = registry.get(job.resolved["modality"]), process_device.require()
     torch.set_num_threads(get_settings().training_threads)
     with read() as session:
         if job.dataset_id is None:

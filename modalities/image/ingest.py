@@ -8,12 +8,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from core.datasets.sandbox import run_in_sandbox
+from core.datasets.sandbox import OnWait, run_in_sandbox
 from core.datasets.source import SourceFile
-from core.settings import Limits, get_settings
-from modalities.base import Json, OnWait
+from core.limits import Limits
 from modalities.image.upload.options import ImageOptions
 from modalities.image.upload.summary import ImageSummary
+
+Json = dict[str, Any]
 
 
 class ImageUpload(BaseModel):
@@ -25,6 +26,8 @@ class ImageUpload(BaseModel):
 
 def ingest(files: Sequence[SourceFile], options: Json, out: Path, on_wait: OnWait) -> Json:
     """Read the files with the options of a request; see modalities.base.Datasets.ingest."""
+    from core.settings import get_settings  # slow to import, and the sandbox does not need it
+
     settings = get_settings()
     size = options.get("size")
     summary = read_images_in_sandbox(

@@ -6,13 +6,14 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from core.datasets.sandbox import run_in_sandbox
+from core.datasets.sandbox import OnWait, run_in_sandbox
 from core.datasets.source import SourceFile
-from core.settings import Limits, get_settings
-from modalities.base import Json, OnWait
+from core.limits import Limits
 from modalities.tabular.upload.read_options import INFER_ALL, ReadOptions
 from modalities.tabular.upload.schema_overrides import SchemaOverrides
 from modalities.tabular.upload.summary import TableSummary
+
+Json = dict[str, Any]
 
 
 class TableUpload(BaseModel):
@@ -33,6 +34,8 @@ class SchemaUpdate(BaseModel):
 
 def ingest(files: Sequence[SourceFile], options: Json, out: Path, on_wait: OnWait) -> Json:
     """Read the file with the options of a request; see modalities.base.Datasets.ingest."""
+    from core.settings import get_settings  # slow to import, and the sandbox does not need it
+
     settings = get_settings()
     return read_table_in_sandbox(
         files,

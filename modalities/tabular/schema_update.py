@@ -5,7 +5,6 @@ from dataclasses import replace
 
 from sqlalchemy.orm import Session
 
-import modalities
 from core.database import read, write
 from core.datasets import repository
 from core.datasets.reader_slots import reader_slot
@@ -14,6 +13,7 @@ from core.ids import new_id
 from core.settings import get_settings
 from core.storage import Storage, StoredObject, key_of
 from core.tables import Dataset
+from modalities import registry
 from modalities.ingestion import working_folder
 from modalities.tabular.ingest import update_table_schema_in_sandbox
 from modalities.tabular.upload.schema_overrides import SchemaOverrides
@@ -23,7 +23,7 @@ from modalities.tabular.upload.summary import TableSummary
 def get_table(session: Session, tenant_id: str, dataset_id: str) -> Dataset:
     """Return a dataset that is ready and has a schema; raise Conflict if it has none."""
     dataset = repository.get_ready(session, tenant_id, dataset_id)
-    if "schema" not in modalities.get(dataset.modality).dataset_links:
+    if "schema" not in registry.get(dataset.modality).dataset_links:
         raise Conflict(f"Dataset {dataset_id} is not a table.", code="not_a_table")
     return dataset
 

@@ -8,7 +8,6 @@ import pytest
 import torch
 from starlette.testclient import TestClient
 
-import modalities
 from app.comparison import best_models
 from app.schemas.comparison import ModelSummary
 from app.schemas.reports import ScoreView
@@ -20,6 +19,7 @@ from core.storage import get_storage
 from core.tables import Dataset, Job
 from core.training import QualityGate
 from job_kinds.evaluation import run as evaluation
+from modalities import registry
 from models.metrics.evaluation_classifier import EvaluationClassifier
 from tests.factories import (
     clear_model_caches,
@@ -96,7 +96,7 @@ def test_image_evaluation_produces_report_model_card_and_html_page(
     assert report["verdict"]["quality"] == job["result"]["quality"] == "poor"
     assert report["verdict"]["reasons"]
     scores = {score["name"]: score for score in report["scores"]}
-    assert set(scores) == modalities.get("image").score_types.keys()
+    assert set(scores) == registry.get("image").score_types.keys()
     for name in (
         "frechet_distance",
         "kernel_distance",
@@ -153,7 +153,7 @@ def test_evaluate_true_creates_an_evaluation_of_the_trained_model(
     assert get_job(client, job["id"])["state"] == "succeeded", get_job(client, job["id"])["error"]
     report = client.get("/v1/models/pets/report").json()
     scores = {score["name"] for score in report["scores"]}
-    without_relations = modalities.get("tabular").score_types.keys() - {"relation_violation_rate"}
+    without_relations = registry.get("tabular").score_types.keys() - {"relation_violation_rate"}
     assert scores == without_relations
     assert [row["column"] for row in report["statistics"] if row["label"] is None] == [
         *("age", "height", "city", "member", "since", "income")
@@ -345,7 +345,7 @@ def test_score_ranges_of_the_quality_gate_match_the_report(client: TestClient) -
     assert run_next(QUEUES)
     scores = client.get("/v1/models/pets/report").json()["scores"]
     for score in scores:
-        score_type = modalities.get("tabular").score_types[score["name"]]
+        score_type = registry.get("tabular").score_types[score["name"]]
         assert score["direction"] == score_type.direction
         low, high = score["ci95"]
         assert score_type.minimum <= low <= score["value"] <= high <= score_type.maximum
@@ -427,7 +427,7 @@ def test_comparison_shows_the_scores_of_each_model(client: TestClient) -> None:
         assert model["training"]["cpu_s"] > 0
     different_scores = [
         name
-        for name in modalities.get("tabular").score_types
+        for name in registry.get("tabular").score_types
         if name in comparison["models"][0]["scores"]
         and len({model["scores"][name]["value"] for model in comparison["models"][:2]}) == 2
     ]

@@ -24,9 +24,9 @@ import pytest
 import torch
 from starlette.testclient import TestClient
 
-import modalities
 from app.schemas.samples import SamplesRequest
 from core.errors import ValidationFailed
+from modalities import registry
 from modalities.image.options import ImageSampleOptions
 from tests.factories import clear_model_caches
 from tests.job_runs import (
@@ -133,13 +133,13 @@ def third_modality(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     package.mkdir()
     (package / "METADATA").write_text("Metadata-Version: 2.1\nName: sequences\nVersion: 1.0\n")
     entry_point = "sequence = tests.modalities.sequences:MODALITY"
-    (package / "entry_points.txt").write_text(f"[{modalities.ENTRY_POINTS}]\n{entry_point}\n")
+    (package / "entry_points.txt").write_text(f"[{registry.ENTRY_POINTS}]\n{entry_point}\n")
     monkeypatch.syspath_prepend(tmp_path)
-    modalities.installed.cache_clear()
+    registry.installed.cache_clear()
     clear_model_caches()
     torch.set_num_threads(1)
     yield
-    modalities.installed.cache_clear()
+    registry.installed.cache_clear()
 
 
 class Waves(sequences.Sequences):
@@ -257,7 +257,7 @@ def test_a_request_with_an_unknown_label_or_a_field_of_another_modality_is_rejec
     foreign = client.post(url, json={"count": 1, **case.foreign_option})
     (option,) = case.foreign_option
     assert (foreign.status_code, foreign.json()["errors"][0]["pointer"]) == (422, f"/{option}")
-    items = modalities.get(case.modality).items
+    items = registry.get(case.modality).items
     assert f"`{option}` does not apply to {items}." in foreign.json()["detail"]
 
 
@@ -265,10 +265,10 @@ def test_a_field_that_two_other_modalities_have_is_rejected_once(tmp_path: Path)
     entry_points = tmp_path / "sequences-1.0.dist-info" / "entry_points.txt"
     with entry_points.open("a") as file:
         file.write(f"wave = {__name__}:WAVES\n")
-    modalities.installed.cache_clear()
+    registry.installed.cache_clear()
     request = SamplesRequest(count=1, layout="grid")
     with pytest.raises(ValidationFailed) as error:
-        modalities.own_options(request, modalities.get("tabular"), "sample_options")
+        registry.own_options(request, registry.get("tabular"), "sample_options")
     assert [field.pointer for field in error.value.field_errors] == ["/layout"]
 
 
@@ -308,7 +308,7 @@ def test_an_evaluation_writes_the_report_of_the_model(
     if case.modality == "sequence":  # a score that only this kind has counts like any other
         assert report["verdict"]["verdict"] == "poor"
         assert report["verdict"]["reasons"][0].startswith("real_rate is ")
-    modality = modalities.evaluation_of(case.modality)
+    modality = registry.evaluation_of(case.modality)
     assert {score["name"] for score in report["scores"]} <= modality.score_types.keys()
     page = client.get("/v1/models/model/report", headers={"accept": "text/html"}).text
     assert all(score["name"] in page for score in report["scores"])
@@ -357,7 +357,7 @@ def test_without_its_package_a_modality_is_listed_and_other_requests_name_what_t
     run_job(client, **body)
     shutil.rmtree(tmp_path / "sequences-1.0.dist-info")
     importlib.invalidate_caches()
-    modalities.installed.cache_clear()
+    registry.installed.cache_clear()
     clear_model_caches()
     for path in ("datasets", "models", f"datasets/{body['dataset']}", "models/model", "jobs"):
         response = client.get(f"/v1/{path}")
@@ -383,7 +383,7 @@ def test_a_worker_without_the_package_of_a_job_says_what_to_install(
     job_id = create_job(client, **training_request(client, CASES[-1]))
     shutil.rmtree(tmp_path / "sequences-1.0.dist-info")
     importlib.invalidate_caches()
-    modalities.installed.cache_clear()
+    registry.installed.cache_clear()
     assert run_next(["training"])
     job = client.get(f"/v1/jobs/{job_id}").json()
     assert job["state"] == "failed"
@@ -394,8 +394,8 @@ def test_a_server_documents_the_modalities_that_are_installed_when_it_starts(
     tmp_path: Path,
 ) -> None:
     code = (
-        "import modalities; from app.schemas.datasets import DatasetMeta;"
-        "print(*modalities.installed(), DatasetMeta.model_json_schema()['properties']['modality'])"
+        "from modalities import registry; from app.schemas.datasets import DatasetMeta;"
+        "print(*registry.installed(), DatasetMeta.model_json_schema()['properties']['modality'])"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(tmp_path), os.getcwd()))}
     run = subprocess.run(

@@ -6,8 +6,8 @@ import tarfile
 
 import pytest
 
-import modalities
 from core.datasets.peek import Peek
+from modalities import registry
 
 
 def build_tar() -> bytes:
@@ -49,4 +49,4 @@ def compress(content: bytes) -> bytes:
 def test_modality_is_detected_from_content_and_else_from_the_file_name(
     head: bytes, name: str, modality: str
 ) -> None:
-    assert modalities.detect(Peek.of_bytes(head, name)).name == modality
+    assert registry.detect(Peek.of_bytes(head, name)).name == modality

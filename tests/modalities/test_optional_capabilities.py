@@ -3,10 +3,10 @@
 import pytest
 from starlette.testclient import TestClient
 
-import modalities
 from core.database import write
 from core.request_fields import RequestModel
 from core.tables import Dataset, Model
+from modalities import registry
 from modalities.base import Modality
 from tests.factories import create_dataset, create_model
 from tests.uploads import make_image_zip
@@ -18,8 +18,8 @@ class Sequences(Modality):
 
 @pytest.fixture(autouse=True)
 def third_modality(monkeypatch: pytest.MonkeyPatch) -> None:
-    installed = {**modalities.installed(), "sequence": Sequences()}
-    monkeypatch.setattr(modalities, "installed", lambda: installed)
+    installed = {**registry.installed(), "sequence": Sequences()}
+    monkeypatch.setattr(registry, "installed", lambda: installed)
 
 
 def test_augmentation_of_a_modality_without_it_is_refused(client: TestClient) -> None:
@@ -47,7 +47,7 @@ def test_evaluation_of_a_modality_without_it_is_refused(client: TestClient) -> N
 
 
 def test_a_request_has_no_options_of_a_modality_that_declares_none() -> None:
-    @modalities.extend("augmentation_options")
+    @registry.extend("augmentation_options")
     class Request(RequestModel):
         dataset: str
 

@@ -8,7 +8,6 @@ import pytest
 from sqlalchemy import select
 from starlette.testclient import TestClient
 
-import modalities
 from app.sampling.model_cache import get_model_cache
 from app.sampling.service import SampleStream, SamplingService
 from core.database import read
@@ -16,7 +15,7 @@ from core.errors import Unavailable
 from core.settings import get_settings
 from core.storage import get_storage
 from core.tables import Model
-from modalities import stored_samplers
+from modalities import registry, stored_samplers
 from modalities.selection import Selection
 from modalities.turns import Unshared
 from tests.factories import create_trained_model
@@ -34,7 +33,7 @@ def get_model(client: TestClient, name: str) -> Model:
 
 
 def generate(model: Model, device: str, format: str) -> bytes:
-    modality = modalities.get(model.modality)
+    modality = registry.get(model.modality)
     sampler = stored_samplers.load(
         model, get_storage(), lambda path: modality.load_sampler(path, device)
     )
@@ -90,7 +89,7 @@ def test_a_sampling_process_stops_when_its_gpu_fails(
     model = get_model(client, "people")
     monkeypatch.setenv("SEMBLANCE_SAMPLING_DEVICE", "cuda:0")
     get_settings.cache_clear()
-    modality, stopped = modalities.get(model.modality), []
+    modality, stopped = registry.get(model.modality), []
     options = modality.selection_options()
     plan = modality.plan_selection(model.manifest, Selection(count=COUNT), options, seed=3)
     service = SamplingService(get_model_cache(), 0.0, stop_process=lambda: stopped.append(True))

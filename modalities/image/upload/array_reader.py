@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from core.datasets.errors import file_pointer, printable
-from core.settings import Limits
+from core.limits import Limits
 from modalities.image.upload.decoded_dataset import DecodedDataset
 from modalities.image.upload.label_sources import Part
 from modalities.image.upload.labels import UNLABELED, LabelEncoder, rename_labels

@@ -26,7 +26,7 @@ from PIL import (
 from PIL.ExifTags import Base
 
 from core.datasets.file_type import HEAD_BYTES, detect_file_type, unsupported_file_type
-from core.settings import Limits
+from core.limits import Limits
 from modalities.image.upload.value_range import ValueRange
 
 FORMATS = "PNG, JPEG, WebP, GIF, BMP, TIFF or PPM"

@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from core.settings import Limits
+from core.limits import Limits
 from modalities.image.upload.archive_index import IMAGE_SUFFIX
 
 _SEPARATORS = r"[ ._()\[\]-]+"

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from core.datasets.errors import unreadable_error
-from core.settings import Limits
+from core.limits import Limits
 from modalities.image.upload.archive import Archive, read_up_to
 from modalities.image.upload.archive_index import ArchiveIndex, describe_ignored
 from modalities.image.upload.class_name_files import find_class_names

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from core.settings import Limits
+from core.limits import Limits
 from modalities.image.upload.decode import (
     ImageProblem,
     include_range,

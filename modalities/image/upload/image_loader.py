@@ -9,7 +9,7 @@ from PIL import Image
 
 from core.datasets.data_quality import Issue
 from core.datasets.errors import ErrorCollector
-from core.settings import Limits
+from core.limits import Limits
 from modalities.image.upload.decode import (
     PIL_FORMATS,
     ImageProblem,

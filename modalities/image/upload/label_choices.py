@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from core.datasets.errors import printable
 from core.errors import DatasetUnreadable
-from core.settings import Limits
+from core.limits import Limits
 from modalities.image.upload.archive import Archive, read_up_to
 from modalities.image.upload.file_name_labels import labels_in_file_names
 from modalities.image.upload.folder_labels import FolderLayout

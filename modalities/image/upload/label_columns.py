@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from core.datasets.errors import printable
-from core.settings import Limits
+from core.limits import Limits
 from modalities.image.upload.label_table import LabelTable, Row, is_number
 from modalities.image.upload.split_names import role_of_name, words_of
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from core.datasets.data_quality import Issue, Severity
 from core.datasets.errors import ErrorCollector, file_pointer, printable, unreadable_error
 from core.errors import DatasetUnreadable
-from core.settings import Limits
+from core.limits import Limits
 from modalities.image.upload.archive import Archive
 from modalities.image.upload.archive_index import ArchiveIndex, is_hidden
 from modalities.image.upload.box_annotations import boxes_issue, find_box_files

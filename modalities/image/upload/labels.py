@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from core.datasets.errors import MAX_ERRORS, file_pointer, printable, unreadable_error
 from core.errors import DatasetUnreadable, FieldError
-from core.settings import Limits
+from core.limits import Limits
 
 UNLABELED = -1
 

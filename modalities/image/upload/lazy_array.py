@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from core.datasets.errors import file_pointer, printable, unreadable_error
 from core.errors import DatasetUnreadable
-from core.settings import Limits
+from core.limits import Limits
 from modalities.image.upload.archive import Reader, read_up_to
 from modalities.image.upload.npy_store import BLOCK_BYTES
 from modalities.image.upload.value_range import ValueRange

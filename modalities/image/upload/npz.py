@@ -15,7 +15,7 @@ from tokenize import TokenError
 import numpy as np
 
 from core.datasets.errors import printable, unreadable_error
-from core.settings import Limits
+from core.limits import Limits
 from modalities.image.upload.archive import Archive, Reader, read_up_to
 from modalities.image.upload.lazy_array import ArraySplit, LazyArray
 from modalities.image.upload.split_names import TEST_NAMES, TRAIN_NAMES

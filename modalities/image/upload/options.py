@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from core.datasets.errors import printable, unreadable_error
-from core.settings import Limits
+from core.limits import Limits
 
 ResizeMode = Literal["crop", "pad", "stretch"]
 PartUse = Literal["train", "test", "leave_out"]

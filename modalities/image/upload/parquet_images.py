@@ -20,7 +20,7 @@ from core.datasets.errors import file_pointer, printable, unreadable_error
 from core.datasets.file_type import HEAD_BYTES, IMAGE_TYPES, detect_file_type
 from core.datasets.source import SourceFile
 from core.datasets.stream import damaged_error
-from core.settings import Limits
+from core.limits import Limits
 from modalities.image.upload.decoded_dataset import DecodedDataset
 from modalities.image.upload.image_files import load_images
 from modalities.image.upload.label_choices import LabelChoice

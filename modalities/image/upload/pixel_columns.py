@@ -10,7 +10,7 @@ import re
 from typing import NamedTuple
 
 from core.datasets.stream import Reader
-from core.settings import MIB
+from core.limits import MIB
 
 MIN_PIXELS = 64
 _MIN_UNNAMED = 256  # numbers in a row are pixels if their columns do not have names such as pixel0

@@ -19,7 +19,7 @@ from pyarrow import csv as arrow_csv
 from core.datasets.errors import file_pointer, printable, unreadable_error
 from core.datasets.stream import Reader
 from core.errors import DatasetUnreadable
-from core.settings import MIB, Limits
+from core.limits import MIB, Limits
 from modalities.image.upload.lazy_array import ArraySplit, LazyArray
 from modalities.image.upload.pixel_columns import PixelColumns, find_pixel_columns, read_head
 from modalities.image.upload.split_names import role_of_name

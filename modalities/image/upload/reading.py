@@ -15,7 +15,7 @@ from core.datasets.errors import file_pointer, printable, unreadable_error
 from core.datasets.file_type import HEAD_BYTES, IMAGE_TYPES, unsupported_file_type
 from core.datasets.source import SourceFile
 from core.errors import DatasetUnreadable, StorageFull
-from core.settings import Limits
+from core.limits import Limits
 from modalities.image.upload import idx, npz, parquet_images
 from modalities.image.upload.archive import (
     Archive,

@@ -7,7 +7,7 @@ from PIL import Image, ImageOps
 
 from core.datasets.errors import unreadable_error
 from core.errors import DatasetUnreadable, FieldError
-from core.settings import Limits
+from core.limits import Limits
 from modalities.image.upload.options import RESIZE_MODES, ImageOptions, ResizeMode
 
 Size = tuple[int, int]  # height, width

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from core.datasets.data_quality import Issue
 from core.datasets.errors import printable
 from core.errors import DatasetUnreadable
-from core.settings import Limits
+from core.limits import Limits
 from modalities.image.upload.archive import Archive, read_up_to
 from modalities.image.upload.archive_index import is_hidden
 from modalities.image.upload.box_annotations import describe_boxes, parse_json

@@ -15,7 +15,7 @@ from core.datasets.source import SourceFile
 from core.datasets.stream import DecompressedReader, Reader, damaged_error
 from core.datasets.table_names import TABLE_SUFFIXES, content_entries, table_entries, table_suffix
 from core.errors import DatasetUnreadable
-from core.settings import MIB, Limits
+from core.limits import MIB, Limits
 from modalities.tabular.upload.raw_table import MAX_EXAMPLES
 
 COMPRESSIONS = frozenset({"gz", "bz2", "xz", "zst"})

@@ -10,7 +10,7 @@ from pyarrow import csv
 from core.datasets.data_quality import Issue
 from core.datasets.errors import printable
 from core.errors import DatasetUnreadable
-from core.settings import Limits
+from core.limits import Limits
 from modalities.tabular.upload.csv_dialect import (
     NO_DELIMITER,
     SAMPLE_CHARS,

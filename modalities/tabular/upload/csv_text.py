@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from core.errors import DatasetUnreadable, SemblanceError
-from core.settings import Limits
+from core.limits import Limits
 from modalities.tabular.upload.csv_dialect import (
     BLANKS,
     CsvDialect,

@@ -15,7 +15,7 @@ import pyarrow as pa
 from core.datasets.data_quality import Issue, Severity
 from core.datasets.errors import printable
 from core.errors import DatasetUnreadable
-from core.settings import Limits
+from core.limits import Limits
 from modalities.tabular.upload.json_documents import (
     NestedObjects,
     Row,

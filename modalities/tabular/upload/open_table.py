@@ -14,7 +14,7 @@ from core.datasets.source import SourceFile
 from core.datasets.stream import read_up_to
 from core.datasets.table_names import is_workbook
 from core.errors import DatasetUnreadable
-from core.settings import Limits
+from core.limits import Limits
 from modalities.tabular.upload.compressed_table import (
     COMPRESSIONS,
     CompressedOpener,

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from core.datasets.data_quality import Issue
 from core.datasets.errors import printable
 from core.errors import DatasetUnreadable
-from core.settings import MIB, Limits
+from core.limits import MIB, Limits
 from modalities.tabular.schema import Column
 from modalities.tabular.upload.raw_table import (
     MAX_EXAMPLES,

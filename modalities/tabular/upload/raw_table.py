@@ -11,7 +11,7 @@ import pyarrow as pa
 from core.datasets.data_quality import Issue
 from core.datasets.errors import MAX_ERRORS, printable
 from core.errors import DatasetUnreadable, FieldError
-from core.settings import Limits
+from core.limits import Limits
 from modalities.tabular.schema import Column
 
 MAX_EXAMPLES = 5

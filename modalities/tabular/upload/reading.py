@@ -16,7 +16,7 @@ from core.datasets.data_quality import Issue
 from core.datasets.errors import printable
 from core.datasets.source import SourceFile
 from core.errors import FieldError, StorageFull, ValidationFailed
-from core.settings import Limits
+from core.limits import Limits
 from modalities.tabular.schema import LABEL_TYPES, Column, Schema
 from modalities.tabular.type_casting import arrow_type, cast
 from modalities.tabular.typed_parquet import TypedParquet, arrow_schema

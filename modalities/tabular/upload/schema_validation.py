@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from core.datasets.errors import MAX_ERRORS, printable
 from core.errors import FieldError, ValidationFailed
-from core.settings import Limits
+from core.limits import Limits
 from modalities.tabular import type_casting
 from modalities.tabular.formatting import form_of_duration, form_of_moment, form_of_number
 from modalities.tabular.forms.durations import DURATION_FORMATS

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from core.datasets.errors import MAX_ERRORS
 from core.errors import DatasetUnreadable, FieldError
-from core.settings import Limits
+from core.limits import Limits
 from modalities.tabular.upload.raw_table import column_pointer, table_error
 
 _MAX_BATCH_CELLS = 4_000_000  # bounds the memory of a batch

@@ -18,7 +18,7 @@ from core.datasets.data_quality import Issue
 from core.datasets.errors import file_pointer, printable, unreadable_error
 from core.datasets.source import SourceFile
 from core.errors import DatasetUnreadable
-from core.settings import Limits
+from core.limits import Limits
 from modalities.tabular.schema import Column
 from modalities.tabular.upload.csv_dialect import SAMPLE_ROWS
 from modalities.tabular.upload.python_values import ColumnTypes, build_batches, to_text

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from core.datasets.source import SourceFile
 from core.errors import DatasetUnreadable
-from core.settings import Limits
+from core.limits import Limits
 from modalities.image.upload.options import ImageOptions
 from modalities.image.upload.reading import read_images
 from modalities.image.upload.summary import ImageSummary

@@ -13,7 +13,7 @@ import pytest
 
 from core.datasets.source import SourceFile
 from core.errors import DatasetUnreadable
-from core.settings import Limits
+from core.limits import Limits
 from modalities.image.upload.archive import open_archive, read_up_to
 from tests.modalities.image.conftest import Read, Reject
 from tests.modalities.image.factories import (

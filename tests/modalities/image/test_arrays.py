@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from core.datasets.source import SourceFile
-from core.settings import Limits
+from core.limits import Limits
 from modalities.image.upload.summary import Label
 from tests.modalities.image.conftest import Read, Reject
 from tests.modalities.image.factories import (

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.settings import Limits
+from core.limits import Limits
 from tests.modalities.image.conftest import Read, Reject
 from tests.modalities.image.factories import (
     build_raw_zip,

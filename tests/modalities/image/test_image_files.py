@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from core.settings import Limits
+from core.limits import Limits
 from tests.modalities.image.conftest import Read, Reject
 from tests.modalities.image.factories import (
     Pixels,

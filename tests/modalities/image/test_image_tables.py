@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import modalities
 from core.datasets.peek import Peek
 from core.datasets.source import SourceFile
+from modalities import registry
 from modalities.image.upload.summary import Label
 from tests.modalities.image.conftest import Read, Reject
 from tests.modalities.image.factories import (
@@ -249,13 +249,13 @@ def test_one_array_per_label_is_read(tmp_path: Path, read: Read) -> None:
     ids=["parquet", "table", "pixels", "no header", "csv", "wide", "wide numbers", "gz"],
 )
 def test_modality_is_detected_from_the_first_bytes(content: bytes, modality: str) -> None:
-    assert modalities.detect(Peek.of_bytes(content[:4096], "upload")).name == modality
+    assert registry.detect(Peek.of_bytes(content[:4096], "upload")).name == modality
 
 
 def test_zip_of_pixels_is_detected_as_images(tmp_path: Path) -> None:
     content = csv_bytes([["label", *HEADERS["pixel0"]], *ROWS])
     source: SourceFile = write_zip(tmp_path / "a.zip", {"train.csv": content}, deflated=True)
-    assert modalities.detect(Peek.of_bytes(source.path.read_bytes(), "a.zip")).name == "image"
+    assert registry.detect(Peek.of_bytes(source.path.read_bytes(), "a.zip")).name == "image"
 
 
 def test_zip_of_pixels_is_recognized_by_any_of_its_tables(tmp_path: Path, read: Read) -> None:
@@ -264,7 +264,7 @@ def test_zip_of_pixels_is_recognized_by_any_of_its_tables(tmp_path: Path, read: 
     submission = csv_bytes([["ImageId", "Label"], *([i, 0] for i in range(1, 9))])
     files = {"sample_submission.csv": submission, "test.csv": test, "train.csv": train}
     source = write_zip(tmp_path / "digit-recognizer.zip", files, deflated=True)
-    assert modalities.detect(Peek.of_bytes(source.path.read_bytes(), "a.zip")).name == "image"
+    assert registry.detect(Peek.of_bytes(source.path.read_bytes(), "a.zip")).name == "image"
     result = read(source)
     assert result.summary.n_train == len(ROWS)
     assert result.summary.n_test == 0
@@ -277,13 +277,13 @@ def test_zip_of_vector_images_next_to_a_table_is_a_set_of_images(tmp_path: Path)
         "svg/ad.svg": b"<svg/>",
     }
     source = write_zip(tmp_path / "a.zip", files)
-    assert modalities.detect(Peek.of_bytes(source.path.read_bytes(), "a.zip")).name == "image"
+    assert registry.detect(Peek.of_bytes(source.path.read_bytes(), "a.zip")).name == "image"
 
 
 def test_zip_of_a_submission_only_is_a_table(tmp_path: Path) -> None:
     rows = csv_bytes([["ImageId", "Label"], *([i, 0] for i in range(1, 9))])
     source = write_zip(tmp_path / "a.zip", {"submission.csv": rows}, deflated=True)
-    assert modalities.detect(Peek.of_bytes(source.path.read_bytes(), "a.zip")).name == "tabular"
+    assert registry.detect(Peek.of_bytes(source.path.read_bytes(), "a.zip")).name == "tabular"
 
 
 @pytest.mark.parametrize("image_column", [{"bytes": b"", "path": ""}, b""], ids=["struct", "bytes"])
@@ -295,7 +295,7 @@ def test_parquet_whose_first_pages_hold_no_image_is_detected_by_its_schema(
     columns["image"].append({"bytes": random_png(0), "path": ""} if image_column else random_png(0))
     content = plain_parquet(columns)
     assert b"PNG" not in content[:4096]
-    assert modalities.detect(Peek.of_bytes(content, "a.parquet")).name == "image"
+    assert registry.detect(Peek.of_bytes(content, "a.parquet")).name == "image"
 
 
 @pytest.mark.parametrize(
@@ -308,4 +308,4 @@ def test_parquet_whose_first_pages_hold_no_image_is_detected_by_its_schema(
 )
 def test_parquet_of_paths_or_keys_is_a_table(columns: dict[str, Any]) -> None:
     peek = Peek.of_bytes(plain_parquet(columns), "a.parquet")
-    assert modalities.detect(peek).name == "tabular"
+    assert registry.detect(peek).name == "tabular"

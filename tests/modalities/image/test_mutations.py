@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from core.errors import DatasetUnreadable
-from core.settings import Limits
+from core.limits import Limits
 from modalities.image.upload.options import ImageOptions
 from modalities.image.upload.reading import read_images
 from tests.modalities.image.factories import (

@@ -19,7 +19,7 @@ from PIL import Image
 from core.datasets.repository import VALIDATION_LEASE_S
 from core.datasets.source import SourceFile
 from core.errors import DatasetUnreadable
-from core.settings import Limits
+from core.limits import Limits
 from modalities.image.ingest import read_images_in_sandbox
 from modalities.image.upload.options import ImageOptions
 from modalities.image.upload.reading import read_images

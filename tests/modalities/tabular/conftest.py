@@ -6,7 +6,7 @@ import pytest
 
 from core.datasets.source import SourceFile
 from core.errors import ValidationFailed
-from core.settings import Limits
+from core.limits import Limits
 from modalities.tabular.schema import Column
 from modalities.tabular.typed_parquet import typed_batches
 from modalities.tabular.upload.preview import preview_rows

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.datasets.source import SourceFile
-from core.settings import Limits
+from core.limits import Limits
 from modalities.tabular import encode
 from modalities.tabular.formatting import format_values
 from modalities.tabular.schema import Column

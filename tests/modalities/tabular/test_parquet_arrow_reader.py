@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from core.errors import DatasetUnreadable
-from core.settings import Limits
+from core.limits import Limits
 from modalities.tabular.upload.reading import read_table
 from modalities.tabular.upload.schema_overrides import SchemaOverrides
 from tests.modalities.tabular.conftest import Read, Reject, write_source

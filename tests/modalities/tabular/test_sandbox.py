@@ -11,7 +11,7 @@ import pyarrow.csv
 import pytest
 
 from core.errors import DatasetUnreadable, ValidationFailed
-from core.settings import Limits
+from core.limits import Limits
 from modalities.tabular.ingest import read_table_in_sandbox, update_table_schema_in_sandbox
 from modalities.tabular.typed_parquet import typed_batches
 from modalities.tabular.upload import spool

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from core.errors import ValidationFailed
-from core.settings import Limits
+from core.limits import Limits
 from modalities.tabular.upload.reading import update_table_schema
 from modalities.tabular.upload.schema_overrides import ColumnOverride, SchemaOverrides
 from tests.modalities.tabular.conftest import Read, Reject

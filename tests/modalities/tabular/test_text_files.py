@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from core.settings import Limits
+from core.limits import Limits
 from tests.modalities.tabular.conftest import Read, Reject
 from tests.modalities.tabular.factories import build_column_csv, build_csv
 

@@ -177,7 +177,7 @@ function Labels({ dataset }: { dataset: Dataset }) {
 function Rows({ id }: { id: string }) {
   const offset = Number(route.value.query.get("offset") ?? 0);
   const sort = route.value.query.get("sort") ?? "";
-  const conditions = conditionsOf(route.value.query.get("filter"));
+  const conditions = readConditions(route.value.query.get("filter"));
   const where = whereOf(conditions);
   const { value, error } = useGet<DatasetRows>(`/v1/datasets/${id}/rows`, { limit: ROWS, offset, sort, where: where && JSON.stringify(where) });
   const { value: profile } = useGet<DatasetProfile>(`/v1/datasets/${id}/profile`);
@@ -198,7 +198,7 @@ function Rows({ id }: { id: string }) {
   );
 }
 
-function conditionsOf(text: string | null): Condition[] {
+function readConditions(text: string | null): Condition[] {
   try {
     return JSON.parse(text ?? "[]");
   } catch {

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 from core.datasets.errors import file_pointer, printable, unreadable_error
 from core.datasets.file_type import COMPRESSED_TYPES, HEAD_BYTES, detect_file_type
 from core.datasets.stream import DecompressedReader, Reader, read_up_to
-from core.settings import Limits
+from core.limits import Limits
 from modalities.image.upload.archive.tar import TarArchive
 from modalities.image.upload.archive.zip import ZipArchive
 

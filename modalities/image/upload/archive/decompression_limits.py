@@ -2,7 +2,7 @@
 
 from core.datasets.errors import file_pointer, printable, unreadable_error
 from core.errors import DatasetUnreadable
-from core.settings import MIB, Limits
+from core.limits import MIB, Limits
 
 RATIO_FREE_BYTES = MIB  # up to this decompressed size, any compression ratio is accepted
 

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from core.datasets.stream import Reader
-from core.settings import Limits
+from core.limits import Limits
 from modalities.image.upload.archive import Archive, decompression_limits, open_archive
 from modalities.image.upload.archive.names import check_duplicates
 

@@ -11,7 +11,7 @@ from typing import BinaryIO
 from core.datasets.errors import file_pointer, printable, unreadable_error
 from core.datasets.file_type import is_tar
 from core.datasets.stream import CHUNK_BYTES, DecompressedReader, Reader, damaged_error, read_up_to
-from core.settings import MIB, Limits
+from core.limits import MIB, Limits
 from modalities.image.upload.archive import decompression_limits
 from modalities.image.upload.archive.names import check_duplicates, decode_name, safe_name
 

@@ -7,7 +7,7 @@ from typing import BinaryIO
 import numpy as np
 
 from core.datasets.stream import CHUNK_BYTES, Inflater, Reader, damaged_error
-from core.settings import Limits
+from core.limits import Limits
 from modalities.image.upload.archive import decompression_limits
 from modalities.image.upload.archive.zip_directory import (
     DEFLATED,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from core.datasets.errors import file_pointer, printable, unreadable_error
 from core.datasets.stream import damaged_error
 from core.errors import DatasetUnreadable
-from core.settings import Limits
+from core.limits import Limits
 from modalities.image.upload.archive.decompression_limits import (
     too_many_entries_error,
     total_size_error,
