@@ -102,5 +102,7 @@ def upload_part(client: TestClient, upload_id: str, number: int, data: bytes) ->
 
 
 def list_stored_files(settings: Settings) -> list[Path]:
+    """Return the stored objects and the temporary files, without the locks of readers."""
     folders = [settings.data_dir / "objects", settings.scratch]
-    return [path for root in folders for path in root.rglob("*") if path.is_file()]
+    paths = [path for root in folders for path in root.rglob("*") if path.is_file()]
+    return [path for path in paths if path.suffix != ".lock"]

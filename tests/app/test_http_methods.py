@@ -23,7 +23,7 @@ def test_allow_lists_every_method_of_a_path(client: TestClient) -> None:
         b"",
     )
     assert client.options("/v1/nothing").status_code == 404
-    assert client.post("/v1/jobs/job_1").headers["allow"] == "GET, HEAD, OPTIONS"
+    assert client.post("/v1/jobs/job_1").headers["allow"] == "GET, HEAD, DELETE, OPTIONS"
     assert client.options("/v1/keys/self").headers["allow"] == "GET, HEAD, OPTIONS"
 
 

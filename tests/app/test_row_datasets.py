@@ -306,7 +306,9 @@ def test_a_table_uploaded_in_parts_is_read_after_the_response(
     )
     ready = client.get(f"/v1/datasets/{dataset['id']}").json()
     assert (ready["state"], ready["table"]["target"]) == ("ready", "smokes")
-    assert len(list_stored_files(configured)) == len(["rows.parquet", "profile.json"])
+    assert len(list_stored_files(configured)) == len(
+        ["rows.parquet", "profile.json", "part 1", "part 2"]
+    )
 
 
 def test_a_circle_dataset_has_the_requested_radius_and_points(client: TestClient) -> None:

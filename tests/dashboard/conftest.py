@@ -24,21 +24,27 @@ TIMEOUT_MS = 60_000
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator["Browser"]:
+def chromium() -> str:
     if CHROMIUM is None:
         pytest.skip("no Chromium on PATH: the tests of the dashboard need one")
     if not (FOLDER / "app.js").exists():
         pytest.skip("the dashboard is not built: run `make install`")
+    return CHROMIUM
+
+
+# Not for the session: until Playwright ends, no other test can run an event loop of its own.
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator["Browser"]:
     expect.set_options(timeout=TIMEOUT_MS)
     with sync_playwright() as playwright:
         arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield chromium
-        chromium.close()
+        browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")
-def service(browser: "Browser", tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def service(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("dashboard") / "data"
     with serving(folder, SEMBLANCE_AUTO_EVALUATE="true") as server:
         eventually(server.is_ready)
