@@ -52,11 +52,18 @@ def chaos(shared_server: ChaosServer) -> Iterator[ChaosServer]:
     shared_server.check_tables()
 
 
+# One point before anything is saved, one between a file and its row, and one after the end.
+QUICK_FAILPOINTS = {
+    "after the claim",
+    "while a checkpoint is written",
+    "after the finishing commit",
+}
+
+
 @pytest.mark.parametrize(
     "point",
     [
-        # Nothing is saved yet, as after the claim.
-        pytest.param(point, marks=pytest.mark.slow if point == "after the first step" else ())
+        pytest.param(point, marks=() if point in QUICK_FAILPOINTS else pytest.mark.slow)
         for point in ATTEMPTS_BY_FAILPOINT
     ],
 )

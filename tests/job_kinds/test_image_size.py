@@ -130,6 +130,7 @@ def test_a_size_that_the_dataset_does_not_permit_is_rejected(size: int, client: 
     assert "between 10 and 32" in error["message"]
 
 
+@pytest.mark.slow
 def test_an_evaluation_compares_reduced_copies_of_large_images(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

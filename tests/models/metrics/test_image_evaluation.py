@@ -160,6 +160,7 @@ def test_memorized_unlabeled_images_are_detected(digits: Digits) -> None:
     assert np.isin(result.nearest_train_indices[:20], unlabeled_indices).all()
 
 
+@pytest.mark.slow
 def test_plain_images_near_plain_training_images_are_not_memorized(digits: Digits) -> None:
     rng = np.random.default_rng(4)
     textured = rng.integers(0, 256, (1_200, 8, 8)).astype(np.uint8)

@@ -100,6 +100,7 @@ def test_gan_samples_satisfy_the_declared_constraints(tmp_path: Path) -> None:
     assert set(find_violations(gan.sample(1, np.arange(50)).rows)) <= {"unique"}
 
 
+@pytest.mark.slow
 def test_rows_are_unique_across_all_batches_of_a_response(sampler: TableSampler) -> None:
     previous_rows: set[Any] = set()
     batches = [
