@@ -86,6 +86,7 @@ def test_a_worker_killed_at_any_point_loses_no_job(
         record_property("recovery_s", round(chaos.attempt_starts(job_id)[1] - killed_at, 2))
 
 
+@pytest.mark.slow
 def test_a_repeated_request_after_the_api_was_killed_creates_no_second_job(
     chaos: ChaosServer, record_property: Record
 ) -> None:
@@ -171,6 +172,7 @@ def run_another_worker(chaos: ChaosServer) -> Iterator[None]:
             process.wait(30)
 
 
+@pytest.mark.slow
 def test_a_frozen_worker_that_wakes_up_after_another_claim_changes_nothing(
     chaos: ChaosServer, record_property: Record
 ) -> None:
@@ -358,6 +360,7 @@ def test_jobs_run_while_the_broker_is_unreachable(tmp_path: Path) -> None:
         chaos.check_tables()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "hours",
     [

@@ -78,6 +78,7 @@ def test_start_of_the_process_costs_nothing_of_the_budget(
     assert list_checkpoints(job_id)[0].metrics["cpu_s"] == STEP_S * job["result"]["step"]
 
 
+@pytest.mark.slow
 def test_resumed_job_does_as_many_steps_as_an_uninterrupted_one(
     client: TestClient, process_time: ProcessTime, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,6 +41,7 @@ def find_job(job_id: str) -> Job:
         return session.get_one(Job, job_id)
 
 
+@pytest.mark.slow
 def test_a_model_trained_on_a_gpu_equals_that_of_the_cpu_and_counts_gpu_seconds(
     client: TestClient, gpu: VirtualGpu
 ) -> None:

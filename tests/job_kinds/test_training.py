@@ -178,6 +178,7 @@ def test_previews_of_a_run_are_artifacts_and_one_animation(client: TestClient) -
     assert client.get(f"{url}/artifacts/nothing.png").status_code == 404
 
 
+@pytest.mark.slow
 def test_run_that_collapses_at_its_end_keeps_the_model_of_its_best_step(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

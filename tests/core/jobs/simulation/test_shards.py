@@ -28,7 +28,7 @@ from tests.servers import SERVER
 
 pytestmark = pytest.mark.skipif(SERVER is not None, reason="the database is in memory")
 
-HISTORIES, SLOW_HISTORIES, ACTIONS, WORKERS = 6, 1_000, 100, 4
+HISTORIES, SLOW_HISTORIES, ACTIONS, WORKERS = 12, 1_000, 100, 4
 QUEUES = ["generation"]
 # Minimum counts: a driver that never reaches a state does not test it.
 MIN_COUNTS = {
