@@ -1,4 +1,6 @@
-"""Sandbox processes that this process has started."""
+"""Sandbox processes that this process has started, and their peak memory."""
+
+from pathlib import Path
 
 import psutil
 
@@ -13,3 +15,16 @@ def is_running_sandbox(process: psutil.Process) -> bool:
         return "core.datasets.sandbox_main" in process.cmdline()  # empty for zombies
     except psutil.NoSuchProcess:
         return False
+
+
+class PeakMemory:
+    """Heartbeat callback that records the peak memory of any sandbox process, in bytes."""
+
+    def __init__(self) -> None:
+        self.peak = 0
+
+    def __call__(self) -> None:
+        for child in list_children():
+            status = Path(f"/proc/{child.pid}/status").read_text()
+            line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+            self.peak = max(self.peak, int(line.split()[1]) * 1024)
