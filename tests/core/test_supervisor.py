@@ -63,6 +63,7 @@ def test_a_service_that_exits_again_and_again_is_shown_with_its_last_line(
     supervisor = Supervisor(printed.append)
     program = "import sys; print('{\"level\": \"info\"}'); sys.exit('no such queue')"
     supervisor.services = [Service("worker", [sys.executable, "-c", program])]
+    supervisor.folder.mkdir(exist_ok=True)
     log = os.open(supervisor.folder / "server.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     supervisor.services[0].start(log)
     thread = threading.Thread(target=supervisor._supervise, args=(log,))

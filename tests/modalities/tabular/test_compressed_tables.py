@@ -38,6 +38,7 @@ def test_a_compressed_table_is_read(data: bytes, name: str, read: Read) -> None:
         ("a.parquet", build_parquet({"a": list(range(9)), "b": [i / 2 for i in range(9)]})),
         ("a.csv.gz", gzip.compress(b"a,b\n" + b"1,0.5\n" * 9)),
     ],
+    ids=["xlsx", "parquet", "gz"],  # the content has a time, and names must be the same each time
 )
 def test_a_workbook_or_parquet_or_gzip_file_in_a_zip_is_read(
     name: str, data: bytes, read: Read
