@@ -113,6 +113,22 @@ def test_a_file_goes_on_in_another_process(tmp_path: Path) -> None:
     assert (tmp_path / "out.bin").read_bytes() == CONTENT
 
 
+def test_a_model_goes_on_in_another_process(tmp_path: Path) -> None:
+    file = tmp_path / "shoes.zip"
+    cut = respond(body=CONTENT, cut_after=70_000, **TAG)
+    with (
+        flaky_server(cut, hang_up) as server,
+        connect(server, patience=0.1) as client,
+        pytest.raises(UnreachableError),
+    ):
+        client.download_model("shoes", file)
+    assert not file.exists()
+    with flaky_server(respond_with_range) as server, connect(server) as client:
+        client.download_model("shoes", file)
+    assert file.read_bytes() == CONTENT
+    assert list(tmp_path.iterdir()) == [file]
+
+
 def test_a_part_that_does_not_fit_leaves_no_file(tmp_path: Path) -> None:
     (tmp_path / "out.bin.part").write_bytes(b"something else")
     with (

@@ -105,21 +105,26 @@ class Transfers(Operations):
     def save(self, download: Download, path: Path, *, sha256: str | None = None) -> None:
         """Write a download to a file, which exists only once it is complete.
 
-        With `sha256`, the file is verified, and a part that another process has left is completed.
+        A part that another process has left is completed if its content has a tag: `sha256`, with
+        which the file is also verified, or the ETag of a service that supports ranges.
 
         Raises:
             ChecksumError: The file differs from `sha256`.
         """
-        part = path.with_name(path.name + ".part")
-        is_resumed = sha256 is not None and part.exists()
+        part, tag = (path.with_name(path.name + suffix) for suffix in (".part", ".part.etag"))
+        etag = f'"{sha256}"' if sha256 is not None else _read_if_exists(tag)
+        is_resumed = etag is not None and part.exists()
         if is_resumed:
             with part.open("rb") as file:
                 download.digest = hashlib.file_digest(file, "sha256")
-            download.received, download.etag = part.stat().st_size, f'"{sha256}"'
+            download.received, download.etag = part.stat().st_size, etag
         try:
             if not (is_resumed and download.digest.hexdigest() == sha256):
                 with part.open("ab" if is_resumed else "wb") as out:
                     for chunk in self.stream(download):
+                        if sha256 is None and download.etag not in (None, etag):
+                            etag = download.etag
+                            tag.write_text(etag)
                         out.write(chunk)
                         out.flush()
             if sha256 is not None and download.digest.hexdigest() != sha256:
@@ -128,5 +133,11 @@ class Transfers(Operations):
                 )
         except (APIError, ChecksumError, ContentChangedError):
             part.unlink(missing_ok=True)  # it is not the beginning of this content
+            tag.unlink(missing_ok=True)
             raise
         part.replace(path)
+        tag.unlink(missing_ok=True)
+
+
+def _read_if_exists(path: Path) -> str | None:
+    return path.read_text() if path.exists() else None
