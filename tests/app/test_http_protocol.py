@@ -11,12 +11,12 @@ from contextlib import contextmanager
 
 import pytest
 import uvicorn
-from starlette.applications import Starlette
+from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from app import http_protocol
+from app import error_handlers, http_protocol
 from app.http_protocol import BoundedHttpProtocol
 from app.schemas.problem import Problem
 from tests.processes import eventually
@@ -42,8 +42,10 @@ async def endless(_request: Request) -> Response:
 def port() -> Iterator[int]:
     """Serve two routes in a thread; return the port."""
     routes = [Route("/", hello, methods=["GET", "POST"]), Route("/endless", endless)]
+    app = FastAPI(routes=routes)
+    error_handlers.install(app)  # a client that leaves is no error
     config = uvicorn.Config(
-        Starlette(routes=routes),
+        app,
         host="127.0.0.1",
         port=0,
         http=BoundedHttpProtocol,
