@@ -52,18 +52,12 @@ def chaos(shared_server: ChaosServer) -> Iterator[ChaosServer]:
     shared_server.check_tables()
 
 
-# One point before anything is saved, one between a file and its row, and one after the end.
-QUICK_FAILPOINTS = {
-    "after the claim",
-    "while a checkpoint is written",
-    "after the finishing commit",
-}
-
-
 @pytest.mark.parametrize(
     "point",
     [
-        pytest.param(point, marks=() if point in QUICK_FAILPOINTS else pytest.mark.slow)
+        pytest.param(
+            point, marks=() if point == "while a checkpoint is written" else pytest.mark.slow
+        )
         for point in ATTEMPTS_BY_FAILPOINT
     ],
 )
@@ -243,6 +237,7 @@ def test_a_full_disk_fails_the_job_with_disk_full_and_the_next_one_succeeds(
     assert chaos.wait_for_end(chaos.start_training())["state"] == "succeeded"
 
 
+@pytest.mark.slow
 def test_a_notification_that_is_delivered_32_times_starts_its_job_once(
     chaos: ChaosServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -268,7 +263,7 @@ def _broker_url(chaos: ChaosServer) -> str:
 
 
 @needs_embedded_broker
-@pytest.mark.parametrize("keeps", ["its data", "nothing"])
+@pytest.mark.parametrize("keeps", ["its data", pytest.param("nothing", marks=pytest.mark.slow)])
 def test_a_killed_broker_loses_no_job(
     chaos: ChaosServer, keeps: str, record_property: Record
 ) -> None:
@@ -302,6 +297,7 @@ def test_a_broker_that_loses_its_data_loses_no_job(
     record_property("all_ended_s", round(time.time() - flushed_at, 2))
 
 
+@pytest.mark.slow
 @needs_embedded_broker
 def test_a_frozen_broker_delays_neither_requests_nor_jobs(
     chaos: ChaosServer, record_property: Record
