@@ -9,17 +9,37 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psutil
 from semblance import Client
 
+CHECKOUT = Path(__file__).resolve().parents[1]
 START_TIMEOUT_S = 60.0
+
+
+@dataclass
+class Service:
+    url: str
+    key: str  # of an administrator
+    process: psutil.Popen
 
 
 @contextlib.contextmanager
 def serving(**environment: str) -> Iterator[Client]:
-    """Start a service in a temporary folder, yield a client of it, and stop it at the end.
+    """Yield a client of a temporary service: see `service_of`."""
+    with (
+        service_of(CHECKOUT, **environment) as service,
+        Client(service.url, service.key, timeout=3_600) as client,
+    ):
+        yield client
+
+
+@contextlib.contextmanager
+def service_of(checkout: Path, **environment: str) -> Iterator[Service]:
+    """Start the service of a checkout in a temporary folder, and stop it at the end.
 
     By default the service trains on one thread and does not evaluate models after training, because
     the benchmarks measure them in their own way. `environment` overrides these settings.
@@ -28,26 +48,19 @@ def serving(**environment: str) -> Iterator[Client]:
         TimeoutError: The service does not start.
     """
     with tempfile.TemporaryDirectory(prefix="semblance-bench-") as folder:
-        port = _free_port()
-        command = [
-            sys.executable,
-            "-m",
-            "core.cli",
-            "up",
-            "--data",
-            folder,
-            "--port",
-            str(port),
-        ]
-        defaults = {"SEMBLANCE_WORKER_THREADS": "1", "SEMBLANCE_AUTO_EVALUATE": "false"}
+        port = str(_free_port())
+        command = [sys.executable, "-m", "core.cli", "up", "--data", folder, "--port", port]
+        defaults = {
+            "PYTHONPATH": f"{checkout}{os.pathsep}{checkout / 'client'}",
+            "SEMBLANCE_WORKER_THREADS": "1",
+            "SEMBLANCE_AUTO_EVALUATE": "false",
+        }
         settings = os.environ | defaults | environment
-        process = subprocess.Popen(command, env=settings, stdout=subprocess.DEVNULL)
+        process = psutil.Popen(command, cwd=checkout, env=settings, stdout=subprocess.DEVNULL)
         try:
             url = f"http://127.0.0.1:{port}"
             _wait_until_ready(url)
-            key = (Path(folder) / "admin.key").read_text().strip()
-            with Client(url, key, timeout=3_600) as client:
-                yield client
+            yield Service(url, (Path(folder) / "admin.key").read_text().strip(), process)
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(timeout=120)
