@@ -174,6 +174,21 @@ def test_scaled_amounts_are_learned_as_their_full_value(read: Read) -> None:
     assert table.preview("a")[:4] == values[:4]
 
 
+def test_small_m_is_a_million_of_money_and_a_meter_beside_kilometers(read: Read) -> None:
+    amounts = read(build_column_csv(*["£5.50m", "£90.25k", "£12.00m", "£0.75k"] * 5))
+    assert amounts["a"].format == "£0.00[k|m]"
+    assert amounts.values("a")[:2] == [5_500_000, 90_250]
+    lengths = read(build_column_csv(*["5.5 m", "1.2 km", "7.5 m", "3.0 km"] * 5))
+    assert lengths.values("a")[:2] == [5.5, 1_200]
+
+
+def test_numbers_with_flags_are_numbers_and_the_flags_are_reported(read: Read) -> None:
+    values = [f"{i * 1.7:.1f}{' p' if i % 9 == 0 else ''}" for i in range(1, 120)]
+    table = read(build_column_csv(*values))
+    assert table["a"].type == "number"
+    assert table.issue("odd_values").count == 13
+
+
 def test_ambiguous_thousands_mark_is_reported_and_can_be_set(read: Read) -> None:
     data = (CASES / "eurthousandint.csv").read_text()
     issue = read(data).issue("ambiguous_number_format")

@@ -1,5 +1,7 @@
 """Columns that identify rows or people: recognition, choices and issues."""
 
+import json
+
 import pytest
 
 from modalities.tabular.upload.schema_overrides import ColumnOverride
@@ -67,6 +69,22 @@ def test_unique_numbers_of_something_are_identifiers(name: str, read: Read) -> N
     numbers = [100_000 + i * 7_919 % 900_000 for i in range(COUNT)]
     assert read(build_column_csv(*numbers, name=name))[name].type == "id"
     assert read(build_column_csv(*numbers, name="income"))["income"].type == "integer"
+
+
+def test_unique_numbers_of_many_equal_digits_are_identifiers_unless_they_are_times(
+    read: Read,
+) -> None:
+    cards = [4_000_000_000_000_000 + i * 7_919_000_007 for i in range(COUNT)]
+    times = [1_600_000_000_000 + i * 7_919_007 for i in range(COUNT)]
+    assert read(build_column_csv(*cards))["a"].type == "id"
+    assert read(build_column_csv(*times))["a"].type == "integer"
+
+
+def test_unique_lists_are_left_out_instead_of_recomposed(read: Read) -> None:
+    rows = [json.dumps({"v": i % 7, "tags": [f"tag {i}", f"of {i * 31}"]}) for i in range(COUNT)]
+    table = read("\n".join(rows), "rows.ndjson")
+    assert (table["tags"].type, table["tags"].exclude) == ("text", True)
+    assert table.issue("lists") is not None
 
 
 def test_rare_sentences_among_common_words_are_free_text(read: Read) -> None:
