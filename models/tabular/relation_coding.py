@@ -270,16 +270,18 @@ class RelationCoding:
         return mask
 
     def pack(self) -> dict[str, Any]:
-        return {
+        packed: dict[str, Any] = {
             "columns": [column.pack() for column in self.columns],
             "relations": [relation.pack() for relation in self.relations],
-            "limits": {name: list(limits) for name, limits in self.limits.items()},
         }
+        if self.limits:
+            packed["limits"] = {name: list(limits) for name, limits in self.limits.items()}
+        return packed
 
     @classmethod
     def unpack(cls, packed: Mapping[str, Any]) -> Self:
         columns = tuple(map(_unpack_column, packed["columns"]))
-        limits = {name: (low, high) for name, (low, high) in packed["limits"].items()}
+        limits = {name: (low, high) for name, (low, high) in packed.get("limits", {}).items()}
         return cls(columns, tuple(map(Relation.unpack, packed["relations"])), limits)
 
 

@@ -217,7 +217,7 @@ def _is_row_of_texts(pairs: Sequence[tuple[str, Sequence[str]]]) -> bool:
 
     All columns hold texts: those of numbers and dates show by themselves whether there are names.
     """
-    if any(is_value(value) for _, column in pairs for value in column[:_FEW]):
+    if any(2 * sum(map(is_value, column[:_FEW])) > len(column[:_FEW]) for _, column in pairs):
         return False
     codes = [_has_code_shape(field, column) for field, column in pairs]
     return any(codes) or any(
