@@ -228,7 +228,7 @@ def _infer_text_type(
     is_rare = is_rare or (is_prose and distinct >= MIN_ID_ROWS)
     if not is_kind and is_rare and are_quantities([str(value) for value in counts.values]):
         return Column(name, "id", format="quantity")
-    if identifier is not None and identifier.format is None and _are_json(counts):
+    if not is_kind and is_rare and _are_json(counts):
         return Column(name, "text", exclude=True)
     if identifier is not None:
         return identifier
@@ -255,7 +255,7 @@ def _has_rare_prose(counts: ValueCounts) -> bool:
         return False
     rare = [str(value) for value, count in counts.values.items() if count == 1]
     chars = sum(map(len, rare)) / max(1, len(rare))
-    return len(rare) > _MIN_RARE * counts.distinct and chars > _MIN_PROSE_CHARS
+    return len(rare) > _MIN_RARE * len(counts.values) and chars > _MIN_PROSE_CHARS
 
 
 def _infer_identifier(
