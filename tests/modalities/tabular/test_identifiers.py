@@ -153,6 +153,17 @@ def test_titles_and_names_in_other_scripts_are_identifiers(read: Read) -> None:
     assert read(build_column_csv(*names))["a"].type == "id"
 
 
+def test_names_of_neighborhoods_are_not_people(read: Read) -> None:
+    places = [f"{a} {b}" for a in FIRST for b in ("Heights", "Gardens", "Corner", "Grove")]
+    table = read(build_column_csv(*places, name="NEIGHBORHOOD_NAME"))
+    assert table["NEIGHBORHOOD_NAME"].format is None
+
+
+def test_grouped_numbers_are_phones_in_any_column(read: Read) -> None:
+    numbers = [f"{200 + i} {300 + i}-{1000 + 7 * i}" for i in range(COUNT)]
+    assert read(build_column_csv(*numbers, name="number"))["number"].format == "phone"
+
+
 def test_several_people_in_one_cell_are_people(read: Read) -> None:
     pairs = [f"{a} and {b}" for a, b in zip(PEOPLE, reversed(PEOPLE), strict=True)]
     assert read(build_column_csv(*pairs, name="writers"))["writers"].format == "person"
