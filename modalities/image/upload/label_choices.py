@@ -9,7 +9,7 @@ from core.errors import DatasetUnreadable
 from core.limits import Limits
 from modalities.image.upload.archive import Archive, read_up_to
 from modalities.image.upload.file_name_labels import labels_in_file_names
-from modalities.image.upload.folder_labels import FolderLayout
+from modalities.image.upload.folder_layout import FolderLayout
 from modalities.image.upload.image_names import ImageNames
 from modalities.image.upload.label_columns import NoLabels, find_label_columns
 from modalities.image.upload.label_table import read_table

@@ -29,8 +29,8 @@ from modalities.image.upload.label_columns import (
     choose_label_column,
     is_categorical,
 )
-from modalities.image.upload.label_sources import Part
 from modalities.image.upload.label_table import SAMPLE_ROWS
+from modalities.image.upload.labeling import Part
 from modalities.image.upload.labels import UNLABELED, LabelEncoder, rename_labels
 from modalities.image.upload.options import ImageOptions
 from modalities.image.upload.split_names import role_of_name

@@ -16,7 +16,7 @@ from core.limits import Limits
 from modalities.image.upload.archive import Archive, read_up_to
 from modalities.image.upload.archive_index import is_hidden
 from modalities.image.upload.box_annotations import describe_boxes, parse_json
-from modalities.image.upload.folder_labels import FolderLayout
+from modalities.image.upload.folder_layout import FolderLayout
 from modalities.image.upload.image_names import ImageNames
 from modalities.image.upload.label_columns import Columns, NoLabels, find_columns
 from modalities.image.upload.label_table import TABLE_SUFFIXES, LabelTable, Row, read_table
