@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from core.datasets.errors import printable
 from modalities.image.upload.folder_layout import Folder, FolderLayout, Levels
 from modalities.image.upload.folder_parts import assign_chosen_part, assign_parts
 from modalities.image.upload.options import PartUse
@@ -20,9 +21,22 @@ from modalities.image.upload.split_names import (
 )
 from modalities.image.upload.twin_images import find_twins
 
-_IMAGE_FOLDERS = frozenset({"image", "images", "img", "imgs", "photo", "photos", "input", "inputs"})
+_IMAGE_FOLDERS = frozenset(
+    {"image", "images", "img", "imgs", "photo", "photos", "input", "inputs", "original"}
+    | {"originals", "bmp", "jpg", "jpegimages", "rgb"}
+)
 _MASK_FOLDERS = frozenset(
-    {"mask", "masks", "gt", "groundtruth", "annotation", "annotations", "segmentation", "label"}
+    {
+        "mask",
+        "masks",
+        "msk",
+        "gt",
+        "groundtruth",
+        "annotation",
+        "annotations",
+        "segmentation",
+        "label",
+    }
     | {"segmentations", "trimap", "trimaps", "labels"}
 )
 _MAX_STRAY = 0.05  # of all images may be outside of the folders of labels
@@ -54,7 +68,7 @@ def _detect_layout(names: Sequence[str], chosen: Mapping[str, PartUse]) -> Folde
     paths, folder_of = _distinct_folders(names)
     folders = [Folder(path, tuple(path.split("/")) if path else ()) for path in paths]
     layout = FolderLayout(folders, folder_of, find_twins(names))
-    _collapse_copies(folders)
+    _collapse_copies(folders, layout, names)
     for name in chosen:
         assign_chosen_part(folders, name)
     _strip_top_levels(folders, folder_of)
@@ -116,15 +130,32 @@ def _is_stray(levels: Levels) -> bool:
     return role_of_name(levels[0]) is None and (len(levels) == 1 or any(map(is_neutral, levels)))
 
 
-def _collapse_copies(folders: Sequence[Folder]) -> None:
-    """Treat `set/set/cats` as `set/cats` if both exist: archives may hold a copy of themselves."""
-    paths = {folder.levels for folder in folders}
-    for folder in folders:
+def _collapse_copies(folders: Sequence[Folder], layout: FolderLayout, names: Sequence[str]) -> None:
+    """Leave out `set/set/cats` if `set/cats` has files of the same names.
+
+    Archives may hold a copy of themselves. With other files, both are one folder.
+    """
+    index = {folder.levels: i for i, folder in enumerate(folders)}
+    copies = {}
+    for k, folder in enumerate(folders):
         for i in range(1, len(folder.levels)):
             shorter = folder.levels[:i] + folder.levels[i + 1 :]
-            if folder.levels[i] == folder.levels[i - 1] and shorter in paths:
+            if folder.levels[i] == folder.levels[i - 1] and shorter in index:
+                copies[k] = index[shorter]
                 folder.levels = shorter
                 break
+    if not copies:
+        return
+    files: dict[int, set[str]] = {}
+    for folder_index, name in zip(layout.folder_of.tolist(), names, strict=True):
+        files.setdefault(folder_index, set()).add(name.rpartition("/")[2])
+    left_out = [k for k, i in copies.items() if _are_the_same([files[k], files[i]])]
+    for k in left_out:
+        folders[k].use = "leave_out"
+    if left_out:
+        layout.notes.append(
+            f"{printable(folders[left_out[0]].path)} is a copy of another folder: left out."
+        )
 
 
 def _keep_one_size(folders: Sequence[Folder], layout: FolderLayout, names: Sequence[str]) -> None:

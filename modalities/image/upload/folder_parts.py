@@ -4,7 +4,13 @@ from collections.abc import Mapping, Sequence
 
 from core.datasets.errors import printable, unreadable_error
 from modalities.image.upload.folder_layout import Folder, Levels
-from modalities.image.upload.split_names import is_neutral, role_of_name, roles_of_level
+from modalities.image.upload.split_names import (
+    is_neutral,
+    role_of_name,
+    roles_of_level,
+    split_label_and_part,
+    words_of,
+)
 
 
 def assign_chosen_part(folders: Sequence[Folder], name: str) -> None:
@@ -28,6 +34,8 @@ def assign_parts(folders: Sequence[Folder]) -> None:
     `train` and `test` are parts only if every image is in such a folder, at the same level.
     Otherwise they are labels (a train is a vehicle). A level may be repeated: `train/train/cats`.
     """
+    if _assign_parts_in_label_names(folders):
+        return
     depth, has_parts = 0, False
     nested = [folder for folder in folders if folder.levels]
     while nested := [folder for folder in nested if len(folder.levels) > depth]:
@@ -47,6 +55,25 @@ def assign_parts(folders: Sequence[Folder]) -> None:
         has_parts = True
     if not has_parts:
         _assign_parts_next_to_others(folders)
+
+
+def _assign_parts_in_label_names(folders: Sequence[Folder]) -> bool:
+    """Set the parts of folders such as `cats_train` and `cats_test`; return True if there are any.
+
+    There must be several labels, each with a training folder and at least one with a test folder.
+    """
+    nested = [folder for folder in folders if folder.levels]
+    names = [split_label_and_part(folder.levels[-1]) for folder in nested]
+    pairs = [pair for pair in names if pair is not None]
+    labels = {role: {label for label, each in pairs if each == role} for role in ("train", "test")}
+    if len(pairs) < len(names) or not labels["test"] or not labels["test"] <= labels["train"]:
+        return False
+    if len(labels["train"]) < 2 or not all(map(words_of, labels["train"])):
+        return False
+    for folder, (label, role) in zip(nested, pairs, strict=True):
+        folder.part, folder.role = role, role
+        folder.levels = (*folder.levels[:-1], label)
+    return True
 
 
 def _misses_a_folder(folders: Sequence[Folder], depth: int) -> bool:

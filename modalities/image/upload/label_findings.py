@@ -11,12 +11,12 @@ from modalities.image.upload.box_annotations import boxes_issue
 from modalities.image.upload.file_name_labels import describe_labels, labels_in_file_names
 from modalities.image.upload.label_columns import NAMES_NO_IMAGE, SEVERAL_COLUMNS, SEVERAL_LABELS
 from modalities.image.upload.labeling import Labeling
-from modalities.image.upload.table_labels import TableSearch
+from modalities.image.upload.table_labels import LISTS_IMAGES, TableSearch
 
 _MAX_EXAMPLES = 5
 # Files that often hold labels, in formats that are not read next to images.
 _UNREAD_SUFFIXES = (
-    *(".mat", ".xlsx", ".xls", ".parquet", ".h5", ".hdf5", ".pkl", ".npy", ".npz", ".tfrecord"),
+    *(".mat", ".h5", ".hdf5", ".pkl", ".npy", ".npz", ".tfrecord"),
     *(".tfrecords", ".db", ".sqlite", ".arrow", ".feather"),
 )
 
@@ -36,9 +36,13 @@ def add_findings(
     unread = [
         name
         for name, reason in search.failures.items()
-        if not name.lower().endswith((".txt", ".lst"))
-        or reason == SEVERAL_LABELS
-        or reason.startswith(SEVERAL_COLUMNS)
+        if reason != LISTS_IMAGES
+        and (
+            not name.lower().endswith((".txt", ".lst"))
+            or reason == SEVERAL_LABELS
+            or reason.startswith(SEVERAL_COLUMNS)
+            or name in search.naming_images
+        )
     ]
     if not has_labels:
         search.failures |= {

@@ -1,6 +1,5 @@
 """Choice of the source of an archive's labels: a table, files next to the images, or folders."""
 
-import posixpath
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,11 +10,11 @@ from core.limits import Limits
 from modalities.image.upload.archive import Archive
 from modalities.image.upload.archive_index import ArchiveIndex, is_hidden
 from modalities.image.upload.box_annotations import find_box_files
-from modalities.image.upload.file_name_labels import labels_in_file_names
+from modalities.image.upload.file_name_labels import have_own_names, labels_in_file_names
 from modalities.image.upload.folder_labels import read_folders
 from modalities.image.upload.folder_layout import FolderLayout
 from modalities.image.upload.label_choices import LabelChoice, find_label_choices
-from modalities.image.upload.label_columns import CAPTIONS
+from modalities.image.upload.label_columns import CAPTIONS, NAMES_NO_IMAGE
 from modalities.image.upload.label_findings import add_findings
 from modalities.image.upload.labeling import (
     Labeling,
@@ -24,11 +23,11 @@ from modalities.image.upload.labeling import (
     new_labeling,
     note_unlabeled_parts,
 )
-from modalities.image.upload.labels import UNLABELED, is_integer
+from modalities.image.upload.labels import UNLABELED
 from modalities.image.upload.options import ImageOptions
 from modalities.image.upload.sidecar_labels import find_sidecars, read_sidecars
+from modalities.image.upload.table_labeling import add_labels_of_tests, label_from_tables
 from modalities.image.upload.table_labels import (
-    TableLabels,
     TableSearch,
     is_documented_name,
     search_tables,
@@ -92,17 +91,21 @@ def _choose(
         )
         raise unreadable_error("labels_from_unknown", message, pointer="/meta/labels_from")
     search = search_tables(archive, documents, images, layout, options, limits)
-    labeling = _from_tables(search, layout, images, archive.names)
+    labeling = label_from_tables(search, layout, images, archive.names)
     if labeling is None and chosen is not None:
         raise _unusable_table_error(chosen, search, options.label_column)
     if labeling is None and sidecars:
         labeling = _from_sidecars(archive, sidecars, layout, images, search, limits)
     search.boxes |= find_box_files(archive, images, index.ignored)
+    if labeling is None:
+        labeling = _from_lists(search, layout, images, limits)
     if labeling is None and _folders_are_labels(layout, images, search, limits):
         labeling = _from_folders(layout, images, options, limits)
+        add_labels_of_tests(labeling, search, layout)
     if labeling is None:
         _reject_documented(search)
         labeling = new_labeling(layout, images, limits)
+    _use_listed_parts(labeling, search, layout)
     labeling = finish_labeling(labeling, layout, images)
     others = [archive.names[i] for i in index.ignored if not is_hidden(archive.names[i])]
     add_findings(labeling, search, images, others, limits)
@@ -114,75 +117,14 @@ def _folders_are_labels(
 ) -> bool:
     """Return True if folders label the images.
 
-    One folder for all images is a label only if nothing suggests that the labels are elsewhere.
+    One folder for all images is a label only if nothing suggests that the labels are elsewhere, and
+    if the images do not have names of their own.
     """
     if not layout.has_labels or layout.has_several_labels:
         return layout.has_labels
+    if have_own_names(images):
+        return False
     return not (search.failures or search.boxes or any(labels_in_file_names(images, limits)))
-
-
-def _from_tables(
-    search: TableSearch,
-    layout: FolderLayout,
-    images: Sequence[str],
-    archive_names: Sequence[str],
-) -> Labeling | None:
-    labels = search.best(layout)
-    if labels is None or _numbers_the_folders(labels, layout):
-        return None
-    is_test = np.where(labels.names_part, labels.is_test, layout.is_test)
-    chosen = layout.select([folder.use is not None for folder in layout.folders])
-    is_test = np.where(chosen, layout.is_test, is_test)
-    labeling = Labeling(
-        source=posixpath.splitext(labels.names[0])[1].lower().lstrip("."),
-        encoder=labels.encoder,
-        codes=labels.codes,
-        is_test=is_test,
-        kept=(
-            labels.listed
-            & ~layout.select([folder.role == "unlabeled" for folder in layout.folders])
-            | layout.is_chosen
-        ),
-        used_files={i for i, name in enumerate(archive_names) if name in labels.names},
-        issues=labels.issues(),
-    )
-    names = ", ".join(printable(name) for name in labels.names[:3])
-    labeling.notes.append(f"The labels are from {names}, column {printable(labels.column)}.")
-    if layout.has_several_labels and not is_documented_name(labels.names[0]):
-        labeling.notes.append(
-            'The folders may be labels too: to use them, set `labels_from` to "folders".'
-        )
-    _leave_out_unlisted(labeling, layout, images, names)
-    return labeling
-
-
-def _numbers_the_folders(labels: TableLabels, layout: FolderLayout) -> bool:
-    """Return True if a table only repeats the folders of the images by number, as in lists."""
-    if not all(is_integer(name) for name in labels.encoder.sorted_names()):
-        return False
-    folders = [layout.folders[i].label for i in layout.folder_of[labels.listed]]
-    if None in folders or all(is_integer(str(label)) for label in folders):
-        return False
-    pairs = set(zip(labels.codes[labels.listed].tolist(), folders, strict=True))
-    return len(pairs) == len({code for code, _ in pairs}) == len({label for _, label in pairs})
-
-
-def _leave_out_unlisted(
-    labeling: Labeling, layout: FolderLayout, images: Sequence[str], table: str
-) -> None:
-    unlisted = ~labeling.kept & ~layout.is_mask & ~layout.is_left_out
-    expected = layout.select([folder.role != "train" for folder in layout.folders])
-    note_unlabeled_parts(labeling, layout, unlisted & expected)
-    if missing := np.flatnonzero(unlisted & ~expected).tolist():
-        labeling.issues.append(
-            images_issue(
-                "label_missing",
-                "warning",
-                missing,
-                images,
-                f"Images that are not listed in {table} were left out. Add them to the list.",
-            )
-        )
 
 
 def _from_sidecars(
@@ -204,6 +146,33 @@ def _from_sidecars(
         labeling.codes[image] = labeling.encoder.encode(label, where=images[image])
     labeling.notes.append("The labels are from the files next to the images.")
     return labeling
+
+
+def _from_lists(
+    search: TableSearch, layout: FolderLayout, images: Sequence[str], limits: Limits
+) -> Labeling | None:
+    """Use one list of images per label, such as `cat.txt` and `dog.txt`."""
+    labels = None if layout.has_several_labels else search.lists.label_of_images(len(images))
+    if labels is None:
+        return None
+    labeling = new_labeling(layout, images, limits)
+    labeling.source = "lists"
+    for image, label in labels.items():
+        labeling.codes[image] = labeling.encoder.encode(label, where=images[image])
+    labeling.kept = labeling.codes != UNLABELED
+    names = ", ".join(printable(name) for name in list(search.lists.labels)[:3])
+    labeling.notes.append(f"The labels are the names of lists of images: {names}.")
+    return labeling
+
+
+def _use_listed_parts(labeling: Labeling, search: TableSearch, layout: FolderLayout) -> None:
+    """Use lists of the images of each part, such as `train.txt` and `test.txt`."""
+    if any(folder.part for folder in layout.folders) or labeling.is_test.any():
+        return
+    is_test = search.lists.test_images(len(labeling.is_test))
+    if is_test is not None:
+        labeling.is_test = is_test
+        labeling.notes.append("Lists of images in the archive name the test images.")
 
 
 def _from_folders(
@@ -261,7 +230,7 @@ def _from_file_names(layout: FolderLayout, images: Sequence[str], limits: Limits
 def _reject_documented(search: TableSearch) -> None:
     """Raise DatasetUnreadable if the only source of labels is a labels.csv that cannot be used."""
     for name in search.failures:
-        if is_documented_name(name) and search.failures[name] != CAPTIONS:
+        if is_documented_name(name) and search.failures[name] not in {CAPTIONS, NAMES_NO_IMAGE}:
             raise _unusable_table_error(name, search)
 
 

@@ -39,6 +39,7 @@ from modalities.tabular.upload.table_layout import (
 
 Row = list[Any]
 
+MAX_SHEETS = 20
 _EXACT_INTEGERS = 2**53
 
 
@@ -98,6 +99,15 @@ def open_workbook(
     )
 
 
+def open_sheets(file: SourceFile, limits: Limits) -> Iterator[tuple[str, RawTable]]:
+    """Open the visible sheets that are not empty, at most MAX_SHEETS, with their names."""
+    with file.path.open("rb") as stream:
+        sheets = _filled_sheets(_open(stream, file.name), file.name)
+        names = [sheet.name for sheet in sheets[:MAX_SHEETS]]
+    for name in names:
+        yield name, open_workbook(file, limits, ReadOptions(sheet=name), 0)
+
+
 class _Rows:
     """Rows of a sheet that are not blank, with their numbers in the sheet, from 1."""
 
@@ -151,13 +161,7 @@ def _choose_sheet(
             message = f"`read.sheet` does not name a sheet of {printable(name)}: {listed}."
             raise table_error("sheet_unknown", message)
         return _load(workbook, str(title), name)
-    hidden = {
-        sheet.name
-        for sheet in workbook.sheets_metadata
-        if sheet.visible is not SheetVisibleEnum.Visible
-    }
-    sheets = [_load(workbook, title, name) for title in titles if title not in hidden]
-    filled = [sheet for sheet in sheets if sheet.start is not None]
+    filled = _filled_sheets(workbook, name)
     if not filled:
         raise table_error("table_empty", f"{printable(name)} has no visible sheet with values.")
     if others := [sheet.name for sheet in filled[1:]]:
@@ -165,6 +169,17 @@ def _choose_sheet(
         examples = tuple(printable(title) for title in others[:MAX_EXAMPLES])
         issues.append(Issue("sheets_ignored", "warning", len(others), examples, hint))
     return filled[0]
+
+
+def _filled_sheets(workbook: CalamineWorkbook, name: str) -> list[CalamineSheet]:
+    """Return the visible sheets that are not empty."""
+    titles = [
+        sheet.name
+        for sheet in workbook.sheets_metadata
+        if sheet.typ is SheetTypeEnum.WorkSheet and sheet.visible is SheetVisibleEnum.Visible
+    ]
+    sheets = [_load(workbook, title, name) for title in titles]
+    return [sheet for sheet in sheets if sheet.start is not None]
 
 
 def _load(workbook: CalamineWorkbook, title: str, name: str) -> CalamineSheet:
