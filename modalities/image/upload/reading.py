@@ -139,8 +139,8 @@ def _read_archive(
         format = f"{archive.format}-idx"
         return read_arrays(splits, options, limits, format=format, out=out, notes=notes)
     for format, suffixes in (("parquet", (".parquet", ".pq")), ("arrow", (".arrow",))):
-        if tables := _with_suffix(archive, index, suffixes):
-            return _read_archived_tables(archive, tables, options, limits, out, format=format)
+        if members := _with_suffix(archive, index, suffixes):
+            return _read_archived_tables(archive, members, options, limits, out, format=format)
     if pixel_tables := _pixel_tables(archive, index):
         notes = describe_ignored(index.ignored_kinds(archive.names, pixel_tables))
         tables = [(archive.names[i], opener) for i, opener in pixel_tables.items()]
