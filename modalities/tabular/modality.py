@@ -74,9 +74,12 @@ class TableModality(Modality):
         (
             "marginal_tvd",
             "pairwise_tvd",
+            "label_tvd",
             "detection_auc",
+            "relation_detection_auc",
             "detection_accuracy",
             "tstr_score",
+            "global_utility",
             "relation_violation_rate",
             "dcr_share",
             "exact_match_rate",

@@ -1,0 +1,197 @@
+"""Benchmark of other generators of tables, scored by the judge of bench.tables.
+
+Run `python -m bench.table_peers --judge … --data … --interpreter … --peer cart=PYTHON …`, with
+DATA, JUDGE and INTERPRETER as for bench.tables. Each `--peer` names a generator and the Python of
+an environment that has its packages:
+
+- `cart`: sequential trees as in synthpop (Nowok et al. 2016): each column is drawn from the leaf of
+  a tree on the columns before it. Needs scikit-learn and pandas.
+- `argn`: TabularARGN (Tiwald et al. 2025, 2501.12012) with its defaults. Needs mostlyai-engine.
+- `ctgan`: CTGAN (Xu et al. 2019, 1907.00503) with its defaults. Needs ctgan.
+- `semblance`: the tabular model of this service with preset `fast`, in this process.
+
+All of them get the same training rows and run on one core. CPU time includes fitting and sampling.
+In its environment runs `python bench/table_peers.py generate PEER TRAIN SYNTHETIC ROWS SEED`.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).with_name("results") / "table_peers.jsonl"
+TABLES = ("adult", "batting", "california_housing", "f01_orders")
+PEERS = ("semblance", "cart", "argn", "ctgan")
+MIN_LEAF_ROWS = 5  # of a tree of `cart`, as in synthpop
+MAX_DISCRETE_VALUES = 20  # numbers of at most as many values are discrete columns of CTGAN
+EPOCH = "1970-01-01"
+ONE_CORE = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+
+
+def generate(peer: str, train: str, synthetic: str, rows: int, seed: int) -> None:
+    """Write synthetic rows and print the CPU-seconds; runs in the environment of the peer."""
+    import pandas
+
+    frame = pandas.read_csv(train, skipinitialspace=True)
+    times = [name for name in frame.columns if _is_time(frame[name])]
+    for name in times:
+        frame[name] = pandas.to_datetime(frame[name])
+        if peer != "argn":  # which knows times
+            frame[name] = (frame[name] - pandas.Timestamp(EPOCH)) // pandas.Timedelta("1s")
+    # Imports are not measured.
+    {"cart": _import_cart, "argn": _import_argn, "ctgan": _import_ctgan}[peer]()
+    started = time.process_time()
+    samples = {"cart": _cart, "argn": _argn, "ctgan": _ctgan}[peer](frame, rows, seed)
+    print(json.dumps({"cpu_s": round(time.process_time() - started, 2)}))
+    for name in times if peer != "argn" else ():
+        samples[name] = pandas.to_datetime(samples[name].round(), unit="s")
+    samples.to_csv(synthetic, index=False, date_format="%Y-%m-%dT%H:%M:%S")
+
+
+def _is_time(column: Any) -> bool:
+    return str(column.dtype) in ("object", "str") and bool(
+        column.dropna().astype(str).str.match(r"\d{4}-\d{2}-\d{2}").all()
+    )
+
+
+def _import_cart() -> None:
+    import sklearn.tree  # noqa: F401
+
+
+def _import_argn() -> None:
+    import mostlyai.engine  # noqa: F401
+
+
+def _import_ctgan() -> None:
+    import ctgan  # noqa: F401
+
+
+def _cart(frame: Any, rows: int, seed: int) -> Any:
+    import numpy as np
+    import pandas as pd
+    from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+    rng = np.random.default_rng(seed)
+    real: list[Any] = []  # encoded columns
+    synthetic: list[Any] = []
+    out = {}
+    for name in frame.columns:
+        column = frame[name].to_numpy()
+        is_number = pd.api.types.is_numeric_dtype(frame[name])
+        if is_number:
+            # A missing number is far below the others, so that a tree can separate it.
+            low = np.nanmin(column) - 10 * (np.nanmax(column) - np.nanmin(column) + 1)
+            encoded = np.where(pd.isna(column), low, column).astype(float)
+        else:
+            encoded = pd.factorize(frame[name].astype(str), sort=True)[0].astype(float)
+        if not real:
+            donors = rng.integers(len(frame), size=rows)
+        else:
+            tree_type = DecisionTreeRegressor if is_number else DecisionTreeClassifier
+            tree = tree_type(min_samples_leaf=MIN_LEAF_ROWS, random_state=seed)
+            tree.fit(np.stack(real, 1), encoded)
+            leaves = tree.apply(np.stack(real, 1))
+            order = np.argsort(leaves, kind="stable")
+            of_rows = tree.apply(np.stack(synthetic, 1))
+            first = np.searchsorted(leaves[order], of_rows, side="left")
+            last = np.searchsorted(leaves[order], of_rows, side="right")
+            donors = order[first + (rng.random(rows) * (last - first)).astype(int)]
+        real.append(encoded)
+        synthetic.append(encoded[donors])
+        out[name] = column[donors]
+    return pd.DataFrame(out)
+
+
+def _argn(frame: Any, rows: int, seed: int) -> Any:
+    from mostlyai.engine import TabularARGN, set_random_state
+
+    set_random_state(seed)
+    return TabularARGN(device="cpu", verbose=0).fit(X=frame).sample(n_samples=rows)
+
+
+def _ctgan(frame: Any, rows: int, seed: int) -> Any:
+    import ctgan
+    import pandas as pd
+
+    discrete = [
+        name
+        for name in frame.columns
+        if not pd.api.types.is_numeric_dtype(frame[name])
+        or frame[name].nunique() <= MAX_DISCRETE_VALUES
+    ]
+    filled = frame.copy()
+    for name in frame.columns:  # it takes no missing values
+        is_text = not pd.api.types.is_numeric_dtype(frame[name])
+        filled[name] = frame[name].fillna("" if is_text else frame[name].median())
+    model = ctgan.CTGAN(enable_gpu=False)
+    model.set_random_state(seed)
+    model.fit(filled, discrete)
+    return model.sample(rows)
+
+
+def run_peer(
+    peer: str, python: str | None, table: str, seed: int, arguments: argparse.Namespace
+) -> dict[str, Any]:
+    from bench import tables
+
+    row = next(row for row in tables.ROWS if row.name == table)
+    if python is None:
+        result = tables.run_benchmark(row, arguments, seed)
+        cpu_s = result["fit_cpu_s"] + result["rows"] / result["rows_per_s"]
+        return {"peer": peer, "table": table, "seed": seed, "cpu_s": round(cpu_s, 2), **result}
+    with tempfile.TemporaryDirectory(prefix="semblance-bench-") as name:
+        folder = Path(name)
+        train_file, test_file = tables.split(row, arguments.data, folder)
+        with train_file.open() as file:
+            rows = sum(1 for _ in file) - 1
+        synthetic_file = folder / "synthetic.csv"
+        command = [python, __file__, "generate", peer, train_file, synthetic_file, rows, seed]
+        done = subprocess.run(
+            [*map(str, command)], check=True, stdout=subprocess.PIPE, cwd=folder, env=_environment()
+        )
+        cost = json.loads(done.stdout.decode().strip().splitlines()[-1])
+        scores = tables.run_judge(row, arguments, train_file, test_file, synthetic_file)
+    return {"peer": peer, "table": table, "seed": seed, **cost, **scores}
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of a peer: this one without the modules of this project."""
+    return {**{k: v for k, v in os.environ.items() if k != "PYTHONPATH"}, **ONE_CORE}
+
+
+def main() -> None:
+    from bench import tables
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--judge", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--interpreter", default=sys.executable, help=tables.INTERPRETER_HELP)
+    parser.add_argument("--peer", action="append", default=[], metavar="NAME=PYTHON")
+    parser.add_argument("--tables", nargs="+", default=list(TABLES), choices=TABLES)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1])
+    arguments = parser.parse_args()
+    arguments.preset = "fast"
+    pythons: dict[str, str | None] = dict(peer.split("=", 1) for peer in arguments.peer)
+    if "semblance" in pythons:
+        pythons["semblance"] = None
+    for table in arguments.tables:
+        for peer in (name for name in PEERS if name in pythons):
+            for seed in arguments.seeds:
+                result = run_peer(peer, pythons[peer], table, seed, arguments)
+                with RESULTS.open("a") as out:
+                    out.write(json.dumps(result) + "\n")
+                shown = ("peer", "table", "seed", "cpu_s", "told_apart", "utility")
+                print({name: result[name] for name in shown}, flush=True)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["generate"]:
+        peer_name, train_path, synthetic_path, count, random_seed = sys.argv[2:]
+        generate(peer_name, train_path, synthetic_path, int(count), int(random_seed))
+    else:
+        main()
