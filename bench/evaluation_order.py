@@ -95,8 +95,8 @@ def run_variant(
     # The judge compares with all test rows.
     test = read(test_file, row.drop)[0].cast(table.schema)
     train_and_test = pa.concat_tables([table, test])
-    train_indices, test_indices = np.split(np.arange(len(train_and_test)), [len(table)])
-    data = LabeledRows(train_and_test, tuple(schema), row.target, train_indices, test_indices)
+    test_indices = np.arange(len(table), len(train_and_test))
+    data = LabeledRows(train_and_test, tuple(schema), row.target, rows.train, test_indices)
     started = time.process_time()
     synthetic = pa.Table.from_batches([samples])
     scores = evaluate(data, synthetic, seed=0, check_stop=lambda: None).scores

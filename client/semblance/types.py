@@ -2099,6 +2099,8 @@ class RelationCheck(TypedDict):
     """Share of samples for which it holds."""
     holds_in_holdout: float
     """Share of unseen real rows for which it holds."""
+    holds_in_naive_rows: float
+    """Share of rows of independent columns for which it holds."""
 
 
 class RelationView(TypedDict):
@@ -2445,9 +2447,9 @@ class ScoreView(TypedDict):
     naive_baseline: float | None
     """Score of samples of a naive method."""
     per_label: dict[str, float]
-    """Scores by label, for labels with at least 10 items.
+    """Scores by label, for labels with at least 10 items (`label_tvd`: 20 unseen real rows).
 
-    For `pairwise_tvd` and `marginal_tvd`, by column.
+    For `pairwise_tvd`, `marginal_tvd` and `global_utility`, by column.
     """
 
 
