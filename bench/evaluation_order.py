@@ -40,18 +40,18 @@ MAX_SAMPLES = 10_000
 
 @dataclass(frozen=True)
 class Variant:
-    """A model of a table: its training steps relative to those of the preset, and relations."""
+    """A model of a table: its training steps (None: those of the preset), and relations."""
 
     name: str
-    steps: float
+    steps: int | None = None
     relations: bool = True
 
 
 VARIANTS = (
-    Variant("a tenth of the steps", 0.1),
-    Variant("a third of the steps", 0.33),
-    Variant("relations off", 1.0, relations=False),
-    Variant("preset", 1.0),
+    Variant("10 steps", 10),
+    Variant("50 steps", 50),
+    Variant("relations off", relations=False),
+    Variant("preset"),
 )
 
 
@@ -79,7 +79,7 @@ def run_variant(
     types = [column.type for column in schema if column.type != "id"]
     shape = TableData(len(table), len(types), types.count("category"))
     settings = resolve(shape, "fast", {"relations": row.relations})
-    run = Budget(max(1.0, variant.steps * budget(shape, settings, "fast")["steps"]))
+    run = Budget(variant.steps or budget(shape, settings, "fast")["steps"])
     rows = LabeledRows.split(
         table, schema, target_column=row.target, holdout_fraction=0.1, seed=arguments.seed
     )
@@ -149,6 +149,8 @@ def main() -> None:
     parser.add_argument("--interpreter", default=sys.executable, help=INTERPRETER_HELP)
     tables = ["f01_orders", "concrete", "telco_churn"]
     parser.add_argument("--tables", nargs="+", default=tables, help="Default: three small ones.")
+    variants = [variant.name for variant in VARIANTS]
+    parser.add_argument("--variants", nargs="+", default=variants, help="Default: all.")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     if any(os.environ.get(name) != value for name, value in ENVIRONMENT.items()):
@@ -159,7 +161,7 @@ def main() -> None:
     results = []
     for name in arguments.tables:
         row = next(row for row in ROWS if row.name == name)
-        for variant in VARIANTS:
+        for variant in (v for v in VARIANTS if v.name in arguments.variants):
             with tempfile.TemporaryDirectory(prefix="semblance-bench-") as folder:
                 result = run_variant(row, variant, arguments, Path(folder))
             results.append(result)

@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,63 @@ def _environment() -> dict[str, str]:
     return {**{k: v for k, v in os.environ.items() if k != "PYTHONPATH"}, **ONE_CORE}
 
 
+def render_peers() -> list[str]:
+    """Return the lines of the comparison in bench/tables.md: the medians over seeds."""
+    if not RESULTS.exists():
+        return []
+    results = [json.loads(line) for line in RESULTS.open()]
+    lines = [
+        "",
+        "## Other generators",
+        "",
+        "`python -m bench.table_peers` trains other generators on the same rows, on one core; its "
+        "head describes them. CPU-s are those of fitting and of sampling as many rows. By label is "
+        "the total variation distance of columns among the rows of one label.",
+        "",
+        "| table | generator | seeds | CPU-s | TSTR | real | detection AUC | real | by relations "
+        "| real | broken | global utility | real | pairwise TVD | by label | DCR share "
+        "| exact matches |",
+        "|---" * 17 + "|",
+    ]
+    for table in TABLES:
+        for peer in PEERS:
+            newest = {r["seed"]: r for r in results if (r["table"], r["peer"]) == (table, peer)}
+            if newest:
+                cells = [_cells(result) for result in newest.values()]
+                medians = [_median(column) for column in zip(*cells, strict=True)]
+                lines.append(f"| {table} | {peer} | {len(newest)} | {' | '.join(medians)} |")
+    return lines
+
+
+def _median(cells: Sequence[str]) -> str:
+    """Return the lower median of formatted numbers, which are all empty or none is."""
+    return sorted(cells, key=lambda cell: float(cell or 0))[(len(cells) - 1) // 2]
+
+
+def _cells(result: dict[str, Any]) -> list[str]:
+    tstr, real_tstr = (
+        next(scores[name] for name in ("r2", "auc", "macro_f1") if name in scores)
+        for scores in (result["utility"], result["utility_ceiling"])
+    )
+    by_label = result["by_label_tv"]
+    return [
+        f"{result['cpu_s']:.1f}",
+        f"{tstr:.3f}",
+        f"{real_tstr:.3f}",
+        f"{result['told_apart']:.3f}",
+        f"{result['told_apart_ceiling']:.3f}",
+        f"{result['told_apart_by_relations']:.3f}",
+        f"{result['told_apart_by_relations_ceiling']:.3f}",
+        f"{max(result['relations_broken'].values(), default=0.0):.4f}",
+        f"{result['global_utility']:.3f}",
+        f"{result['global_utility_ceiling']:.3f}",
+        f"{result['two_way_tv']:.4f}",
+        "" if by_label is None else f"{by_label:.4f}",
+        f"{result['dcr_share']:.3f}",
+        f"{result['exact_copies']:.5f}",
+    ]
+
+
 def main() -> None:
     from bench import tables
 
@@ -187,6 +245,7 @@ def main() -> None:
                     out.write(json.dumps(result) + "\n")
                 shown = ("peer", "table", "seed", "cpu_s", "told_apart", "utility")
                 print({name: result[name] for name in shown}, flush=True)
+    tables.write_figures()
 
 
 if __name__ == "__main__":
