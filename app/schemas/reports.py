@@ -26,8 +26,8 @@ class ScoreView(BaseModel):
     )
     naive_baseline: float | None = Field(description="Score of samples of a naive method.")
     per_label: dict[str, float] = Field(
-        description="Scores by label, for labels with at least 10 items (`label_tvd`: 20 unseen real "
-        "rows). For `pairwise_tvd`, `marginal_tvd` and `global_utility`, by column."
+        description="Scores by label, for labels with at least 10 items (`label_tvd`: 20 unseen "
+        "real rows). For `pairwise_tvd`, `marginal_tvd` and `global_utility`, by column."
     )
 
 

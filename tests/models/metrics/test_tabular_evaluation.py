@@ -220,9 +220,18 @@ def test_trees_learn_interactions_of_columns() -> None:
     y = ((bins[:, 0] > 3) ^ np.isin(bins[:, 2], [0, 3, 5])).astype(np.int64)
     probabilities = classify(bins[:800], unordered, y[:800], 2, bins[800:])[:, 1]
     assert ((probabilities > 0.5) == y[800:]).mean() > 0.97
-    outputs = np.stack([3.0 * y, -2.0 * y, np.isin(bins[:, 2], [1, 6])], 1)
-    predicted = regress(bins[:800], unordered, outputs[:800], bins[800:])
-    assert (np.abs(predicted - outputs[800:]).mean(0) < 0.2).all()
+    predicted = regress(bins[:800], unordered, 3.0 * y[:800, None], bins[800:])
+    assert np.abs(predicted[:, 0] - 3 * y[800:]).mean() < 0.2
+
+
+def test_trees_of_several_outputs_split_categories_by_the_output_that_differs() -> None:
+    rng = np.random.default_rng(0)
+    category = rng.integers(0, 40, (2_000, 1))
+    is_chosen = np.isin(category[:, 0], rng.permutation(40)[:20])
+    outputs = np.stack([np.zeros(2_000), is_chosen, np.zeros(2_000)], 1)
+    predicted = regress(category, np.array([True]), outputs, category, trees=25, depth=1)
+    assert np.abs(predicted[:, 1] - is_chosen).max() < 0.1
+    assert np.abs(predicted[:, [0, 2]]).max() == 0
 
 
 def test_samples_much_worse_than_naive_are_poor_where_naive_rows_are_as_good_as_real_ones() -> None:
