@@ -8,7 +8,8 @@ an environment that has its packages:
   a tree on the columns before it. Needs scikit-learn and pandas.
 - `argn`: TabularARGN (Tiwald et al. 2025, 2501.12012) with its defaults. Needs mostlyai-engine.
 - `ctgan`: CTGAN (Xu et al. 2019, 1907.00503) with its defaults. Needs ctgan.
-- `semblance`: the tabular model of this service with preset `fast`, in this process.
+
+The comparison has the results of bench.tables, too.
 
 All of them get the same training rows and run on one core. CPU time includes fitting and sampling.
 In its environment runs `python bench/table_peers.py generate PEER TRAIN SYNTHETIC ROWS SEED`.
@@ -26,8 +27,9 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).with_name("results") / "table_peers.jsonl"
+OWN_RESULTS = RESULTS.with_name("tables.jsonl")
 TABLES = ("adult", "batting", "california_housing", "f01_orders")
-PEERS = ("semblance", "cart", "argn", "ctgan")
+PEERS = ("cart", "argn", "ctgan")
 MIN_LEAF_ROWS = 5  # of a tree of `cart`, as in synthpop
 MAX_DISCRETE_VALUES = 20  # numbers of at most as many values are discrete columns of CTGAN
 EPOCH = "1970-01-01"
@@ -136,15 +138,11 @@ def _ctgan(frame: Any, rows: int, seed: int) -> Any:
 
 
 def run_peer(
-    peer: str, python: str | None, table: str, seed: int, arguments: argparse.Namespace
+    peer: str, python: str, table: str, seed: int, arguments: argparse.Namespace
 ) -> dict[str, Any]:
     from bench import tables
 
     row = next(row for row in tables.ROWS if row.name == table)
-    if python is None:
-        result = tables.run_benchmark(row, arguments, seed)
-        cpu_s = result["fit_cpu_s"] + result["rows"] / result["rows_per_s"]
-        return {"peer": peer, "table": table, "seed": seed, "cpu_s": round(cpu_s, 2), **result}
     with tempfile.TemporaryDirectory(prefix="semblance-bench-") as name:
         folder = Path(name)
         train_file, test_file = tables.split(row, arguments.data, folder)
@@ -170,6 +168,10 @@ def render_peers() -> list[str]:
     if not RESULTS.exists():
         return []
     results = [json.loads(line) for line in RESULTS.open()]
+    for run in map(json.loads, OWN_RESULTS.open()):
+        if run["row"] in TABLES and "global_utility" in run:
+            cpu_s = run["fit_cpu_s"] + run["rows"] / run["rows_per_s"]
+            results.append({**run, "peer": "semblance", "table": run["row"], "cpu_s": cpu_s})
     lines = [
         "",
         "## Other generators",
@@ -184,7 +186,7 @@ def render_peers() -> list[str]:
         "|---" * 17 + "|",
     ]
     for table in TABLES:
-        for peer in PEERS:
+        for peer in ("semblance", *PEERS):
             newest = {r["seed"]: r for r in results if (r["table"], r["peer"]) == (table, peer)}
             if newest:
                 cells = [_cells(result) for result in newest.values()]
@@ -233,10 +235,7 @@ def main() -> None:
     parser.add_argument("--tables", nargs="+", default=list(TABLES), choices=TABLES)
     parser.add_argument("--seeds", nargs="+", type=int, default=[1])
     arguments = parser.parse_args()
-    arguments.preset = "fast"
-    pythons: dict[str, str | None] = dict(peer.split("=", 1) for peer in arguments.peer)
-    if "semblance" in pythons:
-        pythons["semblance"] = None
+    pythons: dict[str, str] = dict(peer.split("=", 1) for peer in arguments.peer)
     for table in arguments.tables:
         for peer in (name for name in PEERS if name in pythons):
             for seed in arguments.seeds:
