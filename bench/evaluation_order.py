@@ -115,7 +115,7 @@ def run_variant(
 def badness(score: dict[str, Any], value: float) -> float:
     """Return a number that is larger for a worse value of the score."""
     if score["direction"] == "target":
-        return abs(value - score["target"])
+        return abs(value - float(score["target"]))
     return -value if score["direction"] == "higher" else value
 
 

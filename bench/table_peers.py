@@ -16,6 +16,7 @@ In its environment runs `python bench/table_peers.py generate PEER TRAIN SYNTHET
 """
 
 import argparse
+import importlib
 import json
 import os
 import subprocess
@@ -29,7 +30,8 @@ from typing import Any
 RESULTS = Path(__file__).with_name("results") / "table_peers.jsonl"
 OWN_RESULTS = RESULTS.with_name("tables.jsonl")
 TABLES = ("adult", "batting", "california_housing", "f01_orders")
-PEERS = ("cart", "argn", "ctgan")
+MODULES = {"cart": "sklearn.tree", "argn": "mostlyai.engine", "ctgan": "ctgan"}
+PEERS = tuple(MODULES)
 MIN_LEAF_ROWS = 5  # of a tree of `cart`, as in synthpop
 MAX_DISCRETE_VALUES = 20  # numbers of at most as many values are discrete columns of CTGAN
 EPOCH = "1970-01-01"
@@ -47,7 +49,7 @@ def generate(peer: str, train: str, synthetic: str, rows: int, seed: int) -> Non
         if peer != "argn":  # which knows times
             frame[name] = (frame[name] - pandas.Timestamp(EPOCH)) // pandas.Timedelta("1s")
     # Imports are not measured.
-    {"cart": _import_cart, "argn": _import_argn, "ctgan": _import_ctgan}[peer]()
+    importlib.import_module(MODULES[peer])
     started = time.process_time()
     samples = {"cart": _cart, "argn": _argn, "ctgan": _ctgan}[peer](frame, rows, seed)
     print(json.dumps({"cpu_s": round(time.process_time() - started, 2)}))
@@ -62,23 +64,11 @@ def _is_time(column: Any) -> bool:
     )
 
 
-def _import_cart() -> None:
-    import sklearn.tree  # noqa: F401
-
-
-def _import_argn() -> None:
-    import mostlyai.engine  # noqa: F401
-
-
-def _import_ctgan() -> None:
-    import ctgan  # noqa: F401
-
-
 def _cart(frame: Any, rows: int, seed: int) -> Any:
     import numpy as np
     import pandas as pd
-    from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
+    trees = importlib.import_module(MODULES["cart"])
     rng = np.random.default_rng(seed)
     real: list[Any] = []  # encoded columns
     synthetic: list[Any] = []
@@ -95,7 +85,7 @@ def _cart(frame: Any, rows: int, seed: int) -> Any:
         if not real:
             donors = rng.integers(len(frame), size=rows)
         else:
-            tree_type = DecisionTreeRegressor if is_number else DecisionTreeClassifier
+            tree_type = trees.DecisionTreeRegressor if is_number else trees.DecisionTreeClassifier
             tree = tree_type(min_samples_leaf=MIN_LEAF_ROWS, random_state=seed)
             tree.fit(np.stack(real, 1), encoded)
             leaves = tree.apply(np.stack(real, 1))
@@ -111,14 +101,12 @@ def _cart(frame: Any, rows: int, seed: int) -> Any:
 
 
 def _argn(frame: Any, rows: int, seed: int) -> Any:
-    from mostlyai.engine import TabularARGN, set_random_state
-
-    set_random_state(seed)
-    return TabularARGN(device="cpu", verbose=0).fit(X=frame).sample(n_samples=rows)
+    engine = importlib.import_module(MODULES["argn"])
+    engine.set_random_state(seed)
+    return engine.TabularARGN(device="cpu", verbose=0).fit(X=frame).sample(n_samples=rows)
 
 
 def _ctgan(frame: Any, rows: int, seed: int) -> Any:
-    import ctgan
     import pandas as pd
 
     discrete = [
@@ -131,7 +119,7 @@ def _ctgan(frame: Any, rows: int, seed: int) -> Any:
     for name in frame.columns:  # it takes no missing values
         is_text = not pd.api.types.is_numeric_dtype(frame[name])
         filled[name] = frame[name].fillna("" if is_text else frame[name].median())
-    model = ctgan.CTGAN(enable_gpu=False)
+    model = importlib.import_module(MODULES["ctgan"]).CTGAN(enable_gpu=False)
     model.set_random_state(seed)
     model.fit(filled, discrete)
     return model.sample(rows)

@@ -228,7 +228,7 @@ def test_trees_of_several_outputs_split_categories_by_the_output_that_differs() 
     rng = np.random.default_rng(0)
     category = rng.integers(0, 40, (2_000, 1))
     is_chosen = np.isin(category[:, 0], rng.permutation(40)[:20])
-    outputs = np.stack([np.zeros(2_000), is_chosen, np.zeros(2_000)], 1)
+    outputs = np.stack([np.zeros(2_000), is_chosen, np.zeros(2_000)], 1).astype(np.float64)
     predicted = regress(category, np.array([True]), outputs, category, trees=25, depth=1)
     assert np.abs(predicted[:, 1] - is_chosen).max() < 0.1
     assert np.abs(predicted[:, [0, 2]]).max() == 0
