@@ -220,7 +220,8 @@ def test_trees_learn_interactions_of_columns() -> None:
     y = ((bins[:, 0] > 3) ^ np.isin(bins[:, 2], [0, 3, 5])).astype(np.int64)
     probabilities = classify(bins[:800], unordered, y[:800], 2, bins[800:])[:, 1]
     assert ((probabilities > 0.5) == y[800:]).mean() > 0.97
-    predicted = regress(bins[:800], unordered, 3.0 * y[:800, None], bins[800:])
+    numbers = 3.0 * y[:800, None].astype(np.float64)
+    predicted = regress(bins[:800], unordered, numbers, bins[800:])
     assert np.abs(predicted[:, 0] - 3 * y[800:]).mean() < 0.2
 
 
