@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from models.checkpoint import Resumable
+from models.images.adaptive_augmentation import AdaptiveAugmentation
 from models.images.data import ImageBatches
 from models.training_loop import Phase
 
@@ -24,6 +25,8 @@ class MainPhase(Phase, Protocol):
 
     @property
     def noise_size(self) -> int: ...
+
+    augmentation: AdaptiveAugmentation | None
 
     @property
     def is_generator_only(self) -> bool:

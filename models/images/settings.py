@@ -58,6 +58,10 @@ PRESETS: Mapping[DeviceKind, Mapping[str, ImagePreset]] = {
     },
 }
 
+def default_augmentation_target(data: ImageData) -> float:
+    return 0.0
+
+
 # The dataset determines these fields; a request cannot set them.
 DATA_FIELDS = ("height", "width", "channels", "classes")
 
@@ -129,6 +133,13 @@ class ImageSettings:
         le=1000,
     )
     r1_interval: int = setting("Steps between gradient penalties. Default: 8.", ge=1, le=1000)
+    augmentation_target: float = setting(
+        "Target of adaptive augmentation, between 0 and 1: the images that the critic sees are "
+        "transformed at random, the more, the higher its scores of real images are above those "
+        "of generated ones. 0 disables it. Default: TODO",
+        ge=0,
+        lt=1,
+    )
     feature_budget_fraction: float = setting(
         "Share of the budget for training the feature network. Default: 0.05.", ge=0, lt=1
     )
