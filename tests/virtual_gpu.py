@@ -1,7 +1,8 @@
 """A virtual GPU: tensors are computed by the CPU, but know that they are on a GPU.
 
-Operations that CUDA rejects raise RefusedOperation. Launched kernels, copies between the devices
-and waits of the host for the GPU are counted by the line of this project that causes them:
+Operations that CUDA rejects raise RefusedOperation. Launched kernels are counted by operation;
+copies between the devices and waits of the host for the GPU, by the line of this project that
+causes them:
 
     with VirtualGpu() as gpu:
         network.to("cuda")
@@ -15,8 +16,9 @@ tests/virtual_graph.py.
 
 import sys
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, nullcontext
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self
@@ -27,7 +29,6 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from tests.virtual_graph import Capture, Recording, RefusedOperation, VirtualGraph, VirtualStream
 
@@ -112,7 +113,7 @@ class VirtualGpu:
         self.synchronizations: Counts = Counter()
         self.copies: Counts = Counter()
         self.uploads: Counts = Counter()  # from pinned memory, without waiting
-        self.launches: Counts = Counter()
+        self.launches: Counter[str] = Counter()  # by operation
         self.uploaded_bytes = 0
         self.memory_bytes = memory_bytes
         self.emptied_caches = 0
@@ -336,8 +337,11 @@ class _Operations(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        kwargs = kwargs or {}
-        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        with torch._C.DisableTorchFunction():  # for speed: each call below would be watched, too
+            return self._run(func, args, kwargs or {})
+
+    def _run(self, func: Any, args: Any, kwargs: Any) -> Any:
+        tensors = [*_tensors(args), *_tensors(kwargs.values())]
         on_gpu = [is_on_gpu(tensor) for tensor in tensors]
         if not any(on_gpu):
             out = func(*args, **kwargs)
@@ -347,26 +351,22 @@ class _Operations(TorchDispatchMode):
             if recording is not None and (is_internal or self.gpu.creates_on_gpu):
                 recording.add(func, args, kwargs, out)
             if is_internal:
-                for created in tree_leaves(out):
-                    if isinstance(created, Tensor):
-                        created.untyped_storage().on_gpu = None  # type: ignore[attr-defined]
+                for created in _tensors((out,)):
+                    created.untyped_storage().on_gpu = None  # type: ignore[attr-defined]
             return out
-        with torch._C.DisableTorchFunction():
-            self._check(func, args, kwargs, tensors, on_gpu)
-            if self.gpu.recording is not None:
-                self.gpu.recording.protect(tensors)
+        self._check(func, args, kwargs, tensors, on_gpu)
+        if self.gpu.recording is not None:
+            self.gpu.recording.protect(tensors)
         out = func(*args, **kwargs)
         if self.gpu.recording is not None:
             self.gpu.recording.add(func, args, kwargs, out)
         if not func._schema.is_mutable or on_gpu[0]:
-            for created in tree_leaves(out):
-                if isinstance(created, Tensor):
-                    self.gpu.put(created)
+            for created in _tensors((out,)):
+                self.gpu.put(created)
         return out
 
     def _check(self, func: Any, args: Any, kwargs: Any, tensors: Any, on_gpu: Any) -> None:
-        packet, gpu = func.overloadpacket, self.gpu
-        name = packet._qualified_op_name.removeprefix("aten::")
+        packet, gpu, name = func.overloadpacket, self.gpu, func.overloadpacket.__name__
         if packet in COPYING and len(set(on_gpu)) > 1:
             gpu.count_copy(on_gpu[0], tensors[0])
             return
@@ -388,9 +388,18 @@ class _Operations(TorchDispatchMode):
         if packet in SYNCHRONIZING:
             gpu.count_wait(name)
         if packet not in WITHOUT_KERNEL and not _is_view(func):
-            gpu.launches[current_line(), name] += 1
+            gpu.launches[name] += 1
 
 
+def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from _tensors(value)
+
+
+@cache
 def _is_view(func: Any) -> bool:
     returns = func._schema.returns
     return bool(returns) and all(

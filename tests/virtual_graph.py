@@ -102,7 +102,7 @@ class VirtualGraph:
     @torch.no_grad()
     def replay(self) -> None:
         assert self.recording is not None, "replay() of a graph without a capture"
-        self._gpu.launches["replay", "graph"] += 1
+        self._gpu.launches["graph"] += 1
         with _disable_current_modes(), torch._C.DisableTorchFunction():
             for func, args, kwargs, created in self.recording.operations:
                 args, kwargs = tree_map(_tensor, (args, kwargs))
