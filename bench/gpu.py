@@ -29,12 +29,14 @@ from models.images import batched_sampling
 from models.images.architectures import resolve
 from models.images.data import LabeledImages
 from models.images.sampling import ImageSampler
-from models.images.settings import DeviceKind, ImageData, ImageSettings
+from models.images.settings import ImageData, ImageSettings
 from models.images.training import ImageTrainer, train
 from models.metrics.evaluation_classifier import EvaluationClassifier
 from models.metrics.images.evaluation import evaluate
 from models.microbatch import Part, Position
 from models.placement import CPU
+from models.settings import DeviceKind
+from models.step_graphs import StepGraphs
 from models.tabular.data import LabeledRows
 from models.tabular.sampling import TableSampler
 from models.tabular.schema import ColumnSchema
@@ -42,6 +44,7 @@ from models.tabular.settings import TableData
 from models.tabular.settings import resolve as resolve_table
 from models.tabular.training import train as train_rows
 from models.training_callbacks import PackedCheckpoint
+from models.training_loop import take_step
 
 Row = dict[str, Any]
 
@@ -170,8 +173,9 @@ class Bench:
         trainer = ImageTrainer(self.settings(architecture), self.images().on(device), seed=1)
         trainer.start_main_phase()
         seeding.seed_step(1, 0, device)
-        batch = trainer.networks.batches.batch_at(0)
-        trainer.networks.add_gradients(Part(batch, Position(0, 0.5)))
+        position, batch = Position(0, 0.5), trainer.networks.batches.batch_at(0)
+        trainer.networks.begin_step(position)
+        trainer.networks.add_gradients(Part(batch, position))
         return [
             weight.grad.double().cpu()
             for optimizer in trainer.networks.optimizers
@@ -265,23 +269,18 @@ class Bench:
                 }
         return rows
 
-    def _stepper(self, settings: ImageSettings, device: torch.device) -> Callable[[int], None]:
+    def _stepper(
+        self, settings: ImageSettings, device: torch.device, *, records_steps: bool = True
+    ) -> Callable[[int], None]:
         """Return a function that takes steps of the main phase, and waits for the device."""
         trainer = ImageTrainer(settings, self.images().on(device), seed=1)
         trainer.start_main_phase()
-        networks = trainer.networks
+        graphs, run = StepGraphs(device, enabled=records_steps), Run()
 
         def take(steps: int) -> None:
-            for _ in range(steps):  # as in models.training_loop.train
-                position = Position(trainer.step, 0.5)
-                seeding.seed_step(trainer.seed, trainer.step, device)
-                for optimizer in networks.optimizers:
-                    optimizer.zero_grad(set_to_none=True)
-                batch = networks.batches.batch_at(trainer.step)
-                networks.add_gradients(Part(batch, position))
-                networks.apply_gradients(position)
-                networks.update_average(trainer.step)
-                trainer.step += 1
+            end = trainer.step + steps
+            while trainer.step < end:
+                take_step(trainer, trainer.networks, Position(trainer.step, 0.5), graphs, run)
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
 

@@ -221,6 +221,11 @@ class Settings(BaseSettings):
         description="Device of a worker: `auto` (a GPU if there is one), `cpu`, `cuda` or "
         "`cuda:N`.",
     )
+    cuda_graphs: bool = Field(
+        True,
+        description="Whether a GPU worker records training steps as CUDA graphs, which saves most "
+        "of the time to launch kernels.",
+    )
     sampling_device: str = Field(
         "cpu",
         pattern=DEVICE_PATTERN,

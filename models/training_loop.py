@@ -112,39 +112,52 @@ def train(
             callbacks.save(trainer.step, trainer.pack())
 
         phase, position = trainer.current_phase(), Position(trainer.step, progress)
-        seeding.seed_step(trainer.seed, trainer.step, trainer.device)
-        for optimizer in phase.optimizers:
-            optimizer.zero_grad(set_to_none=True)
-        is_out_of_memory = False
-        try:
-            batch = phase.batches.batch_at(trainer.step)
-            # The losses stay on the device: reading one waits for it.
-            losses = graphs.add_gradients(
-                phase.begin_step(position),
-                phase,
-                partial(_weights, phase),
-                batch,
-                partial(_add_gradients, phase, position),
-            )
-        except RecordingFailed:
-            continue
-        except Exception as error:
-            phase.microbatch_size = smaller_microbatch(phase.microbatch_size, error)
-            callbacks.warn(
-                trainer.step,
-                f"Out of memory: training continues with {phase.microbatch_size} items at a time.",
-            )
-            is_out_of_memory = True
-        if is_out_of_memory:  # outside of the handler, because the error refers to tensors
-            graphs.reset()
-            release_memory(trainer.device)
-            continue  # The step starts again, with the same batch and the same random numbers.
-        phase.apply_gradients(position)
-        phase.update_average(trainer.step)
-        trainer.step += 1
-
-        trainer.report(losses, callbacks)
+        losses = take_step(trainer, phase, position, graphs, callbacks)
+        if losses is not None:
+            trainer.report(losses, callbacks)
     trainer.finish(callbacks)
+
+
+def take_step(
+    trainer: Trainer,
+    phase: Phase,
+    position: Position,
+    graphs: StepGraphs,
+    callbacks: TrainingCallbacks,
+) -> dict[str, Tensor] | None:
+    """Take a step and return its losses, on the device: reading one waits for it.
+
+    Return None if the step must be repeated, with smaller parts because memory has run out, or
+    without a recording. It has the same batch and the same random numbers then.
+    """
+    seeding.seed_step(trainer.seed, position.step, trainer.device)
+    for optimizer in phase.optimizers:
+        optimizer.zero_grad(set_to_none=True)
+    try:
+        losses = graphs.add_gradients(
+            phase.begin_step(position),
+            phase,
+            partial(_weights, phase),
+            phase.batches.batch_at(position.step),
+            partial(_add_gradients, phase, position),
+        )
+    except RecordingFailed:
+        return None
+    except Exception as error:
+        phase.microbatch_size = smaller_microbatch(phase.microbatch_size, error)
+        callbacks.warn(
+            position.step,
+            f"Out of memory: training continues with {phase.microbatch_size} items at a time.",
+        )
+        losses = None
+    if losses is None:  # outside of the handler, because the error refers to tensors
+        graphs.reset()
+        release_memory(trainer.device)
+        return None
+    phase.apply_gradients(position)
+    phase.update_average(position.step)
+    trainer.step += 1
+    return losses
 
 
 def _add_gradients(phase: Phase, position: Position, batch: Batch) -> dict[str, Tensor]:

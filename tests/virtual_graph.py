@@ -66,6 +66,7 @@ class Recording:
     def restore(self) -> None:
         for content, values in self._outside.values():
             content.copy_(values)
+        self._outside.clear()  # It must not keep this memory.
 
     def add(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
         with _disable_current_modes(), torch._C.DisableTorchFunction():

@@ -134,6 +134,7 @@ class RunningTraining:
     ) -> None:
         self.spec, self.dataset, self.storage, self.device = spec, dataset, storage, device
         self.state = resume_point.path if resume_point else None
+        self.records_steps = get_settings().cuda_graphs
         self._manifest: dict[str, Any] = {}
         self._lease = lease
         self._clock = BudgetClock(

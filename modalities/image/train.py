@@ -55,6 +55,7 @@ def train(run: TrainingRun) -> None:
                 init_from=init_from,
                 patience=spec.patience,
                 device=torch.device(run.device),
+                records_steps=run.records_steps,
             )
 
 

@@ -46,6 +46,7 @@ def plan_training(
         categorical_columns=sum(
             c.learned and c.type in ("category", "boolean") for c in schema.columns
         ),
+        device=choices.device,
     )
     target_column = _target_column(schema, learned, choices.conditional, options.target_column)
     private = options.differential_privacy is not None
@@ -150,7 +151,7 @@ def presets() -> list[PresetSummary]:
     """Return the presets of tables, whose budgets depend on the number of rows."""
     return [
         PresetSummary(
-            name, f"{text} At most {PRESETS[name].max_epochs} passes over the rows.", None
+            name, f"{text} At most {PRESETS['cpu'][name].max_epochs} passes over the rows.", None
         )
         for name, text in _PRESET_TEXTS.items()
     ]
