@@ -13,6 +13,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,8 @@ BATCH_SIZES = (32, 128, 512)
 MEMORY_LIMIT = 2**30  # bytes, for the part that runs out of memory
 TOTAL_SECONDS = 480
 PROFILED_STEPS = 16
+RECORDED_AFTER_STEPS = 40  # Penalties come every eighth step, and three of them warm up.
+LAUNCHES = ("cudaLaunchKernel", "cuLaunchKernel", "cudaGraphLaunch")  # calls of the host
 
 
 class Run:
@@ -185,17 +188,19 @@ class Bench:
         ]
 
     def resume(self) -> Row:
-        """Compare a run with its repetition, and with one that resumes at its middle."""
+        """Compare a run with its repetition, one that resumes, and one without CUDA graphs."""
         rows: Row = {}
         steps = 20 if self.quick else 200
         for architecture in ("vae_gan", "dcgan", "r3gan"):
             settings, whole = self.settings(architecture), Run(steps, saves_at=steps // 2)
-            repeated, resumed = Run(steps), Run(steps)
+            repeated, resumed, eager = Run(steps), Run(steps), Run(steps)
             train(self.images(), settings, whole, seed=1, device=self.device)
             train(self.images(), settings, repeated, seed=1, device=self.device)
             state = self._write(whole.saved[steps // 2].state)
             train(self.images(), settings, resumed, seed=1, state=state, device=self.device)
+            train(self.images(), settings, eager, seed=1, device=self.device, records_steps=False)
             rows[architecture] = {
+                "without_graphs_is_equal": eager.last.state == whole.last.state,
                 "repeated_is_equal": repeated.last.state == whole.last.state,
                 "resumed_is_equal": resumed.last.state == whole.last.state,
             }
@@ -222,13 +227,17 @@ class Bench:
         }
 
     def launches(self) -> Row:
-        """Count the kernels of a step, and the share of the time that the GPU computes."""
+        """Count kernels and launches of a step, and the share of time that the GPU computes.
+
+        Each network is measured with CUDA graphs of its steps and without.
+        """
         if self.device.type != "cuda":
             return {"skipped": "needs a GPU"}
         rows: Row = {}
-        for architecture in ARCHITECTURES:
-            step = self._stepper(self.settings(architecture), self.device)
-            step(PROFILED_STEPS)
+        for architecture, records_steps in product(ARCHITECTURES, (False, True)):
+            settings = self.settings(architecture)
+            step = self._stepper(settings, self.device, records_steps=records_steps)
+            step(RECORDED_AFTER_STEPS)
             activities = [
                 torch.profiler.ProfilerActivity.CPU,
                 torch.profiler.ProfilerActivity.CUDA,
@@ -242,8 +251,10 @@ class Bench:
                 for event in profile.events()
                 if event.device_type == torch.autograd.DeviceType.CUDA
             ]
+            launches = [event for event in profile.events() if event.name.startswith(LAUNCHES)]
             busy = sum(event.self_device_time_total for event in kernels) / 1e6
-            rows[architecture] = {
+            rows[f"{architecture}{' with graphs' if records_steps else ''}"] = {
+                "launches_per_step": round(len(launches) / PROFILED_STEPS, 1),
                 "kernels_per_step": round(len(kernels) / PROFILED_STEPS, 1),
                 "busy_share": round(busy / seconds, 3),
             }
@@ -253,16 +264,19 @@ class Bench:
         """Measure steps and images per second, beside those of one core of the CPU."""
         rows: Row = {}
         torch.set_num_threads(1)
-        for device in dict.fromkeys((self.device, CPU)):
+        ways = dict.fromkeys(((self.device, True), (self.device, False), (CPU, False)))
+        for device, records_steps in ways:
             for batch_size in BATCH_SIZES[:1] if self.quick or device == CPU else BATCH_SIZES:
-                step = self._stepper(self.settings(batch_size=batch_size), device)
+                settings = self.settings(batch_size=batch_size)
+                step = self._stepper(settings, device, records_steps=records_steps)
                 steps = 8 if self.quick else 50 if device == CPU else 200
-                step(8)
+                step(8 if device == CPU else RECORDED_AFTER_STEPS)
                 start, cpu_start = time.perf_counter(), time.process_time()
                 step(steps)
                 seconds = time.perf_counter() - start
                 cpu_ms = 1e3 * (time.process_time() - cpu_start) / steps
-                rows[f"{device.type} batch {batch_size}"] = {
+                graphs = " with graphs" if records_steps and device != CPU else ""
+                rows[f"{device.type} batch {batch_size}{graphs}"] = {
                     "steps_per_s": round(steps / seconds, 1),
                     "images_per_s": round(steps * batch_size / seconds),
                     "host_ms_per_step": round(cpu_ms, 2),

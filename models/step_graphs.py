@@ -51,7 +51,7 @@ class RecordedStep:
         self.graph.replay()
         for weight, gradient in self.gradients:
             weight.grad = gradient
-        return self.losses
+        return dict(self.losses)
 
 
 class StepGraphs:

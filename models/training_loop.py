@@ -95,9 +95,7 @@ class Trainer(Protocol):
         """Complete the model after the last step, report its metrics and save it."""
 
 
-def train(
-    trainer: Trainer, callbacks: TrainingCallbacks, *, records_steps: bool = True
-) -> None:
+def train(trainer: Trainer, callbacks: TrainingCallbacks, *, records_steps: bool = True) -> None:
     """Train to the end of the schedule, from the trainer's step on.
 
     With `records_steps`, steps on a GPU are recorded as CUDA graphs and replayed.
@@ -133,6 +131,7 @@ def take_step(
     seeding.seed_step(trainer.seed, position.step, trainer.device)
     for optimizer in phase.optimizers:
         optimizer.zero_grad(set_to_none=True)
+    losses: dict[str, Tensor] | None
     try:
         losses = graphs.add_gradients(
             phase.begin_step(position),

@@ -6,7 +6,6 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from models.checkpoint import Resumable
-from models.images.adaptive_augmentation import AdaptiveAugmentation
 from models.images.data import ImageBatches
 from models.training_loop import Phase
 
@@ -25,8 +24,6 @@ class MainPhase(Phase, Protocol):
 
     @property
     def noise_size(self) -> int: ...
-
-    augmentation: AdaptiveAugmentation | None
 
     @property
     def is_generator_only(self) -> bool:

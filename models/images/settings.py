@@ -56,10 +56,6 @@ PRESETS: Mapping[DeviceKind, Mapping[str, ImagePreset]] = {
     },
 }
 
-def default_augmentation_target(data: ImageData) -> float:
-    return 0.0
-
-
 # The dataset determines these fields; a request cannot set them.
 DATA_FIELDS = ("height", "width", "channels", "classes")
 

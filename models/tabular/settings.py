@@ -8,7 +8,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from models.settings import PROCESS_BYTES, DeviceKind, InvalidSettings, StepCost, check_bounds, setting
+from models.settings import (
+    PROCESS_BYTES,
+    DeviceKind,
+    InvalidSettings,
+    StepCost,
+    check_bounds,
+    setting,
+)
 
 CONTENT = "tabular"  # of model files and training states, in their headers
 ARCHITECTURES = ("autoregressive", "gan")

@@ -79,9 +79,7 @@ def test_a_step_of_another_kind_or_shape_is_recorded_separately(gpu: VirtualGpu)
 
 
 @pytest.mark.parametrize("device", [CPU, GPU])
-def test_nothing_is_recorded_on_a_cpu_or_if_disabled(
-    device: torch.device, gpu: VirtualGpu
-) -> None:
+def test_nothing_is_recorded_on_a_cpu_or_if_disabled(device: torch.device, gpu: VirtualGpu) -> None:
     steps = Steps(device)
     steps.graphs = StepGraphs(device, enabled=device == CPU)
     for _ in range(WARM_UP_STEPS + 2):

@@ -8,12 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from models.images.settings import (
-    PRESETS,
-    ImageData,
-    ImageSettings,
-    default_augmentation_target,
-)
+from models.images.settings import PRESETS, ImageData, ImageSettings
 from models.settings import PROCESS_BYTES, InvalidSettings, StepCost, setting
 
 NORMS = ("none", "batch")
@@ -72,7 +67,7 @@ def defaults(data: ImageData, preset: str, architecture: str) -> dict[str, Any]:
         "ema_decay": 0.998,
         "feature_width": 16,
         "feature_lr": 3e-3,
-        "augmentation_target": default_augmentation_target(data),
+        "augmentation_target": 0.0,
         "feature_budget_fraction": 0.05,
         "log_interval": 100,
     } | dict(_ARCHITECTURE_DEFAULTS.get(architecture, {}))

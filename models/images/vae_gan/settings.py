@@ -4,12 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from models.images.settings import (
-    PRESETS,
-    ImageData,
-    ImageSettings,
-    default_augmentation_target,
-)
+from models.images.settings import PRESETS, ImageData, ImageSettings
 from models.settings import PROCESS_BYTES, InvalidSettings, StepCost, setting
 
 ARCHITECTURES = ("vae_gan", "cvae")
@@ -113,7 +108,7 @@ def defaults(data: ImageData, preset: str, architecture: str) -> dict[str, Any]:
         "r1_gamma_start": 0.3,
         "r1_gamma_end": 0.03,
         "r1_interval": 8,
-        "augmentation_target": default_augmentation_target(data),
+        "augmentation_target": 0.0,
         "feature_budget_fraction": 0.05,
         "critic_start_fraction": 0.2,
         "prior_budget_fraction": default_prior_budget_fraction(data),

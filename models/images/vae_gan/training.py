@@ -167,7 +167,9 @@ class VaeGan:
                     self.augmentation.observe(part.start, real_scores, fake_scores)
                     logged["augmentation_prob"] = self.augmentation.prob.clone()
                 adversarial = losses.get_loss(settings.loss)
-                critic = losses.critic_step(adversarial, real_scores, fake_scores, fake_leaf, part.share)
+                critic = losses.critic_step(
+                    adversarial, real_scores, fake_scores, fake_leaf, part.share
+                )
                 # The gradient of this sum with respect to `fake` is exactly d L_G / d fake.
                 loss = loss + settings.adversarial_weight * (fake * critic.generator_grad).sum()
                 logged["critic_loss"] = critic.critic_loss

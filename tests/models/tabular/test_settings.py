@@ -28,7 +28,9 @@ def test_every_table_has_settings_a_budget_and_a_cost(
     assert cost(settings, data).gflop_per_step > 0
 
 
-@pytest.mark.parametrize(("preset", "seconds"), [("fast", 60), ("balanced", 600), ("quality", 3600)])
+@pytest.mark.parametrize(
+    ("preset", "seconds"), [("fast", 60), ("balanced", 600), ("quality", 3600)]
+)
 def test_a_gpu_trains_wider_networks_for_a_fixed_time(preset: str, seconds: int) -> None:
     on_cpu, on_gpu = TableData(50_000, 10), TableData(50_000, 10, device="gpu")
     narrow, wide = (resolve(data, preset, {}) for data in (on_cpu, on_gpu))
