@@ -2727,7 +2727,7 @@ class TrainingRequest(TypedDict):
     preset: NotRequired[Literal["fast", "balanced", "quality"]]
     """Trade-off between speed and quality.
 
-    Default: balanced. For images and `device: gpu`, networks are larger and the budget is GPU time.
+    Default: balanced. With `device: gpu`, networks are larger and the budget is GPU time.
     """
     hyperparameters: NotRequired[ImageHyperparameters | TabularHyperparameters]
     """Hyperparameters of the dataset's modality.
@@ -3320,6 +3320,13 @@ class ImageHyperparameters(TypedDict):
     """Weight of the R1 and R2 gradient penalties at the end of the run. Default: 0.03."""
     r1_interval: NotRequired[int | Literal["auto"]]
     """Steps between gradient penalties. Default: 8."""
+    augmentation_target: NotRequired[float | Literal["auto"]]
+    """Target of adaptive augmentation, between 0 and 1: the images that the critic sees are
+    transformed at random, the more, the higher its scores of real images are above those of
+    generated ones.
+
+    0 disables it. Default: 0.
+    """
     feature_budget_fraction: NotRequired[float | Literal["auto"]]
     """Share of the budget for training the feature network. Default: 0.05."""
     ema_decay: NotRequired[float | Literal["auto"]]
@@ -3684,7 +3691,7 @@ class TrainingOptions(TypedDict):
     preset: NotRequired[Literal["fast", "balanced", "quality"]]
     """Trade-off between speed and quality.
 
-    Default: balanced. For images and `device: gpu`, networks are larger and the budget is GPU time.
+    Default: balanced. With `device: gpu`, networks are larger and the budget is GPU time.
     """
     hyperparameters: NotRequired[ImageHyperparameters | TabularHyperparameters]
     """Hyperparameters of the dataset's modality.
