@@ -36,12 +36,12 @@ class _Place:
 
     def __init__(self, tensor: Tensor, *, is_owned: bool) -> None:
         storage = tensor.untyped_storage()
-        self._storage = storage if is_owned else ref(storage)
-        self._is_owned, self._dtype = is_owned, tensor.dtype
+        self._owned, self._reference = storage if is_owned else None, ref(storage)
+        self._dtype = tensor.dtype
         self._layout = tensor.storage_offset(), tensor.size(), tensor.stride()
 
     def tensor(self) -> Tensor:
-        storage = self._storage if self._is_owned else self._storage()
+        storage = self._reference() if self._owned is None else self._owned
         if storage is None:
             raise RefusedOperation("a CUDA graph uses memory that was freed")
         return torch.empty(0, dtype=self._dtype).set_(storage, *self._layout)

@@ -12,7 +12,8 @@ from models.images.training import train
 from models.microbatch import Batch
 from models.step_graphs import WARM_UP_STEPS, RecordingFailed, StepGraphs
 from tests.models.images import tiny as images
-from tests.virtual_gpu import CPU, GPU, RefusedOperation, VirtualGpu
+from tests.virtual_gpu import CPU, GPU, VirtualGpu
+from tests.virtual_graph import RefusedOperation
 
 PHASE = object()
 

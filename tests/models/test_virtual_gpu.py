@@ -39,7 +39,8 @@ from models.tabular.training import train as train_rows
 from tests.models.images import tiny as images
 from tests.models.tabular import test_differential_privacy as privacy
 from tests.models.tabular import tiny_tables as tables
-from tests.virtual_gpu import CPU, GPU, Counts, RefusedOperation, VirtualGpu
+from tests.virtual_gpu import CPU, GPU, Counts, VirtualGpu
+from tests.virtual_graph import RefusedOperation
 
 
 @pytest.fixture(autouse=True)
