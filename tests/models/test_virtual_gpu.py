@@ -135,7 +135,7 @@ def test_an_image_network_learns_the_same_on_a_gpu(
     train_images(images.make_images(settings, 300), settings, on_gpu, seed=5, device=GPU)
     assert (steps.synchronizations, steps.copies) == ({}, {})
     assert max(steps.uploads) <= MAX_UPLOADS
-    assert 0 < min(steps.launches) <= MAX_REPLAY_LAUNCHES
+    assert max(steps.launches[-2:]) <= MAX_REPLAY_LAUNCHES  # with and without the penalty
     assert gpu.recorded_graphs == (2 if architecture == "cvae" else 3 + (architecture == "vae_gan"))
     assert on_gpu.saved == on_cpu.saved
     assert on_gpu.metrics == on_cpu.metrics
