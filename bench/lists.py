@@ -26,7 +26,7 @@ from core.migration import migrate
 from core.tables import Dataset, DatasetState, Job, JobKind, JobState, Model, Tag, Tenant
 
 TENANT = "bench"
-BATCH = 5_000
+BATCH = 1_000
 TRIES = 15
 
 

@@ -155,6 +155,7 @@ def _store_part(caller: Caller, upload_id: str, number: int, path: Path) -> Uplo
         with write() as session:
             upload = uploads.get_pending(session, caller.tenant_id, upload_id)
             replaced_key = uploads.add_part(session, upload, number, stored)
+            audit.record(session, caller, "upload.part", f"{upload.id}/parts/{number}")
     except BaseException:
         storage.delete([stored.key])
         raise
