@@ -418,7 +418,7 @@ def test_comparison_shows_the_scores_of_each_model(client: TestClient) -> None:
     assert [model["reference"] for model in comparison["models"]] == ["pets:1", "pets:2", "pets:3"]
     assert [model["training"]["step"] for model in comparison["models"]] == [4, 40, 4]
     assert comparison["models"][2]["state"] == "not_evaluated"
-    message = "pets:3 has no scores: its state is not_evaluated."
+    message = "pets:3 has no scores: it has not been evaluated."
     assert comparison["warnings"] == [{"code": "no_scores", "message": message}]
     for model in comparison["models"][:2]:
         report = client.get(f"/v1/models/{model['reference']}/report").json()

@@ -127,7 +127,7 @@ function Pictures({ report }: { report: Report }) {
   if (pictures.length === 0 || !report.job) return null;
   return (
     <Card title="Real and synthetic images">
-      <div class="grid">
+      <div class="grid pictures">
         {pictures.map(([name, title]) => (
           <figure key={name} class="stack">
             <figcaption class="small muted">{title}</figcaption>
