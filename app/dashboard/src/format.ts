@@ -15,14 +15,14 @@ export function score(value: number | null | undefined): string {
 /** The kind of data in words. */
 export const dataKind = (modality: string) => (modality === "image" ? "images" : "table");
 
+const unbroken = (text: string) => text.replaceAll(" ", "\u00a0");
+
 export function bytes(value: number | null | undefined): string {
   if (value === null || value === undefined) return "–";
   const units = ["B", "kB", "MB", "GB", "TB"];
   const power = value < 1000 ? 0 : Math.min(units.length - 1, Math.floor(Math.log10(value) / 3));
-  return `${Number((value / 1000 ** power).toPrecision(3))} ${units[power]}`;
+  return unbroken(`${Number((value / 1000 ** power).toPrecision(3))} ${units[power]}`);
 }
-
-const unbroken = (text: string) => text.replaceAll(" ", "\u00a0");
 
 const two = (seconds: number, large: number, largeUnit: string, small: number, smallUnit: string) => {
   const rest = Math.floor((seconds % large) / small);

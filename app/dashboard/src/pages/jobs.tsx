@@ -48,7 +48,7 @@ function Filter({ name, label, options }: { name: string; label: string; options
 export function JobTable({ jobs }: { jobs: Job[] }) {
   return (
     <ListTable label="Jobs">
-      <thead><tr><th>Job</th><th>Kind</th><th>State</th><th>Progress and result</th><th class="number">Duration</th><th>Created</th></tr></thead>
+      <thead><tr><th>Job</th><th>Kind</th><th>State</th><th>Result</th><th class="number">Duration</th><th>Created</th></tr></thead>
       <tbody>
         {jobs.map((job) => (
           <tr key={job.id}>
