@@ -81,7 +81,7 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
     code = phrase.lower().replace(" ", "_").replace("-", "_")
     details = {
         404: "This path does not exist.",
-        405: f"This path has no {request.method}. The header `Allow` lists the methods that it has.",
+        405: f"This path has no {request.method}. The header `Allow` lists its methods.",
     }
     problem = {
         "type": f"urn:semblance:problem:{code}",

@@ -90,16 +90,17 @@ const LABELS_SHOWN = 200;
 
 function Plan({ plan }: { plan: AugmentationPlan | null }) {
   if (!plan) return <Loading rows={6} />;
+  const skips = plan.labels.some((label) => label.skipped > 0);
   return (
     <>
       <p><span class="figure">{number(plan.items)}</span> items, {number(plan.synthetic)} of them synthetic</p>
       {plan.warnings.map((warning) => <div key={warning.code} class="note warn">{warning.message}</div>)}
       <div class="scroll tall" tabIndex={0} role="region" aria-label="Plan by label">
         <table>
-          <thead><tr><th>Label</th><th class="number">Real</th><th class="number">Transformed</th><th class="number">Generated</th><th class="number">Skipped</th></tr></thead>
+          <thead><tr><th>Label</th><th class="number">Real</th><th class="number">Transformed</th><th class="number">Generated</th>{skips && <th class="number">Skipped</th>}</tr></thead>
           <tbody>
             {plan.labels.slice(0, LABELS_SHOWN).map((label) => (
-              <tr key={label.name}><td>{label.name}</td><td class="number">{number(label.real)}</td><td class="number">{number(label.transforms)}</td><td class="number">{number(label.model)}</td><td class="number">{number(label.skipped)}</td></tr>
+              <tr key={label.name}><td>{label.name}</td><td class="number">{number(label.real)}</td><td class="number">{number(label.transforms)}</td><td class="number">{number(label.model)}</td>{skips && <td class="number">{number(label.skipped)}</td>}</tr>
             ))}
           </tbody>
         </table>
