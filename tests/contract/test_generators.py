@@ -88,7 +88,7 @@ def test_a_generated_python_client_uploads_trains_samples_and_reads_the_report(
     upload.write_bytes(make_image_zip(each=120))  # enough for an evaluation
     # A busy machine must not lose the jobs.
     with serving(tmp_path / "data", SEMBLANCE_LEASE_SECONDS="60") as server:
-        eventually(server.is_ready)
+        eventually(server.is_ready, within=600)
         key = (tmp_path / "data" / "admin.key").read_text().strip()
         program = [sys.executable, HERE / "use_generated_client.py", server.url, key, upload]
         done = subprocess.run(

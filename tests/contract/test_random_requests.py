@@ -99,7 +99,7 @@ def test_a_server_with_a_worker_withstands_thousands_of_requests(tmp_path: Path)
     folder = tmp_path / "data"
     # A busy machine must not lose the jobs.
     with serving(folder, SEMBLANCE_LEASE_SECONDS="60") as server:
-        eventually(server.is_ready)
+        eventually(server.is_ready, within=600)
         configuration = {
             "hooks": str(HOOKS),
             "base-url": server.url,

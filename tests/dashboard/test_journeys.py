@@ -17,9 +17,9 @@ from tests.dashboard.conftest import Content, customers, log_in, saved
 from tests.processes import Server
 from tests.uploads import make_png, make_zip
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_800)]
 
-WAIT_MS = 120_000
+WAIT_MS = 600_000
 DROP = """([name, text]) => {
   const transfer = new DataTransfer();
   transfer.items.add(new File([text], name));
