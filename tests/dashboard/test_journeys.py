@@ -73,7 +73,7 @@ def test_a_chosen_folder_of_images_becomes_a_dataset(page: Page, tmp_path: Path)
     folder = tmp_path / "pets"
     for label in ("cat", "dog"):
         (folder / label).mkdir(parents=True)
-        for i in range(3):
+        for i in range(6):
             (folder / label / f"{i}.png").write_bytes(make_png(i))
     (folder / ".thumbnails").mkdir()
     (folder / ".thumbnails" / "index").write_text("not an image")
