@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from core.datasets.data_quality import Issue
 from core.datasets.errors import file_pointer, printable, unreadable_error
 from core.datasets.file_type import HEAD_BYTES, IMAGE_TYPES, detect_file_type
+from core.datasets.parquet_pages import check_page_memory, measure_columns, rows_per_batch
 from core.datasets.source import SourceFile
 from core.datasets.stream import damaged_error
-from core.limits import Limits
+from core.limits import MIB, Limits
 from modalities.image.upload.decoded_dataset import DecodedDataset
 from modalities.image.upload.image_files import load_images
 from modalities.image.upload.label_choices import LabelChoice
@@ -36,6 +37,7 @@ from modalities.image.upload.options import ImageOptions
 from modalities.image.upload.split_names import role_of_name
 
 _BATCH_ROWS = 64
+_READ_BYTES = MIB
 
 
 class ImageTable(NamedTuple):
@@ -43,6 +45,7 @@ class ImageTable(NamedTuple):
 
     name: str  # the client's name for the file
     parquet: pq.ParquetFile
+    max_rows: int  # of a batch that holds images
 
     @property
     def n_rows(self) -> int:
@@ -55,7 +58,8 @@ class ImageTable(NamedTuple):
     def batches(self, columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
         """Yield the columns in batches. Raises DatasetUnreadable if the file is damaged."""
         try:
-            yield from self.parquet.iter_batches(rows, columns=list(columns))
+            rows = min(rows, self.max_rows)
+            yield from self.parquet.iter_batches(rows, columns=list(columns), use_threads=False)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise damaged_error(self.name) from error
 
@@ -125,11 +129,12 @@ def read_parquet_images(
 
 def _open(file: SourceFile, limits: Limits) -> ImageTable:
     try:
-        parquet = pq.ParquetFile(file.path)
-        _ = parquet.schema_arrow
+        parquet = pq.ParquetFile(file.path, buffer_size=_READ_BYTES)
+        _, metadata = parquet.schema_arrow, parquet.metadata
+        memory = measure_columns(file.path, metadata)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise damaged_error(file.name) from error
-    metadata = parquet.metadata
+    check_page_memory(file.name, memory)
     size = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
     if size > limits.archive_bytes:
         message = (
@@ -137,7 +142,7 @@ def _open(file: SourceFile, limits: Limits) -> ImageTable:
             "the limit."
         )
         raise unreadable_error("archive_bomb", message, pointer=file_pointer(file.name))
-    return ImageTable(file.name, parquet)
+    return ImageTable(file.name, parquet, rows_per_batch(memory, _BATCH_ROWS))
 
 
 def _is_image_struct(kind: pa.DataType) -> bool:
