@@ -18,6 +18,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from app import error_handlers, openapi, openapi_responses, preload
 from app.fair_start import FairStartMiddleware
 from app.http_methods import METHODS, HttpMethodsMiddleware
+from app.key_validity import KeyValidityMiddleware
 from app.middleware import RequestValidationMiddleware
 from app.query_parameters import reject_unknown_parameters
 from app.request_metrics import RequestMetrics
@@ -139,6 +140,7 @@ def _app(modules: Sequence[ModuleType], role: Literal["api", "sampler"]) -> Fast
     openapi.install(app, routes)
     app.state.role = role
     app.state.metrics_registry = registry = metrics.create_registry()
+    app.add_middleware(KeyValidityMiddleware)
     app.add_middleware(GZipMiddleware, compresslevel=5, exclude_content_types=UNCOMPRESSED)
     app.add_middleware(HttpMethodsMiddleware, routes=[*routes, *app.routes])
     if settings.cors_allowed_origins:
