@@ -13,7 +13,16 @@ from core.database import clock, get_engine, read
 from core.jobs.state_machine import IS_LIVE
 from core.settings import QUEUES
 from core.storage import get_storage
-from core.tables import Dataset, DatasetState, Delivery, Job, JobState, Shard, ShardState
+from core.tables import (
+    Dataset,
+    DatasetState,
+    Delivery,
+    Job,
+    JobState,
+    Shard,
+    ShardState,
+    UploadPart,
+)
 
 
 class DatabaseCollector(Collector):
@@ -22,6 +31,8 @@ class DatabaseCollector(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         with read() as session:
             yield _jobs(session)
+            yield _tenant_jobs(session)
+            yield _tenant_uploads(session)
             yield _oldest_queued_jobs(session)
             yield _shards(session)
             yield _workers(session)
@@ -65,6 +76,35 @@ def _jobs(session: Session) -> GaugeMetricFamily:
     for (queue, state), count in values.items():
         gauge.add_metric((queue, state.value), count)
     return gauge
+
+
+def _tenant_jobs(session: Session) -> GaugeMetricFamily:
+    """Count the jobs that have not ended, which an index holds: the table has all others, too."""
+    counts = session.execute(
+        select(Job.tenant_id, Job.state, func.count())
+        .where(IS_LIVE)
+        .group_by(Job.tenant_id, Job.state)
+    )
+    gauge = GaugeMetricFamily(
+        "semblance_tenant_jobs",
+        "Jobs of a tenant that have not ended, by state.",
+        labels=("tenant", "state"),
+    )
+    for tenant_id, state, count in counts:
+        gauge.add_metric((tenant_id, state.value), count)
+    return gauge
+
+
+def _tenant_uploads(session: Session) -> GaugeMetricFamily:
+    sizes = session.execute(
+        select(UploadPart.tenant_id, func.sum(UploadPart.bytes)).group_by(UploadPart.tenant_id)
+    )
+    return _gauge(
+        "semblance_tenant_upload_bytes",
+        "Bytes of a tenant's uploads that are not datasets yet.",
+        "tenant",
+        {tenant_id: float(size) for tenant_id, size in sizes},
+    )
 
 
 def _oldest_queued_jobs(session: Session) -> GaugeMetricFamily:

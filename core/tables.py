@@ -259,6 +259,7 @@ class Job(Leased, Base):
     # The kind of worker that may claim the job; null if any (see core.jobs.devices).
     device_kind: Mapped[DeviceKind | None]
     key_id: Mapped[str | None]  # of the API key that created it
+    reserved_bytes: Mapped[int] = mapped_column(BigInteger, default=0)  # until it ends
 
     worker_losses: Mapped[int] = mapped_column(default=0)  # since the last checkpoint or shard
     max_worker_losses: Mapped[int]

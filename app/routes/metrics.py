@@ -5,7 +5,7 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
 from app import sampling_metrics
-from app.authentication import AdminScope
+from app.authentication import AdminScope, check_operator
 from app.openapi_responses import responses
 from core.metrics import DatabaseCollector, PoolCollector, StorageCollector
 
@@ -30,10 +30,11 @@ def create_registry() -> CollectorRegistry:
     response_class=Response,
     responses=responses("text/plain", description="Metrics by name and labels."),
 )
-def read_prometheus_metrics(request: Request, _caller: AdminScope) -> Response:
+def read_prometheus_metrics(request: Request, caller: AdminScope) -> Response:
     """Return metrics of all tenants' jobs, of the workers and of this process.
 
-    Requires a key with the scope `admin`. In Prometheus, set `authorization.credentials`.
+    Requires a key of the default tenant with the scope `admin`. In Prometheus, set `authorization.credentials`.
     """
+    check_operator(caller)
     text = generate_latest(request.app.state.metrics_registry)
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -147,7 +147,7 @@ def _store_part(caller: Caller, upload_id: str, number: int, path: Path) -> Uplo
         other_bytes = sum(
             p.bytes for p in uploads.list_parts(session, upload) if p.number != number
         )
-        quotas.check_part(session, caller.tenant_id, path.stat().st_size)
+        quotas.check_part(session, upload, path.stat().st_size)
     if other_bytes + path.stat().st_size > limit:
         raise TooLarge(f"An upload may have at most {limit} bytes.", limit=limit)
     stored = storage.put_file(uploads.part_key(upload, number), path)

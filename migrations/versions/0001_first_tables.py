@@ -171,6 +171,7 @@ def upgrade() -> None:
         sa.Column("device", sa.String(), nullable=False),
         sa.Column("device_kind", sa.String(16), nullable=True),
         sa.Column("key_id", sa.String(), nullable=True),
+        sa.Column("reserved_bytes", sa.BigInteger(), nullable=False),
         sa.Column("worker_losses", sa.Integer(), nullable=False),
         sa.Column("max_worker_losses", sa.Integer(), nullable=False),
         sa.Column("device_losses", sa.Integer(), nullable=False),

@@ -200,6 +200,9 @@ class TableModality(Modality):
     def shard_size(self, manifest: Json) -> int:
         return 100_000
 
+    def item_bytes(self, manifest: Json) -> int:
+        return 8 * len(manifest["columns"])
+
     def load_sampler(self, path: Path, device: str = "cpu") -> Sampler:
         from modalities.tabular.sampler import TablePlanSampler
 

@@ -55,6 +55,9 @@ def test_metrics_count_jobs_and_requests(client: TestClient, add_job: AddJob) ->
 
     assert increase("/v1/jobs/{job_id}", 404) == 2
     assert increase("none", 404) == 1
+    assert after['semblance_tenant_jobs{state="queued",tenant="default"}'] == 2
+    tenant_requests = 'semblance_tenant_requests_total{status="404",tenant="default"}'
+    assert after[tenant_requests] - before.get(tenant_requests, 0) == 2  # those with a key
     durations = "semblance_request_duration_seconds"
     labels = 'method="GET",route="/v1/jobs/{job_id}"'
     count = after[f"{durations}_count{{{labels}}}"]

@@ -86,9 +86,7 @@ def open_parquet(path: Path, name: str, limits: Limits, exclude: frozenset[str])
     return _table("parquet", schema, columns, batches, path=path, name=name, limits=limits)
 
 
-def _measure(
-    path: Path, metadata: pq.FileMetaData, columns: list[str]
-) -> dict[str, ColumnMemory]:
+def _measure(path: Path, metadata: pq.FileMetaData, columns: list[str]) -> dict[str, ColumnMemory]:
     """Return the memory of the columns. Those that can be learned have one leaf each."""
     paths = [metadata.schema.column(i).path for i in range(metadata.num_columns)]
     by_path = dict(zip(paths, measure_columns(path, metadata), strict=True))
@@ -179,7 +177,9 @@ def _bounded_batches(
         row_bytes = sum(map(_text_bytes, batch.columns), np.zeros(len(batch), np.int64))
         remaining -= int(row_bytes.sum())
         if remaining < 0:
-            message = f"The texts of {printable(name)} are far larger than the file; send it as CSV."
+            message = (
+                f"The texts of {printable(name)} are far larger than the file; send it as CSV."
+            )
             raise table_error("archive_bomb", message)
         slice_of_row = np.cumsum(row_bytes) // _SLICE_BYTES
         starts = np.flatnonzero(np.diff(slice_of_row, prepend=-1)).tolist()
@@ -199,8 +199,10 @@ def _text_bytes(values: pa.Array) -> NDArray[np.int64]:
             return np.zeros(0, np.int64)
         views = np.frombuffer(values.buffers()[1], np.int32).reshape(-1, 4)
         return views[values.offset : values.offset + len(values), 0].astype(np.int64)
-    return _to_lengths(pc.binary_length(values)) if _is_text(values.type) else np.zeros(
-        len(values), np.int64
+    return (
+        _to_lengths(pc.binary_length(values))
+        if _is_text(values.type)
+        else np.zeros(len(values), np.int64)
     )
 
 
