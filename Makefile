@@ -16,7 +16,7 @@ PYTEST := $(BIN)/python -m pytest -n logical --dist loadfile
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo test test-servers test-dashboard test-all coverage check openapi up lock bench bench-gpu
+.PHONY: help install install-dev demo test test-servers test-dashboard test-all coverage check openapi up lock sbom bench bench-gpu
 
 help:
 	@echo "make demo      train on real data and generate samples (DATA=your.zip or table.csv TARGET=column; KEEP=1 leaves the service running)"
@@ -109,3 +109,7 @@ bench-gpu: install-dev
 
 lock: install-dev
 	cd requirements && lock() { ../$(BIN)/uv pip compile $$1.in --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --output-file $$1.txt $$2; }; lock base; lock dev; lock node; lock dp --no-deps
+
+# The locked packages of a release, with their hashes, as a CycloneDX document: sbom.json.
+sbom: install-dev
+	$(BIN)/uv tool run --from cyclonedx-bom cyclonedx-py requirements --output-reproducible --output-format JSON --output-file sbom.json requirements/base.txt

@@ -4,8 +4,9 @@ Both parts measure the same load first alone and then beside a greedy or hostile
 and on one service, so that the ratios do not depend on the machine. Clients and service run on the
 same machine.
 
-`connections` keeps 200 connections with half of a header, 300 idle ones and 260 with half of a body,
-and opens each again that the service closes; 64 clients sample meanwhile, and `/livez` is polled.
+`connections` keeps 200 connections with half of a header, 300 idle ones and 260 with half of a
+body, and opens each again that the service closes; 64 clients sample meanwhile, and `/livez` is
+polled.
 
 `tenants` lets one tenant queue 10,000 jobs, hold 256 streams of samples that it does not read, and
 send the parts of 100 uploads; another tenant samples, and posts jobs.
@@ -205,10 +206,10 @@ async def tenants(url: str, key: str, options: argparse.Namespace) -> Row:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    slow, fast = (
-        rows[phase]["samples"].get("p99_ms", 0) for phase in ("beside_the_greedy", "alone")
-    )
-    return rows | {"p99_ratio": round(slow / fast, 2) if fast else None}
+    alone, beside = rows["alone"]["samples"], rows["beside_the_greedy"]["samples"]
+    if "p99_ms" in alone and "p99_ms" in beside:
+        rows["p99_ratio"] = round(beside["p99_ms"] / alone["p99_ms"], 2)
+    return rows
 
 
 async def post_jobs(service: Service, dataset: str, count: int) -> Row:
@@ -237,9 +238,7 @@ async def send_parts(service: Service, seconds: float) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description="Bench of fairness.")
     parser.add_argument("parts", nargs="*", choices=["connections", "tenants", []])
     for name, default in (
         *(("seconds", 60), ("clients", 64), ("half-open", 200), ("idle", 300)),

@@ -33,7 +33,8 @@ def create_registry() -> CollectorRegistry:
 def read_prometheus_metrics(request: Request, caller: AdminScope) -> Response:
     """Return metrics of all tenants' jobs, of the workers and of this process.
 
-    Requires a key of the default tenant with the scope `admin`. In Prometheus, set `authorization.credentials`.
+    Requires a key of the default tenant with the scope `admin`. In Prometheus, set
+    `authorization.credentials`.
     """
     check_operator(caller)
     text = generate_latest(request.app.state.metrics_registry)

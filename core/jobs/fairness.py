@@ -55,7 +55,9 @@ class Turns:
         running = session.execute(
             select(Job.tenant_id, func.count()).where(*_RUNNING).group_by(Job.tenant_id)
         )
-        self._running = Counter({tenant: count for tenant, count in running})
+        self._running = Counter[str]()
+        for tenant, count in running:
+            self._running[tenant] = count
         kinds = (None, *DeviceKind)
         counts = [
             func.count() if kind is None else func.sum(case((may_run_on(kind), 1), else_=0))
