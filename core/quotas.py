@@ -15,7 +15,7 @@ from core.errors import QuotaExceeded, StorageFull
 from core.jobs.state_machine import IS_LIVE
 from core.settings import get_settings
 from core.storage import get_storage
-from core.tables import Job, JobState, Upload, UploadPart
+from core.tables import Artifact, Job, JobState, Upload, UploadPart
 
 DAY_S = 86_400
 
@@ -120,5 +120,8 @@ def _upload_sizes(session: Session, *filters: ColumnElement[bool]) -> Sequence[t
 
 
 def _reserved_by_jobs(session: Session, *filters: ColumnElement[bool]) -> int:
-    total = select(func.sum(Job.reserved_bytes)).where(IS_LIVE, *filters)
-    return int(session.scalar(total) or 0)
+    """Return the bytes that jobs have reserved and not stored yet."""
+    stored = func.coalesce(func.sum(Artifact.bytes), 0)
+    query = select(Job.reserved_bytes, stored).outerjoin(Artifact, Artifact.job_id == Job.id)
+    query = query.where(IS_LIVE, Job.reserved_bytes > 0, *filters).group_by(Job.id)
+    return sum(max(0, reserved - int(bytes_)) for reserved, bytes_ in session.execute(query))

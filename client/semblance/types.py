@@ -38,7 +38,7 @@ class AuditView(TypedDict):
     id: str
     """Entry id (`aud_…`)."""
     key: str
-    """Id of the key of the request that changed it."""
+    """Id of the key of the request that changed it, or `command-line`."""
     action: str
     """Kind of the change, such as `dataset.delete`."""
     resource: str
