@@ -85,12 +85,17 @@ class Turns:
         """Return how many jobs start before one that has `own` jobs of its tenant before it.
 
         A tenant has its turn while it has fewer running jobs than the others; the running ones are
-        assumed to go on. With as many, the one whose last turn was longer ago is first.
+        assumed to go on. With as many, the one whose last turn was longer ago is first: that is not
+        the one that needed turns to have as many.
         """
-        ahead, level = own, self._running[self._tenant_id] + own
+        own_running = self._running[self._tenant_id]
+        ahead, level = own, own_running + own
         for (tenant, of_queue, of_kind), queued in self._queued.items():
             if (of_queue, of_kind) == (queue, kind):
-                is_first = self._order[tenant] < self._order[self._tenant_id]
-                turns = level + is_first - self._running[tenant]
+                running = self._running[tenant]
+                is_first = running > own_running or (
+                    running == own_running and self._order[tenant] < self._order[self._tenant_id]
+                )
+                turns = level + is_first - running
                 ahead += max(0, min(queued, turns))
         return ahead

@@ -19,7 +19,7 @@ from core.database import clock, read, write
 from core.datasets import uploads
 from core.settings import Settings
 from core.storage import get_storage, key_of
-from core.tables import Job, JobState, Tenant, Upload
+from core.tables import Job, JobState, Model, Tenant, Upload
 from core.webhooks import endpoints
 from tests.conftest import TENANT, AddJob
 
@@ -178,7 +178,9 @@ def test_the_files_of_a_generation_job_are_reserved_until_it_ends(
     body = {"kind": "generation", "model": "pets", "count": 1_000}
     with read() as session:
         stored = usage.storage_usage(session, TENANT)
-    limit = stored.datasets + stored.models + stored.artifacts + 1_500 * 16 * 16
+        image = session.scalars(select(Model)).one().manifest["image"]
+    item_bytes = image["height"] * image["width"] * image["channels"]
+    limit = stored.datasets + stored.models + stored.artifacts + 1_500 * item_bytes
     monkeypatch.setattr(configured.quotas, "stored_bytes", limit)
     job = pets.post("/v1/jobs", json=body)
     assert job.status_code == 202, job.text
