@@ -4,7 +4,7 @@ import json
 import random
 from typing import Any
 
-ODD = [
+ODD: list[Any] = [
     *("", "\x00", "\x1b[2J", "\u202eabc", "x" * 5_000, "../../etc/passwd", "=1+1", "ä" * 300, "🙂"),
     *(0, -1, 1, 0.5, 2**31, 2**53 + 1, 2**63, -(2**63) - 1, 10**30, 1e308, True, None),
     *([], {}, [[]], {"a": {}}, [None] * 50, {"\x00": 1}),
