@@ -290,6 +290,13 @@ def test_a_model_with_names_that_fill_the_memory_is_rejected(
         model_file.validate_weights(WeightsFile(path=path))
 
 
+def test_an_archive_with_an_entry_before_its_start_is_rejected(service: TestClient) -> None:
+    data = export_model(service)
+    offset = int.from_bytes(data[-6:-2], "little") + 1_000  # of the directory, in the end record
+    response = import_model(service, data[:-6] + offset.to_bytes(4, "little") + data[-2:])
+    assert (response.status_code, response.json()["code"]) == (400, "archive_invalid")
+
+
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
 def test_a_model_with_weights_that_are_not_finite_is_rejected(
     service: TestClient, tmp_path: Path, number: float
