@@ -21,6 +21,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -95,12 +96,19 @@ class Service:
     async def sample(self) -> httpx.Response:
         return await self.http.get("/v1/models/digits/samples?count=16&format=npz")
 
-    async def started_jobs(self) -> int:
-        totals = [
-            (await self.http.get(f"/v1/jobs?state={state}&limit=1")).json()["total"]
-            for state in ("running", "succeeded", "failed")
-        ]
-        return sum(totals)
+    async def started_between(self, begin: str, end: str) -> int:
+        """Return how many jobs of the tenant started between two times."""
+        times = [datetime.fromisoformat(begin), datetime.fromisoformat(end)]
+        started, after = 0, ""
+        while True:
+            query = f"/v1/jobs?sort=created_at&limit=200{after}"
+            page = (await self.http.get(query)).json()
+            for job in page["data"]:
+                at = job["started_at"]
+                started += at is not None and times[0] <= datetime.fromisoformat(at) <= times[1]
+            if not page["has_more"] or page["data"][-1]["state"] == "queued":
+                return started
+            after = f"&after={page['next']}"
 
     async def hold(self, request: bytes, *, read: bool, seconds: float) -> None:
         """Send bytes and keep the connection; open it again whenever the service closes it."""
@@ -196,11 +204,11 @@ async def tenants(url: str, key: str, options: argparse.Namespace) -> Row:
         measured = asyncio.gather(
             *(samples.repeat(modest.sample, options.seconds) for _ in range(4))
         )
-        started = await greedy.started_jobs()
         job = await modest.post("/v1/jobs", tiny_job(modest_dataset, steps=1))
         while job["state"] == "queued":
             job = (await modest.http.get(f"/v1/jobs/{job['id']}?wait=10")).json()
-        rows[phase] = {"greedy_jobs_before_its_job": await greedy.started_jobs() - started}
+        before = await greedy.started_between(job["created_at"], job["started_at"])
+        rows[phase] = {"greedy_jobs_before_its_job": before}
         await measured
         rows[phase]["samples"] = samples.row()
         for task in tasks:
