@@ -81,6 +81,7 @@ def _measure_column(file: BinaryIO, metadata: pq.FileMetaData, index: int) -> Co
             size = header[2]
             if header[1] == _DICTIONARY_PAGE:
                 dictionary = max(dictionary, size)
+                size = 0
             pages = max(pages, size + dictionary)
             row = max(row, _row_bytes(header, dictionary))
         largest_dictionary = max(largest_dictionary, dictionary)

@@ -114,15 +114,23 @@ def test_far_cell_of_a_workbook_is_rejected_before_the_cells_are_loaded(
     assert "1,000,000 rows and 16,384 columns" in error.detail
 
 
-def test_damaged_page_headers_are_rejected(reject: Reject) -> None:
-    data = bytearray(build_parquet({"a": range(50), "b": range(50)}, compression=None))
-    for position in range(4, 40):
-        damaged = bytearray(data)
-        damaged[position] = 0xFF
-        assert len(damaged) == len(data)
-        pq.ParquetFile(io.BytesIO(bytes(damaged)))  # the footer is intact
+def test_sizes_are_those_of_the_page_headers(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    columns = {"a": pa.array([LONG] * 40), "b": pa.array(range(40)), "c": encoded(40)}
+    plain = ["a", "b"]
+    path.write_bytes(build_parquet(columns, compression="zstd", use_dictionary=["c"]))
+    metadata = pq.ParquetFile(path).metadata
+    measured = dict(zip(columns, parquet_pages.measure_columns(path, metadata), strict=True))
+    for i, name in enumerate(plain):
+        size = metadata.row_group(0).column(i).total_uncompressed_size
+        assert size - 100 < measured[name].pages < size  # without the header
+        assert measured[name].row == measured[name].pages // 40
+    assert len(LONG) < measured["c"].dictionary < measured["c"].pages < len(LONG) + 100
+    data = bytearray(path.read_bytes())
     data[4:12] = b"\xff" * 8
-    assert reject(bytes(data), "a.parquet").code == "table_unreadable"
+    path.write_bytes(bytes(data))
+    with pytest.raises(parquet_pages.DamagedPagesError):
+        parquet_pages.measure_columns(path, metadata)
 
 
 def bombs() -> dict[str, bytes]:
