@@ -104,7 +104,7 @@ class Service:
             query = f"/v1/jobs?sort=created_at&limit=200{after}"
             page = (await self.http.get(query)).json()
             for job in page["data"]:
-                at = job["started_at"]
+                at = job["timestamps"]["started_at"]
                 started += at is not None and times[0] <= datetime.fromisoformat(at) <= times[1]
             if not page["has_more"] or page["data"][-1]["state"] == "queued":
                 return started
@@ -207,7 +207,8 @@ async def tenants(url: str, key: str, options: argparse.Namespace) -> Row:
         job = await modest.post("/v1/jobs", tiny_job(modest_dataset, steps=1))
         while job["state"] == "queued":
             job = (await modest.http.get(f"/v1/jobs/{job['id']}?wait=10")).json()
-        before = await greedy.started_between(job["created_at"], job["started_at"])
+        times = job["timestamps"]
+        before = await greedy.started_between(times["created_at"], times["started_at"])
         rows[phase] = {"greedy_jobs_before_its_job": before}
         await measured
         rows[phase]["samples"] = samples.row()
