@@ -28,7 +28,7 @@ def serving(**environment: str) -> Iterator[Client]:
         TimeoutError: The service does not start.
     """
     with tempfile.TemporaryDirectory(prefix="semblance-bench-") as folder:
-        port = _free_port()
+        port = free_port()
         command = [
             sys.executable,
             "-m",
@@ -53,7 +53,7 @@ def serving(**environment: str) -> Iterator[Client]:
             process.wait(timeout=120)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -188,7 +188,10 @@ class Settings(BaseSettings):
         "same time. Each may use 4 GiB of memory.",
     )
     orphan_retention_seconds: float = Field(
-        3_600.0, gt=0, description="Age of an ended job at which its orphaned files are deleted."
+        3_600.0,
+        gt=0,
+        description="Age of an ended job at which its orphaned files are deleted, and time for "
+        "which replaced files of a dataset are kept, so that downloads in progress can end.",
     )
     upload_retention_seconds: float = Field(
         7 * 86_400.0,

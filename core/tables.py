@@ -48,6 +48,7 @@ JOB_FORMAT = 1
 LIVE = "jobs.state IN ('queued', 'running')"
 HAS_ORPHANS = "jobs.orphans_removed_at IS NULL AND jobs.finished_at IS NOT NULL"
 VALIDATING = "datasets.state = 'validating'"
+HAS_REPLACED = "datasets.replaced_at IS NOT NULL"
 
 
 def where(condition: str) -> dict[str, Any]:
@@ -190,7 +191,8 @@ class Dataset(Leased, Base):
 
     `sources` lists the uploaded files until they are validated, or as long as the dataset exists if
     its modality keeps them. `objects` maps the names of the objects created from them to {key,
-    bytes, sha256}. `summary` describes them (see core.datasets).
+    bytes, sha256}. `replaced` lists earlier objects, which downloads may still read; they are
+    deleted later. `summary` describes the objects (see core.datasets).
     """
 
     __tablename__ = "datasets"
@@ -200,6 +202,7 @@ class Dataset(Leased, Base):
         Index("ix_datasets_tenant_id_state_id", "tenant_id", "state", "id"),
         Index("ix_datasets_tenant_id_modality_id", "tenant_id", "modality", "id"),
         Index("ix_datasets_validating", "state", "id", **where(VALIDATING)),
+        Index("ix_datasets_replaced_at", "replaced_at", **where(HAS_REPLACED)),
         Index("ix_datasets_tenant_id_state_modality_id", "tenant_id", "state", "modality", "id"),
     )
 
@@ -212,6 +215,8 @@ class Dataset(Leased, Base):
     options: Mapped[Json] = mapped_column(default=dict)
     sources: Mapped[list[Any]] = mapped_column(default=list)
     objects: Mapped[Json] = mapped_column(default=dict)
+    replaced: Mapped[list[Any]] = mapped_column(default=list)
+    replaced_at: Mapped[datetime | None]  # the last time; null if `replaced` is empty
     summary: Mapped[Json] = mapped_column(default=dict)
     error: Mapped[Json | None]
     created_at: Mapped[datetime] = mapped_column(default=clock())
@@ -220,7 +225,13 @@ class Dataset(Leased, Base):
     @property
     def stored_bytes(self) -> int:
         uploaded = [part for source in self.sources for part in source["parts"]]
-        return sum(int(file["bytes"]) for file in [*self.objects.values(), *uploaded])
+        files = [*self.objects.values(), *self.replaced, *uploaded]
+        return sum(int(file["bytes"]) for file in files)
+
+    @property
+    def object_keys(self) -> list[str]:
+        """Keys of all objects that were created from the uploaded files."""
+        return [file["key"] for file in [*self.objects.values(), *self.replaced]]
 
 
 class Job(Leased, Base):

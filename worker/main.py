@@ -27,7 +27,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from core import broker, jobs, retention, webhooks, workers
 from core.database import get_engine, read, write
-from core.datasets import uploads
+from core.datasets import repository, uploads
 from core.devices import DeviceKind
 from core.errors import SemblanceError
 from core.ids import new_id
@@ -178,6 +178,9 @@ class WorkerMain:
 
     def _collect_garbage(self) -> None:
         removed = jobs.remove_orphans(get_storage())
+        removed += repository.remove_replaced(
+            get_storage(), self.settings.orphan_retention_seconds
+        )
         removed += uploads.remove_unused(get_storage(), self.settings.upload_retention_seconds)
         if removed:
             log.info("unreferenced files removed", extra={"files": removed})

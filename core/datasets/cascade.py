@@ -68,7 +68,7 @@ def _object_keys(session: Session, tree: Descendants) -> list[str]:
     """Return the keys of the objects of the datasets and models."""
     keys: list[str] = []
     for dataset in session.scalars(select(Dataset).where(Dataset.id.in_(tree.datasets))):
-        keys += [stored["key"] for stored in dataset.objects.values()]
+        keys += dataset.object_keys
         keys += [part["key"] for source in dataset.sources for part in source["parts"]]
     for weights in session.scalars(select(Model.weights).where(Model.id.in_(tree.models))):
         keys.append(weights["key"])

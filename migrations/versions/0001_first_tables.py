@@ -82,6 +82,8 @@ def upgrade() -> None:
         sa.Column("options", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
         sa.Column("sources", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
         sa.Column("objects", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
+        sa.Column("replaced", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
+        sa.Column("replaced_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("summary", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
         sa.Column("error", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
@@ -107,6 +109,12 @@ def upgrade() -> None:
             ["state", "id"],
             unique=False,
             **_where("state = 'validating'"),
+        )
+        batch_op.create_index(
+            "ix_datasets_replaced_at",
+            ["replaced_at"],
+            unique=False,
+            **_where("replaced_at IS NOT NULL"),
         )
         batch_op.create_index(
             "ix_datasets_tenant_id_state_modality_id",
