@@ -18,6 +18,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from app import error_handlers, openapi, openapi_responses, preload
 from app.fair_start import FairStartMiddleware
 from app.http_methods import METHODS, HttpMethodsMiddleware
+from app.job_notifier import get_job_notifier
 from app.middleware import RequestValidationMiddleware
 from app.query_parameters import reject_unknown_parameters
 from app.request_metrics import RequestMetrics
@@ -100,12 +101,14 @@ problem documents (RFC 9457) with a stable `code`. Lists are paginated: pass `ne
 
 
 @asynccontextmanager
-async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     # Starlette spools large uploads to disk: use our own folder instead of the shared /tmp.
     tempfile.tempdir = str(get_settings().scratch)
     get_engine()  # before the threads of requests, which share its connections
     if get_settings().preload:
         preload.start()
+    if app.state.role == "api" and get_settings().broker_url.get_secret_value():
+        get_job_notifier()  # also sends notifications again that an earlier process has lost
     yield
 
 

@@ -36,7 +36,7 @@ from core.tables import Tenant
 
 KEY = "sem_bench"
 NAMES = ("empty", "full")
-START_S = 300.0
+START_S = 900.0
 
 
 @dataclass
@@ -211,7 +211,7 @@ def main() -> None:
         end.callback(drop_databases, options.database, urls)
         dataset = train(urls["empty"], folder)
         copy_database(options.database, urls)
-        engine, started = make_engine(urls["full"]), time.monotonic()
+        engine, started = make_engine(urls["full"], timeout_s=86_400), time.monotonic()
         fill(engine, options.jobs)
         engine.dispose()
         print(f"{options.jobs:,} jobs inserted in {time.monotonic() - started:.0f} s", flush=True)

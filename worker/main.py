@@ -39,6 +39,7 @@ from modalities import ingestion
 from worker import benchmark_cpu, worker_folder, worker_lock
 from worker.device_monitor import DeviceMonitor
 from worker.device_probe import find_device
+from worker.host_duty import HostDuty
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,9 @@ class WorkerMain:
         self._child: subprocess.Popen[bytes] | None = None
         self._celery_start_at, self._celery_backoff_s = 0.0, 1.0
         self._lock_monitor = worker_lock.LockMonitor(self.folder)
+        self._description_age_s = 6 * settings.sweep_seconds
+        self._duty = HostDuty(settings.scratch, self._description_age_s)
+        self._poll_at = 0.0
 
     def run(self) -> None:
         for signal_number in (signal.SIGTERM, signal.SIGINT):
@@ -73,13 +77,15 @@ class WorkerMain:
             threading.Thread(target=self._every, args=args, daemon=True)
             for args in (
                 (min(1.0, self.settings.poll_seconds), self.device.check),
-                (self.settings.sweep_seconds, self._sweep),
-                (self.settings.sweep_seconds, self._validate_dataset),
-                (min(1.0, self.settings.poll_seconds), self._deliver_webhooks),
-                (GARBAGE_COLLECTION_S, self._collect_garbage),
-                (RETENTION_S, self._apply_retention),
+                (self.settings.sweep_seconds, self._describe),
+                (self.settings.sweep_seconds, self._for_host(self._sweep)),
+                (self.settings.sweep_seconds, self._for_host(self._validate_dataset)),
+                (min(1.0, self.settings.poll_seconds), self._for_host(self._deliver_webhooks)),
+                (GARBAGE_COLLECTION_S, self._for_host(self._collect_garbage)),
+                (RETENTION_S, self._for_host(self._apply_retention)),
             )
         ]
+        self._describe()  # the first heartbeat needs it
         for thread in threads:
             thread.start()
         threading.Thread(target=self._measure, daemon=True).start()
@@ -87,6 +93,15 @@ class WorkerMain:
         log.info("worker ready", extra=log_fields)
         self._every(min(1.0, self.settings.poll_seconds), self._supervise)
         self._drain()
+
+    def _for_host(self, action: Callable[[], None]) -> Callable[[], None]:
+        """Return `action`, done by one of the host's workers for all of them."""
+
+        def act() -> None:
+            if self._duty.is_mine():
+                action()
+
+        return act
 
     def _every(self, seconds: float, action: Callable[[], None]) -> None:
         while not self._stop.is_set():
@@ -110,19 +125,28 @@ class WorkerMain:
         if has_broker and self._celery_is_due():
             self._celery = self._start_celery()
         self._kill_stuck_holder()
-        if self._child is not None and self._child.poll() is None:
+        if self._child is not None:
+            if self._child.poll() is None:
+                return
+            self._child, self._poll_at = None, 0.0
+        if time.monotonic() < self._poll_at:
             return
+        self._poll_at = time.monotonic() + self.settings.poll_seconds
         grace = self.settings.poll_seconds if has_broker else 0.0
         with read() as session:
             kind = self.device.kind
             overdue = jobs.has_due_jobs(session, self.queues, grace, kind)
             overdue = overdue or jobs.has_idle_shards(session, self.queues, grace, kind)
-            is_idle = not overdue and not jobs.has_due_jobs(session, self.queues, 0.0, kind)
+            is_idle = (
+                self.settings.worker_until_idle
+                and not overdue
+                and not jobs.has_due_jobs(session, self.queues, 0.0, kind)
+            )
         if not worker_lock.is_free(self.folder):
             return
         if overdue:
             self._child = self._start("worker.run_once")
-        elif is_idle and self.settings.worker_until_idle:
+        elif is_idle:
             self._stop.set()
 
     def _celery_is_due(self) -> bool:
@@ -146,20 +170,26 @@ class WorkerMain:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
+    def _describe(self) -> None:
+        description = workers.describe(
+            queues=self.queues,
+            host=socket.gethostname(),
+            gflops=self.device.gflops or self.gflops,
+            device=self.device.report,
+            version=version("semblance-server"),
+            cpus=os.cpu_count() or 1,
+            memory_bytes=psutil.virtual_memory().total,
+        )
+        worker_folder.describe(self.folder, description)
+
     def _sweep(self) -> None:
+        """Requeue lost jobs, send the heartbeats of this host's workers and lost notifications."""
+        alive = worker_folder.descriptions(self.settings.scratch, self._description_age_s)
         with write() as session:
             notifications = jobs.sweep(session)
-            workers.heartbeat(
-                session,
-                self.id,
-                queues=self.queues,
-                host=socket.gethostname(),
-                gflops=self.device.gflops or self.gflops,
-                device=self.device.report,
-                version=version("semblance-server"),
-                cpus=os.cpu_count() or 1,
-                memory_bytes=psutil.virtual_memory().total,
-            )
+            if alive:
+                workers.heartbeats(session, alive)
+        self._duty.prove()
         # If the broker is unavailable, the rest remains unsent: workers still poll for these jobs.
         sent = list(takewhile(lambda new: broker.publish(new.queue, new.kind), notifications))
         if sent:
@@ -238,6 +268,8 @@ class WorkerMain:
                 process.terminate()
         for process in processes:
             self._wait(process)
+        worker_folder.withdraw(self.folder)
+        self._duty.release()
         with write() as session:
             workers.deregister(session, self.id)
 

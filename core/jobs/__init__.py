@@ -82,7 +82,7 @@ from core.jobs.shards import (
     shards_of,
 )
 from core.jobs.state_machine import ACTIONS, TERMINAL, TRANSITIONS, shown_state
-from core.jobs.sweeper import Notification, requeue_lost, sweep
+from core.jobs.sweeper import Notification, find_lost_notifications, requeue_lost, sweep
 
 __all__ = [
     "ACTIONS",
@@ -123,6 +123,7 @@ __all__ = [
     "fail",
     "fail_shard",
     "find_ended",
+    "find_lost_notifications",
     "finish",
     "get",
     "get_artifact",
