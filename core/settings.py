@@ -89,6 +89,12 @@ class Settings(BaseSettings):
         description="PostgreSQL: maximum connections of an API or a sampler, at least "
         "`database_pool_size`. A process of a worker has at most two.",
     )
+    database_transaction_pooling: bool = Field(
+        False,
+        description="PostgreSQL: `database_url` is that of a pooler that lends connections for "
+        "single transactions, such as PgBouncer. No statements are prepared then, and each "
+        "transaction sets its own timeouts.",
+    )
     database_wait_seconds: float = Field(
         0.0, ge=0, description="Internal: a worker sets it for its child processes."
     )

@@ -81,6 +81,7 @@ class WorkerMain:
                 (self.settings.sweep_seconds, self._for_host(self._sweep)),
                 (self.settings.sweep_seconds, self._for_host(self._validate_dataset)),
                 (min(1.0, self.settings.poll_seconds), self._for_host(self._deliver_webhooks)),
+                (GARBAGE_COLLECTION_S, self._for_host(self._measure)),
                 (GARBAGE_COLLECTION_S, self._for_host(self._collect_garbage)),
                 (RETENTION_S, self._for_host(self._apply_retention)),
             )
@@ -88,7 +89,6 @@ class WorkerMain:
         self._describe()  # the first heartbeat needs it
         for thread in threads:
             thread.start()
-        threading.Thread(target=self._measure, daemon=True).start()
         log_fields = {"worker": self.id, "queues": self.queues, "device": self.device.report.id}
         log.info("worker ready", extra=log_fields)
         self._every(min(1.0, self.settings.poll_seconds), self._supervise)
@@ -174,7 +174,7 @@ class WorkerMain:
         description = workers.describe(
             queues=self.queues,
             host=socket.gethostname(),
-            gflops=self.device.gflops or self.gflops,
+            gflops=self.device.gflops,  # of a CPU, the worker that acts for the host knows it
             device=self.device.report,
             version=version("semblance-server"),
             cpus=os.cpu_count() or 1,
@@ -185,6 +185,9 @@ class WorkerMain:
     def _sweep(self) -> None:
         """Requeue lost jobs, send the heartbeats of this host's workers and lost notifications."""
         alive = worker_folder.descriptions(self.settings.scratch, self._description_age_s)
+        for description in alive.values():
+            if description["device"]["kind"] == DeviceKind.CPU:
+                description["gflops"] = self.gflops
         with write() as session:
             notifications = jobs.sweep(session)
             if alive:
@@ -197,7 +200,7 @@ class WorkerMain:
                 jobs.mark_notified(session, [notification.job_id for notification in sent])
 
     def _measure(self) -> None:
-        if self.device.kind is DeviceKind.CPU:
+        if self.device.kind is DeviceKind.CPU and self.gflops is None:
             self.gflops = benchmark_cpu.measure_gflops()
 
     def _validate_dataset(self) -> None:
