@@ -131,15 +131,20 @@ def _pings(port: int) -> Callable[[], bool]:
 
 
 def _is_registered(database_url: str, folder: Path) -> Callable[[], bool]:
-    """Return a check whether the newest worker in the folder has sent a heartbeat."""
+    """Return a check whether a worker in the folder, other than the last one, is registered."""
+    last = ""
 
     def check() -> bool:
+        nonlocal last
         names = sorted(path.name for path in folder.glob("scratch/wkr_*"))
-        if not names:
+        if not names or names[-1] == last:
             return False
         with psycopg.connect(database_url.replace("+psycopg", "")) as connection:
             query = "SELECT 1 FROM workers WHERE id = %s"
-            return connection.execute(query, (names[-1],)).fetchone() is not None
+            if connection.execute(query, (names[-1],)).fetchone() is None:
+                return False
+        last = names[-1]
+        return True
 
     return check
 

@@ -93,8 +93,10 @@ def count(engine: Engine, seconds: float) -> tuple[float, float, int]:
             connections.append(connection.scalar(COUNT_CONNECTIONS) or 0)
             time.sleep(0.2)
         after, elapsed = connection.execute(COUNT_CALLS).one(), time.monotonic() - started
-    statements, calls = ((b - (a or 0)) / elapsed for a, b in zip(before, after, strict=True))
-    return float(statements), float(calls), max(connections)
+    statements, calls = (
+        float(b - (a or 0)) / elapsed for a, b in zip(before, after, strict=True)
+    )
+    return statements, calls, max(connections)
 
 
 def simulate(url: str, number: int, seconds: float) -> list[float]:

@@ -98,7 +98,7 @@ class WorkerMain:
         """Return `action`, done by one of the host's workers for all of them."""
 
         def act() -> None:
-            if self._duty.is_mine():
+            if self._duty.acts():
                 action()
 
         return act
@@ -181,10 +181,13 @@ class WorkerMain:
             memory_bytes=psutil.virtual_memory().total,
         )
         worker_folder.describe(self.folder, description)
+        self._duty.prove()
 
     def _sweep(self) -> None:
         """Requeue lost jobs, send the heartbeats of this host's workers and lost notifications."""
         alive = worker_folder.descriptions(self.settings.scratch, self._description_age_s)
+        if not self._duty.is_mine():
+            alive = {name: each for name, each in alive.items() if name == self.id}
         for description in alive.values():
             if description["device"]["kind"] == DeviceKind.CPU:
                 description["gflops"] = self.gflops
@@ -192,7 +195,6 @@ class WorkerMain:
             notifications = jobs.sweep(session)
             if alive:
                 workers.heartbeats(session, alive)
-        self._duty.prove()
         # If the broker is unavailable, the rest remains unsent: workers still poll for these jobs.
         sent = list(takewhile(lambda new: broker.publish(new.queue, new.kind), notifications))
         if sent:

@@ -3473,7 +3473,7 @@ class DatasetPage(TypedDict):
     total: int
     """Number of all items that pass the filters."""
     total_is_exact: bool
-    """False if there are more than 100000; `total` is then 100000."""
+    """False if there are more than 1000; `total` is then 1000."""
 
 
 class JobPage(TypedDict):
@@ -3486,7 +3486,7 @@ class JobPage(TypedDict):
     total: int
     """Number of all items that pass the filters."""
     total_is_exact: bool
-    """False if there are more than 100000; `total` is then 100000."""
+    """False if there are more than 1000; `total` is then 1000."""
 
 
 class ModelPage(TypedDict):
@@ -3499,7 +3499,7 @@ class ModelPage(TypedDict):
     total: int
     """Number of all items that pass the filters."""
     total_is_exact: bool
-    """False if there are more than 100000; `total` is then 100000."""
+    """False if there are more than 1000; `total` is then 1000."""
 
 
 class AuditPage(TypedDict):

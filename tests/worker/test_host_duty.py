@@ -38,14 +38,15 @@ def test_one_worker_acts_for_the_host_until_it_is_killed(tmp_path: Path) -> None
         other.release()
 
 
-def test_all_act_if_the_holder_does_not_prove_that_it_does(tmp_path: Path) -> None:
+def test_each_acts_for_itself_while_the_holder_does_not_prove_that_it_runs(tmp_path: Path) -> None:
     holder, other = HostDuty(tmp_path, timeout_s=0.3), HostDuty(tmp_path, timeout_s=0.3)
-    assert holder.is_mine()
-    assert not other.is_mine()
+    assert holder.acts()
+    assert not other.acts()
     time.sleep(0.4)
-    assert other.is_mine()
-    holder.prove()
+    assert other.acts()
     assert not other.is_mine()
+    holder.prove()
+    assert not other.acts()
     holder.release()
 
 

@@ -20,7 +20,7 @@ export function JobsPage() {
   const { items, total, error, next, more, reload } = usePages<Job>("/v1/jobs", { ...filters, name: name && `${name}*`, sort: query.get("sort"), limit: 50 }, 0, version);
   return (
     <>
-      <header><div class="row"><h1>Jobs</h1>{total !== null && <span class="muted">{number(total)}</span>}</div></header>
+      <header><div class="row"><h1>Jobs</h1>{total !== null && <span class="muted">{total}</span>}</div></header>
       <div class="filters">
         <Input label="Name begins with" value={name ?? ""} onChange={(text) => setQuery({ name: text })} />
         <Filter name="state" label="State" options={STATES} />

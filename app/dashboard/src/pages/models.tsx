@@ -20,7 +20,7 @@ export function ModelsPage() {
   return (
     <>
       <header>
-        <div class="row"><h1>Models</h1>{total !== null && <span class="muted">{number(total)}</span>}</div>
+        <div class="row"><h1>Models</h1>{total !== null && <span class="muted">{total}</span>}</div>
         {chosen.length > 1 && <a class="button primary" href={`${link("compare")}?models=${encodeURIComponent(chosen.join(","))}`}>Compare {chosen.length} models</a>}
       </header>
       <div class="filters">
