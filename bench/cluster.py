@@ -32,7 +32,8 @@ STATELESS = ("api-1", "api-2", "sampler", "worker-1", "worker-2", "worker-3", "h
 TURNS = (*STATELESS, "redis", "postgres")
 SAMPLE = {"count": 4, "seed": 11}
 PATIENCE_S = 600.0  # the machine may be slow; the library's default is 120 s
-TRAINING_STEPS = 400
+TRAINING_STEPS = 200
+MAX_QUEUED = 6
 
 
 @dataclass
@@ -78,6 +79,9 @@ class Load:
                 self._stop.wait(pause_s)
 
     def _post(self, client: Client, body: dict[str, Any]) -> None:
+        queued = client.request("GET", "/v1/jobs?state=queued&limit=1").json()["total"]
+        if queued >= MAX_QUEUED:  # the workers should be busy, and end soon after the last turn
+            return
         self.posted.append(client.request("POST", "/v1/jobs", json=body).json()["id"])
 
     def _post_generation(self, client: Client) -> None:
@@ -93,6 +97,7 @@ class Load:
 
     def _list(self, client: Client) -> None:
         client.request("GET", "/v1/jobs?limit=5")
+
 
 def training(dataset: str, steps: int, name: str) -> dict[str, Any]:
     body = {"kind": "training", "dataset": dataset, "name": name, "hyperparameters": TINY}

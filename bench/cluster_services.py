@@ -33,11 +33,12 @@ defaults
   timeout connect 2s
   timeout client 300s
   timeout server 300s
+  timeout check 10s
   option redispatch
   retries 3
   retry-on conn-failure
   option httpchk GET /readyz
-  default-server check inter 500ms fall 2 rise 1
+  default-server check inter 1s fall 2 rise 1
 frontend all
   bind 127.0.0.1:{port}
   use_backend samples if {{ path_reg ^/v1/models/[^/]+/samples$ }}

@@ -93,9 +93,7 @@ def count(engine: Engine, seconds: float) -> tuple[float, float, int]:
             connections.append(connection.scalar(COUNT_CONNECTIONS) or 0)
             time.sleep(0.2)
         after, elapsed = connection.execute(COUNT_CALLS).one(), time.monotonic() - started
-    statements, calls = (
-        float(b - (a or 0)) / elapsed for a, b in zip(before, after, strict=True)
-    )
+    statements, calls = (float(b - (a or 0)) / elapsed for a, b in zip(before, after, strict=True))
     return statements, calls, max(connections)
 
 
@@ -157,7 +155,9 @@ def main() -> None:
                 rows = connection.scalar(text("SELECT count(*) FROM workers"))
         print(f"{options.real} real workers, of which {rows} registered:")
         print(f"  {statements:.0f} statements a second ({calls:.0f} with those of transactions)")
-        print(f"  at most {connections} connections, {statistics.median(memory):.0f} MiB of memory each")
+        print(
+            f"  at most {connections} connections, {statistics.median(memory):.0f} MiB of memory each"
+        )
         os.environ |= {
             "SEMBLANCE_DATABASE_TRANSACTION_POOLING": "true",
             "SEMBLANCE_DATABASE_POOL_SIZE": str(options.simulated),

@@ -90,7 +90,9 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=3, help="simulated days, each with its seed")
     options = parser.parse_args()
     print(f"a job takes {MEAN_S:.1f} s in the mean")
-    print("| jobs a day | workers | busy | longest queue | normal, median s | p99 s | high, p99 s |")
+    print(
+        "| jobs a day | workers | busy | longest queue | normal, median s | p99 s | high, p99 s |"
+    )
     print("|---|---|---|---|---|---|---|")
     for per_day in (100, 1_000, 10_000, 100_000, 1_000_000):
         least = max(1, round(BUSY_FACTOR * per_day / DAY_S * MEAN_S))

@@ -177,7 +177,9 @@ def train(url: str, folder: Path) -> str:
 
 
 def compare(apis: dict[str, Api], dataset: str, tries: int) -> None:
-    print("| request | median, empty | full | ratio | p99, empty | full | ratio | CPU, empty | full |")
+    print(
+        "| request | median, empty | full | ratio | p99, empty | full | ratio | CPU, empty | full |"
+    )
     print("|---|---|---|---|---|---|---|---|---|")
     for name, (method, url, body) in operations(dataset).items():
         cpu = {}

@@ -213,9 +213,7 @@ class WorkerMain:
 
     def _collect_garbage(self) -> None:
         removed = jobs.remove_orphans(get_storage())
-        removed += repository.remove_replaced(
-            get_storage(), self.settings.orphan_retention_seconds
-        )
+        removed += repository.remove_replaced(get_storage(), self.settings.orphan_retention_seconds)
         removed += uploads.remove_unused(get_storage(), self.settings.upload_retention_seconds)
         if removed:
             log.info("unreferenced files removed", extra={"files": removed})

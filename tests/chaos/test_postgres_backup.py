@@ -15,13 +15,13 @@ from tests.servers import execute
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(2_400),
     pytest.mark.skipif(
         not IS_AVAILABLE or shutil.which("pg_dump") is None,
         reason="needs initdb, pg_ctl, pg_dump and psql of PostgreSQL",
     ),
 ]
-STEPS = 600
+STEPS = 300
 SAMPLES = "/v1/models/{}/samples?format=npz"
 
 
@@ -37,8 +37,8 @@ def test_a_restored_dump_has_the_same_samples_and_goes_on_with_the_training(
             done = first.wait_for_end(first.start_training(steps=5))
             model = done["result"]["model"]
             samples = _sample(first.client, model)
-            job = first.start_training(steps=STEPS, checkpoint_interval=20)
-            first.wait_for_step(job, 60)
+            job = first.start_training(steps=STEPS, checkpoint_interval=10)
+            first.wait_for_step(job, 30)
             dump, copy = tmp_path / "dump.sql", tmp_path / "copy"
             _pg("pg_dump", cluster.url, "-f", str(dump))
             shutil.copytree(first.server.folder / "objects", copy / "objects")
