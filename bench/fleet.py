@@ -3,10 +3,12 @@
 `python -m bench.fleet [--real 50] [--simulated 200] [--seconds 60]` starts workers on one host,
 forked from one process that has imported everything, and counts their connections and their
 statements a second with pg_stat_statements. Then it runs as many threads as `--simulated`, each of
-which polls as a worker does, through PgBouncer with 20 connections. `max_connections` is 200.
+which polls as a worker does, through PgBouncer with 20 connections. `max_connections` is 200. It
+needs an idle machine: the workers would slow everything else down.
 """
 
 import argparse
+import gc
 import os
 import signal
 import statistics
@@ -15,7 +17,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import psutil
 from sqlalchemy import Engine, create_engine, text
@@ -58,12 +59,14 @@ def database() -> Iterator[str]:
 
 
 @contextmanager
-def real_workers(count: int, folder: Path) -> Iterator[list[int]]:
+def real_workers(count: int) -> Iterator[list[int]]:
     """Fork `count` workers that share a scratch folder; yield their process ids."""
     from core.settings import QUEUES, get_settings
     from worker.main import WorkerMain
     from worker.worker_folder import create
 
+    gc.collect()
+    gc.freeze()  # the workers share these objects
     processes = []
     for _ in range(count):
         pid = os.fork()
@@ -147,7 +150,7 @@ def main() -> None:
 
         get_settings.cache_clear()  # the migration has read them
         engine = create_engine(url, isolation_level="AUTOCOMMIT")
-        with real_workers(options.real, Path(name)) as processes:
+        with real_workers(options.real) as processes:
             time.sleep(SETTLE_S)
             memory = [psutil.Process(pid).memory_full_info().uss / 2**20 for pid in processes]
             statements, calls, connections = count(engine, options.seconds)
@@ -155,9 +158,7 @@ def main() -> None:
                 rows = connection.scalar(text("SELECT count(*) FROM workers"))
         print(f"{options.real} real workers, of which {rows} registered:")
         print(f"  {statements:.0f} statements a second ({calls:.0f} with those of transactions)")
-        print(
-            f"  at most {connections} connections, {statistics.median(memory):.0f} MiB of memory each"
-        )
+        print(f"  at most {connections} connections, {statistics.median(memory):.0f} MiB each")
         os.environ |= {
             "SEMBLANCE_DATABASE_TRANSACTION_POOLING": "true",
             "SEMBLANCE_DATABASE_POOL_SIZE": str(options.simulated),
