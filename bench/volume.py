@@ -11,7 +11,7 @@ changes both in the same way. The databases are SQLite files in a temporary fold
 import argparse
 import contextlib
 import os
-import shutil
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -96,8 +96,10 @@ def create_databases(server: str | None, folder: Path) -> dict[str, str]:
 
 def copy_database(server: str | None, urls: dict[str, str]) -> None:
     if server is None:
-        source, target = (Path(urls[name].removeprefix("sqlite:///")) for name in NAMES)
-        shutil.copy(source, target)
+        source, target = (sqlite3.connect(urls[name].removeprefix("sqlite:///")) for name in NAMES)
+        source.backup(target)  # a copy of the file would lack what is still in its log
+        for connection in (source, target):
+            connection.close()
     else:
         source_name, target_name = (make_url(urls[name]).database for name in NAMES)
         _execute(server, f"CREATE DATABASE {target_name} TEMPLATE {source_name}")
