@@ -5,8 +5,10 @@ import sys
 import time
 from pathlib import Path
 
+from sqlalchemy import event
+
 from core import workers
-from core.database import read, write
+from core.database import get_engine, read, write
 from core.settings import Settings
 from worker import worker_folder
 from worker.host_duty import HostDuty
@@ -50,9 +52,15 @@ def test_each_acts_for_itself_while_the_holder_does_not_prove_that_it_runs(tmp_p
     holder.release()
 
 
-def test_heartbeats_of_a_host_are_those_of_its_living_workers(
+def test_heartbeats_of_a_host_are_one_statement_for_its_living_workers(
     configured: Settings, tmp_path: Path
 ) -> None:
+    statements = []
+
+    @event.listens_for(get_engine(), "before_cursor_execute")
+    def collect(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        statements.append(statement)
+
     for name in ("wkr_1", "wkr_2", "wkr_3"):
         (tmp_path / name).mkdir()
         description = workers.describe(queues=["training"], host="here", gflops=2.0, cpus=4)
@@ -67,4 +75,5 @@ def test_heartbeats_of_a_host_are_those_of_its_living_workers(
         (name, ["training"], 4) for name in ("wkr_1", "wkr_2")
     ]
     assert all(row.seen_at >= row.started_at for row in rows)
+    assert sum("INSERT INTO workers" in statement for statement in statements) == 2
     assert worker_folder.descriptions(tmp_path, max_age_s=-1) == {}
