@@ -105,8 +105,9 @@ def fill(engine: Engine, n_jobs: int) -> None:
                         connection.execute(text("SET LOCAL session_replication_role = replica"))
                     for table, block in rows.items():
                         connection.execute(_copies(table, block, first, last))
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("ANALYZE"))
+    if engine.dialect.name == "postgresql":  # autovacuum does; a SQLite database has no statistics
+        with engine.begin() as connection:
+            connection.execute(text("ANALYZE"))
 
 
 @contextmanager

@@ -249,6 +249,11 @@ class Job(Leased, Base):
         Index("ix_jobs_dataset_id_tenant_id_id", "dataset_id", "tenant_id", "id"),
         Index("ix_jobs_tenant_id_state_kind_id", "tenant_id", "state", "kind", "id"),
         Index("ix_jobs_tenant_id_model_id_id", "tenant_id", "model_id", "id"),
+        # For evaluations of a model. SQLite without statistics chooses by the number of columns.
+        Index(
+            "ix_jobs_tenant_id_model_id_kind_state_id",
+            *("tenant_id", "model_id", "kind", "state", "id"),
+        ),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)

@@ -17,7 +17,7 @@ def _where(condition: str) -> dict[str, Any]:
     return {"sqlite_where": sa.text(condition), "postgresql_where": sa.text(condition)}
 
 
-def upgrade() -> None:
+def upgrade() -> None:  # noqa: PLR0915 - one statement for each table and index
     op.create_table(
         "tenants",
         sa.Column("id", sa.String(), nullable=False),
@@ -245,6 +245,11 @@ def upgrade() -> None:
         )
         batch_op.create_index(
             "ix_jobs_tenant_id_model_id_id", ["tenant_id", "model_id", "id"], unique=False
+        )
+        batch_op.create_index(
+            "ix_jobs_tenant_id_model_id_kind_state_id",
+            ["tenant_id", "model_id", "kind", "state", "id"],
+            unique=False,
         )
 
     op.create_table(
