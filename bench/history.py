@@ -105,9 +105,8 @@ def fill(engine: Engine, n_jobs: int) -> None:
                         connection.execute(text("SET LOCAL session_replication_role = replica"))
                     for table, block in rows.items():
                         connection.execute(_copies(table, block, first, last))
-    if engine.dialect.name == "postgresql":  # autovacuum does; a SQLite database has no statistics
-        with engine.begin() as connection:
-            connection.execute(text("ANALYZE"))
+    with engine.begin() as connection:  # as autovacuum and the workers do
+        connection.execute(text("ANALYZE"))
 
 
 @contextmanager

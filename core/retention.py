@@ -6,7 +6,7 @@ often, by the garbage collection.
 
 import logging
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, text
 
 from core import idempotency, jobs, webhooks
 from core.database import cutoff, write
@@ -26,6 +26,7 @@ def apply(storage: Storage, settings: Settings) -> None:
         webhooks.purge(session, settings.webhook_retention_seconds)
     with write() as session:
         idempotency.purge(session)
+    _update_statistics()
     deleted = {
         "events": _delete_events(settings.event_retention_seconds),
     }
@@ -33,6 +34,14 @@ def apply(storage: Storage, settings: Settings) -> None:
         deleted[f"{kind} jobs"] = _delete_jobs(storage, JobKind(kind), seconds)
     if any(deleted.values()):
         log.info("retention applied", extra={"deleted": deleted})
+
+
+def _update_statistics() -> None:
+    """Let SQLite sample its indexes, as PostgreSQL does by itself, so that it chooses good ones."""
+    with write() as session:
+        if session.get_bind().dialect.name == "sqlite":
+            session.execute(text("PRAGMA analysis_limit = 400"))
+            session.execute(text("ANALYZE"))
 
 
 def _delete_jobs(storage: Storage, kind: JobKind, retention_s: float) -> int:
