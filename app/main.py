@@ -138,7 +138,7 @@ def _app(modules: Sequence[ModuleType], role: Literal["api", "sampler"]) -> Fast
     routes = [route for module in modules for route in module.router.routes]
     openapi.install(app, routes)
     app.state.role = role
-    app.state.metrics_registry = registry = metrics.create_registry()
+    app.state.metrics_registry = registry = metrics.create_registry(of_service=role == "api")
     app.add_middleware(GZipMiddleware, compresslevel=5, exclude_content_types=UNCOMPRESSED)
     app.add_middleware(HttpMethodsMiddleware, routes=[*routes, *app.routes])
     if settings.cors_allowed_origins:

@@ -228,7 +228,7 @@ def _delete_job(session: Any) -> None:
     new = NewJob(JobKind.TRAINING, "new", "ds_0", {}, {}, queue="training")
     job = jobs.create(session, TENANT, new)
     jobs.cancel(session, TENANT, job.id)
-    jobs.delete(session, [job.id])
+    jobs.delete(session, get_storage(), [job.id])
 
 
 def measure(n_jobs: int, url: str) -> None:

@@ -211,6 +211,12 @@ class Settings(BaseSettings):
         '{"generation": 604800}. Jobs that trained or evaluated an existing model are kept. '
         "Default: never.",
     )
+    artifact_retention_seconds: dict[JobKindName, PositiveFloat] = Field(
+        {},
+        description="Age of ended jobs at which their files are deleted and the jobs kept, by "
+        'kind: {"generation": 86400} lets samples expire after a day. Reports of existing models '
+        "are kept. Default: never.",
+    )
     max_worker_losses: int = Field(
         3, ge=1, description="Lost workers without a new checkpoint after which a job fails."
     )
@@ -239,6 +245,15 @@ class Settings(BaseSettings):
     worker_queues: list[str] = Field(list(QUEUES), description="Queues that a worker serves.")
     worker_until_idle: bool = Field(
         False, description="Let a worker exit once no job is due, for jobs of a scheduler."
+    )
+    worker_metrics_port: int = Field(
+        0,
+        ge=0,
+        le=65_535,
+        description="Port on which a worker serves `/metrics`, without a key. Default 0: none.",
+    )
+    worker_metrics_host: str = Field(
+        "127.0.0.1", description="Address on which a worker serves `/metrics`."
     )
     worker_folder: Path | None = Field(
         None, description="Internal: a worker sets it for its child processes."
@@ -277,6 +292,13 @@ class Settings(BaseSettings):
     )
     access_log: bool = Field(
         False, description="Log each request but health checks, with its request id and trace."
+    )
+    traces_url: str = Field(
+        "",
+        pattern=r"^$|^(https?|file)://",
+        description="Where spans of OpenTelemetry go: an OTLP collector, such as "
+        "http://collector:4318/v1/traces, or a file (file:///var/log/spans.json). Needs the extra "
+        "`traces`. Default: none.",
     )
     log_level: str = Field("INFO", description="Minimum level of log records.")
 

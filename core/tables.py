@@ -1,6 +1,6 @@
-"""Database tables. Every table except `tenants` and `workers` has a `tenant_id`.
+"""Database tables. Every table except `tenants`, `workers` and `losses` has a `tenant_id`.
 
-Only `core.jobs` writes to `jobs`, `shards`, `events`, `checkpoints` and `artifacts`; only
+Only `core.jobs` writes to `jobs`, `shards`, `events`, `checkpoints`, `artifacts` and `losses`; only
 `core.datasets` to `datasets`, `uploads` and `upload_parts`; only `core.model_registry` to `models`
 and `aliases`; only `core.webhooks` to `webhooks` and `deliveries`. Exception: a row of `models`
 that `core.model_registry.create_version` returns is added by its caller, in the transaction that
@@ -316,6 +316,15 @@ class Shard(Leased, Base):
     error: Mapped[Json | None]
 
 
+class Loss(Base):
+    """How many jobs lost their worker for a reason, of all tenants (see core.jobs.losses)."""
+
+    __tablename__ = "losses"
+
+    reason: Mapped[str] = mapped_column(primary_key=True)
+    count: Mapped[int] = mapped_column(BigInteger, default=0)
+
+
 class Event(Base):
     """An event of a job. Within a job, ids increase in the order of commits."""
 
@@ -338,7 +347,8 @@ class Event(Base):
 class Checkpoint(Base):
     """A checkpoint of a training job.
 
-    `files["state"]` resumes the training; `files["model"]` holds the weights for sampling.
+    `files["state"]` resumes the training; `files["model"]` holds the weights for sampling. Once the
+    job has succeeded, only checkpoints of models keep their state.
     """
 
     __tablename__ = "checkpoints"

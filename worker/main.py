@@ -36,7 +36,7 @@ from core.settings import QUEUES, Settings, get_settings
 from core.storage import get_storage
 from core.supervisor import end_with_parent
 from modalities import ingestion
-from worker import benchmark_cpu, worker_folder, worker_lock
+from worker import benchmark_cpu, metrics, worker_folder, worker_lock
 from worker.device_monitor import DeviceMonitor
 from worker.device_probe import find_device
 
@@ -59,6 +59,7 @@ class WorkerMain:
             settings.device_check_seconds,
             is_idle=lambda: worker_lock.is_free(self.folder),
         )
+        self._busy = metrics.BusyTime()
         self._stop = threading.Event()
         self._celery: subprocess.Popen[bytes] | None = None
         self._child: subprocess.Popen[bytes] | None = None
@@ -83,6 +84,7 @@ class WorkerMain:
         for thread in threads:
             thread.start()
         threading.Thread(target=self._measure, daemon=True).start()
+        self._serve_metrics()
         log_fields = {"worker": self.id, "queues": self.queues, "device": self.device.report.id}
         log.info("worker ready", extra=log_fields)
         self._every(min(1.0, self.settings.poll_seconds), self._supervise)
@@ -103,6 +105,7 @@ class WorkerMain:
 
         Without a working device, the worker leaves notifications and jobs to other workers.
         """
+        self._busy.update(is_busy=not worker_lock.is_free(self.folder))
         if not self.device.works:
             self._stop_celery()
             return
@@ -169,6 +172,14 @@ class WorkerMain:
     def _measure(self) -> None:
         if self.device.kind is DeviceKind.CPU:
             self.gflops = benchmark_cpu.measure_gflops()
+
+    def _serve_metrics(self) -> None:
+        if self.settings.worker_metrics_port:
+            collector = metrics.WorkerCollector(
+                self.device.report.id, lambda: self.device.works, self._busy
+            )
+            address, port = self.settings.worker_metrics_host, self.settings.worker_metrics_port
+            metrics.serve(address, port, collector)
 
     def _validate_dataset(self) -> None:
         ingestion.validate(get_storage())

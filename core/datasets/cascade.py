@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from core import jobs
 from core.datasets import repository
 from core.listing import forget_tags
+from core.storage import Storage
 from core.tables import Alias, Dataset, Job, Model
 
 
@@ -47,7 +48,9 @@ def find_descendants(session: Session, tenant_id: str, dataset_id: str) -> Desce
     return tree
 
 
-def delete_with_descendants(session: Session, tenant_id: str, dataset_id: str) -> list[str]:
+def delete_with_descendants(
+    session: Session, storage: Storage, tenant_id: str, dataset_id: str
+) -> list[str]:
     """Delete the rows and return the keys of the objects to delete after the commit.
 
     Raises:
@@ -58,7 +61,7 @@ def delete_with_descendants(session: Session, tenant_id: str, dataset_id: str) -
     keys = _object_keys(session, tree)
     session.execute(delete(Alias).where(Alias.model_id.in_(tree.models)))
     session.execute(delete(Model).where(Model.id.in_(tree.models)))
-    keys += jobs.delete(session, tree.jobs)
+    keys += jobs.delete(session, storage, tree.jobs)
     session.execute(delete(Dataset).where(Dataset.id.in_(tree.datasets)))
     forget_tags(session, [*tree.datasets, *tree.models])
     return list(dict.fromkeys(keys))

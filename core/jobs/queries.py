@@ -156,6 +156,12 @@ def running_jobs(
     ).all()
 
 
+def all_running_jobs(session: Session, limit: int) -> Sequence[Job]:
+    """Return up to `limit` running jobs of all tenants, the oldest first."""
+    running = select(Job).where(IS_LIVE, Job.state == JobState.RUNNING)
+    return session.scalars(running.order_by(Job.priority_at, Job.id).limit(limit)).all()
+
+
 def running_by_owner(session: Session, tenant_id: str) -> dict[str, str]:
     """Return the id of the running job by the id of its worker."""
     query = select(Job.owner, Job.id).where(

@@ -14,6 +14,7 @@ from core.devices import DeviceKind
 from core.errors import JobError
 from core.jobs.devices import kept_kind
 from core.jobs.events import record_state
+from core.jobs.losses import count_loss
 from core.jobs.state_machine import IS_LIVE
 from core.tables import Job, JobState
 
@@ -101,4 +102,5 @@ def requeue_lost(session: Session, job_id: str, *, reason: str = "worker_lost") 
     ).scalar_one_or_none()
     session.expire(job)
     if changed is not None:
+        count_loss(session, reason)
         record_state(session, job, state.value, level="warning", reason=reason)
