@@ -53,9 +53,10 @@ app/dashboard/static/app.js: $(DASHBOARD_SOURCES) requirements/node.txt | $(BIN)
 app/dashboard/node_modules/typescript: app/dashboard/static/app.js
 	@$(NPM) ci --ignore-scripts --no-audit --no-fund --silent
 
-$(VENV)/installed-dev: requirements/dev.txt requirements/dp.txt $(VENV)/installed
+$(VENV)/installed-dev: requirements/dev.txt requirements/dp.txt requirements/traces.txt $(VENV)/installed
 	$(PIP) --require-hashes -r requirements/dev.txt
 	$(PIP) --require-hashes --no-deps -r requirements/dp.txt
+	$(PIP) --require-hashes --no-deps -r requirements/traces.txt
 	@touch $@
 
 install: $(VENV)/installed app/dashboard/static/app.js
@@ -108,4 +109,4 @@ bench-gpu: install-dev
 	$(BIN)/python -m bench.gpu $(if $(DATA),--data $(DATA))
 
 lock: install-dev
-	cd requirements && lock() { ../$(BIN)/uv pip compile $$1.in --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --output-file $$1.txt $$2; }; lock base; lock dev; lock node; lock dp --no-deps
+	cd requirements && lock() { ../$(BIN)/uv pip compile $$1.in --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --output-file $$1.txt $$2; }; lock base; lock dev; lock node; lock traces; lock dp --no-deps
