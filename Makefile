@@ -16,11 +16,12 @@ PYTEST := $(BIN)/python -m pytest -n logical --dist loadfile
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo test test-servers test-dashboard test-all coverage check openapi up lock bench bench-gpu
+.PHONY: help install install-dev demo test test-servers test-dashboard image-test test-all coverage check openapi up lock bench bench-gpu
 
 help:
 	@echo "make demo      train on real data and generate samples (DATA=your.zip or table.csv TARGET=column; KEEP=1 leaves the service running)"
 	@echo "make test      set up and run the tests             (make test-servers: on PostgreSQL and Redis; make test-all: also the slow tests)"
+	@echo "make image-test  build the container image and run it (as root, with Debian's buildah and podman)"
 	@echo "make up        run the service with its state in ./var"
 	@echo "make check     check formatting, types, import contracts and spelling"
 	@echo "make coverage  run the tests with a branch coverage report in htmlcov/"
@@ -76,6 +77,10 @@ test-servers: install-dev
 # Journeys through the dashboard with a Chromium, axe on each page, and measurements.
 test-dashboard: install-dev app/dashboard/node_modules/typescript
 	$(BIN)/python -m pytest -s -m slow tests/dashboard
+
+# Build the image and run its roles, with mmdebstrap, buildah, podman and runc of Debian, as root.
+image-test: install-dev
+	$(BIN)/python -m tests.servers $(BIN)/python -m pytest -rs -m slow tests/deploy/test_image.py
 
 # All tests; if PostgreSQL and Redis run here, all tests on them as well.
 test-all: install-dev

@@ -94,7 +94,8 @@ def test_samples_expire_and_their_job_remains(
     policy = {"artifact_retention_seconds": {"generation": 86_300.0}}
     others = stored_keys() - before
     retention.apply(get_storage(), configured.model_copy(update=policy))
-    assert before and stored_keys() == others
+    assert before
+    assert stored_keys() == others
     assert client.get(f"/v1/jobs/{generation['id']}/artifacts").json() == []
     assert client.get(f"/v1/jobs/{generation['id']}").json()["state"] == "succeeded"
 

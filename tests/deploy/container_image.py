@@ -1,4 +1,4 @@
-"""The image of the Dockerfile, built and run without a daemon: mmdebstrap, buildah, podman and runc.
+"""The image of the Dockerfile, built and run by mmdebstrap, buildah, podman and runc.
 
 The base image is made of Debian's packages, because no image registry is needed then.
 """

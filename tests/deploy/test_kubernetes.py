@@ -1,4 +1,4 @@
-"""The Kubernetes manifests: valid for the API server, consistent, and scaled by the table of jobs."""
+"""The Kubernetes manifests: valid, consistent, and scaled by the table of jobs."""
 
 import re
 import shutil
