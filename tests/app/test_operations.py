@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from starlette.testclient import TestClient
 
 from app.main import create_sampler_app
-from core import api_keys, jobs, webhooks
+from core import api_keys, jobs, metrics, webhooks
 from core.database import clock, write
 from core.jobs import Heartbeat, NewEvent, NewJob
 from core.settings import QUEUES
@@ -234,6 +234,24 @@ def test_series_without_rows_are_zero(client: TestClient) -> None:
         assert values[f'semblance_workers{{queue="{queue}"}}'] == 0
     assert values['semblance_datasets{state="ready"}'] == 0
     assert values['semblance_database_connections{state="used"}'] >= 0
+
+
+def test_ended_jobs_are_counted_once_a_minute_and_live_ones_at_each_scrape(
+    client: TestClient, add_job: AddJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def counts(values: dict[str, float]) -> tuple[float, ...]:
+        name = 'semblance_jobs{{queue="training",state="{}"}}'
+        return tuple(values[name.format(state)] for state in ("queued", "cancelled"))
+
+    first, second = add_job(), add_job()
+    with write() as session:
+        jobs.cancel(session, TENANT, first.id)
+    assert counts(get_metrics(client)) == (1, 1)
+    with write() as session:
+        jobs.cancel(session, TENANT, second.id)
+    assert counts(get_metrics(client)) == (0, 1)
+    monkeypatch.setattr(metrics, "ENDED_COUNTS_S", 0.0)
+    assert counts(get_metrics(client)) == (0, 2)
 
 
 def test_alert_rules_refer_to_existing_metrics_and_runbooks(client: TestClient) -> None:

@@ -116,7 +116,8 @@ def test_prometheus_answers_every_query_with_a_series(
         (tmp_path / "prometheus.yml").write_text(CONFIG.format(port=scraped))
         port = free_port()
         command = ["prometheus", f"--config.file={tmp_path}/prometheus.yml"]
-        command += [f"--storage.tsdb.path={tmp_path}/data", f"--web.listen-address=127.0.0.1:{port}"]
+        command.append(f"--storage.tsdb.path={tmp_path}/data")
+        command.append(f"--web.listen-address=127.0.0.1:{port}")
         with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
             try:
                 url = f"http://127.0.0.1:{port}/api/v1/query"
