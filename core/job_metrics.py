@@ -90,7 +90,7 @@ def _evaluated_models(session: Session) -> Iterator[Metric]:
             continue
         seen.add(job.model_id)
         for name, fields in result["scores"].items():
-            if math.isfinite(fields["value"]):
+            if fields["value"] is not None and math.isfinite(fields["value"]):
                 score.add_metric((str(job.model_id), name), fields["value"])
     for name, count in counts.items():
         quality.add_metric((name,), count)

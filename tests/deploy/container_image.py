@@ -6,6 +6,7 @@ The base image is made of Debian's packages, because no image registry is needed
 import json
 import os
 import re
+import resource
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -90,6 +91,13 @@ class Engine:
 
     def _buildah(self, *arguments: str) -> None:
         subprocess.run(["buildah", *self._storage, *arguments], check=True)
+
+
+def _limits() -> list[str]:
+    """Return options with the limits of this process: only a privileged one could raise them."""
+    limits = {"nofile": resource.RLIMIT_NOFILE, "nproc": resource.RLIMIT_NPROC}
+    hard = {name: resource.getrlimit(limit)[1] for name, limit in limits.items()}
+    return [f"--ulimit={name}={value}:{value}" for name, value in hard.items()]
 
 
 def given_variables() -> list[str]:

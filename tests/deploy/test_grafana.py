@@ -27,7 +27,7 @@ from worker.metrics import BusyTime, WorkerCollector
 
 DASHBOARD = Path(__file__).parents[2] / "deploy" / "grafana" / "semblance.json"
 CONFIG = """
-global: {{scrape_interval: 1s, scrape_timeout: 1s}}
+global: {{scrape_interval: 2s, scrape_timeout: 2s}}
 scrape_configs:
   - job_name: semblance
     metrics_path: /api
