@@ -52,16 +52,9 @@ class Engine:
     ) -> str:
         """Start a container as docker-compose.yml does; return its name."""
         variables = [f"--env={key}={value}" for key, value in environment.items()]
-        limits = [
-            "--read-only",
-            "--tmpfs=/tmp",
-            "--cap-drop=all",
-            "--security-opt=no-new-privileges",
-        ]
-        machine = ["--network=host", "--cgroups=disabled", f"--volume={volume}:/data"]
-        self.podman(
-            "run", "--detach", f"--name={name}", *variables, *limits, *machine, IMAGE, *role
-        )
+        options = ["--read-only", "--tmpfs=/tmp", "--cap-drop=all", "--network=host", *_limits()]
+        options += ["--security-opt=no-new-privileges", f"--volume={volume}:/data", *variables]
+        self.podman("run", "--detach", f"--name={name}", *options, IMAGE, *role)
         return name
 
     def state(self, name: str) -> tuple[str, int]:
