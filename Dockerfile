@@ -1,5 +1,6 @@
 # One image for every role: docker run IMAGE {api|sampler|worker|migrate|up}
-# TORCH_INDEX, the package index of torch, selects the CPU or the GPU build.
+# TORCH_INDEX, the package index of torch, selects the CPU or the GPU build. `make image-test` builds and
+# runs it on a machine without a container engine's daemon.
 ARG BASE=python:3.12-slim
 
 FROM ${BASE} AS dashboard
@@ -17,6 +18,8 @@ RUN apt-get update && apt-get install --yes --no-install-recommends libfribidi0 
 
 # Package index of torch. Empty: the default index, whose Linux build contains CUDA.
 ARG TORCH_INDEX=
+# Files of `requirements` with optional packages: dp (differential privacy), traces (OpenTelemetry).
+ARG EXTRAS="dp traces"
 
 ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 \
     # Keep glibc from returning memory to the system after every step: see core/supervisor.py
@@ -25,9 +28,10 @@ ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 \
     SEMBLANCE_HOST=0.0.0.0 SEMBLANCE_DATA_DIR=/data
 
 WORKDIR /srv/semblance
-COPY requirements/torch.txt requirements/base.txt requirements/
+COPY requirements/*.txt requirements/
 RUN pip install ${TORCH_INDEX:+--index-url ${TORCH_INDEX}} -r requirements/torch.txt \
- && pip install --require-hashes -r requirements/base.txt
+ && pip install --require-hashes -r requirements/base.txt \
+ && for extra in ${EXTRAS}; do pip install --require-hashes --no-deps -r requirements/${extra}.txt; done
 COPY pyproject.toml README.md LICENSE ./
 COPY app app
 COPY --from=dashboard /srv/static app/dashboard/static
@@ -38,7 +42,7 @@ COPY modalities modalities
 COPY models models
 COPY migrations migrations
 RUN pip install --no-deps --no-build-isolation --editable . \
- && useradd --system --create-home semblance && mkdir /data && chown semblance /data
+ && useradd --uid 10001 --create-home semblance && mkdir /data && chown semblance /data
 
 USER semblance
 VOLUME /data

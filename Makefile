@@ -16,11 +16,12 @@ PYTEST := $(BIN)/python -m pytest -n logical --dist loadfile
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo test test-servers test-dashboard test-all coverage check openapi up lock bench bench-gpu
+.PHONY: help install install-dev demo test test-servers test-dashboard image-test test-all coverage check openapi up lock sbom bench bench-gpu
 
 help:
 	@echo "make demo      train on real data and generate samples (DATA=your.zip or table.csv TARGET=column; KEEP=1 leaves the service running)"
 	@echo "make test      set up and run the tests             (make test-servers: on PostgreSQL and Redis; make test-all: also the slow tests)"
+	@echo "make image-test  build the container image and run it (as root, with Debian's buildah and podman)"
 	@echo "make up        run the service with its state in ./var"
 	@echo "make check     check formatting, types, import contracts and spelling"
 	@echo "make coverage  run the tests with a branch coverage report in htmlcov/"
@@ -53,9 +54,10 @@ app/dashboard/static/app.js: $(DASHBOARD_SOURCES) requirements/node.txt | $(BIN)
 app/dashboard/node_modules/typescript: app/dashboard/static/app.js
 	@$(NPM) ci --ignore-scripts --no-audit --no-fund --silent
 
-$(VENV)/installed-dev: requirements/dev.txt requirements/dp.txt $(VENV)/installed
+$(VENV)/installed-dev: requirements/dev.txt requirements/dp.txt requirements/traces.txt $(VENV)/installed
 	$(PIP) --require-hashes -r requirements/dev.txt
 	$(PIP) --require-hashes --no-deps -r requirements/dp.txt
+	$(PIP) --require-hashes --no-deps -r requirements/traces.txt
 	@touch $@
 
 install: $(VENV)/installed app/dashboard/static/app.js
@@ -75,6 +77,10 @@ test-servers: install-dev
 # Journeys through the dashboard with a Chromium, axe on each page, and measurements.
 test-dashboard: install-dev app/dashboard/node_modules/typescript
 	$(BIN)/python -m pytest -s -m slow tests/dashboard
+
+# Build the image and run its roles, with mmdebstrap, buildah, podman and runc of Debian, as root.
+image-test: install-dev
+	$(BIN)/python -m tests.servers $(BIN)/python -m pytest -rs -m slow tests/deploy/test_image.py
 
 # All tests; if PostgreSQL and Redis run here, all tests on them as well.
 test-all: install-dev
@@ -108,4 +114,8 @@ bench-gpu: install-dev
 	$(BIN)/python -m bench.gpu $(if $(DATA),--data $(DATA))
 
 lock: install-dev
-	cd requirements && lock() { ../$(BIN)/uv pip compile $$1.in --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --output-file $$1.txt $$2; }; lock base; lock dev; lock node; lock dp --no-deps
+	cd requirements && lock() { ../$(BIN)/uv pip compile $$1.in --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --output-file $$1.txt $$2; }; lock base; lock dev; lock node; lock traces; lock dp --no-deps
+
+# The locked packages of a release, with their hashes, as a CycloneDX document: sbom.json.
+sbom: install-dev
+	$(BIN)/uv tool run --from cyclonedx-bom cyclonedx-py requirements --output-reproducible --output-format JSON --output-file sbom.json requirements/base.txt

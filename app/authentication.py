@@ -103,6 +103,14 @@ def check_scope(caller: Caller, *scopes: str) -> None:
         raise Forbidden(f"The API key lacks the scope {missing}.", code="scope_missing")
 
 
+def check_operator(caller: Caller) -> None:
+    """Raise Forbidden unless the key is of the tenant whose administrators see all tenants."""
+    if caller.tenant_id != api_keys.DEFAULT_TENANT:
+        raise Forbidden(
+            "Only administrators of the default tenant may do this.", code="operator_required"
+        )
+
+
 class RequireScope:
     """Dependency that accepts keys with one of the scopes, or any key without scopes."""
 

@@ -125,12 +125,21 @@ def _badness_range(score: ScoreView) -> tuple[float, float, float]:
     return smallest, abs(score.value - 0.5), max(distances)
 
 
+_WITHOUT_SCORES = {
+    "not_evaluated": "it has not been evaluated",
+    "evaluating": "its evaluation has not ended",
+    "evaluated": "its report has none",
+    "failed": "its evaluation failed",
+    "cancelled": "its evaluation was cancelled",
+}
+
+
 def _warnings(models: Sequence[ModelSummary], same_items: bool) -> list[WarningView]:
     evaluated = [model for model in models if model.scores]
     warnings = [
         WarningView(
             code="no_scores",
-            message=f"{model.reference} has no scores: its state is {model.state}.",
+            message=f"{model.reference} has no scores: {_WITHOUT_SCORES[model.state]}.",
         )
         for model in models
         if not model.scores

@@ -79,11 +79,15 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class alone
     phrase = HTTPStatus(error.status_code).phrase
     code = phrase.lower().replace(" ", "_").replace("-", "_")
+    details = {
+        404: "This path does not exist.",
+        405: f"This path has no {request.method}. The header `Allow` lists its methods.",
+    }
     problem = {
         "type": f"urn:semblance:problem:{code}",
-        "title": phrase,
+        "title": phrase.capitalize(),
         "status": error.status_code,
-        "detail": "This path does not exist." if error.status_code == 404 else f"{phrase}.",
+        "detail": details.get(error.status_code, f"{phrase.capitalize()}."),
         "code": code,
         "retryable": False,
     }

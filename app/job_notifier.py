@@ -1,7 +1,9 @@
 """Background thread that notifies workers of new jobs after the response is sent.
 
 Sent notifications are recorded in batches, so POST /v1/jobs needs only one transaction. If this
-process ends before it sends a notification, the sweeper sends it.
+process ends before it sends a notification, the sweeper of a worker sends it. While no worker
+lives, this thread looks for notifications that were lost, for example with the memory of the
+broker: an autoscaler may start workers by the length of the broker's queues.
 """
 
 import logging
@@ -13,12 +15,15 @@ from queue import Empty, SimpleQueue
 from sqlalchemy.exc import SQLAlchemyError
 
 from core import broker, jobs
-from core.database import write
+from core.database import read, write
 from core.devices import DeviceKind
+from core.jobs import Notification
+from core.settings import get_settings
 from core.tables import Job
 
 log = logging.getLogger(__name__)
 
+LOST_AFTER_S = 30.0  # without a worker that takes the job
 RECORD_INTERVAL_S = 1.0  # below 5 s, after which the sweeper publishes unrecorded jobs again
 
 
@@ -27,6 +32,7 @@ class JobNotifier:
         self._pending: SimpleQueue[tuple[str, str, DeviceKind | None]] = SimpleQueue()
         self._published: list[str] = []  # ids of jobs that are not recorded yet
         self._record_at = 0.0
+        self._search_at = 0.0
         threading.Thread(target=self._run, name="job-notifier", daemon=True).start()
 
     def notify(self, job: Job) -> None:
@@ -41,11 +47,17 @@ class JobNotifier:
                 log.exception("A job notification was not sent.")
 
     def _publish_next(self) -> None:
-        timeout = max(0.0, self._record_at - time.monotonic()) if self._published else None
+        if time.monotonic() >= self._search_at:
+            self._search_at = time.monotonic() + LOST_AFTER_S
+            for lost in find_lost_notifications():
+                self._pending.put((lost.queue, lost.job_id, lost.kind))
+        next_at = min(self._record_at, self._search_at) if self._published else self._search_at
+        timeout = max(0.0, next_at - time.monotonic())
         try:
             queue, job_id, kind = self._pending.get(timeout=timeout)
         except Empty:
-            self._record()
+            if self._published:
+                self._record()
             return
         if broker.publish(queue, kind):
             if not self._published:
@@ -64,6 +76,27 @@ class JobNotifier:
                 "Sent job notifications could not be recorded.",
                 extra={"cause": type(error).__name__},
             )
+
+
+def find_lost_notifications() -> list[Notification]:
+    """Return notifications to send again: no worker lives, and their queue in the broker is empty.
+
+    Returns none if the database or the broker does not answer.
+    """
+    if not get_settings().broker_url.get_secret_value():
+        return []
+    from kombu.exceptions import OperationalError  # slow to load
+
+    try:
+        with read() as session:
+            lost = jobs.find_lost_notifications(session, LOST_AFTER_S)
+        queues = {(each.queue, each.kind) for each in lost}
+        empty = {queue for queue in queues if broker.count_messages(*queue) == 0}
+    except (SQLAlchemyError, OperationalError, OSError) as error:
+        cause = {"cause": type(error).__name__}
+        log.warning("Lost job notifications were not searched.", extra=cause)
+        return []
+    return [each for each in lost if (each.queue, each.kind) in empty]
 
 
 @lru_cache

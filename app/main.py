@@ -18,6 +18,8 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from app import error_handlers, openapi, openapi_responses, preload
 from app.fair_start import FairStartMiddleware
 from app.http_methods import METHODS, HttpMethodsMiddleware
+from app.job_notifier import get_job_notifier
+from app.key_validity import KeyValidityMiddleware
 from app.middleware import RequestValidationMiddleware
 from app.query_parameters import reject_unknown_parameters
 from app.request_metrics import RequestMetrics
@@ -100,12 +102,14 @@ problem documents (RFC 9457) with a stable `code`. Lists are paginated: pass `ne
 
 
 @asynccontextmanager
-async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     # Starlette spools large uploads to disk: use our own folder instead of the shared /tmp.
     tempfile.tempdir = str(get_settings().scratch)
     get_engine()  # before the threads of requests, which share its connections
     if get_settings().preload:
         preload.start()
+    if app.state.role == "api" and get_settings().broker_url.get_secret_value():
+        get_job_notifier()  # also sends notifications again that an earlier process has lost
     yield
 
 
@@ -138,7 +142,8 @@ def _app(modules: Sequence[ModuleType], role: Literal["api", "sampler"]) -> Fast
     routes = [route for module in modules for route in module.router.routes]
     openapi.install(app, routes)
     app.state.role = role
-    app.state.metrics_registry = registry = metrics.create_registry()
+    app.state.metrics_registry = registry = metrics.create_registry(of_service=role == "api")
+    app.add_middleware(KeyValidityMiddleware)
     app.add_middleware(GZipMiddleware, compresslevel=5, exclude_content_types=UNCOMPRESSED)
     app.add_middleware(HttpMethodsMiddleware, routes=[*routes, *app.routes])
     if settings.cors_allowed_origins:

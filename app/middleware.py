@@ -4,6 +4,7 @@ import logging
 import re
 import time
 from collections.abc import Collection
+from typing import Any
 from urllib.parse import unquote_plus
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -12,8 +13,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import error_handlers
 from app.request_metrics import RequestMetrics
+from core import tracing
 from core.errors import BadRequest, SemblanceError, UnsupportedMedia
 from core.ids import new_id
+from core.log_context import log_fields, trace_id_of
 from core.text import has_control_characters, is_name
 
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
@@ -22,6 +25,7 @@ _HOST = re.compile(r"(?P<name>[\w.-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?", re.ASCII)
 log = logging.getLogger(__name__)
 
 HEALTH_CHECKS = {"/livez", "/readyz"}
+UNTRACED = HEALTH_CHECKS | {"/metrics"}
 SECURITY_HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
@@ -32,7 +36,10 @@ SECURITY_HEADERS = {
 
 
 class RequestValidationMiddleware:
-    """Reject malformed requests, and add the request id and security headers to responses."""
+    """Reject malformed requests, and add the request id and security headers to responses.
+
+    Log records of the request have its id and that of its trace.
+    """
 
     def __init__(
         self,
@@ -54,15 +61,28 @@ class RequestValidationMiddleware:
         headers = Headers(scope=scope)
         request_id = headers.get("x-request-id", "")
         scope["request_id"] = request_id if _REQUEST_ID.fullmatch(request_id) else new_id("req")
+        parent = headers.get("traceparent")
+        if scope["path"] in UNTRACED:
+            await self._handle(scope, headers, receive, send, None)
+            return
+        with tracing.span(scope["method"], parent=parent) as span:
+            trace_id = trace_id_of(tracing.current_traceparent() or parent)
+            with log_fields(request_id=scope["request_id"], trace_id=trace_id):
+                await self._handle(scope, headers, receive, send, span)
 
+    async def _handle(
+        self, scope: Scope, headers: Headers, receive: Receive, send: Send, span: Any
+    ) -> None:
         started = time.monotonic()
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 seconds = time.monotonic() - started
                 self.metrics.record(scope, message["status"], seconds)
+                if span is not None:
+                    _describe(span, scope, message["status"])
                 if self.access_log and scope["path"] not in HEALTH_CHECKS:
-                    _log_request(scope, headers, message["status"], seconds)
+                    _log_request(scope, message["status"], seconds)
                 response_headers = MutableHeaders(scope=message)
                 response_headers["x-request-id"] = scope["request_id"]
                 quota_headers = scope.get("state", {}).get("quota_headers", {})
@@ -109,11 +129,23 @@ class RequestValidationMiddleware:
         return None
 
 
-def _log_request(scope: Scope, headers: Headers, status: int, seconds: float) -> None:
+def _describe(span: Any, scope: Scope, status: int) -> None:
+    route = getattr(scope.get("route"), "path", "none")
+    span.update_name(f"{scope['method']} {route}")
+    span.set_attributes(
+        {
+            "http.request.method": scope["method"],
+            "http.route": route,
+            "http.response.status_code": status,
+            "request_id": scope["request_id"],
+        }
+    )
+
+
+def _log_request(scope: Scope, status: int, seconds: float) -> None:
     """Log a request when its response begins, without its query, which may have data."""
     fields = {
         "request_id": scope["request_id"],
-        "traceparent": headers.get("traceparent"),
         "method": scope["method"],
         "path": scope["path"],
         "status": status,

@@ -9,6 +9,7 @@ entries are rejected, and sizes and hashes are checked. Before anything is store
 loaded once in a resource-limited child process.
 """
 
+import errno
 import hashlib
 import io
 import json
@@ -178,32 +179,43 @@ def open_archive(path: Path) -> Iterator[ModelImport]:
         ValidationFailed: The archive is not an exported model, or its hashes do not match.
     """
     _check_end(path)
+    with tempfile.TemporaryDirectory(dir=get_settings().scratch, prefix="import-") as folder:
+        with _errors_as_not_an_archive(), zipfile.ZipFile(path) as archive:
+            model = _read(archive, Path(folder) / WEIGHTS)
+        yield model
+
+
+def _read(archive: zipfile.ZipFile, weights: Path) -> ModelImport:
+    """Verify the archive and extract its weights."""
+    _check_entries(archive)
+    manifest = _parse(ArchiveManifest, _read_json(archive, MANIFEST), MANIFEST)
+    if manifest.format != FORMAT_VERSION:
+        _reject(
+            f"its format version is {manifest.format}, but this server reads version "
+            f"{FORMAT_VERSION}."
+        )
+    if set(manifest.files) != FILE_NAMES - {MANIFEST}:
+        _reject(f"`{MANIFEST}` must list exactly {', '.join(sorted(FILE_NAMES - {MANIFEST}))}.")
+    _extract(archive, WEIGHTS, weights)
+    for name, expected in manifest.files.items():
+        if _hash_of(archive, name) != expected:
+            _reject(
+                f"the size or hash of `{name}` differs from `{MANIFEST}`. The file was changed or "
+                "damaged."
+            )
+    return ModelImport(manifest, _read_json(archive, MODEL_MANIFEST), weights)
+
+
+@contextmanager
+def _errors_as_not_an_archive() -> Iterator[None]:
+    """Raise BadRequest for the many errors of zipfile; a damaged offset is an invalid argument."""
     try:
-        with (
-            zipfile.ZipFile(path) as archive,
-            tempfile.TemporaryDirectory(dir=get_settings().scratch, prefix="import-") as folder,
-        ):
-            _check_entries(archive)
-            manifest = _parse(ArchiveManifest, _read_json(archive, MANIFEST), MANIFEST)
-            if manifest.format != FORMAT_VERSION:
-                _reject(
-                    f"its format version is {manifest.format}, but this server reads version "
-                    f"{FORMAT_VERSION}."
-                )
-            if set(manifest.files) != FILE_NAMES - {MANIFEST}:
-                _reject(
-                    f"`{MANIFEST}` must list exactly {', '.join(sorted(FILE_NAMES - {MANIFEST}))}."
-                )
-            weights = Path(folder) / WEIGHTS
-            _extract(archive, WEIGHTS, weights)
-            for name, expected in manifest.files.items():
-                if _hash_of(archive, name) != expected:
-                    _reject(
-                        f"the size or hash of `{name}` differs from `{MANIFEST}`. The file was "
-                        "changed or damaged."
-                    )
-            yield ModelImport(manifest, _read_json(archive, MODEL_MANIFEST), weights)
-    except (zipfile.BadZipFile, EOFError, struct.error, NotImplementedError) as error:
+        yield
+    except (zipfile.BadZipFile, EOFError, struct.error, ValueError, RuntimeError) as error:
+        raise _not_an_archive() from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
         raise _not_an_archive() from error
 
 

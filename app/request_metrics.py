@@ -24,6 +24,12 @@ class RequestMetrics:
             buckets=DURATION_BUCKETS,
             registry=registry,
         )
+        self._of_tenants = Counter(
+            "semblance_tenant_requests_total",
+            "Responses of this process to requests with a valid key, by tenant and status.",
+            ("tenant", "status"),
+            registry=registry,
+        )
         # Finding a series by its labels takes longer than counting a request.
         self._series: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
@@ -41,3 +47,6 @@ class RequestMetrics:
         count, durations = series
         count.inc()
         durations.observe(seconds)
+        caller = scope.get("state", {}).get("caller")
+        if caller is not None:
+            self._of_tenants.labels(caller.tenant_id, status).inc()

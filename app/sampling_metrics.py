@@ -3,6 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from app.request_metrics import DURATION_BUCKETS
+from modalities.registry import installed
 
 # Not in a registry yet: each application registers them in its own.
 _samples = Counter(
@@ -22,6 +23,9 @@ _batches = Histogram(
 
 
 def register(registry: CollectorRegistry) -> None:
+    for modality in installed():  # their series are zero before the first samples
+        _samples.labels(modality)
+        _batches.labels(modality)
     registry.register(_samples)
     registry.register(_batches)
 

@@ -13,6 +13,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,14 @@ from models.images import batched_sampling
 from models.images.architectures import resolve
 from models.images.data import LabeledImages
 from models.images.sampling import ImageSampler
-from models.images.settings import DeviceKind, ImageData, ImageSettings
+from models.images.settings import ImageData, ImageSettings
 from models.images.training import ImageTrainer, train
 from models.metrics.evaluation_classifier import EvaluationClassifier
 from models.metrics.images.evaluation import evaluate
 from models.microbatch import Part, Position
 from models.placement import CPU
+from models.settings import DeviceKind
+from models.step_graphs import StepGraphs
 from models.tabular.data import LabeledRows
 from models.tabular.sampling import TableSampler
 from models.tabular.schema import ColumnSchema
@@ -42,6 +45,7 @@ from models.tabular.settings import TableData
 from models.tabular.settings import resolve as resolve_table
 from models.tabular.training import train as train_rows
 from models.training_callbacks import PackedCheckpoint
+from models.training_loop import take_step
 
 Row = dict[str, Any]
 
@@ -50,6 +54,8 @@ BATCH_SIZES = (32, 128, 512)
 MEMORY_LIMIT = 2**30  # bytes, for the part that runs out of memory
 TOTAL_SECONDS = 480
 PROFILED_STEPS = 16
+RECORDED_AFTER_STEPS = 40  # Penalties come every eighth step, and three of them warm up.
+LAUNCHES = ("cudaLaunchKernel", "cuLaunchKernel", "cudaGraphLaunch")  # calls of the host
 
 
 class Run:
@@ -170,8 +176,9 @@ class Bench:
         trainer = ImageTrainer(self.settings(architecture), self.images().on(device), seed=1)
         trainer.start_main_phase()
         seeding.seed_step(1, 0, device)
-        batch = trainer.networks.batches.batch_at(0)
-        trainer.networks.add_gradients(Part(batch, Position(0, 0.5)))
+        position, batch = Position(0, 0.5), trainer.networks.batches.batch_at(0)
+        trainer.networks.begin_step(position)
+        trainer.networks.add_gradients(Part(batch, position))
         return [
             weight.grad.double().cpu()
             for optimizer in trainer.networks.optimizers
@@ -181,17 +188,19 @@ class Bench:
         ]
 
     def resume(self) -> Row:
-        """Compare a run with its repetition, and with one that resumes at its middle."""
+        """Compare a run with its repetition, one that resumes, and one without CUDA graphs."""
         rows: Row = {}
         steps = 20 if self.quick else 200
         for architecture in ("vae_gan", "dcgan", "r3gan"):
             settings, whole = self.settings(architecture), Run(steps, saves_at=steps // 2)
-            repeated, resumed = Run(steps), Run(steps)
+            repeated, resumed, eager = Run(steps), Run(steps), Run(steps)
             train(self.images(), settings, whole, seed=1, device=self.device)
             train(self.images(), settings, repeated, seed=1, device=self.device)
             state = self._write(whole.saved[steps // 2].state)
             train(self.images(), settings, resumed, seed=1, state=state, device=self.device)
+            train(self.images(), settings, eager, seed=1, device=self.device, records_steps=False)
             rows[architecture] = {
+                "without_graphs_is_equal": eager.last.state == whole.last.state,
                 "repeated_is_equal": repeated.last.state == whole.last.state,
                 "resumed_is_equal": resumed.last.state == whole.last.state,
             }
@@ -218,13 +227,17 @@ class Bench:
         }
 
     def launches(self) -> Row:
-        """Count the kernels of a step, and the share of the time that the GPU computes."""
+        """Count kernels and launches of a step, and the share of time that the GPU computes.
+
+        Each network is measured with CUDA graphs of its steps and without.
+        """
         if self.device.type != "cuda":
             return {"skipped": "needs a GPU"}
         rows: Row = {}
-        for architecture in ARCHITECTURES:
-            step = self._stepper(self.settings(architecture), self.device)
-            step(PROFILED_STEPS)
+        for architecture, records_steps in product(ARCHITECTURES, (False, True)):
+            settings = self.settings(architecture)
+            step = self._stepper(settings, self.device, records_steps=records_steps)
+            step(RECORDED_AFTER_STEPS)
             activities = [
                 torch.profiler.ProfilerActivity.CPU,
                 torch.profiler.ProfilerActivity.CUDA,
@@ -238,8 +251,10 @@ class Bench:
                 for event in profile.events()
                 if event.device_type == torch.autograd.DeviceType.CUDA
             ]
+            launches = [event for event in profile.events() if event.name.startswith(LAUNCHES)]
             busy = sum(event.self_device_time_total for event in kernels) / 1e6
-            rows[architecture] = {
+            rows[f"{architecture}{' with graphs' if records_steps else ''}"] = {
+                "launches_per_step": round(len(launches) / PROFILED_STEPS, 1),
                 "kernels_per_step": round(len(kernels) / PROFILED_STEPS, 1),
                 "busy_share": round(busy / seconds, 3),
             }
@@ -249,39 +264,37 @@ class Bench:
         """Measure steps and images per second, beside those of one core of the CPU."""
         rows: Row = {}
         torch.set_num_threads(1)
-        for device in dict.fromkeys((self.device, CPU)):
+        ways = dict.fromkeys(((self.device, True), (self.device, False), (CPU, False)))
+        for device, records_steps in ways:
             for batch_size in BATCH_SIZES[:1] if self.quick or device == CPU else BATCH_SIZES:
-                step = self._stepper(self.settings(batch_size=batch_size), device)
+                settings = self.settings(batch_size=batch_size)
+                step = self._stepper(settings, device, records_steps=records_steps)
                 steps = 8 if self.quick else 50 if device == CPU else 200
-                step(8)
+                step(8 if device == CPU else RECORDED_AFTER_STEPS)
                 start, cpu_start = time.perf_counter(), time.process_time()
                 step(steps)
                 seconds = time.perf_counter() - start
                 cpu_ms = 1e3 * (time.process_time() - cpu_start) / steps
-                rows[f"{device.type} batch {batch_size}"] = {
+                graphs = " with graphs" if records_steps and device != CPU else ""
+                rows[f"{device.type} batch {batch_size}{graphs}"] = {
                     "steps_per_s": round(steps / seconds, 1),
                     "images_per_s": round(steps * batch_size / seconds),
                     "host_ms_per_step": round(cpu_ms, 2),
                 }
         return rows
 
-    def _stepper(self, settings: ImageSettings, device: torch.device) -> Callable[[int], None]:
+    def _stepper(
+        self, settings: ImageSettings, device: torch.device, *, records_steps: bool = True
+    ) -> Callable[[int], None]:
         """Return a function that takes steps of the main phase, and waits for the device."""
         trainer = ImageTrainer(settings, self.images().on(device), seed=1)
         trainer.start_main_phase()
-        networks = trainer.networks
+        graphs, run = StepGraphs(device, enabled=records_steps), Run()
 
         def take(steps: int) -> None:
-            for _ in range(steps):  # as in models.training_loop.train
-                position = Position(trainer.step, 0.5)
-                seeding.seed_step(trainer.seed, trainer.step, device)
-                for optimizer in networks.optimizers:
-                    optimizer.zero_grad(set_to_none=True)
-                batch = networks.batches.batch_at(trainer.step)
-                networks.add_gradients(Part(batch, position))
-                networks.apply_gradients(position)
-                networks.update_average(trainer.step)
-                trainer.step += 1
+            end = trainer.step + steps
+            while trainer.step < end:
+                take_step(trainer, trainer.networks, Position(trainer.step, 0.5), graphs, run)
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
 

@@ -48,7 +48,7 @@ def service_of(checkout: Path, **environment: str) -> Iterator[Service]:
         TimeoutError: The service does not start.
     """
     with tempfile.TemporaryDirectory(prefix="semblance-bench-") as folder:
-        port = str(_free_port())
+        port = str(free_port())
         command = [sys.executable, "-m", "core.cli", "up", "--data", folder, "--port", port]
         defaults = {
             "PYTHONPATH": f"{checkout}{os.pathsep}{checkout / 'client'}",
@@ -66,7 +66,7 @@ def service_of(checkout: Path, **environment: str) -> Iterator[Service]:
             process.wait(timeout=120)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

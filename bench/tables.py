@@ -30,6 +30,7 @@ import pyarrow.csv
 import torch
 
 from bench.images import DATA_HELP, JUDGE_HELP, commit
+from bench.table_peers import render_peers
 from core.supervisor import ALLOCATOR
 from models.checkpoint import unpack
 from models.metrics.tabular import evaluation as tabular_evaluation
@@ -344,7 +345,11 @@ def render_markdown(results: list[dict[str, Any]]) -> str:
     if r2_intervals:
         text = "R² with a bootstrap interval over held-out rows, by the service's own evaluation: "
         lines += ["", text + ", ".join(r2_intervals) + "."]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *render_peers()]) + "\n"
+
+
+def write_figures() -> None:
+    FIGURES.write_text(render_markdown([json.loads(line) for line in RESULTS.open()]))
 
 
 def main() -> None:
@@ -371,7 +376,7 @@ def main() -> None:
                 out.write(json.dumps(result) + "\n")
             shown = ("row", "seed", "fit_cpu_s", "rows_per_s", "utility", "told_apart")
             print({name: result[name] for name in shown}, flush=True)
-    FIGURES.write_text(render_markdown([json.loads(line) for line in RESULTS.open()]))
+    write_figures()
 
 
 if __name__ == "__main__":

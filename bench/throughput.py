@@ -147,11 +147,12 @@ def main() -> None:
         return STEPS * BATCH_SIZE
 
     def train_ours() -> int:
-        for _ in range(STEPS):  # as in models.training_loop.train
+        for _ in range(STEPS):  # as in models.training_loop.take_step
             position = Position(trainer.step, 0.5)
             for optimizer in ours.optimizers:
                 optimizer.zero_grad(set_to_none=True)
             noise = torch.randn(BATCH_SIZE, settings.latent_dim)
+            ours.begin_step(position)
             ours.add_gradients(Part((*batch, noise), position))
             ours.apply_gradients(position)
             ours.update_average(trainer.step)

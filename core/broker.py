@@ -72,6 +72,17 @@ def queue_names(queue: str, kind: DeviceKind) -> tuple[str, str]:
     return queue, f"{queue}.{kind}"
 
 
+def count_messages(queue: str, kind: DeviceKind | None = None) -> int:
+    """Return the number of notifications that wait in the broker, as for `publish`.
+
+    Raises:
+        OperationalError, OSError: The broker does not answer (kombu's error, or the system's).
+    """
+    name = queue if kind is None else queue_names(queue, kind)[1]
+    with get_celery().connection_for_read() as connection:
+        return int(connection.default_channel.queue_declare(name).message_count)
+
+
 def publish(queue: str, kind: DeviceKind | None = None) -> bool:
     """Notify a worker of `queue`; return False if the broker did not accept the message in time.
 

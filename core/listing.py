@@ -18,7 +18,7 @@ from core.tables import Dataset, Job, Model, Tag
 Row = TypeVar("Row", Dataset, Job, Model)
 Order = Literal["-created_at", "created_at", "name", "-name"]
 
-MAX_TOTAL = 100_000  # rows are counted up to here
+MAX_TOTAL = 1_000  # rows are counted up to here: a count of more would cost more than a page
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import logging
 import sys
 from datetime import UTC, datetime
 
+from core.log_context import LogContextFilter
 from core.settings import get_settings
 
 _STANDARD = set(vars(logging.makeLogRecord({}))) | {
@@ -32,6 +33,7 @@ class JsonFormatter(logging.Formatter):
 def configure() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
+    handler.addFilter(LogContextFilter())
     logging.basicConfig(level=get_settings().log_level, handlers=[handler], force=True)
     for verbose_logger in ("celery.worker.strategy", "kombu", "alembic", "amqp"):
         logging.getLogger(verbose_logger).setLevel(logging.WARNING)

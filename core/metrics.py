@@ -1,10 +1,11 @@
 """Prometheus gauges over all tenants: jobs, shards, workers, datasets, deliveries and storage."""
 
+import time
 from collections.abc import Iterator, Mapping
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
-from sqlalchemy import case, func, select
+from sqlalchemy import ColumnElement, Engine, TextClause, case, func, select
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import QueuePool
 
@@ -13,20 +14,49 @@ from core.database import clock, get_engine, read
 from core.jobs.state_machine import IS_LIVE
 from core.settings import QUEUES
 from core.storage import get_storage
-from core.tables import Dataset, DatasetState, Delivery, Job, JobState, Shard, ShardState
+from core.tables import (
+    Dataset,
+    DatasetState,
+    Delivery,
+    Job,
+    JobState,
+    Shard,
+    ShardState,
+    UploadPart,
+)
+
+ENDED_COUNTS_S = 60.0  # they sum up the history, so they are not read at every scrape
 
 
 class DatabaseCollector(Collector):
-    """Gauges that each scrape reads from the database."""
+    """Gauges that each scrape reads from the database.
+
+    Counts of jobs that are neither queued nor running are up to ENDED_COUNTS_S old.
+    """
+
+    def __init__(self) -> None:
+        self._other_counts: dict[tuple[str, JobState], int] = {}
+        self._counted: tuple[Engine, float] | None = None  # database, and time of the counts
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         with read() as session:
-            yield _jobs(session)
+            yield _jobs(_count_jobs(session, IS_LIVE) | self._count_other_jobs(session))
+            yield _tenant_jobs(session)
+            yield _tenant_uploads(session)
             yield _oldest_queued_jobs(session)
             yield _shards(session)
             yield _workers(session)
             yield _datasets(session)
             yield _pending_deliveries(session)
+
+    def _count_other_jobs(self, session: Session) -> dict[tuple[str, JobState], int]:
+        engine, now = get_engine(), time.monotonic()
+        is_fresh = self._counted is not None and self._counted[0] is engine
+        if self._counted is None or not is_fresh or now - self._counted[1] > ENDED_COUNTS_S:
+            live = (JobState.QUEUED, JobState.RUNNING)
+            self._other_counts = _count_jobs(session, Job.state.not_in(live))
+            self._counted = engine, now
+        return self._other_counts
 
 
 class PoolCollector(Collector):
@@ -52,19 +82,52 @@ class StorageCollector(Collector):
             yield GaugeMetricFamily(name, "Free space of the object storage in bytes.", free)
 
 
-def _jobs(session: Session) -> GaugeMetricFamily:
-    counts = session.execute(
-        select(Job.queue, Job.state, func.count()).group_by(Job.queue, Job.state)
-    )
+def _count_jobs(
+    session: Session, condition: ColumnElement[bool] | TextClause
+) -> dict[tuple[str, JobState], int]:
+    counts = select(Job.queue, Job.state, func.count()).where(condition)
+    rows = session.execute(counts.group_by(Job.queue, Job.state))
+    return {(queue, state): count for queue, state, count in rows}
+
+
+def _jobs(counts: dict[tuple[str, JobState], int]) -> GaugeMetricFamily:
     gauge = GaugeMetricFamily(
         "semblance_jobs", "Jobs in the table, by queue and state.", labels=("queue", "state")
     )
     # Series that are zero exist, so that queries and alerts need not care for absent ones.
-    values = {(queue, state): 0 for queue in QUEUES for state in JobState}
-    values |= {(queue, state): count for queue, state, count in counts}
+    values = {(queue, state): 0 for queue in QUEUES for state in JobState} | counts
     for (queue, state), count in values.items():
         gauge.add_metric((queue, state.value), count)
     return gauge
+
+
+def _tenant_jobs(session: Session) -> GaugeMetricFamily:
+    """Count the jobs that have not ended, which an index holds: the table has all others, too."""
+    counts = session.execute(
+        select(Job.tenant_id, Job.state, func.count())
+        .where(IS_LIVE)
+        .group_by(Job.tenant_id, Job.state)
+    )
+    gauge = GaugeMetricFamily(
+        "semblance_tenant_jobs",
+        "Jobs of a tenant that have not ended, by state.",
+        labels=("tenant", "state"),
+    )
+    for tenant_id, state, count in counts:
+        gauge.add_metric((tenant_id, state.value), count)
+    return gauge
+
+
+def _tenant_uploads(session: Session) -> GaugeMetricFamily:
+    sizes = session.execute(
+        select(UploadPart.tenant_id, func.sum(UploadPart.bytes)).group_by(UploadPart.tenant_id)
+    )
+    return _gauge(
+        "semblance_tenant_upload_bytes",
+        "Bytes of a tenant's uploads that are not datasets yet.",
+        "tenant",
+        {tenant_id: float(size) for tenant_id, size in sizes},
+    )
 
 
 def _oldest_queued_jobs(session: Session) -> GaugeMetricFamily:

@@ -3,6 +3,8 @@
 It is safe to call at every start and from several processes at the same time.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, inspect, text
@@ -46,8 +48,26 @@ def _upgrade(engine: Engine) -> None:
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
-    with engine.execution_options(**WRITE).begin() as connection:
-        if engine.dialect.name == "postgresql":  # on SQLite, WRITE already holds the write lock
-            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+    with _only_migration(engine) as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+@contextmanager
+def _only_migration(engine: Engine) -> Iterator[Connection]:
+    """Wait until no other process migrates; yield the connection for the migrations.
+
+    SQLite's write lock excludes others, so all migrations are one transaction. On PostgreSQL,
+    another connection holds the lock, so each migration is a transaction of its own and may leave
+    it to create an index concurrently.
+    """
+    if engine.dialect.name == "sqlite":
+        with engine.execution_options(**WRITE).begin() as connection:
+            yield connection
+        return
+    with engine.begin() as lock, engine.connect() as connection:
+        lock.execute(text("SET LOCAL lock_timeout = 0"))  # the other migration may take hours
+        # Without a parameter: the snapshot of a statement with parameters lasts until the commit,
+        # and a concurrent index waits for all older snapshots.
+        lock.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
+        yield connection

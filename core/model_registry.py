@@ -134,11 +134,17 @@ def get(session: Session, tenant_id: str, reference: str) -> Model:
     return model
 
 
-def checkpoint_of(session: Session, model: Model) -> Checkpoint | None:
-    """Return the checkpoint that the model was created from, unless it was deleted."""
-    return session.scalar(
-        select(Checkpoint).where(Checkpoint.job_id == model.job_id, Checkpoint.step == model.step)
+def training_state_of(session: Session, model: Model) -> StoredObject | None:
+    """Return the state of the training that created the model, unless it was deleted.
+
+    The model itself has only the generator; the state also has the critic.
+    """
+    files = session.scalar(
+        select(Checkpoint.files).where(
+            Checkpoint.job_id == model.job_id, Checkpoint.step == model.step
+        )
     )
+    return StoredObject.from_dict(files["state"]) if files and "state" in files else None
 
 
 def resolve_sampling_sources(

@@ -3,6 +3,9 @@
 The server ends a statement after `statement_timeout`. A frozen server does not, and neither does
 the kernel, whose connection to it still lives: `Connection` stops waiting on the client's side. A
 host that has gone is noticed by keepalive packets and by `tcp_user_timeout`.
+
+A pooler such as PgBouncer may give each transaction another connection to the server. Settings of a
+session and prepared statements would then reach the wrong transactions.
 """
 
 import time
@@ -11,11 +14,13 @@ from typing import Any
 import psycopg
 from psycopg.abc import PQGen
 from psycopg.pq import TransactionStatus
+from sqlalchemy import Connection as SqlConnection
 from sqlalchemy import Engine, create_engine, event
 
 from core.settings import Settings
 
 RETRY_S = 0.25  # pause between attempts to connect
+LOCK_TIMEOUT_MS = 10_000
 GRACE_S = 2.0  # the client waits this much longer than the server's own timeout
 TCP = {
     "connect_timeout": 5,
@@ -48,7 +53,15 @@ def make_engine(url: str, settings: Settings, timeout_s: float) -> Engine:
     `database_wait_seconds`. If a transaction has to wait longer than `timeout_s` for a statement or
     for a connection of the pool, it fails with OperationalError or TimeoutError.
     """
-    timeout_ms = round(1_000 * timeout_s)
+    session = {
+        "statement_timeout": round(1_000 * timeout_s),
+        "lock_timeout": LOCK_TIMEOUT_MS,
+        "timezone": "UTC",
+    }
+    if settings.database_transaction_pooling:
+        arguments: dict[str, Any] = {"prepare_threshold": None}
+    else:
+        arguments = {"options": " ".join(f"-c {name}={value}" for name, value in session.items())}
     engine = create_engine(
         url,
         hide_parameters=True,  # errors, which are logged, must not have values of customers
@@ -56,11 +69,14 @@ def make_engine(url: str, settings: Settings, timeout_s: float) -> Engine:
         pool_size=settings.database_pool_size,
         max_overflow=settings.database_max_connections - settings.database_pool_size,
         pool_timeout=timeout_s,
-        connect_args=TCP
-        | {
-            "options": f"-c statement_timeout={timeout_ms} -c lock_timeout=10000 -c timezone=UTC",
-        },
+        connect_args=TCP | arguments,
     )
+    if settings.database_transaction_pooling:
+        statement = "; ".join(f"SET LOCAL {name} = '{value}'" for name, value in session.items())
+
+        @event.listens_for(engine, "begin")
+        def configure(connection: SqlConnection) -> None:
+            connection.exec_driver_sql(statement)
 
     @event.listens_for(engine, "do_connect")
     def connect(_dialect: Any, _record: Any, _arguments: Any, parameters: Any) -> Connection:

@@ -6,7 +6,7 @@ often, by the garbage collection.
 
 import logging
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, text
 
 from core import idempotency, jobs, webhooks
 from core.database import cutoff, write
@@ -14,7 +14,7 @@ from core.settings import Settings
 from core.storage import Storage
 from core.tables import Event, JobKind
 
-BATCH = 100  # jobs in one transaction
+BATCH = 100  # jobs or files in one transaction
 EVENT_BATCH = 5_000
 
 log = logging.getLogger(__name__)
@@ -26,13 +26,24 @@ def apply(storage: Storage, settings: Settings) -> None:
         webhooks.purge(session, settings.webhook_retention_seconds)
     with write() as session:
         idempotency.purge(session)
+    _update_statistics()
     deleted = {
         "events": _delete_events(settings.event_retention_seconds),
     }
     for kind, seconds in settings.job_retention_seconds.items():
         deleted[f"{kind} jobs"] = _delete_jobs(storage, JobKind(kind), seconds)
+    for kind, seconds in settings.artifact_retention_seconds.items():
+        deleted[f"files of {kind} jobs"] = _delete_artifacts(storage, JobKind(kind), seconds)
     if any(deleted.values()):
         log.info("retention applied", extra={"deleted": deleted})
+
+
+def _update_statistics() -> None:
+    """Let SQLite sample its indexes, as PostgreSQL does by itself, so that it chooses good ones."""
+    with write() as session:
+        if session.get_bind().dialect.name == "sqlite":
+            session.execute(text("PRAGMA analysis_limit = 400"))
+            session.execute(text("ANALYZE"))
 
 
 def _delete_jobs(storage: Storage, kind: JobKind, retention_s: float) -> int:
@@ -46,10 +57,22 @@ def _delete_jobs(storage: Storage, kind: JobKind, retention_s: float) -> int:
                 kind=kind,
                 needed_by_models=False,
             )
-            keys = jobs.delete(session, job_ids) if job_ids else []
+            keys = jobs.delete(session, storage, job_ids) if job_ids else []
         storage.delete(keys)
         total += len(job_ids)
         if len(job_ids) < BATCH:
+            return total
+
+
+def _delete_artifacts(storage: Storage, kind: JobKind, retention_s: float) -> int:
+    total = 0
+    while True:
+        with write() as session:
+            end = cutoff(session, retention_s)
+            keys = jobs.delete_artifacts(session, kind=kind, ended_before=end, limit=BATCH)
+        storage.delete(keys)
+        total += len(keys)
+        if len(keys) < BATCH:
             return total
 
 

@@ -89,6 +89,12 @@ class Settings(BaseSettings):
         description="PostgreSQL: maximum connections of an API or a sampler, at least "
         "`database_pool_size`. A process of a worker has at most two.",
     )
+    database_transaction_pooling: bool = Field(
+        False,
+        description="PostgreSQL: `database_url` is that of a pooler that lends connections for "
+        "single transactions, such as PgBouncer. No statements are prepared then, and each "
+        "transaction sets its own timeouts.",
+    )
     database_wait_seconds: float = Field(
         0.0, ge=0, description="Internal: a worker sets it for its child processes."
     )
@@ -188,7 +194,10 @@ class Settings(BaseSettings):
         "same time. Each may use 4 GiB of memory.",
     )
     orphan_retention_seconds: float = Field(
-        3_600.0, gt=0, description="Age of an ended job at which its orphaned files are deleted."
+        3_600.0,
+        gt=0,
+        description="Age of an ended job at which its orphaned files are deleted, and time for "
+        "which replaced files of a dataset are kept, so that downloads in progress can end.",
     )
     upload_retention_seconds: float = Field(
         7 * 86_400.0,
@@ -211,6 +220,12 @@ class Settings(BaseSettings):
         '{"generation": 604800}. Jobs that trained or evaluated an existing model are kept. '
         "Default: never.",
     )
+    artifact_retention_seconds: dict[JobKindName, PositiveFloat] = Field(
+        {},
+        description="Age of ended jobs at which their files are deleted and the jobs kept, by "
+        'kind: {"generation": 86400} lets samples expire after a day. Reports of existing models '
+        "are kept. Default: never.",
+    )
     max_worker_losses: int = Field(
         3, ge=1, description="Lost workers without a new checkpoint after which a job fails."
     )
@@ -220,6 +235,11 @@ class Settings(BaseSettings):
         pattern=DEVICE_PATTERN,
         description="Device of a worker: `auto` (a GPU if there is one), `cpu`, `cuda` or "
         "`cuda:N`.",
+    )
+    cuda_graphs: bool = Field(
+        True,
+        description="Whether a GPU worker records training steps as CUDA graphs, which saves most "
+        "of the time to launch kernels.",
     )
     sampling_device: str = Field(
         "cpu",
@@ -239,6 +259,15 @@ class Settings(BaseSettings):
     worker_queues: list[str] = Field(list(QUEUES), description="Queues that a worker serves.")
     worker_until_idle: bool = Field(
         False, description="Let a worker exit once no job is due, for jobs of a scheduler."
+    )
+    worker_metrics_port: int = Field(
+        0,
+        ge=0,
+        le=65_535,
+        description="Port on which a worker serves `/metrics`, without a key. Default 0: none.",
+    )
+    worker_metrics_host: str = Field(
+        "127.0.0.1", description="Address on which a worker serves `/metrics`."
     )
     worker_folder: Path | None = Field(
         None, description="Internal: a worker sets it for its child processes."
@@ -277,6 +306,13 @@ class Settings(BaseSettings):
     )
     access_log: bool = Field(
         False, description="Log each request but health checks, with its request id and trace."
+    )
+    traces_url: str = Field(
+        "",
+        pattern=r"^$|^(https?|file)://",
+        description="Where spans of OpenTelemetry go: an OTLP collector, such as "
+        "http://collector:4318/v1/traces, or a file (file:///var/log/spans.json). Needs the extra "
+        "`traces`. Default: none.",
     )
     log_level: str = Field("INFO", description="Minimum level of log records.")
 

@@ -1,6 +1,6 @@
-"""Database tables. Every table except `tenants` and `workers` has a `tenant_id`.
+"""Database tables. Every table except `tenants`, `workers` and `losses` has a `tenant_id`.
 
-Only `core.jobs` writes to `jobs`, `shards`, `events`, `checkpoints` and `artifacts`; only
+Only `core.jobs` writes to `jobs`, `shards`, `events`, `checkpoints`, `artifacts` and `losses`; only
 `core.datasets` to `datasets`, `uploads` and `upload_parts`; only `core.model_registry` to `models`
 and `aliases`; only `core.webhooks` to `webhooks` and `deliveries`. Exception: a row of `models`
 that `core.model_registry.create_version` returns is added by its caller, in the transaction that
@@ -48,6 +48,7 @@ JOB_FORMAT = 1
 LIVE = "jobs.state IN ('queued', 'running')"
 HAS_ORPHANS = "jobs.orphans_removed_at IS NULL AND jobs.finished_at IS NOT NULL"
 VALIDATING = "datasets.state = 'validating'"
+HAS_REPLACED = "datasets.replaced_at IS NOT NULL"
 
 
 def where(condition: str) -> dict[str, Any]:
@@ -190,7 +191,8 @@ class Dataset(Leased, Base):
 
     `sources` lists the uploaded files until they are validated, or as long as the dataset exists if
     its modality keeps them. `objects` maps the names of the objects created from them to {key,
-    bytes, sha256}. `summary` describes them (see core.datasets).
+    bytes, sha256}. `replaced` lists earlier objects, which downloads may still read; they are
+    deleted later. `summary` describes the objects (see core.datasets).
     """
 
     __tablename__ = "datasets"
@@ -200,6 +202,7 @@ class Dataset(Leased, Base):
         Index("ix_datasets_tenant_id_state_id", "tenant_id", "state", "id"),
         Index("ix_datasets_tenant_id_modality_id", "tenant_id", "modality", "id"),
         Index("ix_datasets_validating", "state", "id", **where(VALIDATING)),
+        Index("ix_datasets_replaced_at", "replaced_at", **where(HAS_REPLACED)),
         Index("ix_datasets_tenant_id_state_modality_id", "tenant_id", "state", "modality", "id"),
     )
 
@@ -212,6 +215,8 @@ class Dataset(Leased, Base):
     options: Mapped[Json] = mapped_column(default=dict)
     sources: Mapped[list[Any]] = mapped_column(default=list)
     objects: Mapped[Json] = mapped_column(default=dict)
+    replaced: Mapped[list[Any]] = mapped_column(default=list)
+    replaced_at: Mapped[datetime | None]  # the last time; null if `replaced` is empty
     summary: Mapped[Json] = mapped_column(default=dict)
     error: Mapped[Json | None]
     created_at: Mapped[datetime] = mapped_column(default=clock())
@@ -220,7 +225,13 @@ class Dataset(Leased, Base):
     @property
     def stored_bytes(self) -> int:
         uploaded = [part for source in self.sources for part in source["parts"]]
-        return sum(int(file["bytes"]) for file in [*self.objects.values(), *uploaded])
+        files = [*self.objects.values(), *self.replaced, *uploaded]
+        return sum(int(file["bytes"]) for file in files)
+
+    @property
+    def object_keys(self) -> list[str]:
+        """Keys of all objects that were created from the uploaded files."""
+        return [file["key"] for file in [*self.objects.values(), *self.replaced]]
 
 
 class Job(Leased, Base):
@@ -238,6 +249,11 @@ class Job(Leased, Base):
         Index("ix_jobs_dataset_id_tenant_id_id", "dataset_id", "tenant_id", "id"),
         Index("ix_jobs_tenant_id_state_kind_id", "tenant_id", "state", "kind", "id"),
         Index("ix_jobs_tenant_id_model_id_id", "tenant_id", "model_id", "id"),
+        # For evaluations of a model. SQLite without statistics chooses by the number of columns.
+        Index(
+            "ix_jobs_tenant_id_model_id_kind_state_id",
+            *("tenant_id", "model_id", "kind", "state", "id"),
+        ),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -259,6 +275,7 @@ class Job(Leased, Base):
     # The kind of worker that may claim the job; null if any (see core.jobs.devices).
     device_kind: Mapped[DeviceKind | None]
     key_id: Mapped[str | None]  # of the API key that created it
+    reserved_bytes: Mapped[int] = mapped_column(BigInteger, default=0)  # until it ends
 
     worker_losses: Mapped[int] = mapped_column(default=0)  # since the last checkpoint or shard
     max_worker_losses: Mapped[int]
@@ -316,6 +333,15 @@ class Shard(Leased, Base):
     error: Mapped[Json | None]
 
 
+class Loss(Base):
+    """How many jobs lost their worker for a reason, of all tenants (see core.jobs.losses)."""
+
+    __tablename__ = "losses"
+
+    reason: Mapped[str] = mapped_column(primary_key=True)
+    count: Mapped[int] = mapped_column(BigInteger, default=0)
+
+
 class Event(Base):
     """An event of a job. Within a job, ids increase in the order of commits."""
 
@@ -338,7 +364,8 @@ class Event(Base):
 class Checkpoint(Base):
     """A checkpoint of a training job.
 
-    `files["state"]` resumes the training; `files["model"]` holds the weights for sampling.
+    `files["state"]` resumes the training; `files["model"]` holds the weights for sampling. Once the
+    job has succeeded, only checkpoints of models keep their state.
     """
 
     __tablename__ = "checkpoints"

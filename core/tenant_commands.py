@@ -4,11 +4,14 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from core import tenants
+from sqlalchemy.orm import Session
+
+from core import api_keys, audit, tenants
 from core.database import read, write
 from core.storage import get_storage
 
 PAGE_SIZE = 1_000
+COMMAND_LINE = "command-line"  # takes the place of a key in the audit log
 
 
 def run(action: str, tenant: str) -> Iterator[str]:
@@ -18,14 +21,24 @@ def run(action: str, tenant: str) -> Iterator[str]:
     elif action == "create":
         with write() as session:
             created, key = tenants.create(session, tenant)
+            _record(session, action, created.id)
         yield f"{created.id} {key}"
     elif action == "erase":
-        yield json.dumps(asdict(tenants.erase(get_storage(), tenant)))
+        erasure = tenants.erase(get_storage(), tenant)
+        with write() as session:
+            _record(session, action, tenant)
+        yield json.dumps(asdict(erasure))
     else:
         change = tenants.suspend if action == "suspend" else tenants.resume
         with write() as session:
             change(session, tenant)
+            _record(session, action, tenant)
         yield f"{tenant} {'suspended' if action == 'suspend' else 'active'}"
+
+
+def _record(session: Session, action: str, tenant_id: str) -> None:
+    """Add an entry to the audit log of the tenant whose administrators manage all others."""
+    audit.record(session, api_keys.DEFAULT_TENANT, COMMAND_LINE, f"tenant.{action}", tenant_id)
 
 
 def _list() -> Iterator[str]:

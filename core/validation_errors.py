@@ -99,6 +99,8 @@ def _field_error(error: ErrorDetails, field_names: Iterable[str], body: Any) -> 
             message = "This value does not exist. Send one of the allowed values."
         if "expected_tags" in context:
             allowed = tuple(context["expected_tags"].replace("'", "").split(", "))
+            if close_matches := difflib.get_close_matches(str(context["tag"]), allowed, 1):
+                message = f"This value does not exist. Did you mean `{close_matches[0]}`?"
     elif error_type == "extra_forbidden":
         message = "Unknown field."
         name = location[-1] if location else ""

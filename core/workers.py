@@ -1,14 +1,16 @@
 """Registry of workers: one row for each running worker, renewed by heartbeats."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from core.database import clock
 from core.devices import CPU_DEVICE, DeviceKind, DeviceReport
-from core.tables import Worker
+from core.tables import Json, Worker
 
 ACTIVE_WINDOW_S = 60.0
 
@@ -21,18 +23,47 @@ def heartbeat(
     host: str,
     gflops: float | None = None,
     device: DeviceReport = CPU_DEVICE,
-    **machine: str | int,
+    **machine: Any,
 ) -> None:
-    """Create or renew the worker's row, and delete rows that were not renewed for 10 minutes.
+    """Create or renew the row of one worker (see `describe` for its fields)."""
+    description = describe(queues=queues, host=host, gflops=gflops, device=device, **machine)
+    heartbeats(session, {worker_id: description})
 
-    `gflops` is None until the worker has measured it. `machine` has `version`, `cpus` and
-    `memory_bytes`.
+
+def describe(
+    *,
+    queues: Sequence[str],
+    host: str,
+    gflops: float | None = None,
+    device: DeviceReport = CPU_DEVICE,
+    version: str = "",
+    cpus: int = 0,
+    memory_bytes: int = 0,
+) -> Json:
+    """Return the columns of a worker; `gflops` is None until the worker has measured it."""
+    return {
+        "queues": list(queues),
+        "host": host,
+        "gflops": gflops,
+        "device": asdict(device),
+        "version": version,
+        "cpus": cpus,
+        "memory_bytes": memory_bytes,
+    }
+
+
+def heartbeats(session: Session, descriptions: Mapping[str, Json]) -> None:
+    """Create or renew the rows of workers, by id, in one statement.
+
+    Rows that were not renewed for 10 minutes are deleted.
     """
-    values = {"queues": list(queues), "host": host, "gflops": gflops, "device": asdict(device)}
-    values |= machine
-    renewed = update(Worker).where(Worker.id == worker_id).values(seen_at=clock(), **values)
-    if session.execute(renewed.returning(Worker.id)).one_or_none() is None:
-        session.add(Worker(id=worker_id, **values))
+    now = session.scalars(select(clock())).one()
+    on_postgresql = session.get_bind().dialect.name == "postgresql"
+    insert = postgresql.insert if on_postgresql else sqlite.insert
+    rows = [{"id": key, "seen_at": now} | row for key, row in sorted(descriptions.items())]
+    statement = insert(Worker).values(rows)
+    changed = {name: statement.excluded[name] for name in rows[0] if name != "id"}
+    session.execute(statement.on_conflict_do_update(index_elements=["id"], set_=changed))
     session.execute(delete(Worker).where(Worker.seen_at < clock(-10 * ACTIVE_WINDOW_S)))
 
 

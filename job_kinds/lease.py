@@ -13,13 +13,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextvars import copy_context
 from types import TracebackType
 from typing import Any, Self
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from core import jobs
+from core import jobs, tracing
 from core.database import write
 from core.jobs import Claim, Heartbeat, NewEvent, StopRequests
 from core.leases import LeaseLost
@@ -83,7 +84,11 @@ class Lease:
         self._renewed_at = time.monotonic()
         self._seen = ("preparing", 0)  # phase and step
         self._seen_at, self._slowest_step_s = time.monotonic(), 0.0
-        self._thread = threading.Thread(target=self._renew_loop, name="lease", daemon=True)
+        self._phase_began = time.time()
+        # With this thread's context: its log records have the ids of the job.
+        self._thread = threading.Thread(
+            target=copy_context().run, args=(self._renew_loop,), name="lease", daemon=True
+        )
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -97,6 +102,7 @@ class Lease:
     ) -> None:
         self._stop.set()
         self._thread.join(timeout=10)
+        self._record_phase()
 
     def check(self) -> None:
         """Raise LeaseLost if this process must not write anything more for the job."""
@@ -114,8 +120,14 @@ class Lease:
     @phase.setter
     def phase(self, phase: str) -> None:
         if phase != self._phase:
+            self._record_phase()
             self._phase = phase
             self.record(NewEvent("phase", {"phase": phase}))
+
+    def _record_phase(self) -> None:
+        now = time.time()
+        tracing.record_span(f"phase {self._phase}", self._phase_began, now, {"step": self.step})
+        self._phase_began = now
 
     @property
     def stopping(self) -> JobCancelled | JobPaused | WorkerStopping | None:
@@ -197,5 +209,5 @@ class Lease:
     def _abort_process(self) -> None:
         """Exit the process unless the work notices the lost lease within another lease period."""
         if not self._stop.wait(self._settings.lease_seconds):
-            log.critical("step hangs; exiting the process", extra={"job_id": self.claim.job_id})
+            log.critical("step hangs; exiting the process", extra={"phase": self.phase})
             self._exit_process(HUNG_EXIT_CODE)

@@ -34,6 +34,7 @@ context.configure(
     target_metadata=Base.metadata,
     render_as_batch=True,  # SQLite can change a table only by copying it
     render_item=render,
+    transaction_per_migration=True,
 )
 with context.begin_transaction():
     context.run_migrations()

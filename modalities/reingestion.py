@@ -58,14 +58,13 @@ def read_again(
                     code="dataset_changed",
                 )
             row.options, row.summary, row.ready_at = dataset.options, summary, clock()
-            row.objects = {name: stored.to_dict() for name, stored in objects.items()}
+            repository.replace_objects(row, objects)
             on_changed(session, row)
             session.flush()
             session.refresh(row)  # the database sets the time
     except BaseException:
         storage.delete(stored.key for stored in objects.values())
         raise
-    storage.delete(stored["key"] for stored in dataset.objects.values())
     return row
 
 

@@ -200,6 +200,10 @@ class Sampling(Protocol):
         """Return the number of items in one file of a generation job."""
         return 10_000
 
+    def item_bytes(self, manifest: Json) -> int:
+        """Return about how many bytes an item has in a file of a generation job."""
+        return 64
+
     def load_sampler(self, path: Path, device: str = "cpu") -> Sampler:
         """Load a model file, to sample on the device `cpu` or `cuda:N`.
 

@@ -74,6 +74,10 @@ class TrainingRun(TrainingCallbacks, Protocol):
         """Device of the networks: `cpu` or `cuda:N`."""
 
     @property
+    def records_steps(self) -> bool:
+        """Whether steps on a GPU are recorded as CUDA graphs (models.step_graphs)."""
+
+    @property
     def state(self) -> Path | None:
         """State of the checkpoint to resume from; None if the run starts from the beginning."""
 

@@ -21,11 +21,15 @@ class Position:
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a batch whose gradients fit into memory, and its share of the batch."""
+    """A part of a batch whose gradients fit into memory.
+
+    `share` is its share of the batch, and `start` the index of its first item in the batch.
+    """
 
     batch: Batch
     position: Position
     share: float = 1.0
+    start: int = 0
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of a loss, times the share. A whole batch needs no multiplication."""
@@ -38,8 +42,9 @@ def split(batch: Batch, size: int | None, position: Position) -> Iterator[Part]:
     if size is None or items <= size:
         yield Part(batch, position)
         return
-    for part in zip(*(tensor.split(size) for tensor in batch), strict=True):
-        yield Part(part, position, len(part[0]) / items)
+    parts = zip(*(tensor.split(size) for tensor in batch), strict=True)
+    for index, part in enumerate(parts):
+        yield Part(part, position, len(part[0]) / items, index * size)
 
 
 def smaller_microbatch(size: int | None, error: Exception) -> int:

@@ -1,8 +1,10 @@
 """Common base of the settings of all modalities. This module does not import torch."""
 
 import math
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, Literal
+
+DeviceKind = Literal["cpu", "gpu"]
 
 
 class InvalidSettings(ValueError):
@@ -13,9 +15,12 @@ class InvalidSettings(ValueError):
         self.field = field
 
 
-def setting(description: str, **bounds: float) -> Any:
-    """Define a field of a settings dataclass. `bounds` are any of ge, gt, le and lt."""
-    return field(metadata={"description": description, **bounds})
+def setting(description: str, *, default: Any = MISSING, **bounds: float) -> Any:
+    """Define a field of a settings dataclass. `bounds` are any of ge, gt, le and lt.
+
+    A field with a `default` may be missing in model files.
+    """
+    return field(default=default, metadata={"description": description, **bounds})
 
 
 BOUND_SYMBOLS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}

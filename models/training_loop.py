@@ -6,7 +6,8 @@ uninterrupted one. A trainer knows the architecture; its phases are the networks
 together, such as the feature network and then the generator with its critic.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch import Tensor
 from models import seeding
 from models.device import release_memory
 from models.microbatch import Batch, Part, Position, smaller_microbatch, split
+from models.step_graphs import RecordingFailed, StepGraphs
 from models.training_callbacks import PackedCheckpoint, TrainingCallbacks
 
 
@@ -37,6 +39,13 @@ class Phase(Protocol):
 
     @property
     def batches(self) -> Batches: ...
+
+    def begin_step(self, position: Position) -> Hashable | None:
+        """Set the values on the device that depend on the position. Return the kind of the step.
+
+        `add_gradients` launches the same kernels in all steps of a kind, with batches of the same
+        shapes. Then they can be recorded (models.step_graphs). None: they differ.
+        """
 
     def add_gradients(self, part: Part) -> dict[str, Tensor]:
         """Add the gradients of a part of a batch, times its share. Return the losses to log."""
@@ -86,8 +95,12 @@ class Trainer(Protocol):
         """Complete the model after the last step, report its metrics and save it."""
 
 
-def train(trainer: Trainer, callbacks: TrainingCallbacks) -> None:
-    """Train to the end of the schedule, from the trainer's step on."""
+def train(trainer: Trainer, callbacks: TrainingCallbacks, *, records_steps: bool = True) -> None:
+    """Train to the end of the schedule, from the trainer's step on.
+
+    With `records_steps`, steps on a GPU are recorded as CUDA graphs and replayed.
+    """
+    graphs = StepGraphs(trainer.device, enabled=records_steps)
     while (progress := trainer.update_progress(callbacks.progress(trainer.step))) < 1:
         if callbacks.should_preview(trainer.step):
             picture = trainer.render_preview()
@@ -97,30 +110,69 @@ def train(trainer: Trainer, callbacks: TrainingCallbacks) -> None:
             callbacks.save(trainer.step, trainer.pack())
 
         phase, position = trainer.current_phase(), Position(trainer.step, progress)
-        seeding.seed_step(trainer.seed, trainer.step, trainer.device)
-        for optimizer in phase.optimizers:
-            optimizer.zero_grad(set_to_none=True)
-        losses: dict[str, Tensor] = {}  # They stay on the device: reading one waits for it.
-        is_out_of_memory = False
-        try:
-            batch = phase.batches.batch_at(trainer.step)
-            for part in split(batch, phase.microbatch_size, position):
-                for name, loss in phase.add_gradients(part).items():
-                    weighted = loss if part.share == 1 else part.share * loss
-                    losses[name] = losses[name] + weighted if name in losses else weighted
-        except Exception as error:
-            phase.microbatch_size = smaller_microbatch(phase.microbatch_size, error)
-            callbacks.warn(
-                trainer.step,
-                f"Out of memory: training continues with {phase.microbatch_size} items at a time.",
-            )
-            is_out_of_memory = True
-        if is_out_of_memory:  # outside of the handler, because the error refers to tensors
-            release_memory(trainer.device)
-            continue  # The step starts again, with the same batch and the same random numbers.
-        phase.apply_gradients(position)
-        phase.update_average(trainer.step)
-        trainer.step += 1
-
-        trainer.report(losses, callbacks)
+        losses = take_step(trainer, phase, position, graphs, callbacks)
+        if losses is not None:
+            trainer.report(losses, callbacks)
     trainer.finish(callbacks)
+
+
+def take_step(
+    trainer: Trainer,
+    phase: Phase,
+    position: Position,
+    graphs: StepGraphs,
+    callbacks: TrainingCallbacks,
+) -> dict[str, Tensor] | None:
+    """Take a step and return its losses, on the device: reading one waits for it.
+
+    Return None if the step must be repeated, with smaller parts because memory has run out, or
+    without a recording. It has the same batch and the same random numbers then.
+    """
+    seeding.seed_step(trainer.seed, position.step, trainer.device)
+    for optimizer in phase.optimizers:
+        optimizer.zero_grad(set_to_none=True)
+    losses: dict[str, Tensor] | None
+    try:
+        losses = graphs.add_gradients(
+            phase.begin_step(position),
+            phase,
+            partial(_weights, phase),
+            phase.batches.batch_at(position.step),
+            partial(_add_gradients, phase, position),
+        )
+    except RecordingFailed:
+        return None
+    except Exception as error:
+        phase.microbatch_size = smaller_microbatch(phase.microbatch_size, error)
+        callbacks.warn(
+            position.step,
+            f"Out of memory: training continues with {phase.microbatch_size} items at a time.",
+        )
+        losses = None
+    if losses is None:  # outside of the handler, because the error refers to tensors
+        graphs.reset()
+        release_memory(trainer.device)
+        return None
+    phase.apply_gradients(position)
+    phase.update_average(position.step)
+    trainer.step += 1
+    return losses
+
+
+def _add_gradients(phase: Phase, position: Position, batch: Batch) -> dict[str, Tensor]:
+    """Add the gradients of a batch. Return the mean losses of its parts."""
+    losses: dict[str, Tensor] = {}
+    for part in split(batch, phase.microbatch_size, position):
+        for name, loss in phase.add_gradients(part).items():
+            weighted = loss if part.share == 1 else part.share * loss
+            losses[name] = losses[name] + weighted if name in losses else weighted
+    return losses
+
+
+def _weights(phase: Phase) -> list[Tensor]:
+    return [
+        weight
+        for optimizer in phase.optimizers
+        for group in optimizer.param_groups
+        for weight in group["params"]
+    ]

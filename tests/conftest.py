@@ -35,7 +35,7 @@ KEY = "sem_test"
 PROCESSES = (
     *("tests/chaos/", "tests/client/test_guides.py", "tests/client/test_survival.py"),
     *("tests/contract/test_generators.py", "tests/contract/test_proxy.py"),
-    *("tests/dashboard/", "tests/gpu/", "tests/test_end_to_end.py"),
+    *("tests/dashboard/", "tests/deploy/test_image.py", "tests/gpu/", "tests/test_end_to_end.py"),
 )
 # Then the longest files, so that no core waits for one of them at the end.
 LONG = ("tests/core/jobs/simulation/", "tests/job_kinds/", "tests/models/")

@@ -1,7 +1,8 @@
 """A virtual GPU: tensors are computed by the CPU, but know that they are on a GPU.
 
-Operations that CUDA rejects raise RefusedOperation. Launched kernels, copies between the devices
-and waits of the host for the GPU are counted by the line of this project that causes them:
+Operations that CUDA rejects raise RefusedOperation. Launched kernels are counted by operation;
+copies between the devices and waits of the host for the GPU, by the line of this project that
+causes them:
 
     with VirtualGpu() as gpu:
         network.to("cuda")
@@ -9,12 +10,15 @@ and waits of the host for the GPU are counted by the line of this project that c
     gpu.synchronizations, gpu.copies, gpu.launches
 
 It checks placement, not arithmetic: results equal those of the CPU. Tensors that autograd creates
-inside of torch belong to either device. The context covers the current thread only.
+inside of torch belong to either device. The context covers the current thread only. CUDA graphs:
+tests/virtual_graph.py.
 """
 
 import sys
 from collections import Counter
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, nullcontext
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self
@@ -25,7 +29,8 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+
+from tests.virtual_graph import Capture, Recording, RefusedOperation, VirtualGraph, VirtualStream
 
 ROOT = Path(__file__).parents[1]
 GPU, CPU = torch.device("cuda:0"), torch.device("cpu")
@@ -82,10 +87,6 @@ WITHOUT_KERNEL = {
 Counts = Counter[tuple[str, str]]  # by line of this project and description
 
 
-class RefusedOperation(RuntimeError):
-    """CUDA rejects the operation, for example because tensors are on two devices."""
-
-
 def placement(tensor: Tensor) -> bool | None:
     """Return True on the GPU, False on the CPU, and None for a tensor that torch itself created."""
     try:
@@ -112,11 +113,14 @@ class VirtualGpu:
         self.synchronizations: Counts = Counter()
         self.copies: Counts = Counter()
         self.uploads: Counts = Counter()  # from pinned memory, without waiting
-        self.launches: Counts = Counter()
+        self.launches: Counter[str] = Counter()  # by operation
         self.uploaded_bytes = 0
         self.memory_bytes = memory_bytes
         self.emptied_caches = 0
+        self.recorded_graphs = 0
         self.current_function: Any = None
+        self.creates_on_gpu = False
+        self.recording: Recording | None = None
         self._storages: WeakSet[Any] = WeakSet()
         self._pinned: WeakSet[Any] = WeakSet()
         self._stack = ExitStack()
@@ -130,7 +134,12 @@ class VirtualGpu:
             (torch.cuda, "get_device_properties", lambda device=None: properties),
             (torch.cuda, "mem_get_info", lambda device=None: (self.free_bytes, self.memory_bytes)),
             (torch.cuda, "empty_cache", self._empty_cache),
-            (torch.cuda, "synchronize", lambda device=None: None),
+            (torch.cuda, "synchronize", lambda device=None: self.count_wait("synchronize")),
+            (torch.cuda, "CUDAGraph", lambda: VirtualGraph(self)),
+            (torch.cuda, "graph", partial(Capture, self)),
+            (torch.cuda, "Stream", VirtualStream),
+            (torch.cuda, "current_stream", VirtualStream),
+            (torch.cuda, "stream", lambda stream: nullcontext()),
             (torch.cuda, "default_generators", (generator,) * MAX_GPUS),
             (torch._C, "_cuda_getDriverVersion", lambda: 12080),
         ):
@@ -171,12 +180,19 @@ class VirtualGpu:
     def refuse(self, message: str) -> None:
         raise RefusedOperation(f"{message} at {current_line()}")
 
+    def count_wait(self, name: str) -> None:
+        if self.recording is not None:
+            self.refuse(f"{name} in a CUDA graph waits for the GPU")
+        self.synchronizations[current_line(), name] += 1
+
     def pin(self, tensor: Tensor) -> Tensor:
         pinned = tensor.clone()
         self._pinned.add(pinned.untyped_storage())
         return pinned
 
     def count_copy(self, to_gpu: bool, tensor: Tensor, *, is_asynchronous: bool = False) -> None:
+        if self.recording is not None:  # each replay would copy what is at this address then
+            self.refuse("copy between the devices in a CUDA graph")
         if to_gpu and is_asynchronous and tensor.untyped_storage() in self._pinned:
             self.uploads[current_line(), "upload"] += 1
             self.uploaded_bytes += tensor.nbytes
@@ -224,7 +240,11 @@ class _Functions(TorchFunctionMode):
             return func(*args, **kwargs)
         if isinstance(kwargs.get("generator"), torch.Generator):
             self.gpu.refuse(f"{func.__name__} on the GPU with a generator of the CPU")
-        created = func(*args, **kwargs | {"device": CPU})
+        self.gpu.creates_on_gpu = True
+        try:
+            created = func(*args, **kwargs | {"device": CPU})
+        finally:
+            self.gpu.creates_on_gpu = False
         return self.gpu.put(created) if isinstance(created, Tensor) else created
 
 
@@ -283,7 +303,7 @@ def _numpy(gpu: VirtualGpu, func: Any, tensor: Tensor, *args: Any, **kwargs: Any
 
 def _tolist(gpu: VirtualGpu, func: Any, tensor: Tensor) -> Any:
     if is_on_gpu(tensor):
-        gpu.synchronizations[current_line(), "tolist"] += 1
+        gpu.count_wait("tolist")
     return func(tensor)
 
 
@@ -317,29 +337,36 @@ class _Operations(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        kwargs = kwargs or {}
-        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        with torch._C.DisableTorchFunction():  # for speed: each call below would be watched, too
+            return self._run(func, args, kwargs or {})
+
+    def _run(self, func: Any, args: Any, kwargs: Any) -> Any:
+        tensors = [*_tensors(args), *_tensors(kwargs.values())]
         on_gpu = [is_on_gpu(tensor) for tensor in tensors]
         if not any(on_gpu):
             out = func(*args, **kwargs)
+            recording = self.gpu.recording
             is_internal = not tensors and self.gpu.current_function not in FACTORIES
-            if is_internal or any(placement(tensor) is None for tensor in tensors):
-                for created in tree_leaves(out):
-                    if isinstance(created, Tensor):
-                        created.untyped_storage().on_gpu = None  # type: ignore[attr-defined]
+            is_internal = is_internal or any(placement(tensor) is None for tensor in tensors)
+            if recording is not None and (is_internal or self.gpu.creates_on_gpu):
+                recording.add(func, args, kwargs, out)
+            if is_internal:
+                for created in _tensors((out,)):
+                    created.untyped_storage().on_gpu = None  # type: ignore[attr-defined]
             return out
-        with torch._C.DisableTorchFunction():
-            self._check(func, args, kwargs, tensors, on_gpu)
+        self._check(func, args, kwargs, tensors, on_gpu)
+        if self.gpu.recording is not None:
+            self.gpu.recording.protect(tensors)
         out = func(*args, **kwargs)
+        if self.gpu.recording is not None:
+            self.gpu.recording.add(func, args, kwargs, out)
         if not func._schema.is_mutable or on_gpu[0]:
-            for created in tree_leaves(out):
-                if isinstance(created, Tensor):
-                    self.gpu.put(created)
+            for created in _tensors((out,)):
+                self.gpu.put(created)
         return out
 
     def _check(self, func: Any, args: Any, kwargs: Any, tensors: Any, on_gpu: Any) -> None:
-        packet, gpu = func.overloadpacket, self.gpu
-        name = packet._qualified_op_name.removeprefix("aten::")
+        packet, gpu, name = func.overloadpacket, self.gpu, func.overloadpacket.__name__
         if packet in COPYING and len(set(on_gpu)) > 1:
             gpu.count_copy(on_gpu[0], tensors[0])
             return
@@ -348,7 +375,7 @@ class _Operations(TorchDispatchMode):
             if is_on_gpu(args[0]) and any(not is_on_gpu(index) for index in indices):
                 gpu.count_copy(True, indices[0])
             if any(index.dtype in (torch.bool, torch.uint8) for index in indices):
-                gpu.synchronizations[current_line(), f"{name} by a mask"] += 1
+                gpu.count_wait(f"{name} by a mask")
             others = [*args[2:3]] if is_on_gpu(args[0]) else [*indices, *args[2:3]]
             tensors = [tensor for tensor in [args[0], *others] if isinstance(tensor, Tensor)]
         on_cpu = [t for t in tensors if placement(t) is False and t.ndim]
@@ -359,11 +386,20 @@ class _Operations(TorchDispatchMode):
         if isinstance(kwargs.get("generator"), torch.Generator):
             gpu.refuse(f"{name} on the GPU with a generator of the CPU")
         if packet in SYNCHRONIZING:
-            gpu.synchronizations[current_line(), name] += 1
+            gpu.count_wait(name)
         if packet not in WITHOUT_KERNEL and not _is_view(func):
-            gpu.launches[current_line(), name] += 1
+            gpu.launches[name] += 1
 
 
+def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from _tensors(value)
+
+
+@cache
 def _is_view(func: Any) -> bool:
     returns = func._schema.returns
     return bool(returns) and all(

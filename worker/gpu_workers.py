@@ -19,16 +19,24 @@ log = logging.getLogger(__name__)
 
 
 def run(gpus: Sequence[int], queues: Sequence[str]) -> None:
-    """Run a worker for each of the GPUs until SIGTERM or Ctrl-C."""
-    stop_timeout_s = get_settings().shutdown_grace_seconds + 15
+    """Run a worker for each of the GPUs until SIGTERM or Ctrl-C.
+
+    Each has a port for its metrics: the first one that of the setting, the next one the next port.
+    """
+    settings = get_settings()
+    stop_timeout_s = settings.shutdown_grace_seconds + 15
+    first_port = settings.worker_metrics_port
     services = [
         Service(
             f"worker of cuda:{gpu}",
             [sys.executable, "-m", "worker", *queues],
-            {"SEMBLANCE_DEVICE": f"cuda:{gpu}"},
+            {
+                "SEMBLANCE_DEVICE": f"cuda:{gpu}",
+                "SEMBLANCE_WORKER_METRICS_PORT": str(first_port + n if first_port else 0),
+            },
             stop_timeout_s,
         )
-        for gpu in gpus
+        for n, gpu in enumerate(gpus)
     ]
     stopping = threading.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):

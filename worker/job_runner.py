@@ -3,18 +3,20 @@
 import logging
 import os
 import socket
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 import job_kinds
-from core import jobs
+from core import jobs, tracing
 from core.database import read, transact, write
+from core.devices import DeviceKind
 from core.jobs import Claim, Heartbeat, ShardClaim, StopRequests
 from core.leases import LeaseLost
+from core.log_context import log_fields, trace_id_of
 from core.settings import get_settings
 from core.tables import Job
 from job_kinds import process_device
@@ -63,20 +65,35 @@ def run_next(queues: Sequence[str]) -> bool:
     if claimed is None:
         return shard is not None
     claim, job = claimed
-    log_fields = {"job_id": job.id, "attempt": job.fencing_token, "traceparent": job.traceparent}
-    log.info("job claimed", extra=log_fields)
+    with _traced(job, f"job {job.kind}"):
+        _run(claim, job, kind)
+    tracing.flush()  # this process may be killed once it is idle
+    return True
+
+
+@contextmanager
+def _traced(job: Job, name: str) -> Iterator[None]:
+    """Record the block as a span of the request that created the job; add its ids to the log."""
+    attributes: dict[str, str | int] = {"job_id": job.id, "attempt": job.fencing_token}
+    with tracing.span(name, attributes, parent=job.traceparent):
+        trace_id = trace_id_of(tracing.current_traceparent() or job.traceparent)
+        with log_fields(**attributes, trace_id=trace_id):
+            yield
+
+
+def _run(claim: Claim, job: Job, kind: DeviceKind) -> None:
+    log.info("job claimed")
     try:
         with Lease(claim, get_settings(), is_draining=_is_draining) as lease:
             lease.usage = Usage(kind)
             lease.usage.previous_attempts = dict(job.usage)
             lease.step = job.step
             outcome = _execute(job, lease)
-        log.info("job %s", outcome, extra=log_fields)
+        log.info("job %s", outcome)
     except LeaseLost:
-        log.warning("lease lost; job stopped", extra=log_fields)
+        log.warning("lease lost; job stopped")
     except TRANSIENT_ERRORS as error:  # the outcome cannot be written either: the lease expires
-        log.warning("job abandoned", extra=log_fields | {"cause": type(error).__name__})
-    return True
+        log.warning("job abandoned", extra={"cause": type(error).__name__})
 
 
 def _execute(job: Job, lease: Lease) -> str:
@@ -97,7 +114,7 @@ def _execute(job: Job, lease: Lease) -> str:
         transact(lambda session: jobs.release(session, lease.claim))
         return "released"
     except TRANSIENT_ERRORS as error:
-        log.warning("job interrupted", extra={"job_id": job.id, "cause": type(error).__name__})
+        log.warning("job interrupted", extra={"cause": type(error).__name__})
         with write() as session:
             jobs.release_as_lost(session, lease.claim)
         return "interrupted"
@@ -107,7 +124,7 @@ def _execute(job: Job, lease: Lease) -> str:
             raise DeviceLost(str(error)) from error
         failure = as_job_error(error)
         if failure.code == "internal":
-            log.exception("job failed", extra={"job_id": job.id})
+            log.exception("job failed")
         transact(lambda session: jobs.fail(session, lease.claim, failure))
         return f"failed: {failure.code}"
     return "succeeded"
@@ -139,12 +156,17 @@ def _finish(finish: Finish) -> None:
 
 def _help_with_shards(shard: ShardClaim) -> None:
     """Generate shards of a job that another worker holds, while there are any."""
-    from job_kinds.generation.run import generate_shards  # torch is slow to load
-
     with read() as session:
         job = jobs.get(session, shard.tenant_id, shard.job_id)
-    log_fields = {"job_id": job.id, "traceparent": job.traceparent}
-    log.info("helping with a job", extra=log_fields)
+    with _traced(job, f"shards {job.kind}"):
+        _generate_shards(job, shard)
+    tracing.flush()
+
+
+def _generate_shards(job: Job, shard: ShardClaim) -> None:
+    from job_kinds.generation.run import generate_shards  # torch is slow to load
+
+    log.info("helping with a job")
     claim = Claim(job.tenant_id, job.id, NO_FENCING_TOKEN, lease_owner())
     current_shard = CurrentShard(shard)
 
@@ -155,6 +177,6 @@ def _help_with_shards(shard: ShardClaim) -> None:
         with Lease(claim, get_settings(), is_draining=_is_draining, heartbeat=renew_shard) as lease:
             generate_shards(job, lease, current_shard)
     except (LeaseLost, JobCancelled, JobPaused, WorkerStopping):
-        log.info("stopped helping", extra=log_fields)
+        log.info("stopped helping")
     except TRANSIENT_ERRORS as error:  # the release cannot be written either: the lease expires
-        log.warning("shard abandoned", extra=log_fields | {"cause": type(error).__name__})
+        log.warning("shard abandoned", extra={"cause": type(error).__name__})

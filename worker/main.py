@@ -27,7 +27,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from core import broker, jobs, retention, webhooks, workers
 from core.database import get_engine, read, write
-from core.datasets import uploads
+from core.datasets import repository, uploads
 from core.devices import DeviceKind
 from core.errors import SemblanceError
 from core.ids import new_id
@@ -36,9 +36,10 @@ from core.settings import QUEUES, Settings, get_settings
 from core.storage import get_storage
 from core.supervisor import end_with_parent
 from modalities import ingestion
-from worker import benchmark_cpu, worker_folder, worker_lock
+from worker import benchmark_cpu, metrics, worker_folder, worker_lock
 from worker.device_monitor import DeviceMonitor
 from worker.device_probe import find_device
+from worker.host_duty import HostDuty
 
 log = logging.getLogger(__name__)
 
@@ -59,11 +60,15 @@ class WorkerMain:
             settings.device_check_seconds,
             is_idle=lambda: worker_lock.is_free(self.folder),
         )
+        self._busy = metrics.BusyTime()
         self._stop = threading.Event()
         self._celery: subprocess.Popen[bytes] | None = None
         self._child: subprocess.Popen[bytes] | None = None
         self._celery_start_at, self._celery_backoff_s = 0.0, 1.0
         self._lock_monitor = worker_lock.LockMonitor(self.folder)
+        self._description_age_s = 6 * settings.sweep_seconds
+        self._duty = HostDuty(settings.scratch, self._description_age_s)
+        self._poll_at = 0.0
 
     def run(self) -> None:
         for signal_number in (signal.SIGTERM, signal.SIGINT):
@@ -73,20 +78,32 @@ class WorkerMain:
             threading.Thread(target=self._every, args=args, daemon=True)
             for args in (
                 (min(1.0, self.settings.poll_seconds), self.device.check),
-                (self.settings.sweep_seconds, self._sweep),
-                (self.settings.sweep_seconds, self._validate_dataset),
-                (min(1.0, self.settings.poll_seconds), self._deliver_webhooks),
-                (GARBAGE_COLLECTION_S, self._collect_garbage),
-                (RETENTION_S, self._apply_retention),
+                (self.settings.sweep_seconds, self._describe),
+                (self.settings.sweep_seconds, self._for_host(self._sweep)),
+                (self.settings.sweep_seconds, self._for_host(self._validate_dataset)),
+                (min(1.0, self.settings.poll_seconds), self._for_host(self._deliver_webhooks)),
+                (GARBAGE_COLLECTION_S, self._for_host(self._measure)),
+                (GARBAGE_COLLECTION_S, self._for_host(self._collect_garbage)),
+                (RETENTION_S, self._for_host(self._apply_retention)),
             )
         ]
+        self._describe()  # the first heartbeat needs it
         for thread in threads:
             thread.start()
-        threading.Thread(target=self._measure, daemon=True).start()
+        self._serve_metrics()
         log_fields = {"worker": self.id, "queues": self.queues, "device": self.device.report.id}
         log.info("worker ready", extra=log_fields)
         self._every(min(1.0, self.settings.poll_seconds), self._supervise)
         self._drain()
+
+    def _for_host(self, action: Callable[[], None]) -> Callable[[], None]:
+        """Return `action`, done by one of the host's workers for all of them."""
+
+        def act() -> None:
+            if self._duty.acts():
+                action()
+
+        return act
 
     def _every(self, seconds: float, action: Callable[[], None]) -> None:
         while not self._stop.is_set():
@@ -103,6 +120,7 @@ class WorkerMain:
 
         Without a working device, the worker leaves notifications and jobs to other workers.
         """
+        self._busy.update(is_busy=not worker_lock.is_free(self.folder))
         if not self.device.works:
             self._stop_celery()
             return
@@ -110,19 +128,28 @@ class WorkerMain:
         if has_broker and self._celery_is_due():
             self._celery = self._start_celery()
         self._kill_stuck_holder()
-        if self._child is not None and self._child.poll() is None:
+        if self._child is not None:
+            if self._child.poll() is None:
+                return
+            self._child, self._poll_at = None, 0.0
+        if time.monotonic() < self._poll_at:
             return
+        self._poll_at = time.monotonic() + self.settings.poll_seconds
         grace = self.settings.poll_seconds if has_broker else 0.0
         with read() as session:
             kind = self.device.kind
             overdue = jobs.has_due_jobs(session, self.queues, grace, kind)
             overdue = overdue or jobs.has_idle_shards(session, self.queues, grace, kind)
-            is_idle = not overdue and not jobs.has_due_jobs(session, self.queues, 0.0, kind)
+            is_idle = (
+                self.settings.worker_until_idle
+                and not overdue
+                and not jobs.has_due_jobs(session, self.queues, 0.0, kind)
+            )
         if not worker_lock.is_free(self.folder):
             return
         if overdue:
             self._child = self._start("worker.run_once")
-        elif is_idle and self.settings.worker_until_idle:
+        elif is_idle:
             self._stop.set()
 
     def _celery_is_due(self) -> bool:
@@ -146,20 +173,31 @@ class WorkerMain:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
+    def _describe(self) -> None:
+        description = workers.describe(
+            queues=self.queues,
+            host=socket.gethostname(),
+            gflops=self.device.gflops,  # of a CPU, the worker that acts for the host knows it
+            device=self.device.report,
+            version=version("semblance-server"),
+            cpus=os.cpu_count() or 1,
+            memory_bytes=psutil.virtual_memory().total,
+        )
+        worker_folder.describe(self.folder, description)
+        self._duty.prove()
+
     def _sweep(self) -> None:
+        """Requeue lost jobs, send the heartbeats of this host's workers and lost notifications."""
+        alive = worker_folder.descriptions(self.settings.scratch, self._description_age_s)
+        if not self._duty.is_mine():
+            alive = {name: each for name, each in alive.items() if name == self.id}
+        for description in alive.values():
+            if description["device"]["kind"] == DeviceKind.CPU:
+                description["gflops"] = self.gflops
         with write() as session:
             notifications = jobs.sweep(session)
-            workers.heartbeat(
-                session,
-                self.id,
-                queues=self.queues,
-                host=socket.gethostname(),
-                gflops=self.device.gflops or self.gflops,
-                device=self.device.report,
-                version=version("semblance-server"),
-                cpus=os.cpu_count() or 1,
-                memory_bytes=psutil.virtual_memory().total,
-            )
+            if alive:
+                workers.heartbeats(session, alive)
         # If the broker is unavailable, the rest remains unsent: workers still poll for these jobs.
         sent = list(takewhile(lambda new: broker.publish(new.queue, new.kind), notifications))
         if sent:
@@ -167,8 +205,16 @@ class WorkerMain:
                 jobs.mark_notified(session, [notification.job_id for notification in sent])
 
     def _measure(self) -> None:
-        if self.device.kind is DeviceKind.CPU:
+        if self.device.kind is DeviceKind.CPU and self.gflops is None:
             self.gflops = benchmark_cpu.measure_gflops()
+
+    def _serve_metrics(self) -> None:
+        if self.settings.worker_metrics_port:
+            collector = metrics.WorkerCollector(
+                self.device.report.id, lambda: self.device.works, self._busy
+            )
+            address, port = self.settings.worker_metrics_host, self.settings.worker_metrics_port
+            metrics.serve(address, port, collector)
 
     def _validate_dataset(self) -> None:
         ingestion.validate(get_storage())
@@ -178,6 +224,7 @@ class WorkerMain:
 
     def _collect_garbage(self) -> None:
         removed = jobs.remove_orphans(get_storage())
+        removed += repository.remove_replaced(get_storage(), self.settings.orphan_retention_seconds)
         removed += uploads.remove_unused(get_storage(), self.settings.upload_retention_seconds)
         if removed:
             log.info("unreferenced files removed", extra={"files": removed})
@@ -235,6 +282,8 @@ class WorkerMain:
                 process.terminate()
         for process in processes:
             self._wait(process)
+        worker_folder.withdraw(self.folder)
+        self._duty.release()
         with write() as session:
             workers.deregister(session, self.id)
 

@@ -5,11 +5,13 @@ worker notice that the folder is abandoned: they claim nothing more and release 
 worker that starts on this machine removes the folder.
 """
 
+import json
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from core import file_lock
 from worker import device_loss, worker_lock
@@ -24,6 +26,32 @@ def create(path: Path) -> Iterator[Path]:
     with file_lock.try_lock(_main_lock(path)):
         yield path
         shutil.rmtree(path, ignore_errors=True)
+
+
+def describe(folder: Path, description: dict[str, Any]) -> None:
+    """Write the worker's description for the worker that sends the heartbeats of the host.
+
+    The description is valid for a while only, so a worker must repeat this as long as it lives.
+    """
+    file = folder / "worker.json"
+    temporary = file.with_suffix(".new")
+    temporary.write_text(json.dumps(description))
+    temporary.rename(file)
+
+
+def withdraw(folder: Path) -> None:
+    """Remove the description, at the end of the worker."""
+    (folder / "worker.json").unlink(missing_ok=True)
+
+
+def descriptions(scratch: Path, max_age_s: float) -> dict[str, dict[str, Any]]:
+    """Return the descriptions of the host's workers, by id, that are at most `max_age_s` old."""
+    found = {}
+    for file in scratch.glob("wkr_*/worker.json"):
+        with suppress(FileNotFoundError):  # the worker has just ended
+            if time.time() - file.stat().st_mtime <= max_age_s:
+                found[file.parent.name] = json.loads(file.read_text())
+    return found
 
 
 def request_drain(folder: Path) -> None:

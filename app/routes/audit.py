@@ -17,7 +17,7 @@ router = APIRouter(prefix="/v1/audit", tags=["operations"])
 
 class AuditView(BaseModel):
     id: str = Field(description="Entry id (`aud_…`).")
-    key: str = Field(description="Id of the key of the request that changed it.")
+    key: str = Field(description="Id of the key of the request that changed it, or `command-line`.")
     action: str = Field(description="Kind of the change, such as `dataset.delete`.")
     resource: str = Field(description="Id of the resource, or its name.")
     request_id: str | None = Field(description="Id of the request in the service's log.")

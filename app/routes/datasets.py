@@ -379,12 +379,13 @@ def delete_dataset(
     """
     if cascade:
         check_scope(caller, "train")
+    storage = get_storage()
     with write() as session:
         audit.record(
             session, caller, "dataset.delete_cascade" if cascade else "dataset.delete", dataset_id
         )
         if cascade:
-            keys = delete_with_descendants(session, caller.tenant_id, dataset_id)
+            keys = delete_with_descendants(session, storage, caller.tenant_id, dataset_id)
         else:
             keys = repository.delete(session, caller.tenant_id, dataset_id)
-    get_storage().delete(keys)
+    storage.delete(keys)

@@ -31,12 +31,13 @@ def delete_job(job_id: str, caller: JobScope) -> None:
     Models and datasets that it created remain, but a model's curves and further checkpoints are
     gone. The response is 409 if the job has not ended.
     """
+    storage = get_storage()
     with write() as session:
         job = jobs.get(session, caller.tenant_id, job_id)
         check_scope(caller, job_kinds.KINDS[job.kind].scope)
         audit.record(session, caller, "job.delete", job_id)
-        keys = jobs.delete(session, [job.id])
-    get_storage().delete(keys)
+        keys = jobs.delete(session, storage, [job.id])
+    storage.delete(keys)
 
 
 @router.delete("", response_model=DeletedJobs)
@@ -56,6 +57,7 @@ def delete_jobs(
     if state is not None and state not in jobs.TERMINAL:
         error = FieldError("/state", "not_allowed", "Must be a state in which a job has ended.")
         raise ValidationFailed(f"`state` {error.message}", field_errors=[error])
+    storage = get_storage()
     with write() as session:
         job_ids = jobs.find_ended(
             session,
@@ -67,6 +69,6 @@ def delete_jobs(
         )
         for job_id in job_ids:
             audit.record(session, caller, "job.delete", job_id)
-        keys = jobs.delete(session, job_ids)
-    get_storage().delete(keys)
+        keys = jobs.delete(session, storage, job_ids)
+    storage.delete(keys)
     return DeletedJobs(deleted=len(job_ids), more=len(job_ids) == BATCH)

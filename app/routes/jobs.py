@@ -34,7 +34,7 @@ from app.schemas.events import JobShownState
 from app.schemas.jobs import CancelledJobs, JobsToCancel, JobView
 from app.schemas.pagination import CountedPage, list_parameters
 from app.sse import StreamQuota
-from core import jobs, model_registry, webhooks
+from core import jobs, model_registry, tracing, webhooks
 from core.database import read, write
 from core.datasets import repository as datasets
 from core.jobs import NewJob
@@ -100,7 +100,11 @@ def create_job(
                 datasets.get_ready(session, caller.tenant_id, plan.dataset_id)
             if plan.model_id is not None:
                 model_registry.get(session, caller.tenant_id, plan.model_id)
-            new = replace(plan, traceparent=traceparent, key_id=caller.key_id)
+            new = replace(
+                plan,
+                traceparent=tracing.current_traceparent() or traceparent,
+                key_id=caller.key_id,
+            )
             job = jobs.create(session, caller.tenant_id, new)
             audit.record(session, caller, "job.create", job.id)
             view = JobView.of(job, jobs.queue_position(session, job))

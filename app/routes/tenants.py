@@ -8,13 +8,12 @@ from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 
 from app import audit
-from app.authentication import AdminScope, Caller
+from app.authentication import AdminScope, check_operator
 from app.request_body import StrictJsonRoute
 from app.sampling.model_cache import get_model_cache
 from app.schemas.pagination import After, Limit, Page, build_page, page_size
-from core import api_keys, tenants
+from core import tenants
 from core.database import read, write
-from core.errors import Forbidden
 from core.request_fields import Name, RequestModel
 from core.storage import get_storage
 from core.tables import Tenant
@@ -55,20 +54,13 @@ class ErasureView(BaseModel):
     signature: str = Field(description="HMAC of the other fields in hexadecimal.")
 
 
-def _check_operator(caller: Caller) -> None:
-    if caller.tenant_id != api_keys.DEFAULT_TENANT:
-        raise Forbidden(
-            "Only administrators of the default tenant manage tenants.", code="operator_required"
-        )
-
-
 @router.post("", status_code=201, response_model=CreatedTenant)
 def create_tenant(request: NewTenant, caller: AdminScope) -> JSONResponse:
     """Create a tenant with a first key.
 
     Idempotency-Key is not supported: storing the response would store the key.
     """
-    _check_operator(caller)
+    check_operator(caller)
     with write() as session:
         tenant, key = tenants.create(session, request.name)
         audit.record(session, caller, "tenant.create", tenant.id)
@@ -79,7 +71,7 @@ def create_tenant(request: NewTenant, caller: AdminScope) -> JSONResponse:
 @router.get("", response_model=Page[TenantView])
 def list_tenants(caller: AdminScope, limit: Limit = 50, after: After = None) -> Page[TenantView]:
     """List the tenants, in the order of their ids."""
-    _check_operator(caller)
+    check_operator(caller)
     limit = page_size(limit)
     with read() as session:
         rows = tenants.page(session, limit=limit + 1, after=after)
@@ -89,7 +81,7 @@ def list_tenants(caller: AdminScope, limit: Limit = 50, after: After = None) -> 
 @router.post("/{tenant_id}/suspend", response_model=TenantView)
 def suspend_tenant(tenant_id: str, caller: AdminScope) -> TenantView:
     """Suspend a tenant: its keys are not valid, and its jobs stop and do not start."""
-    _check_operator(caller)
+    check_operator(caller)
     with write() as session:
         tenant = tenants.suspend(session, tenant_id)
         audit.record(session, caller, "tenant.suspend", tenant_id)
@@ -99,7 +91,7 @@ def suspend_tenant(tenant_id: str, caller: AdminScope) -> TenantView:
 @router.post("/{tenant_id}/resume", response_model=TenantView)
 def resume_tenant(tenant_id: str, caller: AdminScope) -> TenantView:
     """End the suspension of a tenant."""
-    _check_operator(caller)
+    check_operator(caller)
     with write() as session:
         tenant = tenants.resume(session, tenant_id)
         audit.record(session, caller, "tenant.resume", tenant_id)
@@ -112,7 +104,7 @@ def erase_tenant(tenant_id: str, caller: AdminScope) -> ErasureView:
 
     The response is a signed proof with what was deleted and what remained.
     """
-    _check_operator(caller)
+    check_operator(caller)
     erasure = tenants.erase(get_storage(), tenant_id)
     get_model_cache().clear_idle()
     with write() as session:

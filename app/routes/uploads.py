@@ -147,7 +147,7 @@ def _store_part(caller: Caller, upload_id: str, number: int, path: Path) -> Uplo
         other_bytes = sum(
             p.bytes for p in uploads.list_parts(session, upload) if p.number != number
         )
-        quotas.check_part(session, caller.tenant_id, path.stat().st_size)
+        quotas.check_part(session, upload, path.stat().st_size)
     if other_bytes + path.stat().st_size > limit:
         raise TooLarge(f"An upload may have at most {limit} bytes.", limit=limit)
     stored = storage.put_file(uploads.part_key(upload, number), path)
@@ -155,6 +155,7 @@ def _store_part(caller: Caller, upload_id: str, number: int, path: Path) -> Uplo
         with write() as session:
             upload = uploads.get_pending(session, caller.tenant_id, upload_id)
             replaced_key = uploads.add_part(session, upload, number, stored)
+            audit.record(session, caller, "upload.part", f"{upload.id}/parts/{number}")
     except BaseException:
         storage.delete([stored.key])
         raise

@@ -18,6 +18,7 @@ from app.sampling.batcher import Batcher, BatchRequest, ClientDisconnected
 from app.sampling.concurrency_limit import in_flight
 from app.sampling.fair_lock import FairLock
 from app.sampling.model_cache import ModelCache, get_model_cache
+from core import tracing
 from core.errors import Unavailable, ValidationFailed
 from core.settings import get_settings
 from core.tables import Model
@@ -67,6 +68,8 @@ class SampleStream(Iterator[Batch]):
             raise
         if not self._requests:  # else the batcher records the batches
             sampling_metrics.record_batch(self._modality, len(batch), self._turn_s)
+            now = time.time()
+            tracing.record_span("generate", now - self._turn_s, now, {"samples": len(batch)})
             self._turn_s = 0.0
         return batch
 

@@ -26,8 +26,8 @@ class ScoreView(BaseModel):
     )
     naive_baseline: float | None = Field(description="Score of samples of a naive method.")
     per_label: dict[str, float] = Field(
-        description="Scores by label, for labels with at least 10 items. For `pairwise_tvd` and "
-        "`marginal_tvd`, by column."
+        description="Scores by label, for labels with at least 10 items (`label_tvd`: 20 unseen "
+        "real rows). For `pairwise_tvd`, `marginal_tvd` and `global_utility`, by column."
     )
 
 
@@ -106,6 +106,9 @@ class RelationCheck(BaseModel):
     columns: list[str] = Field(description="Columns that it involves.")
     holds_in_samples: float = Field(description="Share of samples for which it holds.")
     holds_in_holdout: float = Field(description="Share of unseen real rows for which it holds.")
+    holds_in_naive_rows: float = Field(
+        description="Share of rows of independent columns for which it holds."
+    )
 
 
 class Report(BaseModel):

@@ -38,7 +38,7 @@ class AuditView(TypedDict):
     id: str
     """Entry id (`aud_…`)."""
     key: str
-    """Id of the key of the request that changed it."""
+    """Id of the key of the request that changed it, or `command-line`."""
     action: str
     """Kind of the change, such as `dataset.delete`."""
     resource: str
@@ -2099,6 +2099,8 @@ class RelationCheck(TypedDict):
     """Share of samples for which it holds."""
     holds_in_holdout: float
     """Share of unseen real rows for which it holds."""
+    holds_in_naive_rows: float
+    """Share of rows of independent columns for which it holds."""
 
 
 class RelationView(TypedDict):
@@ -2445,9 +2447,9 @@ class ScoreView(TypedDict):
     naive_baseline: float | None
     """Score of samples of a naive method."""
     per_label: dict[str, float]
-    """Scores by label, for labels with at least 10 items.
+    """Scores by label, for labels with at least 10 items (`label_tvd`: 20 unseen real rows).
 
-    For `pairwise_tvd` and `marginal_tvd`, by column.
+    For `pairwise_tvd`, `marginal_tvd` and `global_utility`, by column.
     """
 
 
@@ -2727,7 +2729,7 @@ class TrainingRequest(TypedDict):
     preset: NotRequired[Literal["fast", "balanced", "quality"]]
     """Trade-off between speed and quality.
 
-    Default: balanced. For images and `device: gpu`, networks are larger and the budget is GPU time.
+    Default: balanced. With `device: gpu`, networks are larger and the budget is GPU time.
     """
     hyperparameters: NotRequired[ImageHyperparameters | TabularHyperparameters]
     """Hyperparameters of the dataset's modality.
@@ -3320,6 +3322,13 @@ class ImageHyperparameters(TypedDict):
     """Weight of the R1 and R2 gradient penalties at the end of the run. Default: 0.03."""
     r1_interval: NotRequired[int | Literal["auto"]]
     """Steps between gradient penalties. Default: 8."""
+    augmentation_target: NotRequired[float | Literal["auto"]]
+    """Target of adaptive augmentation, between 0 and 1: the images that the critic sees are
+    transformed at random, the more, the higher its scores of real images are above those of
+    generated ones.
+
+    0 disables it. Default: 0.
+    """
     feature_budget_fraction: NotRequired[float | Literal["auto"]]
     """Share of the budget for training the feature network. Default: 0.05."""
     ema_decay: NotRequired[float | Literal["auto"]]
@@ -3473,7 +3482,7 @@ class DatasetPage(TypedDict):
     total: int
     """Number of all items that pass the filters."""
     total_is_exact: bool
-    """False if there are more than 100000; `total` is then 100000."""
+    """False if there are more than 1000; `total` is then 1000."""
 
 
 class JobPage(TypedDict):
@@ -3486,7 +3495,7 @@ class JobPage(TypedDict):
     total: int
     """Number of all items that pass the filters."""
     total_is_exact: bool
-    """False if there are more than 100000; `total` is then 100000."""
+    """False if there are more than 1000; `total` is then 1000."""
 
 
 class ModelPage(TypedDict):
@@ -3499,7 +3508,7 @@ class ModelPage(TypedDict):
     total: int
     """Number of all items that pass the filters."""
     total_is_exact: bool
-    """False if there are more than 100000; `total` is then 100000."""
+    """False if there are more than 1000; `total` is then 1000."""
 
 
 class AuditPage(TypedDict):
@@ -3684,7 +3693,7 @@ class TrainingOptions(TypedDict):
     preset: NotRequired[Literal["fast", "balanced", "quality"]]
     """Trade-off between speed and quality.
 
-    Default: balanced. For images and `device: gpu`, networks are larger and the budget is GPU time.
+    Default: balanced. With `device: gpu`, networks are larger and the budget is GPU time.
     """
     hyperparameters: NotRequired[ImageHyperparameters | TabularHyperparameters]
     """Hyperparameters of the dataset's modality.

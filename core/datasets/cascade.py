@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from core import jobs
 from core.datasets import repository
 from core.listing import forget_tags
+from core.storage import Storage
 from core.tables import Alias, Dataset, Job, Model
 
 
@@ -47,7 +48,9 @@ def find_descendants(session: Session, tenant_id: str, dataset_id: str) -> Desce
     return tree
 
 
-def delete_with_descendants(session: Session, tenant_id: str, dataset_id: str) -> list[str]:
+def delete_with_descendants(
+    session: Session, storage: Storage, tenant_id: str, dataset_id: str
+) -> list[str]:
     """Delete the rows and return the keys of the objects to delete after the commit.
 
     Raises:
@@ -58,7 +61,7 @@ def delete_with_descendants(session: Session, tenant_id: str, dataset_id: str) -
     keys = _object_keys(session, tree)
     session.execute(delete(Alias).where(Alias.model_id.in_(tree.models)))
     session.execute(delete(Model).where(Model.id.in_(tree.models)))
-    keys += jobs.delete(session, tree.jobs)
+    keys += jobs.delete(session, storage, tree.jobs)
     session.execute(delete(Dataset).where(Dataset.id.in_(tree.datasets)))
     forget_tags(session, [*tree.datasets, *tree.models])
     return list(dict.fromkeys(keys))
@@ -68,7 +71,7 @@ def _object_keys(session: Session, tree: Descendants) -> list[str]:
     """Return the keys of the objects of the datasets and models."""
     keys: list[str] = []
     for dataset in session.scalars(select(Dataset).where(Dataset.id.in_(tree.datasets))):
-        keys += [stored["key"] for stored in dataset.objects.values()]
+        keys += dataset.object_keys
         keys += [part["key"] for source in dataset.sources for part in source["parts"]]
     for weights in session.scalars(select(Model.weights).where(Model.id.in_(tree.models))):
         keys.append(weights["key"])

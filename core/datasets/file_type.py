@@ -5,7 +5,7 @@ import re
 HEAD_BYTES = 512  # the longest signature is a tar header
 
 COMPRESSED_TYPES = frozenset({"gz", "bz2", "xz"})
-IMAGE_TYPES = frozenset({"png", "jpeg", "webp", "gif", "bmp", "tiff", "pnm"})
+IMAGE_TYPES = frozenset({"png", "jpeg", "webp", "gif", "bmp", "tiff", "pnm", "tga"})
 
 _SUPPORTED = (
     (b"\x89PNG\r\n\x1a\n", "png"),
@@ -47,6 +47,12 @@ _IDX_TYPES = frozenset({0x08, 0x09, 0x0B, 0x0C, 0x0D, 0x0E})
 # Short signatures, which text can start with too: more of the header must fit.
 _BMP = re.compile(rb"BM.{4}\0{4}.{4}[\x0c\x28\x34\x38\x40\x6c\x7c]\0{3}", re.DOTALL)
 _PNM = re.compile(rb"P[1-6]\s+(#[^\n]*\n\s*)*[0-9]+\s+(#[^\n]*\n\s*)*[0-9]+\s")
+# TGA has no signature: the type, the color map, the size and the bits per pixel must fit.
+_TGA = re.compile(
+    rb".(\0[\x02\x03\x0a\x0b]\0{5}|\x01[\x01\x09]..[\0-\xff][\0\x01][\x0f\x10\x18\x20])"
+    rb".{4}(?!\0\0)..(?!\0\0)..[\x08\x0f\x10\x18\x20][\0-\x3f]",
+    re.DOTALL,
+)
 
 
 def detect_file_type(head: bytes) -> str:
@@ -62,7 +68,9 @@ def detect_file_type(head: bytes) -> str:
         return "bmp"
     if _PNM.match(head):
         return "pnm"
-    return "tar" if is_tar(head) else ""
+    if is_tar(head):
+        return "tar"
+    return "tga" if _TGA.match(head) else ""
 
 
 def unsupported_file_type(head: bytes) -> str | None:

@@ -8,13 +8,14 @@ from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
 from core import jobs, leases, model_registry
-from core.database import clock
+from core.database import clock, cutoff, write
 from core.errors import NotFound, NotReady, ResourceInUse, SemblanceError
 from core.listing import ListedPage, PageRequest, forget_tags, list_page
-from core.storage import StoredObject
-from core.tables import VALIDATING, Dataset, DatasetState, Json
+from core.storage import Storage, StoredObject
+from core.tables import HAS_REPLACED, VALIDATING, Dataset, DatasetState, Json
 
 VALIDATION_LEASE_S = 15.0
+BATCH = 50
 
 
 @dataclass(frozen=True)
@@ -144,9 +145,35 @@ def delete(session: Session, tenant_id: str, dataset_id: str) -> list[str]:
     model_registry.detach_dataset(session, tenant_id, dataset_id)
     session.execute(delete_rows(Dataset).where(Dataset.id == dataset_id))
     forget_tags(session, [dataset_id])
-    return [stored["key"] for stored in dataset.objects.values()] + [
+    return dataset.object_keys + [
         part["key"] for source in dataset.sources for part in source["parts"]
     ]
+
+
+def replace_objects(dataset: Dataset, objects: dict[str, StoredObject]) -> None:
+    """Give the dataset these objects. Those that they replace are deleted later.
+
+    A download that has read the row before still finds them.
+    """
+    new = {name: stored.to_dict() for name, stored in objects.items()}
+    dataset.replaced = dataset.replaced + [
+        file for name, file in dataset.objects.items() if new.get(name) != file
+    ]
+    dataset.objects, dataset.replaced_at = new, clock()
+
+
+def remove_replaced(storage: Storage, retention_s: float) -> int:
+    """Delete objects that were replaced `retention_s` ago; return their number."""
+    with write() as session:
+        due = select(Dataset).where(
+            text(HAS_REPLACED), Dataset.replaced_at < cutoff(session, retention_s)
+        )
+        keys = []
+        for dataset in session.scalars(due.limit(BATCH).with_for_update(skip_locked=True)):
+            keys += [file["key"] for file in dataset.replaced]
+            dataset.replaced, dataset.replaced_at = [], None
+    storage.delete(keys)
+    return len(keys)
 
 
 def attach_object(session: Session, dataset: Dataset, name: str, stored: StoredObject) -> bool:

@@ -27,6 +27,8 @@ OnWait = Callable[[], None]  # called about once a second; an exception that it 
 _WAIT_S = 1.0
 _PACKAGES = str(Path(core.__path__[0]).parent)
 _MAX_LOGGED_CHARS = 4_000
+# Messages of Rust and C++ before they abort the process.
+_OUT_OF_MEMORY = ("memory allocation of ", "std::bad_alloc")
 
 
 def run_in_sandbox(
@@ -119,6 +121,11 @@ def _parse_response(returncode: int, output: str, stderr: str) -> dict[str, Any]
     log.error(
         "A sandbox process exited with status %s: %s", returncode, stderr[-_MAX_LOGGED_CHARS:]
     )
+    if any(message in stderr for message in _OUT_OF_MEMORY):
+        raise DatasetUnreadable(
+            "Reading the data needs more memory than one upload may use. Upload a smaller dataset, "
+            "or save the table as CSV."
+        )
     raise DatasetUnreadable(
         "The files could not be read: the reader process crashed. Export them again: "
         "images as PNG in a zip, tables as CSV or Parquet."

@@ -23,8 +23,8 @@ BATCH = 100  # uploads that are deleted in one transaction
 def create(
     session: Session, tenant_id: str, *, filename: str, size: int | None, sha256: str | None
 ) -> Upload:
-    """Begin an upload. Raises QuotaExceeded."""
-    quotas.check_new_upload(session, tenant_id)
+    """Begin an upload, and reserve its declared size. Raises QuotaExceeded or StorageFull."""
+    quotas.check_new_upload(session, tenant_id, size)
     upload = Upload(
         id=new_id("upl"), tenant_id=tenant_id, filename=filename, bytes=size, sha256=sha256
     )
@@ -74,8 +74,9 @@ def add_part(session: Session, upload: Upload, number: int, stored: StoredObject
 
     Raises:
         QuotaExceeded: The tenant has too many bytes in uploads; the part must be deleted.
+        StorageFull: The disk has no room for what was not declared; the part must be deleted.
     """
-    quotas.check_part(session, upload.tenant_id, stored.bytes)
+    quotas.check_part(session, upload, stored.bytes)
     part = session.get(UploadPart, (upload.id, number))
     replaced_key = part.key if part is not None else None
     part = part or UploadPart(upload_id=upload.id, number=number, tenant_id=upload.tenant_id)

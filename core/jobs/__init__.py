@@ -16,13 +16,14 @@ from core.jobs.commands import (
     resume,
     retry,
 )
-from core.jobs.deletion import delete, find_ended
+from core.jobs.deletion import delete, delete_artifacts, find_ended
 from core.jobs.events import (
     Curves,
     EventWatermark,
     NewEvent,
     latest_event_id_of_tenant,
     latest_event_ids,
+    latest_metrics,
     log_of,
     metrics,
     page_of_events,
@@ -42,6 +43,7 @@ from core.jobs.leasing import (
     confirm_cancelled,
     confirm_paused,
     drop_checkpoints,
+    drop_states,
     fail,
     finish,
     heartbeat,
@@ -49,9 +51,11 @@ from core.jobs.leasing import (
     release_as_lost,
     release_from_lost_device,
 )
+from core.jobs.losses import loss_counts
 from core.jobs.queries import (
     QueueDepth,
     QueuePosition,
+    all_running_jobs,
     artifacts_of,
     checkpoints_of,
     get,
@@ -82,7 +86,7 @@ from core.jobs.shards import (
     shards_of,
 )
 from core.jobs.state_machine import ACTIONS, TERMINAL, TRANSITIONS, shown_state
-from core.jobs.sweeper import Notification, requeue_lost, sweep
+from core.jobs.sweeper import Notification, find_lost_notifications, requeue_lost, sweep
 
 __all__ = [
     "ACTIONS",
@@ -103,6 +107,7 @@ __all__ = [
     "StopRequests",
     "add_artifact",
     "add_checkpoint",
+    "all_running_jobs",
     "artifacts_of",
     "cancel",
     "cancel_many",
@@ -117,12 +122,15 @@ __all__ = [
     "create",
     "create_shards",
     "delete",
+    "delete_artifacts",
     "delete_checkpoint",
     "detach_dataset",
     "drop_checkpoints",
+    "drop_states",
     "fail",
     "fail_shard",
     "find_ended",
+    "find_lost_notifications",
     "finish",
     "get",
     "get_artifact",
@@ -131,9 +139,11 @@ __all__ = [
     "heartbeat",
     "latest_event_id_of_tenant",
     "latest_event_ids",
+    "latest_metrics",
     "live_jobs_of_dataset",
     "live_jobs_of_model",
     "log_of",
+    "loss_counts",
     "mark_notified",
     "metrics",
     "page",

@@ -37,17 +37,19 @@ class NewJob:
     retry_of: str | None = None
     key_id: str | None = None
     warnings: list[Json] = field(default_factory=list)
+    reserved_bytes: int = 0  # of stored files, reserved until the job ends
 
 
 def create(session: Session, tenant_id: str, new: NewJob) -> Job:
     """Add a queued job; after the commit, call `core.broker.publish` and `mark_notified`.
 
     Raises:
-        QuotaExceeded: The tenant has too many jobs, or has computed for too long.
+        QuotaExceeded: The tenant has too many jobs, or has computed or stored too much.
+        StorageFull: The disk has no room for its files.
         Unavailable: The queues are full.
     """
     settings = get_settings()
-    quotas.check_new_job(session, tenant_id)
+    quotas.check_new_job(session, tenant_id, new.reserved_bytes)
     queued = session.scalar(
         select(func.count()).select_from(Job).where(IS_LIVE, Job.state == JobState.QUEUED)
     )
@@ -76,6 +78,7 @@ def create(session: Session, tenant_id: str, new: NewJob) -> Job:
         traceparent=new.traceparent,
         retry_of=new.retry_of,
         key_id=new.key_id,
+        reserved_bytes=new.reserved_bytes,
         max_worker_losses=settings.max_worker_losses,
     )
     session.add(job)
@@ -174,6 +177,7 @@ def retry(session: Session, tenant_id: str, job_id: str, key_id: str | None = No
             traceparent=old.traceparent,
             retry_of=old.id,
             key_id=key_id,
+            reserved_bytes=old.reserved_bytes,
         ),
     )
 

@@ -3,14 +3,15 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
+from sqlalchemy import ColumnElement, select, update
 from sqlalchemy import delete as delete_rows
-from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from core import webhooks
 from core.errors import ResourceInUse
 from core.jobs.state_machine import TERMINAL
 from core.listing import forget_tags
+from core.storage import Storage, key_of
 from core.tables import (
     Artifact,
     Checkpoint,
@@ -24,8 +25,10 @@ from core.tables import (
 )
 
 
-def delete(session: Session, job_ids: Sequence[str]) -> list[str]:
+def delete(session: Session, storage: Storage, job_ids: Sequence[str]) -> list[str]:
     """Delete the jobs and return the keys of the objects to delete after the commit.
+
+    These include orphaned files, which nobody would find without the job.
 
     Models and datasets that they created remain, with their files. Such a model no longer refers to
     its job, and is like an imported one. Raises ResourceInUse if a job has not ended.
@@ -38,7 +41,8 @@ def delete(session: Session, job_ids: Sequence[str]) -> list[str]:
             f"These jobs are active: {', '.join(live[:5])}. Cancel them or wait until they end.",
             jobs=list(live[:20]),
         )
-    keys = _keys_of(session, job_ids) - _kept_keys(session, job_ids)
+    keys = _keys_of(session, job_ids) | _orphans_of(session, storage, job_ids)
+    keys -= _kept_keys(session, job_ids)
     session.execute(update(Model).where(Model.job_id.in_(job_ids)).values(job_id=None))
     for table in (Event, Shard, Artifact, Checkpoint):
         session.execute(delete_rows(table).where(table.job_id.in_(job_ids)))
@@ -74,16 +78,57 @@ def find_ended(
         query = query.where(Job.kind == kind)
     if not needed_by_models:
         trained = select(Model.id).where(Model.job_id == Job.id)
-        evaluated = select(Model.id).where(Model.id == Job.model_id)
-        is_needed = trained.exists() | (Job.kind == JobKind.EVALUATION) & evaluated.exists()
-        query = query.where(~is_needed)
+        query = query.where(~(trained.exists() | _has_report()))
     return session.scalars(query.order_by(Job.id).limit(limit)).all()
+
+
+def delete_artifacts(
+    session: Session, *, kind: JobKind, ended_before: datetime, limit: int
+) -> list[str]:
+    """Delete up to `limit` artifacts of jobs that ended before a time; the jobs remain.
+
+    Returns the keys of the objects to delete after the commit. Reports of existing models and files
+    of datasets are kept.
+    """
+    expired = (
+        select(Artifact)
+        .join(Job, Job.id == Artifact.job_id)
+        .where(
+            Job.kind == kind,
+            Job.state.in_(TERMINAL),
+            Job.finished_at < ended_before,
+            ~_has_report(),
+        )
+    )
+    artifacts = session.scalars(expired.order_by(Artifact.id).limit(limit)).all()
+    for artifact in artifacts:
+        session.delete(artifact)
+    keys = {artifact.key for artifact in artifacts}
+    return sorted(keys - _kept_keys(session, [artifact.job_id for artifact in artifacts]))
+
+
+def _has_report() -> ColumnElement[bool]:
+    """Select evaluation jobs whose model exists: its report is an artifact of such a job."""
+    evaluated = select(Model.id).where(Model.id == Job.model_id)
+    return (Job.kind == JobKind.EVALUATION) & evaluated.exists()
 
 
 def _keys_of(session: Session, job_ids: Sequence[str]) -> set[str]:
     files = session.scalars(select(Checkpoint.files).where(Checkpoint.job_id.in_(job_ids)))
     keys = {file["key"] for row in files for file in row.values()}
     return keys | set(session.scalars(select(Artifact.key).where(Artifact.job_id.in_(job_ids))))
+
+
+def _orphans_of(session: Session, storage: Storage, job_ids: Sequence[str]) -> set[str]:
+    """Return the keys of all files of the jobs that garbage collection has not handled yet."""
+    unchecked = select(Job.tenant_id, Job.id).where(
+        Job.id.in_(job_ids), Job.orphans_removed_at.is_(None)
+    )
+    return {
+        key
+        for tenant_id, job_id in session.execute(unchecked)
+        for key in storage.keys(key_of(tenant_id, "jobs", job_id))
+    }
 
 
 def _kept_keys(session: Session, job_ids: Sequence[str]) -> set[str]:

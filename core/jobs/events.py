@@ -74,6 +74,12 @@ def metrics(session: Session, tenant_id: str, job_id: str, *, points: int) -> Cu
     return {name: _downsample(sorted(values.items()), points) for name, values in series.items()}
 
 
+def latest_metrics(session: Session, job_id: str) -> dict[str, float]:
+    """Return the metrics that the job reported last, by name."""
+    reported = select(Event.data).where(Event.job_id == job_id, Event.type == "metrics")
+    return dict(session.scalar(reported.order_by(Event.id.desc()).limit(1)) or {})
+
+
 def _downsample(values: list[tuple[int, float]], points: int) -> list[tuple[int, float]]:
     if len(values) <= points:
         return values

@@ -1,15 +1,19 @@
-"""Turns of tenants: whose job a worker takes next."""
+"""Turns of tenants: whose job a worker takes next, and how many jobs go before another."""
 
+from collections import Counter
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, TextClause, func, select, update
+from sqlalchemy import ColumnElement, TextClause, case, func, select, update
 from sqlalchemy.orm import Session
 
 from core.database import clock
+from core.devices import DeviceKind
+from core.jobs.devices import may_run_on
 from core.jobs.state_machine import IS_LIVE
 from core.settings import get_settings
 from core.tables import Job, JobState, Tenant
 
+_LEAST_RECENT = (Tenant.claimed_at.asc().nulls_first(), Tenant.id)
 _RUNNING = (IS_LIVE, Job.state == JobState.RUNNING)
 
 
@@ -34,10 +38,64 @@ def tenants_in_turn(
     """
     running = select(func.count()).where(*_RUNNING, Job.tenant_id == Tenant.id).scalar_subquery()
     has_due_job = select(Job.id).where(Job.tenant_id == Tenant.id, *is_due).exists()
-    order = (running, Tenant.claimed_at.asc().nulls_first(), Tenant.id)
+    order = (running, *_LEAST_RECENT)
     return session.scalars(select(Tenant.id).where(has_due_job).order_by(*order)).all()
 
 
 def record_turn(session: Session, tenant_id: str) -> None:
     """Put the tenant at the end of the order."""
     session.execute(update(Tenant).where(Tenant.id == tenant_id).values(claimed_at=clock()))
+
+
+class Turns:
+    """The turns of all tenants, as one of them sees them."""
+
+    def __init__(self, session: Session, tenant_id: str) -> None:
+        self._tenant_id = tenant_id
+        running = session.execute(
+            select(Job.tenant_id, func.count()).where(*_RUNNING).group_by(Job.tenant_id)
+        )
+        self._running = Counter[str]()
+        for tenant, count in running:
+            self._running[tenant] = count
+        kinds = (None, *DeviceKind)
+        counts = [
+            func.count() if kind is None else func.sum(case((may_run_on(kind), 1), else_=0))
+            for kind in kinds
+        ]
+        queued = (
+            select(Job.tenant_id, Job.queue, *counts)
+            .where(IS_LIVE, Job.state == JobState.QUEUED, Job.tenant_id != tenant_id, may_start())
+            .group_by(Job.tenant_id, Job.queue)
+        )
+        self._queued = {
+            (tenant, queue, kind): int(count)
+            for tenant, queue, *numbers in session.execute(queued)
+            for kind, count in zip(kinds, numbers, strict=True)
+        }
+        self._order: dict[str, int] = {}
+        if self._queued:
+            tenants = {tenant_id, *(tenant for tenant, _, _ in self._queued)}
+            rows = session.scalars(
+                select(Tenant.id).where(Tenant.id.in_(tenants)).order_by(*_LEAST_RECENT)
+            )
+            self._order = {tenant: i for i, tenant in enumerate(rows)}
+
+    def jobs_ahead(self, own: int, queue: str, kind: DeviceKind | None) -> int:
+        """Return how many jobs start before one that has `own` jobs of its tenant before it.
+
+        A tenant has its turn while it has fewer running jobs than the others; the running ones are
+        assumed to go on. With as many, the one whose last turn was longer ago is first: that is not
+        the one that needed turns to have as many.
+        """
+        own_running = self._running[self._tenant_id]
+        ahead, level = own, own_running + own
+        for (tenant, of_queue, of_kind), queued in self._queued.items():
+            if (of_queue, of_kind) == (queue, kind):
+                running = self._running[tenant]
+                is_first = running > own_running or (
+                    running == own_running and self._order[tenant] < self._order[self._tenant_id]
+                )
+                turns = level + is_first - running
+                ahead += max(0, min(queued, turns))
+        return ahead

@@ -50,4 +50,4 @@ def _referenced_keys(session: Session, job_id: str) -> set[str]:
     keys |= {file["key"] for file in weights}
     result = session.get_one(Job, job_id).result or {}
     dataset = session.get(Dataset, result["dataset"]) if "dataset" in result else None
-    return keys | {file["key"] for file in (dataset.objects.values() if dataset else ())}
+    return keys | set(dataset.object_keys if dataset else ())

@@ -19,6 +19,7 @@ from core.ids import new_id
 from core.jobs import fairness
 from core.jobs.devices import kept_kind, may_run_on
 from core.jobs.events import NewEvent, record_events, record_state
+from core.jobs.losses import count_loss
 from core.jobs.state_machine import IS_LIVE
 from core.jobs.sweeper import backoff_s, requeue_lost
 from core.settings import get_settings
@@ -221,6 +222,19 @@ def drop_checkpoints(session: Session, claim: Claim, *, keep_last: int) -> list[
     return [file["key"] for row in dropped for file in row.files.values()]
 
 
+def drop_states(session: Session, claim: Claim, *, model_step: int) -> None:
+    """Drop the training states of the job, which it does not need once it has succeeded.
+
+    Those of models stay, because `init_from` reads them. The files become orphans, which
+    `remove_orphans` deletes.
+    """
+    fenced_update(session, claim)
+    models = set(session.scalars(select(Model.step).where(Model.job_id == claim.job_id)))
+    for row in session.scalars(select(Checkpoint).where(Checkpoint.job_id == claim.job_id)):
+        if row.step not in models | {model_step}:
+            row.files = {"model": row.files["model"]}
+
+
 def add_artifact(
     session: Session,
     claim: Claim,
@@ -287,6 +301,7 @@ def release_from_lost_device(session: Session, claim: Claim) -> None:
     many jobs, nor a job that breaks each GPU returns for ever.
     """
     job = fenced_update(session, claim)
+    count_loss(session, "device_lost")
     losses = job.device_losses + 1
     if losses >= get_settings().max_device_losses and not job.cancel_requested:
         _end(session, claim, JobState.FAILED, error=DEVICE_LOST.to_problem(), device_losses=losses)

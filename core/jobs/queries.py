@@ -1,6 +1,6 @@
 """Queries of jobs, their checkpoints and their artifacts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, case, func, select
@@ -61,24 +61,6 @@ def _has_shown_state(state: str) -> ColumnElement[bool]:
     return shown[state] if state in shown else Job.state == JobState(state)
 
 
-def _jobs_ahead(session: Session, job: Job) -> int | None:
-    """Return the number of queued jobs that go before this one; None unless it is queued.
-
-    Jobs of other queues, or that need another kind of device, do not count.
-    """
-    if job.state is not JobState.QUEUED:
-        return None
-    before = (Job.priority_at < job.priority_at) | (Job.priority_at == job.priority_at) & (
-        Job.id < job.id
-    )
-    ahead = select(func.count()).where(
-        IS_LIVE, Job.queue == job.queue, Job.state == JobState.QUEUED, before
-    )
-    if job.device_kind is not None:
-        ahead = ahead.where(may_run_on(job.device_kind))
-    return session.scalar(ahead) or 0
-
-
 @dataclass(frozen=True)
 class QueuePosition:
     """Position of a queued job: the number of jobs ahead, and whether any worker can run it."""
@@ -89,17 +71,46 @@ class QueuePosition:
 
 def queue_position(session: Session, job: Job) -> QueuePosition | None:
     """Return the position of the job in its queue; None unless it is queued."""
-    ahead = _jobs_ahead(session, job)
-    if ahead is None:
-        return None
-    return QueuePosition(ahead, bool(workers.serving(session, job.queue, job.device_kind)))
+    return queue_positions(session, [job]).get(job.id)
 
 
 def queue_positions(session: Session, jobs: Sequence[Job]) -> dict[str, QueuePosition]:
-    """Return the positions of the jobs that are queued, by id."""
+    """Return the positions of the jobs that are queued, by id. All are of one tenant.
+
+    Tenants take turns (core.jobs.fairness): before the tenant's k-th job, each other tenant has
+    about as many turns. Positions change if jobs end, or are added, in another order.
+    """
     queued_jobs = {job.id: job for job in jobs if job.state is JobState.QUEUED}
     if not queued_jobs:
         return {}
+    tenant_id = next(iter(queued_jobs.values())).tenant_id
+    before = _places(session, tenant_id, queued_jobs)
+    turns = fairness.Turns(session, tenant_id)
+    return {
+        job.id: QueuePosition(
+            turns.jobs_ahead(before[job.id], job.queue, job.device_kind),
+            bool(workers.serving(session, job.queue, job.device_kind)),
+        )
+        for job in queued_jobs.values()
+        if job.id in before
+    }
+
+
+def _places(session: Session, tenant_id: str, jobs: Mapping[str, Job]) -> dict[str, int]:
+    """Return how many of the tenant's jobs go before each of `jobs`, by id.
+
+    Jobs of other queues, or that need another kind of device, do not count.
+    """
+    queued = (IS_LIVE, Job.tenant_id == tenant_id, Job.state == JobState.QUEUED)
+    if len(jobs) == 1:
+        (job,) = jobs.values()
+        earlier = (Job.priority_at < job.priority_at) | (Job.priority_at == job.priority_at) & (
+            Job.id < job.id
+        )
+        ahead = select(func.count()).where(*queued, Job.queue == job.queue, earlier)
+        if job.device_kind is not None:
+            ahead = ahead.where(may_run_on(job.device_kind))
+        return {job.id: session.scalar(ahead) or 0}
     # A job without a kind is behind all jobs, another one only behind those that its workers run.
     kinds = (None, *DeviceKind)
     places = [
@@ -108,18 +119,9 @@ def queue_positions(session: Session, jobs: Sequence[Job]) -> dict[str, QueuePos
         .label(f"place_{kind}")
         for kind in kinds
     ]
-    queued = select(Job.id, *places).where(IS_LIVE, Job.state == JobState.QUEUED).subquery()
-    rows = session.execute(select(queued).where(queued.c.id.in_(queued_jobs)))
-    served = {
-        (queue, kind): bool(workers.serving(session, queue, kind))
-        for queue, kind in {(job.queue, job.device_kind) for job in queued_jobs.values()}
-    }
-    positions = {}
-    for job_id, *numbers in rows:
-        job = queued_jobs[job_id]
-        ahead = numbers[kinds.index(job.device_kind)] - 1
-        positions[job_id] = QueuePosition(ahead, served[job.queue, job.device_kind])
-    return positions
+    numbered = select(Job.id, *places).where(*queued).subquery()
+    rows = session.execute(select(numbered).where(numbered.c.id.in_(jobs)))
+    return {job_id: numbers[kinds.index(jobs[job_id].device_kind)] - 1 for job_id, *numbers in rows}
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,12 @@ def running_jobs(
     return session.scalars(
         select(Job).where(IS_LIVE, Job.state == JobState.RUNNING, selected)
     ).all()
+
+
+def all_running_jobs(session: Session, limit: int) -> Sequence[Job]:
+    """Return up to `limit` running jobs of all tenants, the oldest first."""
+    running = select(Job).where(IS_LIVE, Job.state == JobState.RUNNING)
+    return session.scalars(running.order_by(Job.priority_at, Job.id).limit(limit)).all()
 
 
 def running_by_owner(session: Session, tenant_id: str) -> dict[str, str]:

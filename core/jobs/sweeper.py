@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.orm import Session
 
-from core import leases
+from core import leases, workers
 from core.database import clock
 from core.devices import DeviceKind
 from core.errors import JobError
 from core.jobs.devices import kept_kind
 from core.jobs.events import record_state
+from core.jobs.losses import count_loss
 from core.jobs.state_machine import IS_LIVE
 from core.tables import Job, JobState
 
@@ -51,6 +52,25 @@ def sweep(session: Session) -> list[Notification]:
         Notification(*row)
         for row in session.execute(unpublished.order_by(Job.priority_at, Job.id).limit(BATCH))
     ]
+
+
+def find_lost_notifications(session: Session, age_s: float) -> list[Notification]:
+    """Return due jobs that no worker has taken `age_s` after the last notification, if any.
+
+    Only jobs for which no worker lives are returned: workers poll, so they need no notification.
+    """
+    waiting = select(Job.queue, Job.id, Job.device_kind).where(
+        IS_LIVE,
+        Job.state == JobState.QUEUED,
+        Job.available_at <= clock(-age_s),
+        Job.notified_at.is_(None) | (Job.notified_at <= clock(-age_s)),
+    )
+    found = session.execute(waiting.order_by(Job.priority_at, Job.id).limit(BATCH)).all()
+    served: dict[tuple[str, DeviceKind | None], bool] = {}
+    for queue, _, kind in found:
+        if (queue, kind) not in served:
+            served[queue, kind] = bool(workers.serving(session, queue, kind))
+    return [Notification(*row) for row in found if not served[row.queue, row.device_kind]]
 
 
 def backoff_s(losses: int) -> float:
@@ -101,4 +121,5 @@ def requeue_lost(session: Session, job_id: str, *, reason: str = "worker_lost") 
     ).scalar_one_or_none()
     session.expire(job)
     if changed is not None:
+        count_loss(session, reason)
         record_state(session, job, state.value, level="warning", reason=reason)

@@ -5,7 +5,7 @@ to the outbox (`deliveries`) in the same transaction. `deliver_due` sends each m
 least once and outside any transaction. This package must not import `core.jobs`.
 """
 
-from core.webhooks.delivery import deliver_due
+from core.webhooks.delivery import attempts, deliver_due
 from core.webhooks.endpoints import (
     NewWebhook,
     add_job_webhook,
@@ -23,6 +23,7 @@ __all__ = [
     "EVENTS",
     "NewWebhook",
     "add_job_webhook",
+    "attempts",
     "check_url",
     "create",
     "delete",

@@ -11,6 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 
 import httpcore2
+import prometheus_client
 
 from core.database import read, write
 from core.leases import LeaseLost
@@ -36,6 +37,16 @@ REASONS: tuple[tuple[type[Exception], str], ...] = (
 )
 
 log = logging.getLogger(__name__)
+
+# Of this process; registered by the worker, which delivers.
+attempts = prometheus_client.Counter(
+    "semblance_webhook_attempts_total",
+    "Attempts of this process to deliver webhooks, by outcome.",
+    ("outcome",),
+    registry=None,
+)
+for _outcome in ("delivered", "failed"):
+    attempts.labels(_outcome)
 
 
 def deliver_due(
@@ -117,12 +128,14 @@ def _record(delivery: ClaimedDelivery, status: int | None, reason: str) -> None:
     with suppress(LeaseLost), write() as session:
         if status is not None and 200 <= status < 300:
             outbox.mark_delivered(session, delivery, status)
+            attempts.labels("delivered").inc()
             return
         if status == 410:
             outbox.mark_gone(session, delivery, reason, status)
         else:
             delay = _retry_delay(delivery.attempt)
             outbox.mark_failed(session, delivery, reason, status, retry_in_s=delay)
+    attempts.labels("failed").inc()
     log_fields = {"delivery": delivery.id, "attempt": delivery.attempt, "cause": reason}
     log.info("A webhook was not delivered.", extra=log_fields)
 

@@ -306,6 +306,12 @@ def _holdout_warnings(
     return [WarningView(code="items_held_out", message=message)]
 
 
+_QUALITY_MESSAGES = {
+    "poor": "is of poor quality. Its report has the reasons.",
+    "not_evaluated": "has not been evaluated, so the quality of its samples is unknown.",
+}
+
+
 def _model_warnings(
     session: Session, model: Model, *, trained_on_dataset: bool
 ) -> list[WarningView]:
@@ -315,8 +321,7 @@ def _model_warnings(
         warnings.append(
             WarningView(
                 code=f"model_{quality}",
-                message=f"The quality of {model.name}:{model.version} is {quality}. See its "
-                "report.",
+                message=f"{model.name}:{model.version} {_QUALITY_MESSAGES[quality]}",
             )
         )
     if not trained_on_dataset:

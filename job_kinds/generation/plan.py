@@ -61,7 +61,15 @@ def plan(
         tags=request.tags,
         priority=request.priority,
         device=request.device,
+        reserved_bytes=_reserved_bytes(model, spec),
     )
+
+
+def _reserved_bytes(model: Model, spec: GenerationSpec) -> int:
+    """Return about how many bytes the files will have in the storage of the service."""
+    if spec.output_uri is not None:
+        return 0
+    return spec.count * registry.get(model.modality).item_bytes(model.manifest)
 
 
 def _resolve(

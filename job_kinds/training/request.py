@@ -53,7 +53,7 @@ class TrainingRequest(JobRequest):
     )
     preset: Preset = Field(
         "balanced",
-        description="Trade-off between speed and quality. Default: balanced. For images and "
+        description="Trade-off between speed and quality. Default: balanced. With "
         "`device: gpu`, networks are larger and the budget is GPU time.",
     )
     hyperparameters: Hyperparameters = Field(

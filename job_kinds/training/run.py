@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
-from core import jobs, model_registry
+from core import jobs, model_registry, tracing
 from core.database import read, transact
 from core.datasets import repository as datasets
 from core.errors import JobError
@@ -57,6 +57,7 @@ def run(job: Job, lease: Lease) -> Finish:
         # A client may have promoted the checkpoint to a model already.
         model = model_registry.find_by_checkpoint(session, job, checkpoint)
         model = model or model_registry.create_version(session, job, checkpoint)
+        jobs.drop_states(session, lease.claim, model_step=checkpoint.step)
         jobs.finish(session, lease.claim, result={"step": checkpoint.step}, model=model)
         if job.resolved.get("evaluate"):
             enqueue_evaluation(session, job, model)
@@ -134,6 +135,7 @@ class RunningTraining:
     ) -> None:
         self.spec, self.dataset, self.storage, self.device = spec, dataset, storage, device
         self.state = resume_point.path if resume_point else None
+        self.records_steps = get_settings().cuda_graphs
         self._manifest: dict[str, Any] = {}
         self._lease = lease
         self._clock = BudgetClock(
@@ -143,6 +145,7 @@ class RunningTraining:
         self._attempt_start: tuple[float, int] | None = None  # time and step
         self._saved_at, self._saved_step = time.monotonic(), -1
         self._last_preview = -1
+        self._reported_at, self._reported_step = time.time(), 0
         self._tenant_id, self._job_id = job.tenant_id, job.id
         self._folder = (job.tenant_id, "jobs", job.id, str(lease.claim.fencing_token))
         self.last_checkpoint: Checkpoint | None = None
@@ -166,6 +169,7 @@ class RunningTraining:
         if self._attempt_start is None:
             self._attempt_start, self._saved_step = (time.monotonic(), step), step
             self._clock.start()
+            self._reported_at, self._reported_step = time.time(), step
         if self._lease.stopping and self._saved_step == step:
             raise self._lease.stopping  # nothing new to save
         fraction = self._fraction(step)
@@ -208,6 +212,10 @@ class RunningTraining:
 
     def report(self, step: int, metrics: dict[str, float]) -> None:
         rounded = {name: float(f"{value:.6g}") for name, value in metrics.items()}
+        now, first_step = time.time(), self._reported_step + 1
+        attributes = {**rounded, "first_step": first_step, "last_step": step}
+        tracing.record_span("steps", self._reported_at, now, attributes)
+        self._reported_at, self._reported_step = now, step
         self._lease.record(NewEvent("metrics", rounded, step))
         self._lease.record(NewEvent("log", {"message": format_log_line(step, metrics)}, step))
 

@@ -17,7 +17,7 @@ def _where(condition: str) -> dict[str, Any]:
     return {"sqlite_where": sa.text(condition), "postgresql_where": sa.text(condition)}
 
 
-def upgrade() -> None:
+def upgrade() -> None:  # noqa: PLR0915 - one statement for each table and index
     op.create_table(
         "tenants",
         sa.Column("id", sa.String(), nullable=False),
@@ -27,6 +27,12 @@ def upgrade() -> None:
         sa.Column("claimed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("suspended_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_tenants")),
+    )
+    op.create_table(
+        "losses",
+        sa.Column("reason", sa.String(), nullable=False),
+        sa.Column("count", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("reason", name=op.f("pk_losses")),
     )
     op.create_table(
         "workers",
@@ -82,6 +88,8 @@ def upgrade() -> None:
         sa.Column("options", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
         sa.Column("sources", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
         sa.Column("objects", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
+        sa.Column("replaced", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
+        sa.Column("replaced_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("summary", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
         sa.Column("error", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
@@ -107,6 +115,12 @@ def upgrade() -> None:
             ["state", "id"],
             unique=False,
             **_where("state = 'validating'"),
+        )
+        batch_op.create_index(
+            "ix_datasets_replaced_at",
+            ["replaced_at"],
+            unique=False,
+            **_where("replaced_at IS NOT NULL"),
         )
         batch_op.create_index(
             "ix_datasets_tenant_id_state_modality_id",
@@ -171,6 +185,7 @@ def upgrade() -> None:
         sa.Column("device", sa.String(), nullable=False),
         sa.Column("device_kind", sa.String(16), nullable=True),
         sa.Column("key_id", sa.String(), nullable=True),
+        sa.Column("reserved_bytes", sa.BigInteger(), nullable=False),
         sa.Column("worker_losses", sa.Integer(), nullable=False),
         sa.Column("max_worker_losses", sa.Integer(), nullable=False),
         sa.Column("device_losses", sa.Integer(), nullable=False),
@@ -237,6 +252,11 @@ def upgrade() -> None:
         )
         batch_op.create_index(
             "ix_jobs_tenant_id_model_id_id", ["tenant_id", "model_id", "id"], unique=False
+        )
+        batch_op.create_index(
+            "ix_jobs_tenant_id_model_id_kind_state_id",
+            ["tenant_id", "model_id", "kind", "state", "id"],
+            unique=False,
         )
 
     op.create_table(

@@ -10,7 +10,9 @@ from core.datasets.stream import DecompressedReader
 from core.errors import DatasetUnreadable
 from modalities.image.upload.archive.nested import SUFFIXES as ARCHIVE_SUFFIXES
 from modalities.image.upload.parquet_footer import (
+    ARROW_SIGNATURES,
     SIGNATURE,
+    is_arrow_of_images,
     is_parquet_of_images,
     starts_with_images,
 )
@@ -18,11 +20,11 @@ from modalities.image.upload.pixel_columns import find_pixel_columns
 
 _IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"}
-    | {".ppm", ".pgm", ".pbm", ".pnm", ".npy", ".npz"}
+    | {".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".npy", ".npz"}
     # Unsupported images: their reader explains which formats are.
     | {".svg", ".heic", ".avif", ".jp2", ".jxl"}
 )
-_TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".parquet", ".pq"})
+_TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".parquet", ".pq", ".arrow"})
 _IMAGE_NAME = re.compile(rb"[\w ()-]\.(png|jpe?g|webp|gif|bmp|tiff?|p[pgbn]m)", re.IGNORECASE)
 _MAX_TEXT = 64 * 1024
 _MAX_TABLES = 16  # files in a zip archive whose content is looked at
@@ -32,6 +34,8 @@ def detect_images(peek: Peek) -> float:
     """Return the confidence that a file is a set of images; see modalities.base.Datasets.detect."""
     if peek.head.startswith(SIGNATURE):
         return 1.0 if is_parquet_of_images(peek) else 0.0
+    if peek.head.startswith(ARROW_SIGNATURES):
+        return 1.0 if is_arrow_of_images(peek.head) else 0.0
     file_type = detect_file_type(peek.head)
     if not file_type and find_pixel_columns(peek.head):
         return 0.9
@@ -67,6 +71,8 @@ def _holds_images(head: bytes) -> bool:
 def _is_table_of_images(head: bytes) -> bool:
     if head.startswith(SIGNATURE):
         return starts_with_images(head)  # the footer is at the end of the compressed file
+    if head.startswith(ARROW_SIGNATURES):
+        return is_arrow_of_images(head)
     return find_pixel_columns(head) is not None
 
 

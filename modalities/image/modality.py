@@ -226,6 +226,10 @@ class ImageModality(Modality):
         size: int = SHARD_BYTES // (image["height"] * image["width"] * image["channels"])
         return min(max(size, 1_000), 50_000)
 
+    def item_bytes(self, manifest: Json) -> int:
+        image = manifest["image"]
+        return int(image["height"] * image["width"] * image["channels"])
+
     def load_sampler(self, path: Path, device: str = "cpu") -> Sampler:
         from modalities.image.sampler import ImagePlanSampler
 

@@ -55,6 +55,7 @@ def train(run: TrainingRun) -> None:
                 init_from=init_from,
                 patience=spec.patience,
                 device=torch.device(run.device),
+                records_steps=run.records_steps,
             )
 
 
@@ -115,11 +116,11 @@ def _open_init_checkpoint(run: TrainingRun) -> Iterator[InitFrom | None]:
         return
     with read() as session:
         model = session.get(Model, init_from.model)
-        checkpoint = model_registry.checkpoint_of(session, model) if model is not None else None
-    if checkpoint is None:
+        state = model_registry.training_state_of(session, model) if model is not None else None
+    if state is None:
         raise JobError("dataset_unreadable", "The base model of `init_from` was deleted.")
     try:
-        with run.storage.open(StoredObject.from_dict(checkpoint.files["state"])) as path:
+        with run.storage.open(state) as path:
             yield InitFrom(path, init_from.label_map)
     except ObjectCorrupted as error:
         raise JobError(

@@ -97,9 +97,12 @@ def _init_model(session: Session, dataset: Dataset, reference: str) -> Model:
         message = "`init_from` must name an image model, but it names a tabular model."
         field_error = FieldError("/init_from", "wrong_modality", message)
         raise ValidationFailed(message, field_errors=[field_error])
-    if model_registry.checkpoint_of(session, model) is None:
-        # A registered model holds only the generator; the checkpoint also holds the critic.
-        message = "The checkpoint of this model was deleted, so it cannot be used for `init_from`."
+    if model_registry.training_state_of(session, model) is None:
+        message = (
+            "The training state of this model was deleted, so it cannot be used for `init_from`. "
+            "It is kept for the model of a training job, and for checkpoints that were promoted "
+            "before the job succeeded."
+        )
         field_error = FieldError("/init_from", "checkpoint_gone", message)
         raise ValidationFailed(message, field_errors=[field_error])
     return model

@@ -10,7 +10,7 @@ import pyarrow.compute
 from modalities.tabular.csv_output import CsvDialect
 from modalities.tabular.formatting import format_values, to_json_values
 from modalities.tabular.schema import ORDERED_TYPES, Column
-from models.tabular.data import LabeledRows
+from models.tabular.data import CONSTANT, LabeledRows
 from models.tabular.dp_domains import ColumnDomain
 
 TARGET_BINS = 10  # equally frequent ranges of a numeric target
@@ -26,7 +26,11 @@ def table_manifest(
     It omits values that fewer than `min_value_count` rows have, because rare values can identify
     people.
     """
-    columns = [Column(**column.to_dict()) for column in rows.schema if column.in_samples]
+    columns = [
+        Column(**column.to_dict())
+        for column in rows.schema
+        if column.in_samples and column.name != CONSTANT
+    ]
     labels: list[dict[str, Any]] = []
     target = next((column for column in columns if column.name == rows.target_column), None)
     if target is not None and target.type in ("category", "boolean"):

@@ -74,9 +74,12 @@ class TableModality(Modality):
         (
             "marginal_tvd",
             "pairwise_tvd",
+            "label_tvd",
             "detection_auc",
+            "relation_detection_auc",
             "detection_accuracy",
             "tstr_score",
+            "global_utility",
             "relation_violation_rate",
             "dcr_share",
             "exact_match_rate",
@@ -199,6 +202,9 @@ class TableModality(Modality):
 
     def shard_size(self, manifest: Json) -> int:
         return 100_000
+
+    def item_bytes(self, manifest: Json) -> int:
+        return 8 * len(manifest["columns"])
 
     def load_sampler(self, path: Path, device: str = "cpu") -> Sampler:
         from modalities.tabular.sampler import TablePlanSampler

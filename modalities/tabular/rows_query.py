@@ -1,5 +1,6 @@
 """Rows of a table by filter and order, a page at a time."""
 
+import difflib
 from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from core.datasets.errors import printable
 from core.errors import FieldError, ValidationFailed
 from core.storage import Storage, StoredObject
 from core.tables import Dataset
@@ -50,11 +52,11 @@ def query_rows(
     descending = order is not None and order not in by_name  # a name may begin with `-`
     order_name = order.removeprefix("-") if order is not None and descending else order
     for pointer, name in [
-        *((f"/where/{name}", name) for name in where),
+        *((_pointer(name), name) for name in where),
         *([("/sort", order_name)] if order_name is not None else []),
     ]:
         if name not in by_name:
-            raise _unknown_column(pointer, list(by_name))
+            raise _unknown_column(pointer, name, list(by_name))
     if (where or order_name) and dataset.summary["rows"] > MAX_ROWS:
         raise ValidationFailed(
             f"Filters and orders are available up to {MAX_ROWS} rows. Remove `where` and `sort`.",
@@ -90,7 +92,7 @@ def _matching(rows: TypedParquet, by_name: Mapping[str, Column], where: Mapping[
             OverflowError,  # an integer of more than 64 bits
         ) as error:
             message = f"The value does not fit the column, which has the type {by_name[name].type}."
-            field_error = FieldError(f"/where/{name}", "invalid", message)
+            field_error = FieldError(_pointer(name), "invalid", message)
             raise ValidationFailed(message, field_errors=[field_error]) from error
         mask = pc.and_(mask, pc.fill_null(matches, False))
     return pc.indices_nonzero(mask)
@@ -140,6 +142,13 @@ def _records(
     ]
 
 
-def _unknown_column(pointer: str, names: Sequence[str]) -> ValidationFailed:
-    error = FieldError(pointer, "unknown_column", "Not a column of the table.", tuple(names[:20]))
-    return ValidationFailed("The table has no such column.", field_errors=[error])
+def _pointer(name: str) -> str:
+    return "/where/" + name.replace("~", "~0").replace("/", "~1")
+
+
+def _unknown_column(pointer: str, name: str, names: Sequence[str]) -> ValidationFailed:
+    similar = difflib.get_close_matches(name, names, 3) or names[:20]
+    message = f"The table has no column `{printable(name)}`."
+    allowed = tuple(map(printable, similar))
+    error = FieldError(pointer, "unknown_column", message, allowed)
+    return ValidationFailed(message, field_errors=[error])

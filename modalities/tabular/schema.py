@@ -48,6 +48,10 @@ class Column:
         return (self.format or "").split("|") if is_ordered else []
 
     @property
+    def in_samples(self) -> bool:
+        return not self.exclude and self.type not in EXCLUDED_TYPES
+
+    @property
     def learned(self) -> bool:
         return not self.exclude and self.type != "id"
 

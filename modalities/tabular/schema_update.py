@@ -65,12 +65,10 @@ def update_schema(
         key = key_of(tenant_id, "datasets", dataset_id, new_id("profile"))
         profile = storage.put_file(key, folder / "profile.json")
     try:
-        updated = _replace_schema(dataset, summary, profile, overrides, on_changed)
+        return _replace_schema(dataset, summary, profile, overrides, on_changed)
     except BaseException:
         storage.delete([profile.key])
         raise
-    storage.delete([dataset.objects["profile"]["key"]])
-    return updated
 
 
 def _replace_schema(
@@ -88,7 +86,8 @@ def _replace_schema(
                 "Another request changed the schema. Get the schema again and repeat the update.",
                 code="schema_changed",
             )
-        row.objects = {**row.objects, "profile": profile.to_dict()}
+        kept = {name: StoredObject.from_dict(file) for name, file in row.objects.items()}
+        repository.replace_objects(row, kept | {"profile": profile})
         # A table created by an augmentation job has its source in the summary: keep those keys.
         row.summary = {**row.summary, **summary.to_dict()}
         # The overrides stay when the upload is read again with other options.

@@ -49,6 +49,7 @@ def train(run: TrainingRun) -> None:
                 state=run.state,
                 relations=relations,
                 device=torch.device(run.device),
+                records_steps=run.records_steps,
             )
         except UnsupportedColumn as error:
             message = (

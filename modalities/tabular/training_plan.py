@@ -36,16 +36,22 @@ def plan_training(
     summary = dataset.summary
     schema = Schema.from_dict(summary)
     learned = [column.name for column in schema.columns if column.learned]
-    if not learned:
+    if not any(column.in_samples for column in schema.columns):
         raise ValidationFailed(
-            "The dataset has no column to learn from. Change the schema so that it has one."
+            "The dataset has no column for samples. Change the schema so that it has one."
+        )
+    if not learned and options.differential_privacy is not None:
+        raise ValidationFailed(
+            "The dataset has identifiers only, from which nothing is learned. Train without "
+            "`differential_privacy`."
         )
     data = TableData(
         rows=summary["n_train"],
-        columns=len(learned),
+        columns=max(1, len(learned)),  # at least the constant one of `LabeledRows.split`
         categorical_columns=sum(
             c.learned and c.type in ("category", "boolean") for c in schema.columns
         ),
+        device=choices.device,
     )
     target_column = _target_column(schema, learned, choices.conditional, options.target_column)
     private = options.differential_privacy is not None
@@ -72,7 +78,8 @@ def plan_training(
         ),
         hyperparameters=settings.to_dict(),
         batch_size=settings.batch_size,
-        holdout_fraction=0.0 if private else min(0.1, 10_000 / data.rows),
+        # Of identifiers alone there is nothing to evaluate.
+        holdout_fraction=0.0 if private or not learned else min(0.1, 10_000 / data.rows),
         cost=partial(cost, settings, data, differential_privacy=private),
         spec_fields={
             "target_column": target_column,
@@ -150,7 +157,7 @@ def presets() -> list[PresetSummary]:
     """Return the presets of tables, whose budgets depend on the number of rows."""
     return [
         PresetSummary(
-            name, f"{text} At most {PRESETS[name].max_epochs} passes over the rows.", None
+            name, f"{text} At most {PRESETS['cpu'][name].max_epochs} passes over the rows.", None
         )
         for name, text in _PRESET_TEXTS.items()
     ]

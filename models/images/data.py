@@ -94,9 +94,20 @@ class ImageBatches:
     learned too. If all labels have the same number of images, an epoch contains each image once.
     """
 
-    def __init__(self, data: LabeledImages, size: int, seed: int, noise_size: int = 0) -> None:
-        """With a `noise_size`, batches have (B, noise_size) standard normal noise."""
+    def __init__(
+        self,
+        data: LabeledImages,
+        size: int,
+        seed: int,
+        noise_size: int = 0,
+        uniforms_size: int = 0,
+    ) -> None:
+        """With a `noise_size`, batches have (B, noise_size) standard normal noise.
+
+        With a `uniforms_size`, they also have (B, uniforms_size) numbers from 0 to 1.
+        """
         self.size, self.noise_size, self._data, self._seed = size, noise_size, data, seed
+        self.uniforms_size = uniforms_size
         self._epoch = -1
         self._order = np.empty(0, np.int64)
         labels = data.labels[data.train]
@@ -108,12 +119,18 @@ class ImageBatches:
         self._quotas = np.ceil(quotas - 1e-9).astype(np.int64)
 
     def batch_at(self, step: int) -> tuple[Tensor, ...]:
-        """Return images, labels and, if there is a `noise_size`, noise. Steps count from 0."""
+        """Return images, labels and, if they have a size, noise and uniforms, in this order.
+
+        Steps count from 0.
+        """
         images, labels = self._data.batch(self._indices_at(step))
         if not self.noise_size:
             return images, labels
-        noise = torch.randn(len(labels), self.noise_size)
-        return images, labels, upload(noise, self._data.device)
+        noise = upload(torch.randn(len(labels), self.noise_size), self._data.device)
+        if not self.uniforms_size:
+            return images, labels, noise
+        uniforms = torch.rand(len(labels), self.uniforms_size)
+        return images, labels, noise, upload(uniforms, self._data.device)
 
     def _indices_at(self, step: int) -> NDArray[np.int64]:
         n = len(self._data.train)

@@ -4,7 +4,7 @@ Source: Johnson et al. 2016, 1603.08155.
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Self
 
 import torch
@@ -121,6 +121,10 @@ class FeatureNetwork:
         self.frozen: Classifier | None = None
         self.is_frozen = False
         self.predicts_labels = False  # True once it has learned the labels of this run
+
+    def begin_step(self, position: Position) -> Hashable:  # noqa: ARG002 - see Phase
+        """Return the only kind of steps."""
+        return "features"
 
     def add_gradients(self, part: Part) -> dict[str, Tensor]:
         """Learn to predict the labels or, without labels, the flips (see Phase)."""

@@ -5,11 +5,9 @@ This module does not import torch, because the API resolves settings with it.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
-from models.settings import setting
-
-DeviceKind = Literal["cpu", "gpu"]
+from models.settings import DeviceKind, setting
 
 CONTENT = "image"  # of model files and training states, in their headers
 
@@ -129,6 +127,14 @@ class ImageSettings:
         le=1000,
     )
     r1_interval: int = setting("Steps between gradient penalties. Default: 8.", ge=1, le=1000)
+    augmentation_target: float = setting(
+        "Target of adaptive augmentation, between 0 and 1: the images that the critic sees are "
+        "transformed at random, the more, the higher its scores of real images are above those "
+        "of generated ones. 0 disables it. Default: 0.",
+        default=0.0,
+        ge=0,
+        lt=1,
+    )
     feature_budget_fraction: float = setting(
         "Share of the budget for training the feature network. Default: 0.05.", ge=0, lt=1
     )

@@ -65,10 +65,11 @@ def train(
     init_from: InitFrom | None = None,
     patience: Patience = "auto",
     device: torch.device = CPU,
+    records_steps: bool = True,
 ) -> None:
     """Train on a device until `callbacks.progress` is 1. Resume from `state` if it is given.
 
-    `label_names` are the captions of previews.
+    `label_names` are the captions of previews. `records_steps`: see models.step_graphs.
 
     Raises:
         Collapsed: The samples hardly cover the held-out images, even late in the run.
@@ -83,7 +84,7 @@ def train(
         trainer.load_pretrained(init_from)
     if trainer.features.frozen is not None:
         trainer.start_main_phase()
-    training_loop.train(trainer, callbacks)
+    training_loop.train(trainer, callbacks, records_steps=records_steps)
 
 
 class ImageTrainer:
@@ -134,8 +135,10 @@ class ImageTrainer:
             self.networks.prepare()
         if len(self.data.unlabeled):
             self._pseudo_labels = assign_pseudo_labels(self.features, self.data, self.seed)
-            size, noise_size = self.settings.batch_size, self.settings.latent_dim
-            self.networks.batches = ImageBatches(self.data, size, self.seed, noise_size)
+            batches = self.networks.batches
+            self.networks.batches = ImageBatches(
+                self.data, batches.size, self.seed, batches.noise_size, batches.uniforms_size
+            )
 
     def report(self, losses: dict[str, Tensor], callbacks: TrainingCallbacks) -> None:
         if self._pseudo_labels is not None:

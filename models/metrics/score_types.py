@@ -72,6 +72,12 @@ SCORE_TYPES: dict[str, ScoreType] = {
         is_main=True,
         rules=(verdict_rules.DETECTED_ROWS,),
     ),
+    "relation_detection_auc": ScoreType(
+        "The same with the differences and ratios of related numbers in sight, which show whether "
+        "numbers that nearly determine each other do so in samples.",
+        "target",
+        rules=(verdict_rules.DETECTED_ROWS,),
+    ),
     "detection_accuracy": ScoreType(
         "Share of samples and unseen real items that the same classifier assigns correctly.",
         "target",
@@ -92,6 +98,13 @@ SCORE_TYPES: dict[str, ScoreType] = {
         minimum=-math.inf,  # R² may be negative
         requires_labels=True,
         is_main=True,
+        rules=(verdict_rules.LOW_UTILITY,),
+    ),
+    "global_utility": ScoreType(
+        "Average score on unseen real rows of predictors of each column from the others, trained "
+        "only on samples: R² of numbers, balanced accuracy of categories (TabStruct, Jiang et al. "
+        "2025).",
+        "higher",
         rules=(verdict_rules.LOW_UTILITY,),
     ),
     "near_duplicate_rate": ScoreType(
@@ -120,6 +133,13 @@ SCORE_TYPES: dict[str, ScoreType] = {
         "samples and unseen real rows.",
         "lower",
         is_main=True,
+        rules=(verdict_rules.CLOSER_TO_NAIVE, verdict_rules.WORSE_THAN_NAIVE),
+    ),
+    "label_tvd": ScoreType(
+        "Average total variation distance of the distributions of single columns among the rows of "
+        "one label between samples and unseen real rows; each label counts the same.",
+        "lower",
+        requires_labels=True,
         rules=(verdict_rules.CLOSER_TO_NAIVE, verdict_rules.WORSE_THAN_NAIVE),
     ),
     "relation_violation_rate": ScoreType(

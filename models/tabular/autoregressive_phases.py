@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -55,6 +55,10 @@ class GeneratorPhase:
         self.G.heads.init_from_counts(token_counts)
         for network in (self.average, self.best):
             network.load_state_dict(self.G.state_dict())
+
+    def begin_step(self, position: Position) -> Hashable:  # noqa: ARG002 - see Phase
+        """Return the only kind of steps; a batch with an order has one more tensor."""
+        return "generator"
 
     def add_gradients(self, part: Part) -> dict[str, Tensor]:
         """Minimize the negative log-likelihood of real rows."""
@@ -142,6 +146,10 @@ class CriticPhase:
         if self.starts_at is None:
             return 1.0
         return self.starts_at / (1 - self.settings.critic_budget_fraction)
+
+    def begin_step(self, position: Position) -> Hashable:  # noqa: ARG002 - see Phase
+        """Return the only kind of steps."""
+        return "critic"
 
     def add_gradients(self, part: Part) -> dict[str, Tensor]:
         """Minimize the logistic loss of real against generated rows.

@@ -18,6 +18,9 @@ MAX_HOLDOUT_ROWS = 10_000  # used by each evaluation
 MIN_HOLDOUT_ROWS = 20  # with fewer, nothing is evaluated
 
 
+CONSTANT = ""  # name of a column that no upload has
+
+
 @dataclass(frozen=True)
 class LabeledRows:
     """A table, usually memory-mapped, and the indices of its training and holdout rows.
@@ -41,10 +44,18 @@ class LabeledRows:
         holdout_fraction: float,
         seed: int,
     ) -> Self:
-        """Split the rows at random; at least one row is left for training."""
+        """Split the rows at random; at least one row is left for training.
+
+        A table of identifiers only gets a constant column, the only one that is learned. Samples
+        leave it out, because it is not in the model's manifest.
+        """
+        schema = tuple(schema)
+        if not any(column.in_samples and column.type != "id" for column in schema):
+            table = table.append_column(CONSTANT, pa.array(np.zeros(len(table), bool)))
+            schema = (*schema, ColumnSchema(CONSTANT, "boolean"))
         return cls(
             table,
-            tuple(schema),
+            schema,
             target_column,
             *split.random_split(len(table), holdout_fraction, seed),
         )

@@ -165,6 +165,10 @@ class PrivateTrainer(AveragedRun):
     def current_phase(self) -> Phase:
         return self
 
+    def begin_step(self, position: Position) -> None:  # noqa: ARG002 - see Phase
+        """Return None: the number of rows of a step is random, and must not be stored."""
+        return
+
     def add_gradients(self, part: Part) -> dict[str, Tensor]:
         """Add the gradient of each row, clipped to an L2 norm of MAX_GRADIENT_NORM.
 

@@ -93,6 +93,10 @@ class GanTrainer(AveragedRun):
     def current_phase(self) -> Phase:
         return self
 
+    def begin_step(self, position: Position) -> None:  # noqa: ARG002 - see Phase
+        """Return None: the critic's optimizer step, whose rate changes, cannot be recorded."""
+        return
+
     def add_gradients(self, part: Part) -> dict[str, Tensor]:
         """Update the critic, and compute the gradients of the generator.
 

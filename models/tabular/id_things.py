@@ -22,7 +22,7 @@ from models.tabular.public_words import public_words
 MIN_SHARED_NAMES = 3
 MAX_WORDS = 12  # of a new name; longer names are not used as templates
 LITERAL_SHARE = 0.04  # of the names; a word of more is part of templates, such as "of the"
-MIN_LITERAL_NAMES = 10
+MIN_LITERAL_NAMES, FEW_NAMES = 10, 8  # and at most one of so many names
 MIN_SHAPE_COVERAGE = 0.8  # of the names, by templates that several names share
 MIN_OWN_WORDS = 300  # different words that show a spelling; otherwise names of places are used
 MAX_SINGLE = 0.7  # share of names of one word; a column of more may be one of any words
@@ -58,7 +58,9 @@ class _Things:
         public = frozenset() if min_value_count else public_words()
         self._words = {token for tokens in names for token in tokens if len(token.kind) > 1}
         usable = {w for w in counts if counts[w] >= self._min_names or w.casefold() in public}
-        common = max(self._min_names, MIN_LITERAL_NAMES, LITERAL_SHARE * len(names))
+        # In a column of few names, the words that some share are the only ones of their pattern.
+        fewest = min(MIN_LITERAL_NAMES, len(names) // FEW_NAMES)
+        common = max(self._min_names, fewest, LITERAL_SHARE * len(names))
         self._literals = {token.text for token in self._words if counts[token.text] >= common}
         self._leave_a_choice(names, counts)
         self._usable = {t for t in self._words if t.text in usable and t.text not in self._literals}

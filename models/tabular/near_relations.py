@@ -1,9 +1,9 @@
 """Near relations: numbers that are simpler given another number of the row.
 
-A number may nearly follow from another one (rooms and bedrooms of a block), change slowly (the
-balances of two months) or often be its copy (a payment of the whole balance). Such a column is
-coded as its ratio to the other one, as the difference from it, or with a mark where both are equal.
-The coding that saves most bits on held-out rows is used, if it saves enough of them.
+A number may nearly follow from another one (rooms and bedrooms of a block) or often be its copy (a
+payment of the whole balance). Such a column is coded as its ratio to the other one, or with a mark
+where both are equal. The coding that saves most bits on held-out rows is used, if it saves enough
+of them.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -37,12 +37,11 @@ FLOAT_UNIT = 1e-12  # between floats that are not rounded: any small number give
 class NearColumn:
     """A column that is coded relative to the column `base`.
 
-    `ratio` divides by the base, `difference` subtracts it, and `copy` has a mark where both are
-    equal. Where the base is missing (or, for a ratio, not positive), it is `default`. Values in
-    `common` stay as they are: a copy is none of them, and the other kinds code them as marks. Marks
-    count down from `first_mark`, below all other coded values. Decoded values stay between `low`
-    and `high`. Numbers are in units of the last of the column's `decimals`; -1 decimals: floats,
-    not rounded.
+    `ratio` divides by the base, and `copy` has a mark where both are equal. Where the base is
+    missing (or, for a ratio, not positive), it is `default`. Values in `common` stay as they are: a
+    copy is none of them, and a ratio codes them as marks. Marks count down from `first_mark`, below
+    all other coded values. Decoded values stay between `low` and `high`. Numbers are in units of
+    the last of the column's `decimals`; -1 decimals: floats, not rounded.
     """
 
     name: str
@@ -62,7 +61,7 @@ class NearColumn:
     @property
     def relation_name(self) -> str:
         """Return a formula that identifies the relation in a table."""
-        sign = {"ratio": "/", "difference": "-", "copy": "="}[self.kind]
+        sign = {"ratio": "/", "copy": "="}[self.kind]
         return f"{self.name} {sign} {self.base}"
 
     def to_dict(self) -> dict[str, Any]:
@@ -199,7 +198,7 @@ class _Number:
     values: Floats
     decimals: int
     is_fine: bool  # has enough values
-    is_codable: bool  # has no round values or endings, which a ratio or difference would lose
+    is_codable: bool  # has no round values or endings, which a ratio would lose
 
     @classmethod
     def fit(cls, name: str, column: pa.Array) -> Self:

@@ -116,9 +116,12 @@ def plan_relations(rows: LabeledRows, settings: TableSettings) -> RelationPlan:
         near = find_near_columns(table, types, exact | fixed)
         names |= {column.relation_name for column in near}
         near = [column for column in near if column.relation_name not in ignored]
+    coding = plan_coding(kept, table, fixed, near)
+    if not settings.min_value_count:  # the limits are values of single rows
+        coding = coding.with_limits(table)
     return RelationPlan(
         tuple(independent_relations(relations, table)),
-        plan_coding(kept, table, fixed, near),
+        coding,
         frozenset(names),
     )
 

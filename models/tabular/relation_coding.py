@@ -5,7 +5,7 @@ becomes its distance from the bound. Decoding computes the columns again.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self, TypeAlias
 
 import numpy as np
@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from models.tabular.categorical_columns import from_text
 from models.tabular.near_relations import NearColumn
-from models.tabular.number_grid import NumberGrid
+from models.tabular.number_grid import NumberGrid, is_numeric
 from models.tabular.relations import Relation, Rows, array, as_floats
 
+LIMIT_TOLERANCE = 1e-9  # of the limits of a column
 GRID_TOLERANCE = 1e-6  # of a bound, in units of the last decimal of the bounded column
 
 
@@ -168,10 +169,15 @@ CodedColumn: TypeAlias = DerivedColumn | BoundedColumn | NearColumn
 
 @dataclass(frozen=True)
 class RelationCoding:
-    """The coded columns, in decoding order, and the relations that hold by construction."""
+    """The coded columns, in decoding order, and the relations that hold by construction.
+
+    `limits` are the smallest and the largest number of coded columns in the training rows: what
+    follows from generated numbers may be beyond them, such as a negative count.
+    """
 
     columns: tuple[CodedColumn, ...] = ()
     relations: tuple[Relation, ...] = ()
+    limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     names: frozenset[str] = field(init=False)  # of the coded columns
     near: Mapping[str, NearColumn] = field(init=False)  # by name, those without a relation
 
@@ -205,17 +211,56 @@ class RelationCoding:
         )
 
     def decode(self, coded: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-        """Return the rows; `schema` has their types and the order of their columns."""
+        """Return the rows; `schema` has their types and the order of their columns.
+
+        A bounded column stays within its limits, which its relations allow.
+        """
         if not self.columns:
             return coded
-        arrays = dict(zip(coded.schema.names, coded.columns, strict=True))
-        for column in self.columns:
-            rows = pa.RecordBatch.from_pydict(arrays)
-            arrays[column.name] = column.decode(rows, schema.field(column.name).type)
+        arrays, _ = self._decode(coded, schema)
         fields = [item for item in schema if item.name in arrays]
         return pa.RecordBatch.from_arrays(
             [arrays[item.name] for item in fields], schema=pa.schema(fields)
         )
+
+    def in_limits(self, coded: pa.RecordBatch, schema: pa.Schema) -> NDArray[np.bool_]:
+        """Return the (N,) mask of coded rows that decoding leaves within all limits."""
+        return self._decode(coded, schema)[1]
+
+    def _decode(
+        self, coded: pa.RecordBatch, schema: pa.Schema
+    ) -> tuple[dict[str, pa.Array], NDArray[np.bool_]]:
+        arrays = dict(zip(coded.schema.names, coded.columns, strict=True))
+        in_limits = np.ones(len(coded), bool)
+        for column in self.columns:
+            rows = pa.RecordBatch.from_pydict(arrays)
+            arrow = schema.field(column.name).type
+            values = column.decode(rows, arrow)
+            if column.name in self.limits:
+                low, high = self.limits[column.name]
+                numbers, margin = as_floats(values), LIMIT_TOLERANCE * max(abs(low), abs(high))
+                is_outside = (numbers < low - margin) | (numbers > high + margin)
+                in_limits &= ~is_outside
+                if is_outside.any() and isinstance(column, BoundedColumn):
+                    grid = NumberGrid(arrow, column.decimals)
+                    nearest = np.clip(np.nan_to_num(numbers), low, high)
+                    limited = grid.from_floats(nearest, np.isnan(numbers))
+                    values = pa.compute.if_else(pa.array(is_outside), limited, values)
+            arrays[column.name] = values
+        return arrays, in_limits
+
+    def with_limits(self, table: pa.Table) -> Self:
+        """Return a copy with the limits of the coded columns in the training rows."""
+        limits = {}
+        for column in self.columns:
+            values = array(table, column.name)
+            if not is_numeric(values.type) or isinstance(column, NearColumn):
+                continue
+            numbers = as_floats(values)
+            finite = numbers[np.isfinite(numbers)]
+            if len(finite):
+                limits[column.name] = float(finite.min()), float(finite.max())
+        return replace(self, limits=limits)
 
     def satisfied(self, rows: Rows) -> NDArray[np.bool_]:
         """Return the (N,) mask of rows that satisfy all relations."""
@@ -225,15 +270,19 @@ class RelationCoding:
         return mask
 
     def pack(self) -> dict[str, Any]:
-        return {
+        packed: dict[str, Any] = {
             "columns": [column.pack() for column in self.columns],
             "relations": [relation.pack() for relation in self.relations],
         }
+        if self.limits:
+            packed["limits"] = {name: list(limits) for name, limits in self.limits.items()}
+        return packed
 
     @classmethod
     def unpack(cls, packed: Mapping[str, Any]) -> Self:
         columns = tuple(map(_unpack_column, packed["columns"]))
-        return cls(columns, tuple(map(Relation.unpack, packed["relations"])))
+        limits = {name: (low, high) for name, (low, high) in packed.get("limits", {}).items()}
+        return cls(columns, tuple(map(Relation.unpack, packed["relations"])), limits)
 
 
 def _unpack_column(packed: Mapping[str, Any]) -> CodedColumn:

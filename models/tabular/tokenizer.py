@@ -218,6 +218,12 @@ class Tokenizer:
         """
         return self.decode_relations(self.decode_columns(tokens, u, id_values))
 
+    def in_limits(self, tokens: Tokens, u: Floats) -> NDArray[np.bool_]:
+        """Return the (N,) mask of rows in which coded columns stay within their limits."""
+        if not self.coding.limits:
+            return np.ones(tokens.shape[1], bool)
+        return self.coding.in_limits(self.decode_columns(tokens, u), self.arrow)
+
     def decode_columns(
         self, tokens: Tokens, u: Floats, id_values: Mapping[str, pa.Array] | None = None
     ) -> pa.RecordBatch:

@@ -27,11 +27,12 @@ def train(
     state: Path | None = None,
     device: torch.device = CPU,
     relations: RelationPlan | None = None,
+    records_steps: bool = True,
 ) -> None:
     """Train on a device until `callbacks.progress` is 1 or held-out rows no longer improve.
 
     Resume from `state` if it is given. A caller that has filtered the rows and planned their
-    relations passes `relations`.
+    relations passes `relations`. `records_steps`: see models.step_graphs.
 
     Raises:
         NonFiniteLoss: A loss is infinite or NaN.
@@ -54,4 +55,4 @@ def train(
     else:
         load_state(state, trainer.resumable())
     trainer.scatter = ScatterPreview.fit(rows, tokenizer, settings.min_value_count)
-    training_loop.train(trainer, callbacks)
+    training_loop.train(trainer, callbacks, records_steps=records_steps)

@@ -52,8 +52,12 @@ def test_logins_links_loads_schemas_and_uploads_are_recorded(people: TestClient)
     digest = "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:"  # of an empty part
     people.put(f"/v1/uploads/{upload}/parts/1", headers={"Content-Digest": digest})
     people.post(f"/v1/uploads/{upload}/complete")
-    assert actions(people)[:8] == [
+    people.delete(f"/v1/uploads/{upload}")
+    assert actions(people, f"?resource={upload}/parts/1") == ["upload.part"]
+    assert actions(people)[:10] == [
+        "upload.delete",
         "upload.complete",
+        "upload.part",
         "upload.create",
         "key.login",
         "webhook.read_secret",

@@ -2,19 +2,23 @@
 
 import io
 import json
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from sqlalchemy import update
 from starlette.testclient import TestClient
 
 from core import jobs
-from core.database import write
+from core.database import clock, write
+from core.datasets import repository
 from core.jobs import NewJob
 from core.settings import Settings
-from core.tables import JobKind
-from modalities import reingestion
+from core.storage import get_storage
+from core.tables import Dataset, JobKind
+from modalities import registry, reingestion
 from tests.conftest import TENANT
 from tests.factories import create_dataset
 from tests.uploads import (
@@ -68,7 +72,37 @@ def test_labels_are_chosen_from_the_sources_that_the_upload_listed(
         ("about/list.csv", ["new", "old"]),
         ("none", []),
     ]
-    assert len(list_stored_files(configured)) == stored  # earlier versions are deleted
+    delete_replaced()
+    assert len(list_stored_files(configured)) == stored
+
+
+def delete_replaced() -> None:
+    """Delete replaced objects, as workers do when their retention has ended."""
+    with write() as session:
+        session.execute(update(Dataset).values(replaced_at=clock(-2)))
+    assert repository.remove_replaced(get_storage(), 1) > 0
+
+
+@pytest.mark.parametrize("way", ["changed", "deleted"])
+def test_a_download_that_began_before_a_change_gets_the_old_content(
+    client: TestClient, configured: Settings, way: str
+) -> None:
+    link = upload_pets(client)["links"]["self"]
+    with write() as session:  # a request reads the row, then opens the objects
+        before = repository.get_ready(session, TENANT, link.split("/")[-1])
+    stored = list_stored_files(configured)
+    assert client.patch(link, json={"labels_from": "file_names"}).status_code == 200
+    with ExitStack() as open_files:
+        chunks = registry.get("image").export(before, get_storage(), "train", "npz", open_files)
+        content = np.load(io.BytesIO(b"".join(chunks)))
+    assert content["labels"].tolist() == ["new", "old"]
+    assert repository.remove_replaced(get_storage(), 60) == 0  # it was replaced just now
+    if way == "changed":
+        delete_replaced()
+        assert len(list_stored_files(configured)) == len(stored)
+    else:
+        assert client.delete(link).status_code == 204
+        assert list_stored_files(configured) == []
 
 
 def test_fields_that_are_not_sent_stay_and_null_resets(client: TestClient) -> None:
@@ -159,6 +193,7 @@ def test_the_later_of_two_concurrent_corrections_is_rejected(
     response = client.patch(link, json={"labels_from": "file_names"})
     assert (response.status_code, response.json()["code"]) == (409, "dataset_changed")
     assert client.get(link).json()["labels"] == []
+    delete_replaced()
     assert len(list_stored_files(configured)) == 4  # the upload and one version of the content
 
 

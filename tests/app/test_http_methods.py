@@ -16,6 +16,7 @@ DATASET_ALLOW = "GET, HEAD, PATCH, DELETE, OPTIONS"
 def test_allow_lists_every_method_of_a_path(client: TestClient) -> None:
     wrong = client.put("/v1/datasets/ds_1")
     assert (wrong.status_code, wrong.headers["allow"]) == (405, DATASET_ALLOW)
+    assert wrong.json()["title"] == "Method not allowed"
     options = client.options("/v1/datasets/ds_1")
     assert (options.status_code, options.headers["allow"], options.content) == (
         204,

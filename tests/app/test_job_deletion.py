@@ -1,16 +1,17 @@
 """Deletion of jobs, by request and by retention, and of all that came from a dataset."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import select, update
 from starlette.testclient import TestClient
 
-from core import retention
+from core import jobs, retention
 from core.database import clock, read, write
-from core.settings import Settings
+from core.settings import Settings, get_settings
 from core.storage import get_storage
-from core.tables import Event, Job, JobState, Model
+from core.tables import Checkpoint, Event, Job, JobState, Model
 from tests.conftest import TENANT, AddJob
 from tests.job_runs import create_training_job, run_training_job
 from worker.job_runner import run_next
@@ -53,6 +54,52 @@ def test_erasing_a_dataset_leaves_no_object(client: TestClient, trained: Any) ->
     assert stored_keys() == set()
 
 
+def checkpoint_files(job_id: str) -> dict[int, set[str]]:
+    with read() as session:
+        rows = session.scalars(select(Checkpoint).where(Checkpoint.job_id == job_id))
+        return {row.step: set(row.files) for row in rows}
+
+
+def test_training_states_go_after_success_except_that_of_the_model(
+    client: TestClient, trained: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {10: {"model"}, 20: {"model", "state"}}
+    assert checkpoint_files(trained["id"]) == files
+    monkeypatch.setenv("SEMBLANCE_ORPHAN_RETENTION_SECONDS", "0.001")
+    get_settings.cache_clear()
+    jobs.remove_orphans(get_storage())
+    left = {Path(key).stem for key in stored_keys() if f"/jobs/{trained['id']}/" in key}
+    assert {name for name in left if name.startswith(("state", "model"))} == {
+        *("model-10", "model-20", "state-20")
+    }
+
+    promoted = client.post(f"/v1/jobs/{trained['id']}/checkpoints/10/promote").json()
+    body = {"kind": "training", "dataset": trained["dataset"], "init_from": promoted["id"]}
+    response = client.post("/v1/jobs", json=body)
+    assert (response.status_code, response.json()["errors"][0]["pointer"]) == (422, "/init_from")
+    body["init_from"] = trained["result"]["model"]
+    assert client.post("/v1/jobs", json=body | {"validate_only": True}).status_code == 200
+
+
+def test_samples_expire_and_their_job_remains(
+    client: TestClient, trained: Any, configured: Settings
+) -> None:
+    (generation,) = client.get("/v1/jobs?kind=generation").json()["data"]
+    with write() as session:
+        session.execute(update(Job).values(finished_at=clock(-86_400.0)))
+    before = {key for key in stored_keys() if f"/jobs/{generation['id']}/" in key}
+    policy = {"artifact_retention_seconds": {"generation": 86_500.0, "evaluation": 1.0}}
+    retention.apply(get_storage(), configured.model_copy(update=policy))
+    assert before <= stored_keys()
+    policy = {"artifact_retention_seconds": {"generation": 86_300.0}}
+    others = stored_keys() - before
+    retention.apply(get_storage(), configured.model_copy(update=policy))
+    assert before
+    assert stored_keys() == others
+    assert client.get(f"/v1/jobs/{generation['id']}/artifacts").json() == []
+    assert client.get(f"/v1/jobs/{generation['id']}").json()["state"] == "succeeded"
+
+
 def test_a_job_that_has_not_ended_is_not_deleted(client: TestClient, add_job: AddJob) -> None:
     job = add_job()
     response = client.delete(f"/v1/jobs/{job.id}")
@@ -62,9 +109,9 @@ def test_a_job_that_has_not_ended_is_not_deleted(client: TestClient, add_job: Ad
     assert client.delete(f"/v1/jobs?{query}&state=queued").status_code == 422
 
 
-def end(*jobs: Job, age_s: float, state: JobState = JobState.FAILED) -> None:
+def end(*ended_jobs: Job, age_s: float, state: JobState = JobState.FAILED) -> None:
     with write() as session:
-        ended = update(Job).where(Job.id.in_([job.id for job in jobs]))
+        ended = update(Job).where(Job.id.in_([job.id for job in ended_jobs]))
         session.execute(ended.values(state=state, finished_at=clock(-age_s)))
 
 

@@ -419,10 +419,11 @@ def test_an_unknown_job_is_not_found_on_any_route(client: TestClient, add_job: A
     [
         ({"dataset": "ds_x"}, "/kind", "This field is required: it selects the type of the body."),
         (
-            {"kind": "painting"},
+            {"kind": "sculpture"},
             "/kind",
             "This value does not exist. Send one of the allowed values.",
         ),
+        ({"kind": "train"}, "/kind", "This value does not exist. Did you mean `training`?"),
         (
             {"kind": "training", "dataset": "ds_x", "hyperparameters": []},
             "/hyperparameters",

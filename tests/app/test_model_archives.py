@@ -15,7 +15,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from starlette.testclient import TestClient
 
+from core.errors import ValidationFailed
 from core.settings import Settings
+from modalities.sampling import WeightsFile
+from modalities.tabular import model_file
 from models.checkpoint import pack
 from tests.factories import LABELS, build_checkpoint, clear_model_caches, create_model
 from tests.models.images.tiny import make_settings
@@ -268,6 +271,30 @@ def count_elements(shape: list[int]) -> int:
     for side in shape:
         product *= side
     return product
+
+
+def test_a_model_with_names_that_fill_the_memory_is_rejected(
+    people: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(unzip(people.get("/v1/models/people/export").content)["model.safetensors"])
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    monkeypatch.setattr(model_file, "MAX_ROW_BYTES", 2_000)
+    model_file.validate_weights(WeightsFile(path=path))
+    long = {name: text.replace('"<=50K"', f'"{"x" * 20_000}"') for name, text in metadata.items()}
+    assert long != metadata
+    save_file(tensors, path, long)
+    with pytest.raises(ValidationFailed, match="rows of more than 2000 bytes"):
+        model_file.validate_weights(WeightsFile(path=path))
+
+
+def test_an_archive_with_an_entry_before_its_start_is_rejected(service: TestClient) -> None:
+    data = export_model(service)
+    offset = int.from_bytes(data[-6:-2], "little") + 1_000  # of the directory, in the end record
+    response = import_model(service, data[:-6] + offset.to_bytes(4, "little") + data[-2:])
+    assert (response.status_code, response.json()["code"]) == (400, "archive_invalid")
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])

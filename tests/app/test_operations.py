@@ -6,15 +6,18 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 from starlette.testclient import TestClient
 
 from app.main import create_sampler_app
-from core import api_keys, jobs
-from core.database import write
+from core import api_keys, jobs, metrics, webhooks
+from core.database import clock, write
+from core.jobs import Heartbeat, NewEvent, NewJob
 from core.settings import QUEUES
-from core.tables import Job, Shard
-from tests.conftest import TENANT, AddJob
+from core.tables import Job, JobKind, JobState, Shard
+from tests.conftest import TENANT, AddJob, expire_lease
 from tests.factories import clear_model_caches, create_trained_model
+from worker.metrics import BusyTime, WorkerCollector
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,7 +31,7 @@ def get_metrics(client: TestClient) -> dict[str, float]:
         if line.startswith("# "):
             assert re.fullmatch(r"# (HELP|TYPE) [a-z_]+ .+", line)
             continue
-        match = re.fullmatch(r'([a-z_]+(?:\{(?:[a-z]+="[^"]*",?)+\})?) (\S+)', line)
+        match = re.fullmatch(r'([a-z_]+(?:\{(?:[a-z_]+="[^"]*",?)+\})?) (\S+)', line)
         assert match is not None, line
         name, value = match.groups()
         assert name not in values
@@ -55,6 +58,9 @@ def test_metrics_count_jobs_and_requests(client: TestClient, add_job: AddJob) ->
 
     assert increase("/v1/jobs/{job_id}", 404) == 2
     assert increase("none", 404) == 1
+    assert after['semblance_tenant_jobs{state="queued",tenant="default"}'] == 2
+    tenant_requests = 'semblance_tenant_requests_total{status="404",tenant="default"}'
+    assert after[tenant_requests] - before.get(tenant_requests, 0) == 2  # those with a key
     durations = "semblance_request_duration_seconds"
     labels = 'method="GET",route="/v1/jobs/{job_id}"'
     count = after[f"{durations}_count{{{labels}}}"]
@@ -62,6 +68,70 @@ def test_metrics_count_jobs_and_requests(client: TestClient, add_job: AddJob) ->
     assert after[f'{durations}_bucket{{le="+Inf",{labels}}}'] == count
     assert after[f"{durations}_sum{{{labels}}}"] > 0
     assert not any("job_1" in name or "nowhere" in name for name in after)
+
+
+def test_metrics_show_running_jobs_with_their_losses(client: TestClient, add_job: AddJob) -> None:
+    job, waiting = add_job(), add_job()
+    with write() as session:
+        claimed = jobs.claim(session, job.id, "w/h:1")
+        assert claimed is not None
+        for step in (10, 20):
+            events = [NewEvent("metrics", {"generator_loss": step / 8}, step)]
+            progress = {"percent": 25.0, "rate": 4.5}
+            beat = Heartbeat("training", step, progress=progress, events=events)
+            jobs.heartbeat(session, claimed[0], beat)
+    values = get_metrics(client)
+    labels = f'job_id="{job.id}",kind="training"'
+    assert values[f"semblance_job_step{{{labels}}}"] == 20
+    assert values[f"semblance_job_steps_per_second{{{labels}}}"] == 4.5
+    assert values[f"semblance_job_progress_ratio{{{labels}}}"] == 0.25
+    assert values[f'semblance_job_metric{{job_id="{job.id}",name="generator_loss"}}'] == 2.5
+    assert not any(waiting.id in name for name in values)
+
+
+def test_metrics_count_losses_of_workers_by_reason(client: TestClient, add_job: AddJob) -> None:
+    def losses() -> dict[str, float]:
+        name = "semblance_job_losses_total"
+        values = get_metrics(client)
+        reasons = ("worker_lost", "interrupted", "device_lost")
+        return {reason: values[f'{name}{{reason="{reason}"}}'] for reason in reasons}
+
+    assert losses() == {"worker_lost": 0, "interrupted": 0, "device_lost": 0}
+    expired, interrupted, *broken = (add_job() for _ in range(4))
+    with write() as session:
+        claims = {}
+        for job in (expired, interrupted, *broken):
+            claimed = jobs.claim(session, job.id, "w/h:1")
+            assert claimed is not None
+            claims[job.id] = claimed[0]
+        expire_lease(session, expired)
+    for _ in range(2):  # the second time, nothing is lost
+        with write() as session:
+            jobs.sweep(session)
+    with write() as session:
+        jobs.release_as_lost(session, claims[interrupted.id])
+        for job in broken:
+            jobs.release_from_lost_device(session, claims[job.id])
+    assert losses() == {"worker_lost": 1, "interrupted": 1, "device_lost": 2}
+
+
+def test_metrics_show_the_scores_of_the_newest_models(client: TestClient) -> None:
+    def add_evaluation(model: str, value: float, quality: str) -> None:
+        scores = {"detection_auc": {"value": value, "ci95": None, "real_reference": None}}
+        with write() as session:
+            new = NewJob(JobKind.EVALUATION, "e", None, {}, {}, queue="evaluation", model_id=model)
+            job = jobs.create(session, TENANT, new)
+            job.state, job.finished_at = JobState.SUCCEEDED, clock()
+            job.result = {"quality": quality, "scores": scores}
+
+    add_evaluation("mdl_1", 0.9, "poor")
+    add_evaluation("mdl_1", 0.6, "good")
+    add_evaluation("mdl_2", float("nan"), "poor")
+    values = get_metrics(client)
+    scores = {name: value for name, value in values.items() if "semblance_model_score" in name}
+    assert scores == {'semblance_model_score{model_id="mdl_1",score="detection_auc"}': 0.6}
+    assert values['semblance_models_evaluated{quality="poor"}'] == 2
+    assert values['semblance_models_evaluated{quality="good"}'] == 1
 
 
 def test_metrics_count_generated_samples_and_time_their_batches(client: TestClient) -> None:
@@ -93,12 +163,21 @@ def test_each_application_counts_its_own_requests(client: TestClient) -> None:
         sampler.get("/livez")
         values = get_metrics(sampler)
     assert values['semblance_requests_total{method="GET",route="/livez",status="200"}'] == 1
+    # Figures of the whole service come from one place, so that sums over processes are right.
+    assert not any(name.startswith(("semblance_jobs", "semblance_job_")) for name in values)
+
+
+def names_of_metrics(client: TestClient) -> set[str]:
+    """Return the names of the metrics of the API and of a worker."""
+    worker = CollectorRegistry()
+    worker.register(WorkerCollector("cpu", lambda: True, BusyTime()))
+    worker.register(webhooks.attempts)
+    texts = client.get("/metrics").text, generate_latest(worker).decode()
+    return {name for text in texts for name in re.findall(r"^# TYPE (semblance_\S+)", text, re.M)}
 
 
 def test_the_documentation_lists_exactly_the_metrics_that_exist(client: TestClient) -> None:
-    existing = set(
-        re.findall(r"^# TYPE (semblance_\S+)", client.get("/metrics").text, re.MULTILINE)
-    )
+    existing = names_of_metrics(client)
     tables = (ROOT / "docs" / "metrics.md").read_text().split("| question")[0]
     documented = set(re.findall(r"`(semblance_[a-z_]+)`", tables))
     assert documented == existing
@@ -160,11 +239,29 @@ def test_series_without_rows_are_zero(client: TestClient) -> None:
     assert values['semblance_database_connections{state="used"}'] >= 0
 
 
+def test_ended_jobs_are_counted_once_a_minute_and_live_ones_at_each_scrape(
+    client: TestClient, add_job: AddJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def counts(values: dict[str, float]) -> tuple[float, ...]:
+        name = 'semblance_jobs{{queue="training",state="{}"}}'
+        return tuple(values[name.format(state)] for state in ("queued", "cancelled"))
+
+    first, second = add_job(), add_job()
+    with write() as session:
+        jobs.cancel(session, TENANT, first.id)
+    assert counts(get_metrics(client)) == (1, 1)
+    with write() as session:
+        jobs.cancel(session, TENANT, second.id)
+    assert counts(get_metrics(client)) == (0, 1)
+    monkeypatch.setattr(metrics, "ENDED_COUNTS_S", 0.0)
+    assert counts(get_metrics(client)) == (0, 2)
+
+
 def test_alert_rules_refer_to_existing_metrics_and_runbooks(client: TestClient) -> None:
     rules = (ROOT / "deploy" / "alerts.yml").read_text()
-    existing = client.get("/metrics").text
+    existing = names_of_metrics(client)
     for name in set(re.findall(r"semblance_[a-z_]+", rules)):
-        assert f"# TYPE {name} " in existing, name
+        assert name in existing, name
     runbooks = (ROOT / "docs" / "operations.md").read_text()
     for alert in re.findall(r"alert: (\w+)", rules):
         assert f"`{alert}`" in runbooks, alert

@@ -8,17 +8,18 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 from starlette.testclient import TestClient
 
 from app import quotas
 from app.sampling.concurrency_limit import in_flight
 from app.sampling.service import get_sampling_service
-from core import api_keys, jobs, webhooks
+from core import api_keys, jobs, usage, webhooks
 from core.database import clock, read, write
 from core.datasets import uploads
 from core.settings import Settings
 from core.storage import get_storage, key_of
-from core.tables import Job, JobState, Tenant, Upload
+from core.tables import Job, JobState, Model, Tenant, Upload
 from core.webhooks import endpoints
 from tests.conftest import TENANT, AddJob
 
@@ -148,6 +149,81 @@ def test_stored_bytes_are_limited_by_tenant(
     file = {"file": ("people.csv", b"a,b\n1,2\n" * 20)}
     check_quota(two_tenants.post("/v1/datasets", files=file), "stored_bytes", 10)
     assert list(get_storage().keys(key_of(TENANT))) == []
+
+
+def test_the_declared_size_of_an_upload_is_reserved_until_it_ends(
+    two_tenants: TestClient, configured: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(configured.quotas, "upload_bytes", 10)
+    declared = {"filename": "a", "bytes": 8}
+    upload = two_tenants.post("/v1/uploads", json=declared).json()["id"]
+    check_quota(two_tenants.post("/v1/uploads", json=declared), "upload_bytes", 10)
+    undeclared = two_tenants.post("/v1/uploads", json={"filename": "b"}).json()["id"]
+    check_quota(put_part(two_tenants, undeclared, b"x" * 3), "upload_bytes", 10)
+    assert put_part(two_tenants, upload, b"x" * 8).status_code == 200  # was reserved
+    assert two_tenants.delete(f"/v1/uploads/{upload}").status_code == 204
+    assert put_part(two_tenants, undeclared, b"x" * 10).status_code == 200
+    monkeypatch.setattr(configured.quotas, "upload_bytes", 10**18)
+    too_large = {"filename": "a", "bytes": 5 * 2**30}
+    free = get_storage().free_bytes() or 0
+    monkeypatch.setattr(configured, "min_free_disk_bytes", max(0, free - 2**30))
+    full = two_tenants.post("/v1/uploads", json=too_large, headers=OTHER)
+    assert (full.status_code, full.json()["code"]) == (507, "storage_full")
+    assert two_tenants.post("/v1/uploads", json=declared, headers=OTHER).status_code == 201
+
+
+def test_the_files_of_a_generation_job_are_reserved_until_it_ends(
+    pets: TestClient, configured: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = {"kind": "generation", "model": "pets", "count": 1_000}
+    with read() as session:
+        stored = usage.storage_usage(session, TENANT)
+        image = session.scalars(select(Model)).one().manifest["image"]
+    item_bytes = image["height"] * image["width"] * image["channels"]
+    limit = stored.datasets + stored.models + stored.artifacts + 1_500 * item_bytes
+    monkeypatch.setattr(configured.quotas, "stored_bytes", limit)
+    job = pets.post("/v1/jobs", json=body)
+    assert job.status_code == 202, job.text
+    check_quota(pets.post("/v1/jobs", json=body), "stored_bytes", limit)
+    assert pets.post(f"/v1/jobs/{job.json()['id']}/cancel").status_code == 200
+    again = pets.post("/v1/jobs", json=body)
+    assert again.status_code == 202
+    monkeypatch.setattr(configured.quotas, "stored_bytes", None)
+    free = get_storage().free_bytes() or 0
+    monkeypatch.setattr(configured, "min_free_disk_bytes", max(0, free - 2**20))
+    full = pets.post("/v1/jobs", json=body | {"count": 10_000_000})
+    assert (full.status_code, full.json()["code"]) == (507, "storage_full")
+
+
+def test_positions_in_the_queue_follow_the_turns_of_tenants(
+    client: TestClient, add_job: AddJob
+) -> None:
+    added = [add_job().id for _ in range(9)]
+    with write() as session:
+        session.add(Tenant(id="other", name="other"))
+        session.flush()
+        for job_id in added[6:]:  # created last, by a tenant with few jobs
+            session.get_one(Job, job_id).tenant_id = "other"
+
+    def positions(tenant_id: str) -> dict[str, int]:
+        with read() as session:
+            rows = session.scalars(select(Job).where(Job.tenant_id == tenant_id)).all()
+            many = jobs.queue_positions(session, rows)
+            single = {row.id: jobs.queue_position(session, row) for row in rows if row.id in many}
+        assert many == single
+        return {job_id: position.ahead for job_id, position in many.items()}
+
+    expected = {**positions(TENANT), **positions("other")}
+    claimed: list[str] = []
+    while len(claimed) < len(added):
+        with write() as session:
+            claim = jobs.claim_next(session, ["training"], "worker")
+        assert claim is not None
+        claimed.append(claim[0].job_id)
+        if len(claimed) == 3:  # running ones count
+            ahead = {**positions(TENANT), **positions("other")}
+            assert {job_id: expected[job_id] - 3 for job_id in ahead} == ahead
+    assert [expected[job_id] for job_id in claimed] == list(range(len(added)))
 
 
 def test_names_that_nobody_resolves_do_not_hold_all_threads(

@@ -62,6 +62,16 @@ def report() -> Report:
                 "real": [[1.0, 0.2], [0.2, 1.0]],
                 "synthetic": [[1.0, 0.1], [0.1, 1.0]],
             },
+            "relations": [
+                {
+                    "name": HOSTILE,
+                    "kind": "sum",
+                    "columns": [HOSTILE],
+                    "holds_in_samples": 0.985,
+                    "holds_in_holdout": 1.0,
+                    "holds_in_naive_rows": 0.021,
+                }
+            ],
             "scatter": {
                 "explained_variance_ratio": 0.5,
                 "real": [(0.0, 1.0)],

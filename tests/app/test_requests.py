@@ -7,6 +7,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.main import create_app
+from core.log_context import LogContextFilter
 from core.logging_config import JsonFormatter
 from core.settings import get_settings
 
@@ -143,12 +144,13 @@ def test_the_access_log_has_ids_and_no_query(
     headers = dict(client.headers) | {"X-Request-ID": "abc-1", "traceparent": traceparent}
     with (
         caplog.at_level(logging.INFO, "app.middleware"),
+        caplog.filtering(LogContextFilter()),
         TestClient(create_app(), base_url="http://localhost") as logged,
     ):
         logged.get("/livez", headers=headers)
         logged.get("/v1/jobs?name=secret", headers=headers)
     (record,) = [record for record in caplog.records if record.name == "app.middleware"]
     line = json.loads(JsonFormatter().format(record))
-    assert (line["request_id"], line["traceparent"]) == ("abc-1", traceparent)
+    assert (line["request_id"], line["trace_id"]) == ("abc-1", traceparent[3:35])
     assert (line["method"], line["path"], line["status"]) == ("GET", "/v1/jobs", 200)
     assert line["duration_ms"] > 0

@@ -74,6 +74,7 @@ def test_only_administrators_of_the_default_tenant_manage_tenants(client: TestCl
     for method, path in (
         ("POST", "/v1/tenants"),
         ("GET", "/v1/tenants"),
+        ("GET", "/metrics"),
         ("POST", f"/v1/tenants/{TENANT}/suspend"),
         ("DELETE", f"/v1/tenants/{TENANT}"),
     ):
@@ -94,6 +95,11 @@ def test_tenants_are_managed_by_command(
     assert f"{tenant} suspended research" in capsys.readouterr().out
     assert cli.main(["tenants", "erase", tenant]) == 0
     assert '"remaining_rows": 0' in capsys.readouterr().out
+    entries = client.get("/v1/audit").json()["data"]
+    assert [(entry["action"], entry["key"]) for entry in entries] == [
+        (f"tenant.{action}", "command-line") for action in ("erase", "suspend", "create")
+    ]
+    assert {entry["resource"] for entry in entries} == {tenant}
     assert cli.main(["tenants", "resume", tenant]) == 1
     assert "does not exist" in capsys.readouterr().err
     assert cli.main(["tenants", "erase"]) == 2

@@ -94,12 +94,12 @@ def test_answers_to_random_requests_are_documented(client: TestClient) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1_200)
+@pytest.mark.timeout(1_800)
 def test_a_server_with_a_worker_withstands_thousands_of_requests(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     # A busy machine must not lose the jobs.
     with serving(folder, SEMBLANCE_LEASE_SECONDS="60") as server:
-        eventually(server.is_ready)
+        eventually(server.is_ready, within=600)
         configuration = {
             "hooks": str(HOOKS),
             "base-url": server.url,
@@ -121,7 +121,7 @@ def test_a_server_with_a_worker_withstands_thousands_of_requests(tmp_path: Path)
             document = f"{server.url}/openapi.json"
             checks = ["--checks", ",".join(LONG_CHECKS), "--continue-on-failure"]
             command = [*tool, document, *checks, "--no-color", "--warnings", "off", *options]
-            command += ["--max-time", "240"]
+            command += ["--max-time", "240", "--wait-for-schema", "60"]
             done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
             assert done.returncode == 0, done.stdout + done.stderr
         assert server.is_ready()

@@ -45,7 +45,7 @@ def test_operations_cost_the_same_after_many_jobs(configured: Settings) -> None:
     with get_engine().begin() as connection:
         for table in reversed(Base.metadata.sorted_tables):
             connection.execute(table.delete())
-    history.fill(get_engine(), 1_500)
+    history.fill(get_engine(), 2_000)
     many = count_instructions()
     grown = {name: (few[name], n) for name, n in many.items() if n > 1.5 * few[name] + 100}
     assert not grown, grown

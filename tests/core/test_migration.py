@@ -1,10 +1,15 @@
 """Migrations create the tables that the code expects, on the database of the test run."""
 
+import shutil
+from pathlib import Path
+
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect
+from sqlalchemy import inspect, text
 
+from core import migration
 from core.database import get_engine
 from core.migration import MIGRATIONS, current, head, migrate
 from core.settings import Settings
@@ -29,6 +34,38 @@ def test_migrating_again_changes_nothing(configured: Settings) -> None:
     migrate(configured.database_url)
     with get_engine().connect() as connection:
         assert current(connection) == head()
+
+
+CONCURRENT_INDEX = """
+from alembic import op
+
+revision, down_revision = "9999", "{head}"
+
+
+def upgrade() -> None:
+    if op.get_bind().dialect.name != "postgresql":
+        op.create_index("ix_new", "jobs", ["step"])
+        return
+    with op.get_context().autocommit_block():  # a transaction cannot do this
+        op.create_index("ix_new", "jobs", ["step"], postgresql_concurrently=True)
+"""
+
+
+def test_a_migration_may_create_an_index_while_others_write(
+    configured: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "migrations"
+    shutil.copytree(MIGRATIONS, folder)
+    file = folder / "versions" / "9999_new.py"
+    file.write_text(CONCURRENT_INDEX.format(head=head()))
+    monkeypatch.setattr(migration, "MIGRATIONS", folder)
+    migrate(configured.database_url)
+    with get_engine().connect() as connection:
+        assert current(connection) == head() == "9999"
+        assert "ix_new" in {index["name"] for index in inspect(connection).get_indexes("jobs")}
+    with get_engine().begin() as connection:  # other tests use the same database
+        connection.execute(text("DROP INDEX ix_new"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
 
 
 def test_every_table_except_tenants_and_workers_has_a_tenant_id() -> None:

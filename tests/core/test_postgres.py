@@ -1,15 +1,18 @@
 """Timeouts and lost connections, on the PostgreSQL server of the test run."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from core.database import get_engine, transact
+from core.database import get_engine, make_engine, transact, write
 from core.postgres import Connection
-from core.settings import Settings
+from core.settings import Settings, get_settings
+from core.tables import Tenant
+from tests import pgbouncer
 from tests.servers import SERVER
 
 pytestmark = pytest.mark.skipif(SERVER is None, reason="needs PostgreSQL")
@@ -46,3 +49,35 @@ def test_a_transaction_whose_connection_was_lost_is_repeated_once(configured: Se
 
     with pytest.raises(OperationalError):
         transact(always_end_connection)
+
+
+@pytest.mark.skipif(pgbouncer.COMMAND is None, reason="needs pgbouncer")
+def test_many_clients_share_few_connections_of_a_transaction_pooler(
+    configured: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Timeouts and time zone belong to each transaction, and no statement is prepared."""
+    with pgbouncer.running(configured.database_url, size=2) as url:
+        monkeypatch.setenv("SEMBLANCE_DATABASE_TRANSACTION_POOLING", "true")
+        get_settings.cache_clear()
+        engines = [make_engine(url) for _ in range(4)]
+
+        def use(number: int) -> set[tuple[str, ...]]:
+            found = set()
+            for _ in range(20):  # psycopg would prepare a statement after five
+                with write(engines[number % 4]) as session:
+                    names = ("statement_timeout", "lock_timeout", "timezone")
+                    found.add(tuple(session.scalar(text(f"SHOW {name}")) for name in names))
+                    session.scalars(select(Tenant.id).where(Tenant.id == str(number))).all()
+            return found
+
+        with ThreadPoolExecutor(8) as pool:
+            found = set().union(*pool.map(use, range(8)))
+        assert found == {("15s", "10s", "UTC")}
+        used = text(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND application_name = '' AND pid <> pg_backend_pid()"
+        )
+        with get_engine().connect() as connection:
+            assert connection.scalar(used) <= 2
+        for engine in engines:
+            engine.dispose()

@@ -7,12 +7,12 @@ import pytest
 pytest.importorskip("playwright", reason="playwright is a development requirement")
 from playwright.sync_api import Browser, Page, expect
 
-from tests.dashboard.conftest import AXE, Content, log_in
+from tests.dashboard.conftest import AXE, TIMEOUT_MS, Content, log_in
 from tests.processes import Server
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(1_800),
     pytest.mark.skipif(
         not AXE.exists(), reason="axe-core is not installed: npm ci in app/dashboard"
     ),
@@ -57,7 +57,7 @@ def test_no_page_has_a_violation(
     theme: Any, browser: Browser, service: Server, content: Content
 ) -> None:
     context = browser.new_context(base_url=service.url, color_scheme=theme, bypass_csp=True)
-    context.set_default_timeout(60_000)
+    context.set_default_timeout(TIMEOUT_MS)
     page = context.new_page()
     page.goto("/")
     page.get_by_label("API key").wait_for()
@@ -75,7 +75,7 @@ def test_no_page_has_a_violation(
 
 def test_pages_fit_a_phone(browser: Browser, service: Server, content: Content) -> None:
     context = browser.new_context(base_url=service.url, viewport={"width": 390, "height": 800})
-    context.set_default_timeout(60_000)
+    context.set_default_timeout(TIMEOUT_MS)
     page = context.new_page()
     log_in(page, (service.folder / "admin.key").read_text().strip())
     too_wide = []

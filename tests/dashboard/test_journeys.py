@@ -1,6 +1,8 @@
 """Journeys through the dashboard, from the first visit to judged samples."""
 
+import base64
 import csv
+import hashlib
 import io
 import re
 import zipfile
@@ -15,9 +17,9 @@ from tests.dashboard.conftest import Content, customers, log_in, saved
 from tests.processes import Server
 from tests.uploads import make_png, make_zip
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_800)]
 
-WAIT_MS = 120_000
+WAIT_MS = 600_000
 DROP = """([name, text]) => {
   const transfer = new DataTransfer();
   transfer.items.add(new File([text], name));
@@ -65,6 +67,38 @@ def test_a_dropped_table_becomes_a_model_and_a_file_of_samples(page: Page, tmp_p
     assert rows[1] == shown
     page.get_by_role("button", name="Receipt").click()
     expect(page.get_by_text("Signed receipt")).to_be_visible()
+
+
+def test_a_chosen_folder_of_images_becomes_a_dataset(page: Page, tmp_path: Path) -> None:
+    folder = tmp_path / "pets"
+    for label in ("cat", "dog"):
+        (folder / label).mkdir(parents=True)
+        for i in range(6):
+            (folder / label / f"{i}.png").write_bytes(make_png(i))
+    (folder / ".thumbnails").mkdir()
+    (folder / ".thumbnails" / "index").write_text("not an image")
+    page.goto("/#/datasets/new")
+    page.get_by_label("Folder").set_input_files(folder)
+    expect(page.locator(".drop")).to_contain_text("pets.zip")
+    page.get_by_role("button", name="Upload", exact=True).click()
+    expect(page.get_by_role("heading", name="pets")).to_be_visible(timeout=WAIT_MS)
+    expect(page.locator(".shares .name")).to_have_text(["cat", "dog"])
+
+
+def test_an_unfinished_upload_is_shown_and_deleted(page: Page, service: Server) -> None:
+    with service.client() as client:
+        body = {"filename": "large.zip", "bytes": 400}
+        upload = client.request("POST", "/v1/uploads", json=body).json()["id"]
+        digest = f"sha-256=:{base64.b64encode(hashlib.sha256(b'x' * 100).digest()).decode()}:"
+        headers = {"Content-Digest": digest}
+        path = f"/v1/uploads/{upload}/parts/1"
+        client.request("PUT", path, content=b"x" * 100, headers=headers)
+    page.goto("/#/datasets")
+    uploads = page.get_by_label("Unfinished uploads").first
+    expect(uploads).to_contain_text("100 B of 400 B")
+    page.get_by_role("button", name="Delete the upload of large.zip").click()
+    answer(page, "Delete")
+    expect(uploads).to_have_count(0)
 
 
 def test_previews_slide_and_images_are_sampled_by_label(

@@ -23,7 +23,7 @@ from tests.processes import Server
 from tests.servers import SERVER
 from tests.uploads import make_png, make_zip
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_800)]
 
 ESBUILD = FOLDER.parent / "node_modules" / ".bin" / "esbuild"
 JOBS, LABELS = 10_000, 1_000

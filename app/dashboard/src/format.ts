@@ -6,25 +6,33 @@ export const number = (value: number | null | undefined, digits = 0) =>
     : value.toLocaleString(undefined, { maximumFractionDigits: digits });
 
 /** A score with three significant digits. */
-export const score = (value: number | null | undefined) =>
-  value === null || value === undefined ? "–" : Number(value.toPrecision(3)).toString();
+export function score(value: number | null | undefined): string {
+  if (value === null || value === undefined) return "–";
+  const rounded = Number(value.toPrecision(3));
+  return Math.abs(rounded) >= 1000 ? number(rounded) : rounded.toString();
+}
+
+/** The kind of data in words. */
+export const dataKind = (modality: string) => (modality === "image" ? "images" : "table");
+
+const unbroken = (text: string) => text.replaceAll(" ", "\u00a0");
 
 export function bytes(value: number | null | undefined): string {
   if (value === null || value === undefined) return "–";
   const units = ["B", "kB", "MB", "GB", "TB"];
   const power = value < 1000 ? 0 : Math.min(units.length - 1, Math.floor(Math.log10(value) / 3));
-  return `${Number((value / 1000 ** power).toPrecision(3))} ${units[power]}`;
+  return unbroken(`${Number((value / 1000 ** power).toPrecision(3))} ${units[power]}`);
 }
 
 const two = (seconds: number, large: number, largeUnit: string, small: number, smallUnit: string) => {
   const rest = Math.floor((seconds % large) / small);
-  return `${Math.floor(seconds / large)} ${largeUnit}${rest ? ` ${rest} ${smallUnit}` : ""}`;
+  return unbroken(`${Math.floor(seconds / large)} ${largeUnit}${rest ? ` ${rest} ${smallUnit}` : ""}`);
 };
 
 export function duration(seconds: number | null | undefined): string {
   if (seconds === null || seconds === undefined) return "–";
   const s = Math.max(0, Math.round(seconds));
-  if (s < 60) return `${s} s`;
+  if (s < 60) return unbroken(`${s} s`);
   if (s < 3600) return two(s, 60, "min", 1, "s");
   if (s < 86400) return two(s, 3600, "h", 60, "min");
   return two(s, 86400, "d", 3600, "h");

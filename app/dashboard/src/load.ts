@@ -1,6 +1,7 @@
 // Hooks that load data: once, again at an interval, or as pages of a list.
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { get, type Problem, type Query, withQuery } from "./api";
+import { number } from "./format";
 
 export interface Loaded<T> {
   value: T | null;
@@ -63,6 +64,13 @@ export interface Page<T> {
   data: T[];
   next: string | null;
   total?: number;
+  total_is_exact?: boolean;
+}
+
+/** The number of all items, or the bound up to which the service has counted: "1,000+". */
+function totalText(page: Page<unknown> | null): string | null {
+  if (page?.total === undefined) return null;
+  return number(page.total) + (page.total_is_exact === false ? "+" : "");
 }
 
 /** Load a list page by page; `more` appends the next page. */
@@ -77,5 +85,5 @@ export function usePages<T>(path: string, query: Query = {}, everyMs = 0, versio
     const page = await get<Page<T>>(path, { ...query, after: next });
     setExtra({ address, items: [...(current?.items ?? []), ...page.data], next: page.next });
   };
-  return { ...first, items: first.value ? [...first.value.data, ...(current?.items ?? [])] : null, total: first.value?.total ?? null, next, more };
+  return { ...first, items: first.value ? [...first.value.data, ...(current?.items ?? [])] : null, total: totalText(first.value), next, more };
 }

@@ -1,5 +1,5 @@
-// Validation while typing: the request with `validate_only`, sent when the reader pauses.
-import { useEffect, useState } from "preact/hooks";
+// Validation while typing: the request with `validate_only`, sent at once when the page opens, later when the reader pauses.
+import { useEffect, useRef, useState } from "preact/hooks";
 import { post, type Problem } from "./api";
 
 const PAUSE_MS = 400;
@@ -15,8 +15,11 @@ export interface Planned<T> {
 export function usePlan<T>(request: object | null): Planned<T> {
   const body = request && JSON.stringify({ ...request, validate_only: true });
   const [state, setState] = useState<Planned<T> & { body: string | null }>({ plan: null, problem: null, busy: false, body: null });
+  const opened = useRef(false);
   useEffect(() => {
     if (!body) return;
+    const pauseMs = opened.current ? PAUSE_MS : 0;
+    opened.current = true;
     let current = true;
     const timer = setTimeout(
       () =>
@@ -24,7 +27,7 @@ export function usePlan<T>(request: object | null): Planned<T> {
           (plan) => current && setState({ plan, problem: null, busy: false, body }),
           (problem) => current && setState((old) => ({ ...old, problem, busy: false, body })),
         ),
-      PAUSE_MS,
+      pauseMs,
     );
     return () => {
       current = false;

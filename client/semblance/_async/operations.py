@@ -1311,7 +1311,10 @@ class AsyncOperations(AsyncCalls):
     async def read_prometheus_metrics(self) -> str:
         """Return metrics of all tenants' jobs, of the workers and of this process.
 
-        Requires a key with the scope `admin`. In Prometheus, set `authorization.credentials`.
+        A sampler returns only those of its process.
+
+        Requires a key of the default tenant with the scope `admin`. In Prometheus, set
+        `authorization.credentials`.
         """
         return await self._text("GET", "/metrics")
 

@@ -20,7 +20,7 @@ IMAGE_SUFFIX = re.compile(
 )
 _OTHER_SUFFIX = re.compile(
     r"\.(txt|md|rst|html?|css|js|csv|tsv|jsonl?|ndjson|xml|ya?ml|toml|ini|cfg|log|pdf|docx?|odt|xlsx?"
-    r"|lst|cls|py|ipynb|m|sh|bat|lnk|url|db|mat|pkl|pickle|pth?|h5|hdf5|parquet|tfrecord|mp[34]|mov|avi|wav)",
+    r"|lst|cls|py|ipynb|m|sh|bat|lnk|url|db|mat|pkl|pickle|pth?|h5|hdf5|parquet|arrow|tfrecord|mp[34]|mov|avi|wav)",
     re.IGNORECASE,
 )
 _DRAWING = re.compile(r"\.(svg|psd|eps|ai)$", re.IGNORECASE)

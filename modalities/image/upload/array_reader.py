@@ -14,7 +14,7 @@ from PIL import Image
 from core.datasets.errors import file_pointer, printable
 from core.limits import Limits
 from modalities.image.upload.decoded_dataset import DecodedDataset
-from modalities.image.upload.label_sources import Part
+from modalities.image.upload.labeling import Part
 from modalities.image.upload.labels import UNLABELED, LabelEncoder, rename_labels
 from modalities.image.upload.lazy_array import ArraySplit, Block, LazyArray, pixel_range
 from modalities.image.upload.npy_store import Images, ImageStore

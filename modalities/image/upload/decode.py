@@ -20,6 +20,7 @@ from PIL import (
     JpegImagePlugin,
     PngImagePlugin,
     PpmImagePlugin,
+    TgaImagePlugin,
     TiffImagePlugin,
     WebPImagePlugin,
 )
@@ -29,7 +30,7 @@ from core.datasets.file_type import HEAD_BYTES, detect_file_type, unsupported_fi
 from core.limits import Limits
 from modalities.image.upload.value_range import ValueRange
 
-FORMATS = "PNG, JPEG, WebP, GIF, BMP, TIFF or PPM"
+FORMATS = "PNG, JPEG, WebP, GIF, BMP, TIFF, PPM or TGA"
 PIL_FORMATS = {
     "png": PngImagePlugin.PngImageFile.format,
     "jpeg": JpegImagePlugin.JpegImageFile.format,
@@ -38,6 +39,7 @@ PIL_FORMATS = {
     "bmp": BmpImagePlugin.BmpImageFile.format,
     "tiff": TiffImagePlugin.TiffImageFile.format,
     "pnm": PpmImagePlugin.PpmImageFile.format,
+    "tga": TgaImagePlugin.TgaImageFile.format,
 }
 # EXIF orientation to the transposition that makes the image upright.
 _TRANSPOSITIONS = {

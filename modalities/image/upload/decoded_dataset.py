@@ -1,4 +1,4 @@
-"""Result of every reader once the pixels are in x.npy; `reading.finalize` creates the summary."""
+"""Result of every reader once the pixels are in x.npy; `finalize` creates the summary."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

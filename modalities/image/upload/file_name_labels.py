@@ -35,6 +35,12 @@ def labels_in_file_names(names: Sequence[str], limits: Limits) -> list[str | Non
     return [None] * len(names)
 
 
+def have_own_names(names: Sequence[str]) -> bool:
+    """Return True if nearly all files are named by words, without digits, as `adidas.png`."""
+    words = sum(not any(map(str.isdigit, _stem(name.rpartition("/")[2]))) for name in names)
+    return words >= _MIN_SHARE * len(names)
+
+
 def _stem(name: str) -> str:
     """Return the name without its suffix. The end of `subject01.happy` is not a suffix."""
     stem, suffix = posixpath.splitext(name)

@@ -2,110 +2,44 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.datasets.errors import printable, unreadable_error
+from core.datasets.errors import printable
+from modalities.image.upload.folder_layout import Folder, FolderLayout, Levels
+from modalities.image.upload.folder_parts import assign_chosen_part, assign_parts
 from modalities.image.upload.options import PartUse
 from modalities.image.upload.split_names import (
-    Role,
     are_batches,
     are_subjects,
     is_neutral,
     is_repository,
     role_of_name,
-    roles_of_level,
     size_of_name,
     words_of,
 )
 from modalities.image.upload.twin_images import find_twins
 
-_IMAGE_FOLDERS = frozenset({"image", "images", "img", "imgs", "photo", "photos", "input", "inputs"})
+_IMAGE_FOLDERS = frozenset(
+    {"image", "images", "img", "imgs", "photo", "photos", "input", "inputs", "original"}
+    | {"originals", "bmp", "jpg", "jpegimages", "rgb"}
+)
 _MASK_FOLDERS = frozenset(
-    {"mask", "masks", "gt", "groundtruth", "annotation", "annotations", "segmentation", "label"}
+    {
+        "mask",
+        "masks",
+        "msk",
+        "gt",
+        "groundtruth",
+        "annotation",
+        "annotations",
+        "segmentation",
+        "label",
+    }
     | {"segmentations", "trimap", "trimaps", "labels"}
 )
 _MAX_STRAY = 0.05  # of all images may be outside of the folders of labels
-
-Levels = tuple[str, ...]
-
-
-@dataclass
-class Folder:
-    """A folder with images. `levels` are reduced to those of its label."""
-
-    path: str
-    levels: Levels
-    part: str = ""  # the name of its part, such as `seg_train`; "" if there are no parts
-    role: Role = "train"
-    is_mask: bool = False  # its images are segmentation masks
-    use: PartUse | None = None  # the client's choice
-
-    @property
-    def label(self) -> str | None:
-        """Label, None if there is none."""
-        return self.label_at(None)
-
-    def label_at(self, level: int | None) -> str | None:
-        """Return the label at one level, from 1, or at the last one of a folder with fewer levels.
-
-        Undoes the percent-encoding of exported archives.
-        """
-        levels = self.levels if level is None else self.levels[:level][-1:]
-        if not levels:
-            return None
-        try:
-            return "/".join(unquote(each, errors="strict") for each in levels)
-        except UnicodeDecodeError:
-            return "/".join(levels)
-
-
-@dataclass
-class FolderLayout:
-    """Folders of an archive, and the index of each image's folder."""
-
-    folders: list[Folder]
-    folder_of: NDArray[np.int32]
-    is_twin: NDArray[np.bool_]  # images that are masks or copies of another one in their folder
-    notes: list[str] = field(default_factory=list)
-
-    def select(self, flags: Sequence[bool]) -> NDArray[np.bool_]:
-        """Expand a flag per folder to one per image."""
-        return np.array(flags, bool)[self.folder_of]
-
-    @property
-    def is_test(self) -> NDArray[np.bool_]:
-        return self.select([folder.role == "test" for folder in self.folders])
-
-    @property
-    def is_mask(self) -> NDArray[np.bool_]:
-        return self.select([folder.is_mask for folder in self.folders]) | self.is_twin
-
-    @property
-    def is_left_out(self) -> NDArray[np.bool_]:
-        return self.select([folder.use == "leave_out" for folder in self.folders])
-
-    @property
-    def is_chosen(self) -> NDArray[np.bool_]:
-        """True for images that a client chose to train on, also without labels."""
-        return self.select([folder.use == "train" for folder in self.folders])
-
-    @property
-    def depth(self) -> int:
-        """Number of levels of the labels."""
-        return max((len(folder.levels) for folder in self.folders), default=0)
-
-    @property
-    def has_labels(self) -> bool:
-        return any(folder.levels and folder.role == "train" for folder in self.folders)
-
-    @property
-    def has_several_labels(self) -> bool:
-        trained = {folder.levels for folder in self.folders if folder.role == "train"}
-        return len(trained - {()}) > 1
 
 
 def read_folders(names: Sequence[str], uses: Mapping[str, PartUse] | None = None) -> FolderLayout:
@@ -134,12 +68,12 @@ def _detect_layout(names: Sequence[str], chosen: Mapping[str, PartUse]) -> Folde
     paths, folder_of = _distinct_folders(names)
     folders = [Folder(path, tuple(path.split("/")) if path else ()) for path in paths]
     layout = FolderLayout(folders, folder_of, find_twins(names))
-    _collapse_copies(folders)
+    _collapse_copies(folders, layout, names)
     for name in chosen:
-        _assign_chosen_part(folders, name)
+        assign_chosen_part(folders, name)
     _strip_top_levels(folders, folder_of)
     _keep_one_size(folders, layout, names)
-    _assign_parts([f for f in folders if f.part not in chosen and f.use is None])
+    assign_parts([f for f in folders if f.part not in chosen and f.use is None])
     _mark_masks(folders)
     for part in dict.fromkeys(folder.part for folder in folders):
         members = [f for f in folders if f.part == part and f.levels and not f.is_mask]
@@ -148,21 +82,6 @@ def _detect_layout(names: Sequence[str], chosen: Mapping[str, PartUse]) -> Folde
     _drop_labels_of_neutral_folders(folders)
     _drop_labels_of_test_folders(folders)
     return layout
-
-
-def _assign_chosen_part(folders: Sequence[Folder], name: str) -> None:
-    """Make the folders at or below `name` a part, and remove the levels of its name."""
-    levels = tuple(level for level in name.split("/") if level)
-    matches = 0
-    for folder in folders:
-        path = folder.levels
-        starts = [i for i in range(len(path)) if path[i : i + len(levels)] == levels]
-        if levels and starts and not folder.part:
-            folder.part, matches = name, matches + 1
-            folder.levels = path[: starts[0]] + path[starts[0] + len(levels) :]
-    if not matches:
-        message = f"`parts` names {printable(name)}, but the upload has no such folder of images."
-        raise unreadable_error("part_unknown", message, pointer="/meta/parts")
 
 
 def _distinct_folders(names: Sequence[str]) -> tuple[list[str], NDArray[np.int32]]:
@@ -211,15 +130,32 @@ def _is_stray(levels: Levels) -> bool:
     return role_of_name(levels[0]) is None and (len(levels) == 1 or any(map(is_neutral, levels)))
 
 
-def _collapse_copies(folders: Sequence[Folder]) -> None:
-    """Treat `set/set/cats` as `set/cats` if both exist: archives may hold a copy of themselves."""
-    paths = {folder.levels for folder in folders}
-    for folder in folders:
+def _collapse_copies(folders: Sequence[Folder], layout: FolderLayout, names: Sequence[str]) -> None:
+    """Leave out `set/set/cats` if `set/cats` has files of the same names.
+
+    Archives may hold a copy of themselves. With other files, both are one folder.
+    """
+    index = {folder.levels: i for i, folder in enumerate(folders)}
+    copies = {}
+    for k, folder in enumerate(folders):
         for i in range(1, len(folder.levels)):
             shorter = folder.levels[:i] + folder.levels[i + 1 :]
-            if folder.levels[i] == folder.levels[i - 1] and shorter in paths:
+            if folder.levels[i] == folder.levels[i - 1] and shorter in index:
+                copies[k] = index[shorter]
                 folder.levels = shorter
                 break
+    if not copies:
+        return
+    files: dict[int, set[str]] = {}
+    for folder_index, name in zip(layout.folder_of.tolist(), names, strict=True):
+        files.setdefault(folder_index, set()).add(name.rpartition("/")[2])
+    left_out = [k for k, i in copies.items() if _are_the_same([files[k], files[i]])]
+    for k in left_out:
+        folders[k].use = "leave_out"
+    if left_out:
+        layout.notes.append(
+            f"{printable(folders[left_out[0]].path)} is a copy of another folder: left out."
+        )
 
 
 def _keep_one_size(folders: Sequence[Folder], layout: FolderLayout, names: Sequence[str]) -> None:
@@ -257,86 +193,6 @@ def _are_the_same(groups: Sequence[set[str]]) -> bool:
     """Return True if nearly all names are in each group."""
     common = set.intersection(*groups)
     return len(groups) > 1 and len(common) >= 0.9 * max(map(len, groups))
-
-
-def _assign_parts(folders: Sequence[Folder]) -> None:
-    """Set the parts, and remove the levels that name them.
-
-    `train` and `test` are parts only if every image is in such a folder, at the same level.
-    Otherwise they are labels (a train is a vehicle). A level may be repeated: `train/train/cats`.
-    """
-    depth, has_parts = 0, False
-    nested = [folder for folder in folders if folder.levels]
-    while nested := [folder for folder in nested if len(folder.levels) > depth]:
-        roles = roles_of_level({folder.levels[depth] for folder in nested})
-        if roles is not None and has_parts:
-            is_repeated = all(roles[folder.levels[depth]] == folder.role for folder in nested)
-            roles = roles if is_repeated else None
-        elif roles is not None and _misses_a_folder(folders, depth):
-            roles = None
-        if roles is None:
-            depth += 1
-            continue
-        for folder in nested:
-            name = folder.levels[depth]
-            folder.part, folder.role = folder.part or name, roles[name]
-            folder.levels = folder.levels[:depth] + folder.levels[depth + 1 :]
-        has_parts = True
-    if not has_parts:
-        _assign_parts_next_to_others(folders)
-
-
-def _misses_a_folder(folders: Sequence[Folder], depth: int) -> bool:
-    """Return True if a folder, except the root, is not as deep as the level of the parts."""
-    return any(0 < len(folder.levels) <= depth for folder in folders)
-
-
-def _assign_parts_next_to_others(folders: Sequence[Folder]) -> None:
-    """Recognize a training part next to a flat folder of test images, such as `DATA` and `TEST`.
-
-    The training part is named so, or is the only top folder with folders of labels. All other top
-    folders, such as `meta`, are treated as unlabeled. Without test images, the training part has a
-    neutral name: `Dataset` next to `Examples`.
-    """
-    prefix = _common_prefix([folder.levels for folder in folders if folder.levels])
-    tops: dict[str, list[Folder]] = {}
-    for folder in folders:
-        if len(folder.levels) > prefix:
-            tops.setdefault(folder.levels[prefix], []).append(folder)
-    roles = {name: role for name in tops if (role := role_of_name(name))}
-    deep = [name for name, members in tops.items() if len(members) > 1]
-    named = [
-        name
-        for name, members in tops.items()
-        if roles.get(name) == "train" and all(len(f.levels) > prefix + 1 for f in members)
-    ]
-    train = named or [name for name in deep if len(deep) == 1 and name not in roles]
-    if len(train) != 1 or not (
-        "test" in roles.values() or _is_next_to_flat(tops, train[0], prefix)
-    ):
-        return
-    for folder in folders:
-        top = folder.levels[prefix] if len(folder.levels) > prefix else ""
-        folder.part, folder.role = top, "train" if top in train else roles.get(top, "unlabeled")
-        folder.levels = folder.levels[prefix + 1 :] if top in train or top in roles else ()
-    _assign_parts([folder for folder in tops[train[0]] if folder.levels])
-
-
-def _is_next_to_flat(tops: Mapping[str, Sequence[Folder]], name: str, prefix: int) -> bool:
-    """Return True if all labels are in the folder `name`, and the others hold only images."""
-    return (
-        len(tops) > 1
-        and is_neutral(name)
-        and all(len(folder.levels) > prefix + 1 for folder in tops[name])
-        and all(len(f.levels) == prefix + 1 for top in tops if top != name for f in tops[top])
-    )
-
-
-def _common_prefix(paths: Sequence[Levels]) -> int:
-    length = 0
-    while paths and all(len(p) > length + 1 and p[length] == paths[0][length] for p in paths):
-        length += 1
-    return length
 
 
 def _mark_masks(folders: Sequence[Folder]) -> None:

@@ -34,7 +34,7 @@ def read_image_files(
     named = None
     if given_names is None:
         others = [i for i in index.ignored if i not in labeling.used_files]
-        named = find_class_names(archive, others, labels.sorted_names())
+        named = find_class_names(archive, others, labels.sorted_names(), limits)
     if named is not None:
         given_names = named[0]
     class_names = rename_labels(labels.sorted_names(), given_names, limits)

@@ -37,6 +37,7 @@ _SUFFIX_TYPES = {
     ".tiff": "tiff",
     ".ppm": "pnm",
     ".pgm": "pnm",
+    ".tga": "tga",
 }
 _MAX_EXAMPLES = 5
 

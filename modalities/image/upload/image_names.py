@@ -1,6 +1,7 @@
 """Search for the image that a table or a document means by a path, a file name or an id."""
 
 import posixpath
+import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from urllib.parse import unquote, urlsplit
@@ -10,6 +11,7 @@ import numpy as np
 from modalities.image.upload.split_names import role_of_name
 
 _END = -1
+_LAST_DIGITS = re.compile(r"(?<=\D)\d{3,}$")  # shorter ones are also numbers of labels
 _COMPARED_LEVELS = 3
 
 
@@ -48,6 +50,7 @@ class ImageNames:
         self._first: dict[str, int] = {}  # by the last level of the key
         self._next = np.full(len(names), _END, np.int32)  # images with the same last level
         self._padded: dict[str, str] = {}  # last levels such as "007" by their number
+        self._ends: dict[str, set[str]] = {}  # last levels by the digits at their end
         for i, name in enumerate(names):
             if skipped is not None and skipped[i]:
                 continue
@@ -59,6 +62,8 @@ class ImageNames:
             self._first[last] = i
             if last.isdecimal() and last.startswith("0"):
                 self._padded[last.lstrip("0") or "0"] = last
+            elif digits := _LAST_DIGITS.search(last):
+                self._ends.setdefault(digits[0], set()).add(last)
 
     def __len__(self) -> int:
         return len(self._names)
@@ -85,8 +90,9 @@ class ImageNames:
         return _folders_of(key_of(self._names[i]))[distance : distance + 1] == [level]
 
     def _pad(self, number: str) -> str:
-        """Return the name of an image for an id without its leading zeros: `7` for `007.png`."""
-        return self._padded.get(number, number)
+        """Return the name of the image of an id: `7` is `007.png`, `0007` also `cat-0007.png`."""
+        ends = self._ends.get(number, ())
+        return next(iter(ends)) if len(ends) == 1 else self._padded.get(number, number)
 
     def _with_last_level(self, last: str) -> Iterator[int]:
         index = self._first.get(last, _END)

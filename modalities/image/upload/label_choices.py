@@ -9,10 +9,10 @@ from core.errors import DatasetUnreadable
 from core.limits import Limits
 from modalities.image.upload.archive import Archive, read_up_to
 from modalities.image.upload.file_name_labels import labels_in_file_names
-from modalities.image.upload.folder_labels import FolderLayout
+from modalities.image.upload.folder_layout import FolderLayout
 from modalities.image.upload.image_names import ImageNames
 from modalities.image.upload.label_columns import NoLabels, find_label_columns
-from modalities.image.upload.label_table import read_table
+from modalities.image.upload.label_files import read_tables
 
 _MAX_TABLES = 10
 _MAX_COLUMNS = 20
@@ -80,6 +80,9 @@ def _table_choices(
 
         # A file without labels is not a choice. `label_sources` says why it has none.
         with suppress(NoLabels, DatasetUnreadable):
-            columns = find_label_columns(read_table(content, name, is_image), is_image, limits)
-            for column, labels in list(columns.items())[:_MAX_COLUMNS]:
-                yield LabelChoice.of(labels, name, label_column=column)
+            columns: dict[str, set[str]] = {}
+            for table in read_tables(content, name, is_image, limits):
+                for column, labels in find_label_columns(table, is_image, limits).items():
+                    columns.setdefault(column, set()).update(labels)
+            for column, values in list(columns.items())[:_MAX_COLUMNS]:
+                yield LabelChoice.of(sorted(values), name, label_column=column)

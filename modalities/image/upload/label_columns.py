@@ -7,7 +7,7 @@ from typing import NamedTuple
 from core.datasets.errors import printable
 from core.limits import Limits
 from modalities.image.upload.label_table import LabelTable, Row, is_number
-from modalities.image.upload.split_names import role_of_name, words_of
+from modalities.image.upload.split_names import Role, role_of_name, words_of
 
 _PATH_WORDS = frozenset(
     {"path", "file", "filename", "filepath", "filenames", "image", "images", "img", "imagename"}
@@ -75,6 +75,17 @@ class Columns(NamedTuple):
     one_hot: tuple[int, ...]
     split: int | None
     has_named_path: bool  # the name of the path column says that it holds names of files
+    flagged: Role | None = None  # `split` holds 1 for this part and 0 for the other one
+
+    def part_of(self, row: Row) -> Role | None:
+        """Return the part that a row of the table names."""
+        value = row[self.split] if self.split is not None else None
+        if not value:
+            return None
+        if self.flagged is None:
+            return role_of_name(value)
+        other: Role = "train" if self.flagged == "test" else "test"
+        return self.flagged if _binary(value) else other
 
 
 class NoLabels(Exception):
@@ -98,18 +109,22 @@ def find_columns(
     others = [i for i in range(len(table.header)) if i != path]
     named_splits = [i for i in others if _SPLIT_WORDS & set(_column_words(table.header[i]))]
     split = next((i for i in named_splits if _is_split(rows, i)), None)
-    others = [i for i in others if i not in named_splits]
+    flags = {i: role for i in others if (role := _flagged_part(table.header[i], rows, i))}
+    flagged = None
+    if split is None and flags:
+        split, flagged = next(iter(flags.items()))
+    others = [i for i in others if i not in named_splits and i not in flags]
     named = _names_files(table.header[path]) == 2
     if label_column is not None:
         label = _chosen_column(table.header, label_column)
-        return Columns(path, label, (), split, named)
+        return Columns(path, label, (), split, named, flagged)
     if _has_boxes(table, rows, path):
         raise NoLabels("lists boxes in images; boxes are not labels of images")
     if one_hot := _one_hot_columns(rows, others):
-        return Columns(path, None, one_hot, split, named)
+        return Columns(path, None, one_hot, split, named, flagged)
     label = choose_label_column(table.header, rows, others, limits)
     _reject_lists_of_labels([row[label] for row in rows])
-    return Columns(path, label, (), split, named)
+    return Columns(path, label, (), split, named, flagged)
 
 
 def find_label_columns(
@@ -168,6 +183,13 @@ def _is_split(rows: Sequence[Row], column: int) -> bool:
     return bool(values) and all(role_of_name(value) for value in values)
 
 
+def _flagged_part(name: str, rows: Sequence[Row], column: int) -> Role | None:
+    """Return the part of a column such as `is_test`, which holds 0 and 1."""
+    role = role_of_name(name)
+    values = {_binary(row[column]) for row in rows}
+    return role if role in {"train", "test"} and values == {0, 1} else None
+
+
 def _chosen_column(header: Sequence[str], label_column: str) -> int:
     matches = [i for i, name in enumerate(header) if name.lower() == label_column.strip().lower()]
     if not matches:
@@ -222,10 +244,13 @@ def choose_label_column(
     varying = [i for i in usable if len({row[i] for row in rows}) > 1]
     ranks = {i: rank for i in varying or usable if (rank := _rank(header[i])) is not None}
     if ranks:
-        texts = {i for i in ranks if not all(is_number(row[i] or "0") for row in rows)}
-        return min(ranks, key=lambda i: (i not in texts, ranks[i], i))
+        named = {i for i in ranks if not all(is_number(row[i] or "0") for row in rows)}
+        return min(ranks, key=lambda i: (i not in named, ranks[i], i))
     if len(varying) == 1:
         return varying[0]
+    texts = [i for i in varying if not all(is_number(row[i] or "0") for row in rows)]
+    if len(texts) == 1 and all(name.isdecimal() for name in header):
+        return texts[0]  # next to numbers such as boxes, in a file without a header
     if marks := [i for i in others if {row[i] for row in rows} == {"-1", "1"}]:
         names = ", ".join(printable(header[i]) for i in marks[:8])
         raise NoLabels(f"has a column of 1 and -1 per class; set `label_column` to one of {names}")

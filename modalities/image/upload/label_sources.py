@@ -1,71 +1,38 @@
 """Choice of the source of an archive's labels: a table, files next to the images, or folders."""
 
-import posixpath
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from core.datasets.data_quality import Issue, Severity
 from core.datasets.errors import ErrorCollector, file_pointer, printable, unreadable_error
 from core.errors import DatasetUnreadable
 from core.limits import Limits
 from modalities.image.upload.archive import Archive
 from modalities.image.upload.archive_index import ArchiveIndex, is_hidden
-from modalities.image.upload.box_annotations import boxes_issue, find_box_files
-from modalities.image.upload.file_name_labels import describe_labels, labels_in_file_names
-from modalities.image.upload.folder_labels import FolderLayout, read_folders
+from modalities.image.upload.box_annotations import find_box_files
+from modalities.image.upload.file_name_labels import have_own_names, labels_in_file_names
+from modalities.image.upload.folder_labels import read_folders
+from modalities.image.upload.folder_layout import FolderLayout
 from modalities.image.upload.label_choices import LabelChoice, find_label_choices
-from modalities.image.upload.label_columns import (
-    CAPTIONS,
-    NAMES_NO_IMAGE,
-    SEVERAL_COLUMNS,
-    SEVERAL_LABELS,
+from modalities.image.upload.label_columns import CAPTIONS, NAMES_NO_IMAGE
+from modalities.image.upload.label_findings import add_findings
+from modalities.image.upload.labeling import (
+    Labeling,
+    finish_labeling,
+    images_issue,
+    new_labeling,
+    note_unlabeled_parts,
 )
-from modalities.image.upload.labels import UNLABELED, LabelEncoder, is_integer
+from modalities.image.upload.labels import UNLABELED
 from modalities.image.upload.options import ImageOptions
 from modalities.image.upload.sidecar_labels import find_sidecars, read_sidecars
+from modalities.image.upload.table_labeling import add_labels_of_tests, label_from_tables
 from modalities.image.upload.table_labels import (
-    TableLabels,
     TableSearch,
     is_documented_name,
     search_tables,
     select_documents,
 )
-
-_MAX_EXAMPLES = 5
-# Files that often hold labels, in formats that are not read next to images.
-_UNREAD_SUFFIXES = (
-    *(".mat", ".xlsx", ".xls", ".parquet", ".h5", ".hdf5", ".pkl", ".npy", ".npz", ".tfrecord"),
-    *(".tfrecords", ".db", ".sqlite", ".arrow", ".feather"),
-)
-
-
-class Part(NamedTuple):
-    """A part of the archive, such as `seg_train`, and the number of its images by use."""
-
-    name: str
-    train: int
-    test: int
-    left_out: int
-
-
-@dataclass
-class Labeling:
-    """Label and part of each image of an archive."""
-
-    source: str  # "folders", "webdataset", "file_names", "none" or the suffix of a table
-    encoder: LabelEncoder
-    codes: NDArray[np.int32]  # of `encoder`, UNLABELED for none
-    is_test: NDArray[np.bool_]
-    kept: NDArray[np.bool_]  # False for images that are left out
-    parts: list[Part] = field(default_factory=list)
-    choices: list[LabelChoice] = field(default_factory=list)
-    used_files: set[int] = field(default_factory=set)  # indices in the archive of files with labels
-    notes: list[str] = field(default_factory=list)
-    issues: list[Issue] = field(default_factory=list)
 
 
 def label_images(
@@ -110,11 +77,11 @@ def _choose(
 ) -> Labeling:
     chosen = options.labels_from
     if chosen == "folders":
-        return _finish(_from_folders(layout, images, options, limits), layout, images)
+        return finish_labeling(_from_folders(layout, images, options, limits), layout, images)
     if chosen == "none":
-        return _finish(_unlabeled(layout, images, limits), layout, images)
+        return finish_labeling(new_labeling(layout, images, limits), layout, images)
     if chosen == "file_names":
-        return _finish(_from_file_names(layout, images, limits), layout, images)
+        return finish_labeling(_from_file_names(layout, images, limits), layout, images)
     sidecars = find_sidecars(archive.names, index.images)
     documents = select_documents(archive.names, index.ignored, set(sidecars), chosen)
     if chosen is not None and not documents:
@@ -124,20 +91,24 @@ def _choose(
         )
         raise unreadable_error("labels_from_unknown", message, pointer="/meta/labels_from")
     search = search_tables(archive, documents, images, layout, options, limits)
-    labeling = _from_tables(search, layout, images, archive.names)
+    labeling = label_from_tables(search, layout, images, archive.names)
     if labeling is None and chosen is not None:
         raise _unusable_table_error(chosen, search, options.label_column)
     if labeling is None and sidecars:
         labeling = _from_sidecars(archive, sidecars, layout, images, search, limits)
     search.boxes |= find_box_files(archive, images, index.ignored)
+    if labeling is None:
+        labeling = _from_lists(search, layout, images, limits)
     if labeling is None and _folders_are_labels(layout, images, search, limits):
         labeling = _from_folders(layout, images, options, limits)
+        add_labels_of_tests(labeling, search, layout)
     if labeling is None:
         _reject_documented(search)
-        labeling = _unlabeled(layout, images, limits)
-    labeling = _finish(labeling, layout, images)
+        labeling = new_labeling(layout, images, limits)
+    _use_listed_parts(labeling, search, layout)
+    labeling = finish_labeling(labeling, layout, images)
     others = [archive.names[i] for i in index.ignored if not is_hidden(archive.names[i])]
-    _add_findings(labeling, search, images, others, limits)
+    add_findings(labeling, search, images, others, limits)
     return labeling
 
 
@@ -146,75 +117,14 @@ def _folders_are_labels(
 ) -> bool:
     """Return True if folders label the images.
 
-    One folder for all images is a label only if nothing suggests that the labels are elsewhere.
+    One folder for all images is a label only if nothing suggests that the labels are elsewhere, and
+    if the images do not have names of their own.
     """
     if not layout.has_labels or layout.has_several_labels:
         return layout.has_labels
+    if have_own_names(images):
+        return False
     return not (search.failures or search.boxes or any(labels_in_file_names(images, limits)))
-
-
-def _from_tables(
-    search: TableSearch,
-    layout: FolderLayout,
-    images: Sequence[str],
-    archive_names: Sequence[str],
-) -> Labeling | None:
-    labels = search.best(layout)
-    if labels is None or _numbers_the_folders(labels, layout):
-        return None
-    is_test = np.where(labels.names_part, labels.is_test, layout.is_test)
-    chosen = layout.select([folder.use is not None for folder in layout.folders])
-    is_test = np.where(chosen, layout.is_test, is_test)
-    labeling = Labeling(
-        source=posixpath.splitext(labels.names[0])[1].lower().lstrip("."),
-        encoder=labels.encoder,
-        codes=labels.codes,
-        is_test=is_test,
-        kept=(
-            labels.listed
-            & ~layout.select([folder.role == "unlabeled" for folder in layout.folders])
-            | layout.is_chosen
-        ),
-        used_files={i for i, name in enumerate(archive_names) if name in labels.names},
-        issues=labels.issues(),
-    )
-    names = ", ".join(printable(name) for name in labels.names[:3])
-    labeling.notes.append(f"The labels are from {names}, column {printable(labels.column)}.")
-    if layout.has_several_labels and not is_documented_name(labels.names[0]):
-        labeling.notes.append(
-            'The folders may be labels too: to use them, set `labels_from` to "folders".'
-        )
-    _leave_out_unlisted(labeling, layout, images, names)
-    return labeling
-
-
-def _numbers_the_folders(labels: TableLabels, layout: FolderLayout) -> bool:
-    """Return True if a table only repeats the folders of the images by number, as in lists."""
-    if not all(is_integer(name) for name in labels.encoder.sorted_names()):
-        return False
-    folders = [layout.folders[i].label for i in layout.folder_of[labels.listed]]
-    if None in folders or all(is_integer(str(label)) for label in folders):
-        return False
-    pairs = set(zip(labels.codes[labels.listed].tolist(), folders, strict=True))
-    return len(pairs) == len({code for code, _ in pairs}) == len({label for _, label in pairs})
-
-
-def _leave_out_unlisted(
-    labeling: Labeling, layout: FolderLayout, images: Sequence[str], table: str
-) -> None:
-    unlisted = ~labeling.kept & ~layout.is_mask & ~layout.is_left_out
-    expected = layout.select([folder.role != "train" for folder in layout.folders])
-    _note_unlabeled_parts(labeling, layout, unlisted & expected)
-    if missing := np.flatnonzero(unlisted & ~expected).tolist():
-        labeling.issues.append(
-            _images_issue(
-                "label_missing",
-                "warning",
-                missing,
-                images,
-                f"Images that are not listed in {table} were left out. Add them to the list.",
-            )
-        )
 
 
 def _from_sidecars(
@@ -230,7 +140,7 @@ def _from_sidecars(
         search.boxes.setdefault("YOLO", archive.names[min(sidecars)])
     if not labels.labels:
         return None
-    labeling = _unlabeled(layout, images, limits)
+    labeling = new_labeling(layout, images, limits)
     labeling.source, labeling.used_files = "webdataset", set(sidecars)
     for image, label in labels.labels.items():
         labeling.codes[image] = labeling.encoder.encode(label, where=images[image])
@@ -238,10 +148,37 @@ def _from_sidecars(
     return labeling
 
 
+def _from_lists(
+    search: TableSearch, layout: FolderLayout, images: Sequence[str], limits: Limits
+) -> Labeling | None:
+    """Use one list of images per label, such as `cat.txt` and `dog.txt`."""
+    labels = None if layout.has_several_labels else search.lists.label_of_images(len(images))
+    if labels is None:
+        return None
+    labeling = new_labeling(layout, images, limits)
+    labeling.source = "lists"
+    for image, label in labels.items():
+        labeling.codes[image] = labeling.encoder.encode(label, where=images[image])
+    labeling.kept = labeling.codes != UNLABELED
+    names = ", ".join(printable(name) for name in list(search.lists.labels)[:3])
+    labeling.notes.append(f"The labels are the names of lists of images: {names}.")
+    return labeling
+
+
+def _use_listed_parts(labeling: Labeling, search: TableSearch, layout: FolderLayout) -> None:
+    """Use lists of the images of each part, such as `train.txt` and `test.txt`."""
+    if any(folder.part for folder in layout.folders) or labeling.is_test.any():
+        return
+    is_test = search.lists.test_images(len(labeling.is_test))
+    if is_test is not None:
+        labeling.is_test = is_test
+        labeling.notes.append("Lists of images in the archive name the test images.")
+
+
 def _from_folders(
     layout: FolderLayout, images: Sequence[str], options: ImageOptions, limits: Limits
 ) -> Labeling:
-    labeling = _unlabeled(layout, images, limits)
+    labeling = new_labeling(layout, images, limits)
     labeling.source = "folders"
     labels = [folder.label_at(options.folder_level) for folder in layout.folders]
     codes = [
@@ -254,7 +191,7 @@ def _from_folders(
     unlabeled = (labeling.codes == UNLABELED) & ~layout.is_mask & ~layout.is_chosen
     labeling.kept &= ~unlabeled
     expected = layout.select([folder.role != "train" for folder in layout.folders])
-    _note_unlabeled_parts(labeling, layout, unlabeled & expected & ~layout.is_left_out)
+    note_unlabeled_parts(labeling, layout, unlabeled & expected & ~layout.is_left_out)
     stray = np.flatnonzero(unlabeled & ~expected).tolist()
     if len(stray) > options.max_bad(len(images)):
         errors = ErrorCollector()
@@ -265,7 +202,7 @@ def _from_folders(
         )
     if stray:
         hint = "Images outside of the folders of labels were left out."
-        labeling.issues.append(_images_issue("label_missing", "warning", stray, images, hint))
+        labeling.issues.append(images_issue("label_missing", "warning", stray, images, hint))
     return labeling
 
 
@@ -278,7 +215,7 @@ def _from_file_names(layout: FolderLayout, images: Sequence[str], limits: Limits
             "have some."
         )
         raise unreadable_error("labels_from_unknown", message, pointer="/meta/labels_from")
-    labeling = _unlabeled(layout, images, limits)
+    labeling = new_labeling(layout, images, limits)
     labeling.source = "file_names"
     for i, label in enumerate(labels):
         if label is not None:
@@ -286,130 +223,14 @@ def _from_file_names(layout: FolderLayout, images: Sequence[str], limits: Limits
     if missing:
         labeling.kept[missing] = False
         hint = "Images whose names do not have a label were left out."
-        labeling.issues.append(_images_issue("label_missing", "warning", missing, images, hint))
+        labeling.issues.append(images_issue("label_missing", "warning", missing, images, hint))
     return labeling
-
-
-def _unlabeled(layout: FolderLayout, images: Sequence[str], limits: Limits) -> Labeling:
-    return Labeling(
-        source="none",
-        encoder=LabelEncoder(limits),
-        codes=np.full(len(images), UNLABELED, np.int32),
-        is_test=layout.is_test,
-        kept=np.ones(len(images), bool),
-    )
-
-
-def _finish(labeling: Labeling, layout: FolderLayout, images: Sequence[str]) -> Labeling:
-    """Leave out masks and parts that a client left out, and describe the parts."""
-    labeling.kept &= ~layout.is_left_out
-    if masks := np.flatnonzero(layout.is_mask & ~layout.is_left_out).tolist():
-        labeling.kept &= ~layout.is_mask
-        severity: Severity = "info" if labeling.source != "none" else "error"
-        hint = (
-            "Masks and copies next to images of the same name were left out: they are neither "
-            "images to learn nor labels."
-        )
-        labeling.issues.append(_images_issue("annotations_not_read", severity, masks, images, hint))
-    if labeling.is_test[labeling.kept].all():
-        labeling.is_test = np.zeros_like(labeling.is_test)  # a test part on its own is the dataset
-    labeling.notes += layout.notes
-    for name in dict.fromkeys(folder.part for folder in layout.folders if folder.part):
-        members = layout.select([folder.part == name for folder in layout.folders])
-        used = members & labeling.kept
-        test = int((used & labeling.is_test).sum())
-        train = int(used.sum()) - test
-        left_out = int(members.sum()) - train - test
-        labeling.parts.append(Part(name, train, test, left_out))
-    return labeling
-
-
-def _note_unlabeled_parts(
-    labeling: Labeling, layout: FolderLayout, left_out: NDArray[np.bool_]
-) -> None:
-    """Report images without a label in folders such as `test`, which are left out."""
-    if left_out.any():
-        folders = dict.fromkeys(
-            layout.folders[i].path for i in np.unique(layout.folder_of[left_out])
-        )
-        names = ", ".join(printable(path) for path in list(folders)[:3])
-        labeling.notes.append(
-            f"{int(left_out.sum()):,} images without a label in {names} were left out."
-        )
-
-
-def _add_findings(
-    labeling: Labeling,
-    search: TableSearch,
-    images: Sequence[str],
-    others: Sequence[str],
-    limits: Limits,
-) -> None:
-    """Report files that look like labels but were not read, and labels in file names."""
-    has_labels = labeling.source != "none"
-    if issue := boxes_issue(search.boxes, has_labels=has_labels):
-        labeling.issues.append(issue)
-    # Other text files are licenses or logs, not lists.
-    unread = [
-        name
-        for name, reason in search.failures.items()
-        if not name.lower().endswith((".txt", ".lst"))
-        or reason == SEVERAL_LABELS
-        or reason.startswith(SEVERAL_COLUMNS)
-    ]
-    if not has_labels:
-        search.failures |= {
-            name: "is a kind of file that is not read"
-            for name in others
-            if name.lower().endswith(_UNREAD_SUFFIXES)
-        }
-        unread = [
-            *unread,
-            *(name for name in search.failures if name.lower().endswith(_UNREAD_SUFFIXES)),
-        ]
-    if has_labels:
-        labeling.notes += [
-            f"{printable(name)} {search.failures[name]}."
-            for name in unread[:_MAX_EXAMPLES]
-            if search.failures[name] != NAMES_NO_IMAGE
-        ]
-        return
-    if unread:
-        hint = "Files that may list labels were not read: " + "; ".join(
-            f"{printable(name)} {search.failures[name]}" for name in unread[:3]
-        )
-        names = tuple(printable(name) for name in unread[:_MAX_EXAMPLES])
-        labeling.issues.append(Issue("labels_not_read", "error", len(unread), names, f"{hint}."))
-    images = [images[i] for i in np.flatnonzero(labeling.kept).tolist()]
-    in_names = labels_in_file_names(images, limits)
-    if any(in_names):
-        hint = (
-            f"The file names seem to hold labels: {describe_labels(in_names)}. To use them, set "
-            '`labels_from` of the dataset to "file_names".'
-        )
-        count = sum(label is not None for label in in_names)
-        labeling.issues.append(
-            Issue("labels_in_file_names", "warning", count, tuple(images[:_MAX_EXAMPLES]), hint)
-        )
-    elif not unread and not search.boxes and labeling.source == "none":
-        hint = (
-            "The images have no labels. To add some, put them into one folder per label, or "
-            "add a labels.csv with the columns path and label."
-        )
-        labeling.issues.append(Issue("no_labels", "info", len(images), (), hint))
-
-
-def _images_issue(
-    code: str, severity: Severity, indices: Sequence[int], images: Sequence[str], hint: str
-) -> Issue:
-    examples = tuple(printable(images[i]) for i in indices[:_MAX_EXAMPLES])
-    return Issue(code, severity, len(indices), examples, hint)
 
 
 def _reject_documented(search: TableSearch) -> None:
     """Raise DatasetUnreadable if the only source of labels is a labels.csv that cannot be used."""
     for name in search.failures:
-        if is_documented_name(name) and search.failures[name] != CAPTIONS:
+        if is_documented_name(name) and search.failures[name] not in {CAPTIONS, NAMES_NO_IMAGE}:
             raise _unusable_table_error(name, search)
 
 

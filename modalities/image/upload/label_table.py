@@ -1,29 +1,27 @@
-"""Reader of files that may list labels: CSV in any common form, JSON and JSON Lines.
-
-All are read as a table: a header and rows of text.
-"""
+"""Tables of text in an archive that may list labels, and the reader of CSV in any common form."""
 
 import csv
 import io
-import json
+import posixpath
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from core.datasets.errors import file_pointer, printable, unreadable_error
 from core.errors import DatasetUnreadable
+from modalities.image.upload.split_names import role_of_name
 
-TABLE_SUFFIXES = frozenset(
-    {".csv", ".tsv", ".tab", ".txt", ".lst", ".json", ".jsonl", ".ndjson", ".dat", ".data"}
-)
 SAMPLE_ROWS = 2_000
 _SEARCHED_ROWS = 200_000
 
 Row = list[str | None]
 
 _DELIMITERS = ",;\t|"
-_MAX_KEYS = 1_000
+_MAX_TITLE_LINES = 10
+_FREE_FORM = (".txt", ".lst", ".dat", ".data")
+_UNIT = "\x1f"  # delimiter of a list of names, which has none
 _NUMBER = re.compile(r"[-+]?[0-9]*\.?[0-9]+([eE][-+]?[0-9]+)?")
 
 
@@ -33,37 +31,29 @@ class LabelTable(NamedTuple):
     name: str
     header: list[str]
     read_rows: Callable[[], Iterator[Row]]
+    part: str | None = None  # the name of a sheet or a key above the table, such as "train"
+
+    @property
+    def part_name(self) -> str:
+        """The name that may say to which part of the dataset the table belongs."""
+        return self.part or posixpath.splitext(posixpath.basename(self.name))[0]
 
     def sample(self, is_image: Callable[[str], bool] | None = None) -> list[Row]:
         """Return the first rows, or the first that name an image if the archive holds only some."""
         rows = list(islice(self.read_rows(), SAMPLE_ROWS))
-        if is_image is None or len(rows) < SAMPLE_ROWS or _name_images(rows, is_image):
+        if is_image is None or len(rows) < SAMPLE_ROWS or name_images(rows, is_image):
             return rows
         naming = (
-            row for row in islice(self.read_rows(), _SEARCHED_ROWS) if _name_images([row], is_image)
+            row for row in islice(self.read_rows(), _SEARCHED_ROWS) if name_images([row], is_image)
         )
         return list(islice(naming, SAMPLE_ROWS)) or rows
 
 
-def _name_images(rows: Sequence[Row], is_image: Callable[[str], bool]) -> bool:
+def name_images(rows: Sequence[Row], is_image: Callable[[str], bool]) -> bool:
     return any(field and is_image(field) for row in rows for field in row)
 
 
-def read_table(content: bytes, name: str, is_image: Callable[[str], bool]) -> LabelTable:
-    """Read the table in the file `name`. `is_image` recognizes names of images.
-
-    Raises DatasetUnreadable if the file is not a table.
-    """
-    suffix = name.rpartition(".")[2].lower()
-    text = _decode(content, name)
-    if suffix in {"jsonl", "ndjson"}:
-        return _objects_table(list(_json_lines(text, name)), name)
-    if suffix == "json":
-        return _json_table(text, name)
-    return _csv_table(text, name, is_image)
-
-
-def _decode(content: bytes, name: str) -> str:
+def decode_text(content: bytes, name: str) -> str:
     for encoding in (
         ("utf-8-sig", "utf-16")
         if content[:2] in {b"\xff\xfe", b"\xfe\xff"}
@@ -81,32 +71,25 @@ def _decode(content: bytes, name: str) -> str:
     raise invalid_table(name, "the file is not text in UTF-8")
 
 
-def _csv_table(text: str, name: str, is_image: Callable[[str], bool]) -> LabelTable:
-    delimiter = _find_delimiter(text, name)
+def read_csv(text: str, name: str, is_image: Callable[[str], bool]) -> LabelTable:
+    """Read a table with delimiters. `is_image` recognizes names of images.
+
+    Comments and titles above the table are skipped.
+    """
+    delimiter = _find_delimiter(text, name, is_image)
 
     def read_lines() -> Iterator[tuple[int, list[str]]]:
-        lines = csv.reader(
-            io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True
-        )
-        try:
-            for line in lines:
-                if any(line):
-                    yield lines.line_num, [field.strip() for field in line]
-        except csv.Error as error:
-            problem = f"line {lines.line_num} is not valid CSV: {error}"
-            raise invalid_table(name, problem) from error
+        return _split_lines(text, name, delimiter)
 
-    first = next(read_lines(), (0, []))[1]
+    n_titles = _count_title_lines([line for _, line in islice(read_lines(), 2 * _MAX_TITLE_LINES)])
+    first = next(islice(read_lines(), n_titles, None), (0, []))[1]
     if not first:
         raise invalid_table(name, "the file is empty")
     has_header = not any(map(is_image, first))
-    named = [field.lower() for field in first if field]
-    if has_header and len(set(named)) < len(named):
-        raise invalid_table(name, "the first line names a column twice")
-    header = [field if has_header and field else str(i + 1) for i, field in enumerate(first)]
+    header = _unique_names(first, has_header=has_header)
 
     def read_rows() -> Iterator[Row]:
-        for number, line in islice(read_lines(), int(has_header), None):
+        for number, line in islice(read_lines(), n_titles + has_header, None):
             # Spreadsheets leave out empty fields at the end of a line, or add some.
             if any(line[len(header) :]) or len(line) < min(2, len(header)):
                 problem = f"line {number} has {len(line)} fields instead of {len(header)}"
@@ -117,144 +100,85 @@ def _csv_table(text: str, name: str, is_image: Callable[[str], bool]) -> LabelTa
     return LabelTable(name, header, read_rows)
 
 
-def _find_delimiter(text: str, name: str) -> str:
-    """Return the delimiter that divides the first lines into the same number of fields, over 1."""
+def _split_lines(text: str, name: str, delimiter: str | None) -> Iterator[tuple[int, list[str]]]:
+    """Yield the numbers and the fields of lines that are not blank."""
+    if delimiter is None:
+        for number, line in enumerate(io.StringIO(text), 1):
+            if line.strip():
+                yield number, line.strip().split(None, 1)
+        return
+    lines = csv.reader(
+        io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True
+    )
+    try:
+        for fields in lines:
+            if any(fields):
+                yield lines.line_num, [field.strip() for field in fields]
+    except csv.Error as error:
+        problem = f"line {lines.line_num} is not valid CSV: {error}"
+        raise invalid_table(name, problem) from error
+
+
+def _count_title_lines(lines: Sequence[list[str]]) -> int:
+    """Return how many lines precede the table: comments, and titles of one field.
+
+    All of the following lines must have the same number of fields, above one.
+    """
+    count = 0
+    while count < len(lines) - 1 and lines[count][0].startswith("#") and len(lines[count]) == 1:
+        count += 1
+    widths = [len(line) for line in lines]
+    for i in range(count, min(len(lines) - 2, _MAX_TITLE_LINES)):
+        if len(set(widths[i:])) == 1:
+            return i if widths[i] > 1 else count
+        if widths[i] > 1:
+            break
+    return count
+
+
+def _unique_names(first: Sequence[str], *, has_header: bool) -> list[str]:
+    """Return names of the columns: numbers for missing ones, and numbers after repeated ones."""
+    names, counts = [], Counter[str]()
+    for i, field in enumerate(first):
+        name = field if has_header and field else str(i + 1)
+        counts[name.lower()] += 1
+        names.append(name if counts[name.lower()] == 1 else f"{name}_{counts[name.lower()]}")
+    return names
+
+
+def _find_delimiter(text: str, name: str, is_image: Callable[[str], bool]) -> str | None:
+    """Return the delimiter that divides the first lines into the same number of fields, over 1.
+
+    Returns None for lines of a name and a text with blanks: `0034309 Boeing 737`.
+    """
     lines = [line for line in islice(io.StringIO(text), 20) if line.strip()]
-    is_free_form = name.lower().endswith((".txt", ".lst", ".dat", ".data"))
+    is_free_form = name.lower().endswith(_FREE_FORM)
+    if is_free_form and lines and all(is_image(line.strip()) for line in lines):
+        return _UNIT
     best, best_count = ",", 0
     for delimiter in _DELIMITERS + (" " if is_free_form else ""):
         counts = [line.count(delimiter) for line in lines]
         if counts and min(counts) == max(counts) > best_count:
             best, best_count = delimiter, counts[0]
-    if not best_count and lines:
-        # Fields with a delimiter in quotes: the header decides.
-        best = max(_DELIMITERS, key=lines[0].count)
-    return best
+    if is_free_form and best in ", " and all(is_image(line.split(None, 1)[0]) for line in lines):
+        return " " if _has_columns([line.split() for line in lines]) else None
+    if best_count or not lines:
+        return best
+    # Fields with a delimiter in quotes: the header decides.
+    return max(_DELIMITERS, key=lines[0].count)
 
 
-def _json_lines(text: str, name: str) -> Iterator[Any]:
-    for number, line in enumerate(io.StringIO(text), 1):
-        if line.strip():
-            try:
-                yield json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise invalid_table(name, f"line {number} is not valid JSON") from error
+def _has_columns(rows: Sequence[list[str]]) -> bool:
+    """Return True if words are fields: as many in each row, with numbers or parts among them.
 
-
-def _json_table(text: str, name: str) -> LabelTable:
-    try:
-        document = json.loads(text, object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as error:
-        raise invalid_table(
-            name, "the file is not valid JSON in UTF-8, or an object repeats a key"
-        ) from error
-    return _document_table(document, name)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(unique := dict(pairs)) < len(pairs):
-        raise ValueError("an object repeats a key")
-    return unique
-
-
-def _document_table(document: Any, name: str) -> LabelTable:
-    """Read a list of items, or an object of paths and labels, possibly below a key."""
-    if isinstance(document, dict) and {"images", "annotations"} <= document.keys():
-        return _annotations_table(document, name)
-    if isinstance(document, dict):
-        lists = [value for value in document.values() if isinstance(value, list)]
-        if isinstance(document.get("labels"), list):
-            document = document["labels"]
-        elif len(lists) == 1 and lists[0] and isinstance(lists[0][0], dict):
-            document = lists[0]
-    if isinstance(document, list):
-        if document and all(isinstance(item, dict) for item in document):
-            return _objects_table(document, name)
-        return _pairs_table(document, name)
-    if isinstance(document, dict):
-        if document and all(_is_list_of_texts(value) for value in document.values()):
-            pairs = [(path, label) for label, paths in document.items() for path in paths]
-            return _pairs_table(pairs, name)
-        if document and all(isinstance(value, dict) for value in document.values()):
-            return _objects_table([{"path": p, **item} for p, item in document.items()], name)
-        return _pairs_table(list(document.items()), name)
-    raise invalid_table(
-        name,
-        'the document must be {"<path>": "<label>", …} or a list of {"path": …, "label": …}',
+    Otherwise all words after the first one are a text, such as `Boeing 737`.
+    """
+    if len({len(row) for row in rows}) > 1:
+        return False
+    columns = list(zip(*rows, strict=True))[1:]
+    return len(columns) == 1 or any(
+        all(map(is_number, column)) or all(map(role_of_name, column)) for column in columns
     )
-
-
-def _annotations_table(document: dict[str, Any], name: str) -> LabelTable:
-    """Read the lists of iNaturalist, where an annotation joins an image and a category."""
-    try:
-        files = {item["id"]: item["file_name"] for item in document["images"]}
-        categories = {item["id"]: item["name"] for item in document.get("categories", [])}
-        pairs = [
-            (files[item["image_id"]], categories.get(item["category_id"], item["category_id"]))
-            for item in document["annotations"]
-            if item["image_id"] in files
-        ]
-    except (KeyError, TypeError) as error:
-        raise invalid_table(name, "images and annotations do not have the keys of COCO") from error
-    return _pairs_table(pairs, name)
-
-
-def _is_list_of_texts(value: Any) -> bool:
-    return isinstance(value, list) and len(value) > 1 and all(isinstance(v, str) for v in value)
-
-
-def _pairs_table(pairs: Sequence[Any], name: str) -> LabelTable:
-    for pair in pairs:
-        if not isinstance(pair, list | tuple) or len(pair) != 2 or not isinstance(pair[0], str):
-            raise invalid_table(name, "each entry must be a path and a label")
-        _to_text(pair[1], name)
-
-    def read_rows() -> Iterator[Row]:
-        return ([path, _to_text(label, name)] for path, label in pairs)
-
-    return LabelTable(name, ["path", "label"], read_rows)
-
-
-def _objects_table(items: Sequence[Any], name: str) -> LabelTable:
-    if not all(isinstance(item, dict) for item in items):
-        raise invalid_table(name, "each entry must be an object with a path and a label")
-    header = list(dict.fromkeys(key for item in items[:SAMPLE_ROWS] for key in item))[:_MAX_KEYS]
-    nested = {
-        key
-        for item in items[:SAMPLE_ROWS]
-        for key, value in item.items()
-        if isinstance(value, dict | list) and not _is_one_hot(value)
-    }
-    header = [key for key in header if key not in nested]
-
-    def read_rows() -> Iterator[Row]:
-        return ([_to_text(item.get(key), name) for key in header] for item in items)
-
-    return LabelTable(name, header, read_rows)
-
-
-def _is_one_hot(value: Any) -> bool:
-    return (
-        isinstance(value, list)
-        and len(value) > 1
-        and all(isinstance(v, int | float) for v in value)
-        and sum(value) == 1
-        and max(value) == 1
-    )
-
-
-def _to_text(value: Any, name: str) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return str(int(value))
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, float):
-        return str(int(value)) if value.is_integer() else repr(value)
-    if _is_one_hot(value):
-        return str(value.index(1))
-    raise invalid_table(name, "paths and labels must be text or numbers")
 
 
 def is_number(text: str) -> bool:

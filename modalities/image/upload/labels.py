@@ -52,6 +52,10 @@ class LabelEncoder:
             self._codes[raw_label] = code
         return code
 
+    def code_of(self, name: str) -> int:
+        """Return the code of one of `sorted_names`."""
+        return self._names[name]
+
     def sorted_names(self) -> list[str]:
         return sorted(self._names, key=_sort_key)
 

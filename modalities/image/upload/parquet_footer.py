@@ -1,4 +1,4 @@
-"""Recognition of Parquet files of images by their footer, without parsing it.
+"""Recognition of Parquet and Arrow files of images by their metadata, without parsing it.
 
 The footer starts with the schema, in the compact protocol of Thrift, and ends with the metadata of
 the file. It is read outside of the sandbox, so that only byte patterns are searched.
@@ -9,6 +9,7 @@ import re
 from core.datasets.peek import Peek
 
 SIGNATURE = b"PAR1"
+ARROW_SIGNATURES = (b"ARROW1", b"\xff\xff\xff\xff")  # a file and a stream
 _FOOTER_BYTES = 256 * 1024
 _IMAGE_SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 # A feature of Hugging Face's datasets.
@@ -29,6 +30,12 @@ def is_parquet_of_images(peek: Peek) -> bool:
         return True
     footer = _read_footer(peek)
     return bool(_IMAGE_FEATURE.search(footer)) or _has_bytes_column(footer)
+
+
+def is_arrow_of_images(head: bytes) -> bool:
+    """Return True if the first bytes of an Arrow file have a feature or a file of an image."""
+    is_of_images = _IMAGE_FEATURE.search(head) is not None or starts_with_images(head)
+    return head.startswith(ARROW_SIGNATURES) and is_of_images
 
 
 def starts_with_images(pages: bytes) -> bool:

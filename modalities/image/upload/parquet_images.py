@@ -1,4 +1,4 @@
-"""Reader of Parquet files with encoded images, as Hugging Face writes them.
+"""Reader of Parquet and Arrow files with encoded images, as Hugging Face writes them.
 
 A column holds the files of the images, on its own or as `bytes` of a structure; another column may
 hold the labels.
@@ -12,52 +12,29 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from core.datasets.data_quality import Issue
 from core.datasets.errors import file_pointer, printable, unreadable_error
 from core.datasets.file_type import HEAD_BYTES, IMAGE_TYPES, detect_file_type
 from core.datasets.source import SourceFile
-from core.datasets.stream import damaged_error
 from core.limits import Limits
 from modalities.image.upload.decoded_dataset import DecodedDataset
 from modalities.image.upload.image_files import load_images
+from modalities.image.upload.image_tables import ImageTable, open_image_table
 from modalities.image.upload.label_choices import LabelChoice
 from modalities.image.upload.label_columns import (
     NoLabels,
     choose_label_column,
     is_categorical,
 )
-from modalities.image.upload.label_sources import Part
 from modalities.image.upload.label_table import SAMPLE_ROWS
+from modalities.image.upload.labeling import Part
 from modalities.image.upload.labels import UNLABELED, LabelEncoder, rename_labels
 from modalities.image.upload.options import ImageOptions
 from modalities.image.upload.split_names import role_of_name
 
 _BATCH_ROWS = 64
-
-
-class ImageTable(NamedTuple):
-    """An open Parquet file."""
-
-    name: str  # the client's name for the file
-    parquet: pq.ParquetFile
-
-    @property
-    def n_rows(self) -> int:
-        return int(self.parquet.metadata.num_rows)
-
-    @property
-    def schema(self) -> pa.Schema:
-        return self.parquet.schema_arrow
-
-    def batches(self, columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
-        """Yield the columns in batches. Raises DatasetUnreadable if the file is damaged."""
-        try:
-            yield from self.parquet.iter_batches(rows, columns=list(columns))
-        except (pa.ArrowException, OSError, ValueError) as error:
-            raise damaged_error(self.name) from error
 
 
 class ImageColumns(NamedTuple):
@@ -76,8 +53,8 @@ def read_parquet_images(
 
     Raises DatasetUnreadable if a file holds no images.
     """
-    options.reject("folder_level", "parts", format="Parquet files")
-    tables = [_open(file, limits) for file in files]
+    options.reject("folder_level", "parts", format="Parquet and Arrow files")
+    tables = [open_image_table(file, limits) for file in files]
     columns = [_find_columns(table, options, limits) for table in tables]
     rows = [table.n_rows for table in tables]
     total = sum(rows)
@@ -123,23 +100,6 @@ def read_parquet_images(
     )
 
 
-def _open(file: SourceFile, limits: Limits) -> ImageTable:
-    try:
-        parquet = pq.ParquetFile(file.path)
-        _ = parquet.schema_arrow
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise damaged_error(file.name) from error
-    metadata = parquet.metadata
-    size = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
-    if size > limits.archive_bytes:
-        message = (
-            f"{printable(file.name)} decompresses to more than {limits.archive_bytes:,} bytes, "
-            "the limit."
-        )
-        raise unreadable_error("archive_bomb", message, pointer=file_pointer(file.name))
-    return ImageTable(file.name, parquet)
-
-
 def _is_image_struct(kind: pa.DataType) -> bool:
     if not pa.types.is_struct(kind):
         return False
@@ -174,6 +134,7 @@ def _is_scalar(kind: pa.DataType) -> bool:
         or pa.types.is_string(kind)
         or pa.types.is_large_string(kind)
         or pa.types.is_boolean(kind)
+        or pa.types.is_floating(kind)
         or pa.types.is_dictionary(kind)
     )
 
@@ -248,7 +209,8 @@ def _choices(table: ImageTable, limits: Limits) -> Iterator[LabelChoice]:
 
 
 def _to_text(value: Any) -> str | None:
-    return None if value is None else str(int(value) if isinstance(value, bool) else value)
+    is_whole = isinstance(value, bool | float) and float(value).is_integer()
+    return None if value is None else str(int(value) if is_whole else value)
 
 
 def _contents(table: ImageTable, column: str) -> Iterator[bytes]:

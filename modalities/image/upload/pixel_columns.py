@@ -15,6 +15,7 @@ from core.limits import MIB
 MIN_PIXELS = 64
 _MIN_UNNAMED = 256  # numbers in a row are pixels if their columns do not have names such as pixel0
 _PIXEL_NAME = re.compile(r"(pixel|px|pix)[ _.-]*\d+([x_.]\d+)*|\d+x\d+", re.IGNORECASE)
+_NUMBERED = re.compile(r"(?P<stem>\D*|0\.)\d+")
 _NUMBER = re.compile(r"\d{1,3}(\.\d+)?")
 _ID_NAMES = frozenset({"id", "index", "imageid", "image_id", "filename", "", "unnamed: 0"})
 _HEAD_BYTES = MIB  # a header of 50,000 columns
@@ -49,7 +50,7 @@ def find_pixel_columns(head: bytes) -> PixelColumns | None:
     if len(fields) < MIN_PIXELS:
         return None
     is_cut_off = len(lines) == 1
-    if all(_NUMBER.fullmatch(field) for field in fields[:-1]):
+    if all(_NUMBER.fullmatch(field) for field in fields[:-1]) and not _is_numbered(fields):
         if len(fields) < _MIN_UNNAMED or is_cut_off:
             return None
         # Without a header, the label is the first column, as in the digits of MNIST as CSV.
@@ -57,13 +58,29 @@ def find_pixel_columns(head: bytes) -> PixelColumns | None:
         return PixelColumns(delimiter, None, 0 if first else None, [*range(first, len(fields))])
     pixels = [i for i, name in enumerate(fields) if _PIXEL_NAME.fullmatch(name)]
     if not pixels:
-        pixels = [i for i, name in enumerate(fields) if name.isdecimal()]
-        pixels = pixels if len(pixels) >= _MIN_UNNAMED else []
+        pixels = _numbered_columns(fields)
     others = [i for i in range(len(fields)) if i not in set(pixels)]
     if len(others) - is_cut_off > 2 or len(pixels) < MIN_PIXELS:
         return None
     labels = [i for i in others if fields[i].lower() not in _ID_NAMES]
     return PixelColumns(delimiter, fields, labels[0] if labels else None, pixels)
+
+
+def _is_numbered(fields: list[str]) -> bool:
+    """Return True for `0,0.1,0.2,…`, the names that pandas gives to columns of equal names."""
+    return fields[0].isdecimal() and all(
+        field == f"{fields[0]}.{i}" for i, field in enumerate(fields[1:-1], 1)
+    )
+
+
+def _numbered_columns(fields: list[str]) -> list[int]:
+    """Return the columns whose names are numbers, or one text and a number: `0.1`, `px_12`."""
+    stems: dict[str, list[int]] = {}
+    for i, name in enumerate(fields):
+        if match := _NUMBERED.fullmatch(name):
+            stems.setdefault(match["stem"], []).append(i)
+    largest = max(stems.values(), key=len, default=[])
+    return largest if len(largest) >= _MIN_UNNAMED else []
 
 
 def _find_pixel_field(fields: list[str], lines: list[str], delimiter: str) -> PixelColumns | None:

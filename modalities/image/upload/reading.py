@@ -1,16 +1,11 @@
 """Reading of uploaded image files: writes x.npy, y.npy and preview.png, returns a summary."""
 
 import errno
-import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
-from numpy.typing import NDArray
-
-from core.datasets.data_quality import Issue
 from core.datasets.errors import file_pointer, printable, unreadable_error
 from core.datasets.file_type import HEAD_BYTES, IMAGE_TYPES, unsupported_file_type
 from core.datasets.source import SourceFile
@@ -32,19 +27,19 @@ from modalities.image.upload.archive_index import (
     is_hidden,
 )
 from modalities.image.upload.array_reader import read_arrays
-from modalities.image.upload.data_quality import find_issues
 from modalities.image.upload.decode import FORMATS, strict_decoding
 from modalities.image.upload.decoded_dataset import DecodedDataset
+from modalities.image.upload.finalize import finalize
 from modalities.image.upload.folder_reader import read_image_files
-from modalities.image.upload.labels import UNLABELED
 from modalities.image.upload.lazy_array import LazyArray
-from modalities.image.upload.npy_store import BLOCK_BYTES, StoredImages, stretch_binary
+from modalities.image.upload.npy_store import BLOCK_BYTES
 from modalities.image.upload.options import ImageOptions
-from modalities.image.upload.parquet_footer import SIGNATURE
+from modalities.image.upload.parquet_footer import ARROW_SIGNATURES, SIGNATURE
 from modalities.image.upload.pixel_columns import find_pixel_columns, read_head
 from modalities.image.upload.pixel_table import read_pixel_table
-from modalities.image.upload.preview import draw_preview
-from modalities.image.upload.summary import ImageSummary, Label
+from modalities.image.upload.summary import ImageSummary
+
+_MAX_NESTING = 2  # levels of archives in archives
 
 
 def read_images(
@@ -82,8 +77,11 @@ def _read_files(
             for file, detected in zip(files, formats, strict=True)
         ]
         return read_arrays(idx.group_splits(arrays), options, limits, format="idx", out=out)
-    if files and all(_starts_with(file, SIGNATURE) for file in files):
-        return parquet_images.read_parquet_images(files, options, limits, format="parquet", out=out)
+    for format, signatures in (("parquet", SIGNATURE), ("arrow", ARROW_SIGNATURES)):
+        if files and all(_starts_with(file, signatures) for file in files):
+            return parquet_images.read_parquet_images(
+                files, options, limits, format=format, out=out
+            )
     tables = [
         (file.name, _file_opener(file, detected.compression))
         for file, detected in zip(files, formats, strict=True)
@@ -102,18 +100,23 @@ def _read_outer_archive(
 ) -> DecodedDataset:
     """Read an archive, or the archives in it if it does not hold images."""
     index = index_archive(archive)
-    nested = _with_suffix(archive, index, nested_archives.SUFFIXES)
-    if not nested or index.npy or index.idx or len(index.images) >= limits.images_min:
+    with ExitStack() as stack:
+        for _ in range(_MAX_NESTING):
+            nested = _with_suffix(archive, index, nested_archives.SUFFIXES)
+            if not nested or index.npy or index.idx or len(index.images) >= limits.images_min:
+                break
+            archive = stack.enter_context(
+                nested_archives.open_nested(
+                    archive,
+                    nested,
+                    limits=limits,
+                    name_encoding=options.name_encoding,
+                    packed_bytes=file.path.stat().st_size,
+                    folder=out,
+                )
+            )
+            index = index_archive(archive)
         return _read_archive(archive, index, options, limits, out)
-    with nested_archives.open_nested(
-        archive,
-        nested,
-        limits=limits,
-        name_encoding=options.name_encoding,
-        packed_bytes=file.path.stat().st_size,
-        folder=out,
-    ) as inner:
-        return _read_archive(inner, index_archive(inner), options, limits, out)
 
 
 def _read_archive(
@@ -135,8 +138,9 @@ def _read_archive(
         splits = idx.group_splits(_read_idx_files(archive, index))
         format = f"{archive.format}-idx"
         return read_arrays(splits, options, limits, format=format, out=out, notes=notes)
-    if parquet := _with_suffix(archive, index, (".parquet", ".pq")):
-        return _read_archived_parquet(archive, parquet, options, limits, out)
+    for format, suffixes in (("parquet", (".parquet", ".pq")), ("arrow", (".arrow",))):
+        if members := _with_suffix(archive, index, suffixes):
+            return _read_archived_tables(archive, members, options, limits, out, format=format)
     if pixel_tables := _pixel_tables(archive, index):
         notes = describe_ignored(index.ignored_kinds(archive.names, pixel_tables))
         tables = [(archive.names[i], opener) for i, opener in pixel_tables.items()]
@@ -162,10 +166,16 @@ def _with_suffix(archive: Archive, index: ArchiveIndex, suffixes: tuple[str, ...
     ]
 
 
-def _read_archived_parquet(
-    archive: Archive, indices: Sequence[int], options: ImageOptions, limits: Limits, out: Path
+def _read_archived_tables(
+    archive: Archive,
+    indices: Sequence[int],
+    options: ImageOptions,
+    limits: Limits,
+    out: Path,
+    *,
+    format: str,
 ) -> DecodedDataset:
-    """Unpack the Parquet files, which are read in any order, and read them."""
+    """Unpack Parquet or Arrow files, which are read in any order, and read them."""
     with TemporaryDirectory(dir=out) as folder:
         files = []
         for i, reader in archive.open_members(indices):
@@ -174,7 +184,7 @@ def _read_archived_parquet(
                 while chunk := reader.read(BLOCK_BYTES):
                     unpacked.write(chunk)
         return parquet_images.read_parquet_images(
-            files, options, limits, format=f"{archive.format}-parquet", out=out
+            files, options, limits, format=f"{archive.format}-{format}", out=out
         )
 
 
@@ -215,9 +225,9 @@ def _is_pixel_table(opener: idx.Opener) -> bool:
         return find_pixel_columns(read_head(reader)) is not None
 
 
-def _starts_with(file: SourceFile, signature: bytes) -> bool:
+def _starts_with(file: SourceFile, signatures: bytes | tuple[bytes, ...]) -> bool:
     with file.path.open("rb") as stream:
-        return stream.read(len(signature)) == signature
+        return stream.read(HEAD_BYTES).startswith(signatures)
 
 
 def _member_opener(archive: Archive, i: int) -> idx.Opener:
@@ -271,79 +281,3 @@ def _unsupported_file_error(file: SourceFile, file_type: str) -> DatasetUnreadab
             "zip or tar with one folder of images per label, an npz with x and y, or idx files"
         )
     return unreadable_error("archive_invalid", f"{name} {problem}.", pointer=pointer)
-
-
-def finalize(decoded: DecodedDataset, limits: Limits, out: Path) -> ImageSummary:
-    """Write y.npy and preview.png next to x.npy in `out` and return the summary."""
-    n_train, total = decoded.n_train, len(decoded.y)
-    _check_image_count(n_train, total, limits, decoded.issues)
-    y, names = _drop_unused_labels(decoded.y, decoded.class_names)
-    labels = _count_labels(y, n_train, names)
-    np.save(out / "y.npy", y)
-    notes = list(decoded.notes)
-    if stretch_binary(out / "x.npy"):
-        notes.append("All pixels are 0 or 1: they were scaled to 0 and 255.")
-    images = StoredImages(out / "x.npy")
-    issues = find_issues(images, y, n_train=n_train, labels=labels, name_of=decoded.name_of)
-    draw_preview(images, y[:n_train], names, path=out / "preview.png")
-    return ImageSummary(
-        height=decoded.size[0],
-        width=decoded.size[1],
-        channels=decoded.channels,
-        labels=labels,
-        unlabeled=not labels,
-        n_train=n_train,
-        n_test=total - n_train,
-        format=decoded.format,
-        issues=(*decoded.issues, *issues),
-        notes=tuple(notes),
-        layout=decoded.layout,
-        x_sha256=_sha256(out / "x.npy"),
-        y_sha256=_sha256(out / "y.npy"),
-    )
-
-
-def _check_image_count(n_train: int, total: int, limits: Limits, issues: Sequence[Issue]) -> None:
-    """Raise DatasetUnreadable if there are too many or too few images.
-
-    `issues` name the images that were left out.
-    """
-    if total > limits.images_max:
-        message = f"There are {total:,} images; the maximum is {limits.images_max:,} per dataset."
-        raise unreadable_error("too_many_images", message)
-    if n_train < limits.images_min:
-        test = f" and {total - n_train:,} test images" if total > n_train else ""
-        message = (
-            f"There are {n_train:,} training images{test}; "
-            f"at least {limits.images_min:,} training images are needed."
-        )
-        for issue in issues:
-            if issue.code in {"label_missing", "contradictory_label", "unreadable_image"}:
-                message += f" {issue.hint} Examples: {', '.join(issue.examples)}."
-        raise unreadable_error("too_few_images", message)
-
-
-def _drop_unused_labels(
-    y: NDArray[np.int32], names: Sequence[str]
-) -> tuple[NDArray[np.int32], list[str]]:
-    """Remove labels without images: all of theirs were damaged and skipped."""
-    used = np.unique(y[y != UNLABELED])
-    new_indices = np.full(len(names) + 1, UNLABELED, np.int32)  # the last item maps -1 to itself
-    new_indices[used] = np.arange(len(used))
-    return new_indices[y], [names[code] for code in used]
-
-
-def _count_labels(y: NDArray[np.int32], n_train: int, names: Sequence[str]) -> tuple[Label, ...]:
-    train_counts, test_counts = (
-        np.bincount(split[split != UNLABELED], minlength=len(names))
-        for split in (y[:n_train], y[n_train:])
-    )
-    return tuple(
-        Label(name, int(train_counts[code]), int(test_counts[code]))
-        for code, name in enumerate(names)
-    )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

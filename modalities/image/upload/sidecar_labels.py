@@ -6,12 +6,15 @@ WebDataset writes tar archives this way, and so does this service.
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
+from core.errors import DatasetUnreadable
 from modalities.image.upload.archive import Archive, read_up_to
+from modalities.image.upload.label_documents import xml_objects
 
-SUFFIXES = (".cls", ".json", ".txt", ".cls.txt", ".label", ".class", ".cls.json")
+SUFFIXES = (".cls", ".json", ".xml", ".txt", ".cls.txt", ".label", ".class", ".cls.json")
 _NAME_KEYS = ("label", "class", "class_name", "category", "label_name", "target", "cls")
 _MAX_BYTES = 64 * 1024
 _MIN_SHARE = 0.9  # of the images must have a text for texts to be labels
@@ -55,7 +58,7 @@ def read_sidecars(archive: Archive, sidecars: dict[int, int], n_images: int) -> 
             by_kind.setdefault(_kind_of(archive.names[i]), {})[sidecars[i]] = label
     if boxes * 2 > len(sidecars):
         return Sidecars({}, has_boxes=True)
-    for kind in ("json", "cls", "txt"):  # the name of a class says more than its number
+    for kind in ("json", "xml", "cls", "txt"):  # the name of a class says more than its number
         labels = by_kind.get(kind, {})
         if len(labels) < _MIN_SHARE * n_images and kind == "txt":
             continue
@@ -77,17 +80,34 @@ def is_box_list(text: str) -> bool:
 
 def _kind_of(name: str) -> str:
     lower = name.lower()
+    if lower.endswith(".xml"):
+        return "xml"
     return "json" if lower.endswith(".json") else "txt" if lower.endswith(".txt") else "cls"
 
 
 def _label_in(text: str, name: str) -> str | None:
+    if name.lower().endswith(".xml"):
+        return _label_in_xml(text, name)
     if not name.lower().endswith(".json"):
         return text if text and "\n" not in text and len(text) < 256 else None
     try:
         document: Any = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    values = document if isinstance(document, dict) else {}
+    return _label_among(document if isinstance(document, dict) else {})
+
+
+def _label_in_xml(text: str, name: str) -> str | None:
+    if any(tag in text for tag in ("<bndbox", "<object", "<polygon")):
+        return None
+    with suppress(DatasetUnreadable):
+        for item in xml_objects(text, name):
+            if label := _label_among(item):
+                return label
+    return None
+
+
+def _label_among(values: Mapping[str, Any]) -> str | None:
     for key in _NAME_KEYS:
         value = values.get(key)
         if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):

@@ -15,6 +15,7 @@ TRAIN_NAMES = frozenset(
 )
 TEST_NAMES = frozenset(
     {"test", "testing", "tst", "val", "valid", "validation", "eval", "evaluation", "dev", "holdout"}
+    | {"validate", "validating", "tests", "evaluate"}
     | {"prueba", "pruebas", "validacion", "teste", "validacao", "validierung", "prova"}
     | {"validazione", "тест", "тестовая", "测试", "測試", "验证", "驗證", "テスト", "検証"}
     | {"테스트", "검증"}
@@ -30,7 +31,7 @@ NEUTRAL_NAMES = frozenset(
     | {"sample", "samples", "jpg", "jpeg", "png", "raw", "all", "input", "inputs", "part", "full"}
 )
 _BATCH = re.compile(
-    r"(?<![^\W_])(part|fold|batch|shard|chunk|images?|imgs?|data|subset|split|archive|folder|samples?|set)"
+    r"(?<![^\W_])(part|fold|batch|shard|chunk|images?|imgs?|data|subset|split|archive|folder|set)"
     r"[ _.-]*\d+$",
     re.IGNORECASE,
 )
@@ -107,6 +108,20 @@ def roles_of_level(names: Collection[str]) -> dict[str, Role] | None:
     if neutral or "train" not in roles.values() or not (has_common_rest or rests <= {frozenset()}):
         return None
     return roles
+
+
+def split_label_and_part(name: str) -> tuple[str, Role] | None:
+    """Return the label and the part of a name such as `cats_train`, None for other names."""
+    matches = [
+        (match, role)
+        for match in re.finditer(r"[^\W\d_]+", name)
+        if (role := role_of_word(match[0].lower()))
+    ]
+    if len(matches) != 1:
+        return None
+    match, role = matches[0]
+    label = (name[: match.start()] + name[match.end() :]).strip(" _.-")
+    return (label, role) if label else None
 
 
 def is_neutral(name: str) -> bool:

@@ -2,7 +2,7 @@
 
 import posixpath
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,10 +16,13 @@ from core.limits import Limits
 from modalities.image.upload.archive import Archive, read_up_to
 from modalities.image.upload.archive_index import is_hidden
 from modalities.image.upload.box_annotations import describe_boxes, parse_json
-from modalities.image.upload.folder_labels import FolderLayout
+from modalities.image.upload.class_name_files import names_classes
+from modalities.image.upload.folder_layout import FolderLayout
+from modalities.image.upload.image_lists import ImageLists
 from modalities.image.upload.image_names import ImageNames
-from modalities.image.upload.label_columns import Columns, NoLabels, find_columns
-from modalities.image.upload.label_table import TABLE_SUFFIXES, LabelTable, Row, read_table
+from modalities.image.upload.label_columns import NAMES_NO_IMAGE, Columns, NoLabels, find_columns
+from modalities.image.upload.label_files import TABLE_SUFFIXES, read_tables
+from modalities.image.upload.label_table import LabelTable, Row
 from modalities.image.upload.labels import UNLABELED, LabelEncoder
 from modalities.image.upload.options import ImageOptions
 from modalities.image.upload.split_names import role_of_name
@@ -31,7 +34,10 @@ _NEVER_LABELS = re.compile(
     r"|(.*[^a-z])?predictions?\b",
     re.IGNORECASE,
 )
+LISTS_IMAGES = "lists images without labels"
+_HEAD_BYTES = 64 * 1024
 _MAX_DOCUMENTS = 50
+_MAX_XML = 5
 _MAX_EXAMPLES = 5
 _MIN_COVERAGE = 0.5  # of the images that are not in a test part
 _MIN_COVERAGE_NEXT_TO_FOLDERS = 0.9  # if the folders label all images
@@ -47,6 +53,9 @@ def select_documents(
 ) -> list[int]:
     """Return the indices of files that may list labels; only `chosen` if a client chose one."""
     tables = [i for i in ignored if posixpath.splitext(names[i])[1].lower() in TABLE_SUFFIXES]
+    xml = {i for i in tables if names[i].lower().endswith(".xml")}
+    if len(xml) > _MAX_XML:  # of one image each
+        tables = [i for i in tables if i not in xml]
     if chosen is not None:
         exact = [i for i in tables if names[i] == chosen]
         return exact or [i for i in tables if posixpath.basename(names[i]) == chosen]
@@ -102,6 +111,8 @@ class TableSearch:
     failures: dict[str, str] = field(default_factory=dict)  # name to a predicate about the file
     errors: dict[str, DatasetUnreadable] = field(default_factory=dict)  # of some failures
     boxes: dict[str, str] = field(default_factory=dict)  # format to an example
+    lists: ImageLists = field(default_factory=ImageLists)
+    naming_images: set[str] = field(default_factory=set)  # invalid files with names of images
 
     def best(self, layout: FolderLayout) -> TableLabels | None:
         """Return the labels that cover the most images, None if all cover too few."""
@@ -114,6 +125,10 @@ class TableSearch:
         usable = []
         for labels in self.candidates:
             coverage = int((labels.listed & expected).sum()) / n_expected
+            if layout.has_several_labels and len(labels.encoder.sorted_names()) < 2:
+                reason = "gives all images the same label"
+                self.failures |= dict.fromkeys(labels.names, reason)
+                continue
             named = labels.has_named_path and int(labels.listed.sum()) >= _MIN_NAMED
             folder, _, file = labels.names[0].rpartition("/")
             is_label_file = folder not in in_use and _LABEL_FILE.fullmatch(file)
@@ -153,11 +168,23 @@ def search_tables(
             _read_document(content, name, finder, labels, groups, search, options, limits)
         except NoLabels as reason:
             search.failures[name] = str(reason)
+            if str(reason) == NAMES_NO_IMAGE and _has_lines_of_images(content, finder):
+                search.failures[name] = "names images, but its lines are not those of a table"
+                search.naming_images.add(name)
         except DatasetUnreadable as error:
             search.errors[name] = error
+            if _has_lines_of_images(content, finder):
+                search.naming_images.add(name)
             search.failures[name] = error.detail.removeprefix(printable(name)).strip(" .")
     search.candidates = list(groups.values())
     return search
+
+
+def _has_lines_of_images(content: bytes, finder: ImageNames) -> bool:
+    """Return True if most of the first lines of a text start with the name of an image."""
+    lines = content[:_HEAD_BYTES].decode("utf-8", errors="replace").splitlines()[:-1]
+    first = [line.split()[0].strip(",;") for line in lines if line.strip()]
+    return sum(finder.find(word, "") is not None for word in first) > 0.5 * max(1, len(first))
 
 
 def _read_document(
@@ -180,8 +207,31 @@ def _read_document(
     def is_image(path: str) -> bool:
         return finder.find(path, name) is not None
 
-    table = read_table(content, name, is_image)
+    reasons = []
+    tables = read_tables(content, name, is_image, limits)
+    for table in tables:
+        try:
+            _read_labels(table, is_image, finder, folder_labels, groups, search, options, limits)
+        except NoLabels as reason:
+            reasons.append(reason)
+    if reasons and len(reasons) == len(tables):
+        raise reasons[0]
+
+
+def _read_labels(
+    table: LabelTable,
+    is_image: Callable[[str], bool],
+    finder: ImageNames,
+    folder_labels: set[str | None],
+    groups: dict[tuple[str, ...], TableLabels],
+    search: TableSearch,
+    options: ImageOptions,
+    limits: Limits,
+) -> None:
+    """Add the labels of a table to the group with the same columns."""
     _reject_class_names(table, folder_labels)
+    if len(table.header) == 1 and search.lists.add(table, finder):
+        raise NoLabels(LISTS_IMAGES)
     columns = find_columns(table, is_image, options.label_column, limits)
     label = "" if columns.label is None else table.header[columns.label]
     key = (label, *(table.header[i] for i in columns.one_hot))
@@ -196,13 +246,15 @@ def _read_document(
         has_named_path=columns.has_named_path,
     )
     _add_rows(group, table, columns, finder)
-    group.names.append(name)
+    group.names.append(table.name)
     groups[key] = group
 
 
 def _reject_class_names(table: LabelTable, folder_labels: set[str | None]) -> None:
     """Raise NoLabels for a list of the names of classes, whose numbers are also file names."""
     rows = table.sample()
+    if names_classes(table):
+        raise NoLabels("names classes, not images")
     for i in range(len(table.header)):
         keys = {row[i] for row in rows}
         if len(keys) == len(rows) > 1 and len(keys & folder_labels) >= 0.5 * len(keys):
@@ -212,7 +264,7 @@ def _reject_class_names(table: LabelTable, folder_labels: set[str | None]) -> No
 
 
 def _add_rows(group: TableLabels, table: LabelTable, columns: Columns, finder: ImageNames) -> None:
-    role = role_of_name(posixpath.splitext(posixpath.basename(table.name))[0])
+    role = role_of_name(table.part_name)
     for row in table.read_rows():
         path = row[columns.path] or ""
         index = finder.find(path, table.name)
@@ -225,9 +277,9 @@ def _add_rows(group: TableLabels, table: LabelTable, columns: Columns, finder: I
         if group.listed[index] and group.codes[index] != code:
             group.contradictory[index] = printable(path)
         group.listed[index], group.codes[index] = True, code
-        split = row[columns.split] if columns.split is not None else None
+        split = columns.part_of(row)
         # `train.csv` may also list images in a folder `val`.
-        if part := role_of_name(split) if split else role if role == "test" else None:
+        if part := split or (role if role == "test" else None):
             group.names_part[index], group.is_test[index] = True, part == "test"
     group.listed[list(group.contradictory)] = False
 

@@ -61,7 +61,8 @@ _TEXT = re.compile(
     r"(?:(?P<date>.+?)(?P<separator>[T:]|,? +|, | - ))??"
     r"(?P<hour>\d{1,2}):(?P<minute>\d{2})(?P<second>:\d{2})?(?P<fraction>[.,]\d{1,9})?"
     r"(?P<half> ?(?:[AaPp]\.?[Mm]\.?))?"
-    r"(?P<zone> ?(?:Z|UTC|GMT|[ECMP][SD]T|CES?T|BST|MSK|JST|IST|[+-]\d{2}(?::?\d{2})?))?"
+    r"(?P<zone> ?(?:GMT[+-]\d{4}|Z|UTC|GMT|[ECMP][SD]T|CES?T|BST|MSK|JST|IST|"
+    r"[+-]\d{2}(?::?\d{2})?))?"
 )
 _COMPACT = re.compile(
     r"(?P<date>\d{8})(?P<separator>[T _-]?)(?P<hour>\d{2})(?P<minute>\d{2})"

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from modalities.tabular.forms.number_scales import SCALES, are_scales, power, split_scale
+from modalities.tabular.forms.number_scales import SCALES, are_scales, powers, split_scale
 from modalities.tabular.forms.numbers import (
     ALL_DIGITS,
     MAX_DECIMALS,
@@ -21,6 +21,7 @@ from modalities.tabular.forms.numbers import (
 
 _MIN_SCALE_FRACTION = 0.005  # of the texts, to be a scale of the column
 MIN_FIT_FRACTION = 0.9  # of the sampled texts; the exact fraction is checked on all rows
+MIN_PLAIN_FRACTION = 0.75  # of the texts, which have no unit
 _MAX_SIGNIFICANT = 9  # more digits are those of computed floats
 
 _TEXT = re.compile(
@@ -39,9 +40,9 @@ _UNITS = (
     "% \u2030 ° °C °F kg g mg lb lbs oz km m cm mm mi ft km² m² m³ ha ml km/h mph kW kWh MWh Hz "
     "kHz MHz GHz kB MB GB TB h min s sec ms bps pp pts yrs years \" ' '' \u2032 \u2033 Nm"
 )
-# Any other unit follows a blank or a slash, or has small letters: 72 /h, 3 sq ft, 40pcs.
+# Any other unit is a capital, follows a blank or a slash, or has small letters: 72F, 72 /h, 40pcs.
 _UNIT = re.compile(
-    r"(?!(?:st|nd|rd|th)\b)(?:(?<=[ \u00a0\u202f/])[^\W\d_]|[a-z\u00b5][^\W\d_]|[KMB](?= ))"
+    r"[A-Z]|(?!(?:st|nd|rd|th)\b)(?:(?<=[ \u00a0\u202f/])[^\W\d_]|[a-z\u00b5][^\W\d_]|[KMB](?= ))"
     r"[^\d;#@()\[\]+\u2212-]{0,20}"
 )
 
@@ -136,7 +137,12 @@ def _infer_scales(texts: Sequence[_Text]) -> tuple[str, ...]:
     """Return the words for powers of ten, if there are several and the texts are not codes."""
     counts = Counter(split_scale(text.after)[0] for text in texts)
     common = [word for word, count in counts.items() if count >= _MIN_SCALE_FRACTION * len(texts)]
-    words = sorted(common, key=power)
+    exponents = dict(zip(common, powers(common), strict=True))
+    words = sorted(common, key=exponents.__getitem__)
+    if any(word.strip(_BLANKS) == "m" and exponents[word] for word in words):  # millions
+        texts_in_m = [text for text in texts if split_scale(text.after)[0].strip(_BLANKS) == "m"]
+        if not all(text.before.strip(_BLANKS + "-+(") for text in texts_in_m):
+            return ()
     is_amount = any(text.before.strip(_BLANKS) or re.search("[.,]", text.body) for text in texts)
     is_mixed = len(counts) > 1 and any(counts[word] for word in counts if word)
     return tuple(words) if is_mixed and is_amount and are_scales(words) else ()
@@ -167,7 +173,8 @@ def _infer_affixes(texts: Sequence[_Text]) -> NumberForm | None:
     """Return a form with the most common affixes of each sign; None if units are mixed."""
     texts, plural = _without_plural(texts)
     (unit, count), *_ = Counter(text.unit for text in texts).most_common(1)
-    if count < MIN_FIT_FRACTION * len(texts):
+    # Flags such as the `p` of provisional numbers are not units.
+    if count < (MIN_FIT_FRACTION if any(unit) else MIN_PLAIN_FRACTION) * len(texts):
         return None
     texts = [text for text in texts if text.unit == unit]
     negative = _most_common(text for text in texts if text.is_negative)

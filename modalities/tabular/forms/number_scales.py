@@ -27,25 +27,29 @@ def split_scale(after: str) -> tuple[str, str]:
     return (match["scale"], after[match.end() :]) if match else ("", after)
 
 
-def power(scale: str) -> int:
-    return SCALES[scale.strip(_BLANKS)]
+def powers(scales: Sequence[str]) -> list[int]:
+    """Return the powers of ten of words that occur together: `m` is a meter, or a million."""
+    words = [scale.strip(_BLANKS) for scale in scales]
+    is_million = "m" in words and not {"km"} & set(words)
+    return [6 if word == "m" and is_million else SCALES[word] for word in words]
 
 
 def are_scales(words: Sequence[str]) -> bool:
     """Return True if the words are different powers of ten, in ascending order."""
     if len(words) < 2 or any(word.strip(_BLANKS) not in SCALES for word in words):
         return False
-    powers = [power(word) for word in words]
-    return powers == sorted(set(powers))
+    exponents = powers(words)
+    return exponents == sorted(set(exponents))
 
 
 def factors(texts: pa.StringArray, scales: Sequence[str], after: set[str]) -> pa.DoubleArray:
     """Return the power of ten at the end of each text, before one of the texts `after`."""
     result: pa.Array | pa.Scalar = pa.scalar(1.0)
+    exponents = dict(zip(scales, powers(scales), strict=True))
     for scale in sorted(filter(None, scales), key=len):
         for rest in after:
             is_scaled = pc.ends_with(texts, scale + rest)
-            result = pc.if_else(is_scaled, 10.0 ** power(scale), result)
+            result = pc.if_else(is_scaled, 10.0 ** exponents[scale], result)
     return result
 
 
@@ -58,10 +62,11 @@ def choose_scales(
     """
     numbers = np.nan_to_num(values.cast(pa.float64()).to_numpy(zero_copy_only=False))
     indices: NDArray[np.int64] = np.zeros(len(numbers), np.int64)
-    for i, scale in enumerate(scales[1:], start=1):
-        previous = 10.0 ** power(scales[i - 1])
-        ratio = 10.0 ** power(scale) / previous
+    exponents = powers(scales)
+    for i in range(1, len(scales)):
+        previous = 10.0 ** exponents[i - 1]
+        ratio = 10.0 ** exponents[i] / previous
         indices[np.round(numbers / previous, decimals) >= ratio] = i
-    divisors = np.array([10.0 ** power(scale) for scale in scales])[indices]
+    divisors = 10.0 ** np.array(exponents, float)[indices]
     is_missing = values.is_null().to_numpy(zero_copy_only=False)
     return pa.array(numbers / divisors, mask=is_missing), pa.array(scales).take(pa.array(indices))

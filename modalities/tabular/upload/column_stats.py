@@ -14,17 +14,23 @@ from modalities.tabular.upload.form_candidates import MAX_EXAMPLES, FormCandidat
 from modalities.tabular.upload.spool import ParquetSpool
 
 MAX_DISTINCT = 50_000  # beyond it, exact counts would take too much memory
+MAX_OVERFLOWED = 10_000  # values of a batch that are kept as examples, if it has more
+MAX_PROSE_ROWS = 200_000  # that show the mean length of texts
 
 SAMPLED_GROUPS, SAMPLED_TEXTS = 3, 200  # row groups, and texts of each, that suggest forms
 MAX_SAMPLED_ROWS = 10_000  # of each row group
 
 
 class ValueCounts:
-    """Exact counts of each value, up to MAX_DISTINCT different values."""
+    """Exact counts of each value, up to MAX_DISTINCT different values.
+
+    After an overflow, `values` are examples.
+    """
 
     def __init__(self) -> None:
         self.values: dict[Hashable, int] = {}
         self.overflowed = False
+        self._largest_batch = 0  # different values
         self._has_duplicates = False
 
     def add(self, values: pa.Array) -> None:
@@ -39,21 +45,21 @@ class ValueCounts:
         if self.overflowed:
             return
         totals = self.values
-        if not totals:  # the fast path: columns of different values overflow in the first batch
-            totals.update(zip(distinct.to_pylist(), counts.tolist(), strict=True))
-            self._has_duplicates = bool((counts > 1).any())
-            self.overflowed = len(totals) > MAX_DISTINCT
-            return
+        self._largest_batch = max(self._largest_batch, len(distinct))
+        self._has_duplicates |= bool((counts > 1).any())
+        if self._largest_batch > MAX_DISTINCT:  # fast: columns of different values overflow soon
+            self.overflowed = True
+            distinct, counts = distinct.slice(0, MAX_OVERFLOWED), counts[:MAX_OVERFLOWED]
         for value, count in zip(distinct.to_pylist(), counts.tolist(), strict=True):
             total = totals.get(value, 0) + count
             totals[value] = total
-            self._has_duplicates |= total > 1
-        self.overflowed = len(totals) > MAX_DISTINCT
+            self._has_duplicates |= total > count
+        self.overflowed |= len(totals) > MAX_DISTINCT
 
     @property
     def distinct(self) -> int:
         """The number of different values; a lower bound after an overflow."""
-        return len(self.values)
+        return max(len(self.values), self._largest_batch)
 
     @property
     def all_unique(self) -> bool:
@@ -105,7 +111,8 @@ class TextColumnStats:
         codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
         counts = np.bincount(codes[codes >= 0], minlength=len(distinct))
         self.counts.add_counts(distinct, counts)
-        self.prose.add(distinct, counts)
+        if self.prose.count < MAX_PROSE_ROWS:
+            self.prose.add(distinct, counts)
         if not self.candidates:
             return
         rows = RowsOfValues(codes, counts, start)

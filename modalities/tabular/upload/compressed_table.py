@@ -1,5 +1,6 @@
 """Tables in compressed files and in zip archives, read in bounded memory."""
 
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -26,6 +27,9 @@ _MAX_LISTED = 10
 _ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError)
 _READ_BYTES = 256 * 1024
 _ERROR_CELL = b' t="e"'  # of a cell in the XML of a sheet
+_CELL = re.compile(rb"""\br=["']([A-Z]{1,3})([0-9]{1,7})["']""")  # position of a cell
+_MAX_REFERENCE = 16  # bytes
+_MAX_WORKBOOK_CELLS = 32 * MIB  # of a sheet, each about 32 bytes
 
 
 class PlainOpener:
@@ -189,14 +193,38 @@ class _BoundedReader:
 
 
 def inspect_workbook(file: SourceFile, limits: Limits) -> int:
-    """Read all entries once, within the limits, and return the number of cells with an error."""
+    """Read all entries once, within the limits, and return the number of cells with an error.
+
+    Raises:
+        DatasetUnreadable: A sheet would need too much memory: a reader keeps all cells up to the
+            last row and column, also empty ones.
+    """
     errors = 0
     for entry in zip_entries(file).values():
         is_sheet = entry.filename.startswith("xl/worksheets/")
-        end = b""
+        end, columns, rows = b"", {b"A"}, 0
         with ZipEntryOpener(file, limits, entry)() as reader:
             while data := reader.read(_READ_BYTES):
+                window = end + data
                 if is_sheet:
-                    errors += (end + data).count(_ERROR_CELL)
-                    end = data[1 - len(_ERROR_CELL) :]
+                    errors += window.count(_ERROR_CELL, max(0, len(end) + 1 - len(_ERROR_CELL)))
+                references = _CELL.findall(window)
+                columns |= {column for column, _ in references}
+                rows = max([rows, *map(int, {row for _, row in references})])
+                end = window[-_MAX_REFERENCE:]
+        width = max(map(_column_number, columns))
+        if rows * width > _MAX_WORKBOOK_CELLS:
+            message = (
+                f"{printable(file.name)} has a sheet of {rows:,} rows and {width:,} columns; a "
+                f"sheet may have {_MAX_WORKBOOK_CELLS:,} cells. Delete empty rows and columns at "
+                "its end, or save it as CSV."
+            )
+            raise unreadable_error("table_too_large", message, pointer=file_pointer(file.name))
     return errors
+
+
+def _column_number(letters: bytes) -> int:
+    number = 0
+    for letter in letters:
+        number = number * 26 + letter - ord("A") + 1
+    return number

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -267,6 +268,10 @@ def _is_plausible(rows: Sequence[Sequence[str]], delimiter: str, text: str) -> b
             return False
         columns = zip(*body[1:], strict=True)
         return any(all(is_value(value) for value in column) for column in columns)
+    if delimiter != "," and single_name and "," in rows[0][0]:  # a,b above red|blue,1
+        commas = Counter(line.count(",") for line in text.splitlines()[:_SCORED_ROWS] if line)
+        if len(commas) == 1:
+            return False
     if delimiter != "," or not single_name or width != 2:
         return True
     if not re.search(r",(?! )", text):  # "Berlin, Germany"

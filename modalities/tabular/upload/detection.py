@@ -24,7 +24,20 @@ from core.errors import DatasetUnreadable
 _TABLE_SIGNATURES = (b"PAR1", b"ARROW1", b"\xff\xff\xff\xff")
 # Files of an archive that show that its tables only describe images.
 _IMAGE_SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".npy", ".npz"}
+    {
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".webp",
+        ".gif",
+        ".bmp",
+        ".tif",
+        ".tiff",
+        ".ppm",
+        ".tga",
+        ".npy",
+        ".npz",
+    }
     | {".svg", ".heic", ".avif", ".jp2", ".jxl"}
 )
 _IMAGE_ENDINGS = ("-ubyte", "-ubyte.gz")

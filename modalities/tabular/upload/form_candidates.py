@@ -289,7 +289,7 @@ def _mixed_forms(sample: Sequence[str], first: InferredMoment) -> tuple[MomentFo
         more = infer_moments(rest) if len(rest) > MAX_ODD_FRACTION * len(sample) else []
         if not (more and more[0].form.has_date and more[0].form.has_zone == first.form.has_zone):
             break
-        if "y" in first.form.fields | more[0].form.fields:  # too little to tell forms apart
+        if "y" in first.form.fields & more[0].form.fields:  # too little to tell forms apart
             break
         forms.append(more[0].form)
     forms.sort(key=lambda form: not form.has_time)  # midnight can be written as a time only

@@ -51,7 +51,8 @@ def _names_groups(header: Row, row: Row, body: Sequence[Row]) -> bool:
             continue
         kinds = Counter(map(kind_of, column))
         of_values = kinds["number"] + kinds["date"] > _MIN_VALUES * len(column)
-        is_year = _YEAR.fullmatch(field) and not all(_YEAR.fullmatch(value) for value in column)
+        are_years = bool(column) and all(_YEAR.fullmatch(value) for value in column)
+        is_year = _YEAR.fullmatch(field) and not are_years
         if (kind_of(field) in {"number", "date"} and not is_year) or field in column:
             return False
         above_values = above_values or (of_values and i in grouped)

@@ -24,12 +24,19 @@ _PATTERNS = {
     "url": r"(?:https?://|www\.)\S+",
 }
 _PHONE = r"\+?(?:[ ()./-]*\d){7,15}"
+_GROUPED_PHONE = r"(?:\+?1[ .-]?)?\d{3}[ .-]\d{3}[ .-]\d{4}"  # of North America
 _PHONE_NAME = re.compile(r"(?i)phone|mobile|\b(?:tel|fax|cell)\b|telef|handy")
 _PERSON_NAME = re.compile(
     r"(?i)(?:^|[\W_]|full|first|last|sur|fore|user|nick)name$|author|person|patient|employee|"
     r"surname|^(?:vor|nach)name$|^nom$|^pr[eé]nom$|^nombre$|^apellido|customer|contact|owner|"
     r"writer|composer|guest|coach|winner|judge|nominee|founder|"
     r"player|student|teacher|passenger|actor|actress|artist|singer|director|driver|senator|candidate"
+)
+# Columns such as neighborhood_name, which do not hold the names of people.
+_THING_NAME = re.compile(
+    r"(?i)neighbo|district|place|area|region|city|town|county|street|station|airport|school|team|"
+    r"hospital|club|product|item|file|brand|company|event|course|program|service|location|building|"
+    r"species|song|album|film|movie|book|title|domain|department"
 )
 _NAMES = {
     "city": re.compile(
@@ -60,7 +67,9 @@ def kind_of_texts(name: str, texts: Sequence[str]) -> str | None:
             return kind
     is_international = _share(r"\+\d|\(\d{3}\) ?\d", [text[:8] for text in texts], whole=False)
     if _share(_PHONE, texts) >= MIN_FITTING and (
-        _PHONE_NAME.search(name) or is_international >= MIN_FITTING
+        _PHONE_NAME.search(name)
+        or is_international >= MIN_FITTING
+        or _share(_GROUPED_PHONE, texts) >= MIN_FITTING
     ):
         return "phone"
     if _share(_STREET.pattern, texts) >= MIN_FITTING:
@@ -75,7 +84,7 @@ def kind_of_texts(name: str, texts: Sequence[str]) -> str | None:
 def _are_names(name: str, texts: Sequence[str]) -> bool:
     if _share(_PEOPLE.pattern, texts) < MIN_FITTING or _share_a_word(texts):
         return False
-    is_named = bool(_PERSON_NAME.search(name))
+    is_named = bool(_PERSON_NAME.search(name)) and not _THING_NAME.search(name)
     if not is_named and _share(r".*[^\W\d_] .*|.*, .*", texts) < MIN_FITTING:
         return False  # single words are names of persons only if the column says so
     minimum = MIN_NAME_SHARE if is_named else MIN_NAME_SHARE_UNNAMED

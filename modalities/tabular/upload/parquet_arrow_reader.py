@@ -8,15 +8,24 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
+from core.datasets.arrow_messages import check_message_sizes
 from core.datasets.data_quality import Issue
 from core.datasets.errors import printable
+from core.datasets.parquet_pages import (
+    ColumnMemory,
+    check_page_memory,
+    measure_columns,
+    rows_per_batch,
+)
 from core.errors import DatasetUnreadable
 from core.limits import MIB, Limits
 from modalities.tabular.schema import Column
@@ -33,6 +42,10 @@ BATCH_ROWS = 8_192
 
 _MAX_FOOTER_BYTES = 64 * MIB
 _MAX_ROW_GROUPS = 10_000
+_READ_BYTES = MIB
+_FILE_SIGNATURE = b"ARROW1\0\0"
+_SLICE_BYTES = 64 * MIB  # of decoded texts
+_RATIO_FREE_BYTES = 1024 * MIB  # of decoded texts of a file, harmless at any ratio
 _MICROSECONDS = pa.timestamp("us")
 # The range of Python's datetime, years 1 to 9999, in microseconds since 1970.
 _MIN_MICROS, _MAX_MICROS = -62_135_596_800_000_000, 253_402_300_799_999_999
@@ -57,8 +70,27 @@ def open_parquet(path: Path, name: str, limits: Limits, exclude: frozenset[str])
             raise table_error("table_too_large", message)
         schema = file.schema_arrow
         columns = _learnable_columns(schema, exclude)
-    batches = file.iter_batches(batch_size=BATCH_ROWS, columns=columns, use_threads=False)
-    return _table("parquet", schema, columns, batches, name=name, limits=limits)
+        memory = _measure(path, metadata, columns)
+        check_page_memory(name, list(memory.values()))
+        # Texts of a dictionary stay encoded until the lengths of a batch are known.
+        encoded = [c for c in columns if memory[c].dictionary and _is_text(schema.field(c).type)]
+        decoded = [memory[c] for c in columns if c not in set(encoded)]
+        file = pq.ParquetFile(
+            path,
+            page_checksum_verification=True,
+            read_dictionary=encoded,
+            buffer_size=_READ_BYTES,
+        )
+    rows = rows_per_batch(decoded, BATCH_ROWS)
+    batches = file.iter_batches(batch_size=rows, columns=columns, use_threads=False)
+    return _table("parquet", schema, columns, batches, path=path, name=name, limits=limits)
+
+
+def _measure(path: Path, metadata: pq.FileMetaData, columns: list[str]) -> dict[str, ColumnMemory]:
+    """Return the memory of the columns. Those that can be learned have one leaf each."""
+    paths = [metadata.schema.column(i).path for i in range(metadata.num_columns)]
+    by_path = dict(zip(paths, measure_columns(path, metadata), strict=True))
+    return {name: by_path.get(name, ColumnMemory()) for name in columns}
 
 
 def open_arrow(
@@ -67,22 +99,26 @@ def open_arrow(
     """Open an Arrow IPC file or stream. Columns of `exclude` are skipped as in open_parquet."""
     with _errors_as_unreadable(name):
         source = pa.memory_map(str(path))
-        reader = pa.ipc.open_stream(source) if stream else pa.ipc.open_file(source)
+        if not stream:
+            pa.ipc.open_file(source)  # check that the file is complete
+        # A file holds a stream behind its signature. Read as one, it has the checked messages only.
+        start = 0 if stream else len(_FILE_SIGNATURE)
+        source.seek(start)
+        check_message_sizes(source, name)
+        source.seek(start)
+        reader = pa.ipc.open_stream(source)
         schema = reader.schema
         _check_size(0, len(schema), limits)
         columns = _learnable_columns(schema, exclude)
 
     def batches() -> Iterator[pa.RecordBatch]:
-        file_batches = (
-            reader if stream else (reader.get_batch(i) for i in range(reader.num_record_batches))
-        )
-        for batch in file_batches:
+        for batch in reader:
             batch.validate(full=True)  # reject offsets that point outside the buffers
             selected = batch.select(columns)
             for start in range(0, len(selected), BATCH_ROWS):
                 yield selected.slice(start, BATCH_ROWS)
 
-    return _table("arrow", schema, columns, batches(), name=name, limits=limits)
+    return _table("arrow", schema, columns, batches(), path=path, name=name, limits=limits)
 
 
 def _table(
@@ -91,6 +127,7 @@ def _table(
     columns: list[str],
     batches: Iterator[pa.RecordBatch],
     *,
+    path: Path,
     name: str,
     limits: Limits,
 ) -> RawTable:
@@ -104,7 +141,7 @@ def _table(
 
     def plain_batches() -> Iterator[pa.RecordBatch]:
         with _errors_as_unreadable(name):
-            for batch in batches:
+            for batch in _bounded_batches(batches, path, name, limits):
                 arrays = [
                     _to_plain(batch.column(i), type_, names[i]) for i, type_ in enumerate(types)
                 ]
@@ -123,6 +160,58 @@ def _table(
         notes=notes,
         issues=issues,
     )
+
+
+def _bounded_batches(
+    batches: Iterator[pa.RecordBatch], path: Path, name: str, limits: Limits
+) -> Iterator[pa.RecordBatch]:
+    """Yield the batches in slices whose texts are of bounded size once they are decoded.
+
+    Raises DatasetUnreadable if the texts of the file are far larger than the file.
+    """
+    remaining = min(
+        limits.table_bytes,
+        max(_RATIO_FREE_BYTES, limits.archive_ratio * path.stat().st_size),
+    )
+    for batch in batches:
+        row_bytes = sum(map(_text_bytes, batch.columns), np.zeros(len(batch), np.int64))
+        remaining -= int(row_bytes.sum())
+        if remaining < 0:
+            message = (
+                f"The texts of {printable(name)} are far larger than the file; send it as CSV."
+            )
+            raise table_error("archive_bomb", message)
+        slice_of_row = np.cumsum(row_bytes) // _SLICE_BYTES
+        starts = np.flatnonzero(np.diff(slice_of_row, prepend=-1)).tolist()
+        for start, end in pairwise([*starts, len(batch)]):
+            yield batch.slice(start, end - start)
+
+
+def _text_bytes(values: pa.Array) -> NDArray[np.int64]:
+    """Return (N,) the bytes of each text, 0 for other values."""
+    if isinstance(values.type, pa.BaseExtensionType):
+        values = values.storage
+    if pa.types.is_dictionary(values.type):
+        lengths = pa.array(_text_bytes(values.dictionary))
+        return _to_lengths(lengths.take(values.indices))
+    if pa.types.is_string_view(values.type):
+        if not len(values):
+            return np.zeros(0, np.int64)
+        views = np.frombuffer(values.buffers()[1], np.int32).reshape(-1, 4)
+        return views[values.offset : values.offset + len(values), 0].astype(np.int64)
+    return (
+        _to_lengths(pc.binary_length(values))
+        if _is_text(values.type)
+        else np.zeros(len(values), np.int64)
+    )
+
+
+def _to_lengths(lengths: pa.Array) -> NDArray[np.int64]:
+    return np.asarray(lengths.fill_null(0).to_numpy(zero_copy_only=False), np.int64)
+
+
+def _is_text(type_: pa.DataType) -> bool:
+    return bool(pa.types.is_string(type_) or pa.types.is_large_string(type_))
 
 
 def _storage_type(type_: pa.DataType) -> pa.DataType:

@@ -68,8 +68,8 @@ def apply_overrides(
     if target is not None:
         override = requested.get(target, (0, ColumnOverride(target)))[1]
         result = _with_target(rows, result, overrides, explicit=override.type is not None)
-    if not any(column.learned for column in result.columns):
-        message = "No column is left to learn: all columns are excluded, identifiers or free text."
+    if not any(column.in_samples for column in result.columns):
+        message = "No column is left for samples: all columns are excluded or free text."
         _raise_if_any(
             [
                 FieldError(

@@ -9,10 +9,11 @@ import pyarrow.parquet as pq
 
 from core.datasets.errors import MAX_ERRORS
 from core.errors import DatasetUnreadable, FieldError
-from core.limits import Limits
+from core.limits import MIB, Limits
 from modalities.tabular.upload.raw_table import column_pointer, table_error
 
 _MAX_BATCH_CELLS = 4_000_000  # bounds the memory of a batch
+_MAX_GROUP_BYTES = 128 * MIB  # of long texts
 _MAX_BATCH_ROWS = 65_536
 
 
@@ -53,7 +54,10 @@ def write_parquet(
             rows += len(batch)
             _check_size(rows, len(schema), limits)
             pending.append(batch)
-            if sum(len(part) for part in pending) >= size:
+            if (
+                sum(len(part) for part in pending) >= size
+                or sum(part.nbytes for part in pending) > _MAX_GROUP_BYTES
+            ):
                 writer.write_table(pa.Table.from_batches(pending, schema), row_group_size=size)
                 pending = []
         if pending:
@@ -83,8 +87,12 @@ class ParquetSpool:
             yield table.column(0).combine_chunks()
 
     def batches(self, names: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Yield batches of one row group each: its bytes are bounded, those of its rows not."""
         size = batch_rows(len(self.schema) if names is None else len(names))
-        yield from self._file.iter_batches(batch_size=size, columns=names, use_threads=False)
+        for i in range(self._file.num_row_groups):
+            yield from self._file.iter_batches(
+                batch_size=size, row_groups=[i], columns=names, use_threads=False
+            )
 
     def slice(self, start: int, count: int) -> pa.Table:
         """Return `count` rows from `start` on, reading only the row groups that contain them."""

@@ -105,7 +105,13 @@ def detect_layout(rows: Sequence[Row]) -> TableLayout:
 
 
 def _below_header(rows: Sequence[Row], header: int, names: tuple[str, ...]) -> TableLayout:
-    """Return the layout below the first row of names: more rows of names, rulers and units."""
+    """Return the layout below the first row of names: more rows of names, rulers and units.
+
+    Numbers above names are those that pandas writes for a table whose names it read as values.
+    """
+    below = rows[header + 1 :]
+    if _are_counted(names) and below and _is_unit_row(below[0], below[1:]):
+        return _below_header(rows, header + 1, tuple(below[0]))
     names, count = join_header_rows(names, rows[header + 1 :])
     return TableLayout(names, header, _first_value_row(rows, header + count), count)
 
@@ -217,7 +223,7 @@ def _is_row_of_texts(pairs: Sequence[tuple[str, Sequence[str]]]) -> bool:
 
     All columns hold texts: those of numbers and dates show by themselves whether there are names.
     """
-    if any(is_value(value) for _, column in pairs for value in column[:_FEW]):
+    if any(2 * sum(map(is_value, column[:_FEW])) > len(column[:_FEW]) for _, column in pairs):
         return False
     codes = [_has_code_shape(field, column) for field, column in pairs]
     return any(codes) or any(
@@ -272,6 +278,13 @@ def _are_numbered_names(row: Row, body: Sequence[Row]) -> bool:
     indices = [i for i, field in enumerate(fields) if _INTEGER.fullmatch(field)]
     similar = sum(_is_progression(_integers(each, indices)) for each in body)
     return similar <= max(1, _MAX_SIMILAR * len(body))
+
+
+def _are_counted(names: Row) -> bool:
+    """Return True for 0, 1, 2… in all columns, or all but the first one."""
+    fields = [name.strip() for name in names]
+    fields = fields[1:] if not fields[0] else fields
+    return len(fields) > 1 and fields == [str(i) for i in range(len(fields))]
 
 
 def _integers(row: Row, indices: Sequence[int]) -> list[int]:

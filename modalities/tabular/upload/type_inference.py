@@ -52,6 +52,10 @@ _RANK_NAME = re.compile(
     r"(?i)(?:^|[\W_])(?:rank|ranking|rang|position|pos|place|platz|overall|order|pick|seed|week|month|"
     r"day|hour|minute|second|age|year|step|lap|round|stage|level|score|points|temperature|time)$"
 )
+_MIN_CODE_DIGITS = 11
+_EPOCH = (10**9, 2_100_000_000)  # plausible seconds since 1970
+_JSON = re.compile(r"\[.*\]|\{.*\}", re.DOTALL)
+_MIN_JSON = 0.9  # share of the texts
 _YEARS = range(1500, 2200)  # consecutive years are not row numbers
 
 
@@ -224,6 +228,8 @@ def _infer_text_type(
     is_rare = is_rare or (is_prose and distinct >= MIN_ID_ROWS)
     if not is_kind and is_rare and are_quantities([str(value) for value in counts.values]):
         return Column(name, "id", format="quantity")
+    if not is_kind and is_rare and _are_json(counts):
+        return Column(name, "text", exclude=True)
     if identifier is not None:
         return identifier
     if is_prose and valid >= MIN_ID_ROWS and distinct > _MAX_CATEGORY_DISTINCT * valid:
@@ -237,13 +243,19 @@ def _infer_text_type(
     return Column(name, "category")
 
 
+def _are_json(counts: ValueCounts) -> bool:
+    """Return True for lists and objects, of which no new ones are composed."""
+    texts = [str(value) for value in counts.values]
+    return sum(_JSON.fullmatch(text) is not None for text in texts) >= _MIN_JSON * len(texts)
+
+
 def _has_rare_prose(counts: ValueCounts) -> bool:
     """Return True if most of the different texts are long and occur once."""
     if counts.distinct < MIN_ID_ROWS:
         return False
     rare = [str(value) for value, count in counts.values.items() if count == 1]
     chars = sum(map(len, rare)) / max(1, len(rare))
-    return len(rare) > _MIN_RARE * counts.distinct and chars > _MIN_PROSE_CHARS
+    return len(rare) > _MIN_RARE * len(counts.values) and chars > _MIN_PROSE_CHARS
 
 
 def _infer_identifier(
@@ -285,4 +297,13 @@ def _are_row_numbers(name: str, counts: ValueCounts, valid: int) -> bool:
         return False
     if valid >= MIN_ID_ROWS and _NUMBER_NAME.search(name) and min(numbers) >= _MIN_NUMBER:
         return True
+    if valid >= MIN_ID_ROWS and _are_long_codes(numbers):
+        return True
     return valid >= MIN_ID_ROWS and max(numbers) - min(numbers) + 1 == len(numbers)
+
+
+def _are_long_codes(numbers: Sequence[int]) -> bool:
+    """Return True for numbers of the same many digits, such as those of cards, but not of times."""
+    low, high = min(numbers), max(numbers)
+    is_time = any(low >= unit * _EPOCH[0] and high < unit * _EPOCH[1] for unit in (10**3, 10**6))
+    return low >= 10 ** (_MIN_CODE_DIGITS - 1) and len(str(low)) == len(str(high)) and not is_time

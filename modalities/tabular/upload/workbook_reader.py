@@ -39,6 +39,8 @@ from modalities.tabular.upload.table_layout import (
 
 Row = list[Any]
 
+MUCH_LARGER = 4  # times the cells of the first sheet, of one that is read instead
+MAX_SHEETS = 20
 _EXACT_INTEGERS = 2**53
 
 
@@ -98,6 +100,15 @@ def open_workbook(
     )
 
 
+def open_sheets(file: SourceFile, limits: Limits) -> Iterator[tuple[str, RawTable]]:
+    """Open the visible sheets that are not empty, at most MAX_SHEETS, with their names."""
+    with file.path.open("rb") as stream:
+        sheets = _filled_sheets(_open(stream, file.name), file.name)
+        names = [sheet.name for sheet in sheets[:MAX_SHEETS]]
+    for name in names:
+        yield name, open_workbook(file, limits, ReadOptions(sheet=name), 0)
+
+
 class _Rows:
     """Rows of a sheet that are not blank, with their numbers in the sheet, from 1."""
 
@@ -139,7 +150,10 @@ def _open(stream: Any, name: str) -> CalamineWorkbook:
 def _choose_sheet(
     workbook: CalamineWorkbook, name: str, choice: str | int | None, issues: list[Issue]
 ) -> CalamineSheet:
-    """Return the sheet that the client states, or the first visible one that is not empty."""
+    """Return the sheet that the client states, or the first visible one that is not empty.
+
+    A sheet that is much larger than the first one has the table of which that is a summary.
+    """
     titles = [
         sheet.name for sheet in workbook.sheets_metadata if sheet.typ is SheetTypeEnum.WorkSheet
     ]
@@ -151,20 +165,32 @@ def _choose_sheet(
             message = f"`read.sheet` does not name a sheet of {printable(name)}: {listed}."
             raise table_error("sheet_unknown", message)
         return _load(workbook, str(title), name)
-    hidden = {
-        sheet.name
-        for sheet in workbook.sheets_metadata
-        if sheet.visible is not SheetVisibleEnum.Visible
-    }
-    sheets = [_load(workbook, title, name) for title in titles if title not in hidden]
-    filled = [sheet for sheet in sheets if sheet.start is not None]
+    filled = _filled_sheets(workbook, name)
     if not filled:
         raise table_error("table_empty", f"{printable(name)} has no visible sheet with values.")
-    if others := [sheet.name for sheet in filled[1:]]:
-        hint = f"Only the sheet {printable(filled[0].name)} was read; set `read.sheet` for another."
+    chosen, largest = filled[0], max(filled, key=_cells)
+    if _cells(largest) >= MUCH_LARGER * _cells(chosen):
+        chosen = largest
+    if others := [sheet.name for sheet in filled if sheet is not chosen]:
+        hint = f"Only the sheet {printable(chosen.name)} was read; set `read.sheet` for another."
         examples = tuple(printable(title) for title in others[:MAX_EXAMPLES])
         issues.append(Issue("sheets_ignored", "warning", len(others), examples, hint))
-    return filled[0]
+    return chosen
+
+
+def _cells(sheet: CalamineSheet) -> int:
+    return int(sheet.width * sheet.height)
+
+
+def _filled_sheets(workbook: CalamineWorkbook, name: str) -> list[CalamineSheet]:
+    """Return the visible sheets that are not empty."""
+    titles = [
+        sheet.name
+        for sheet in workbook.sheets_metadata
+        if sheet.typ is SheetTypeEnum.WorkSheet and sheet.visible is SheetVisibleEnum.Visible
+    ]
+    sheets = [_load(workbook, title, name) for title in titles]
+    return [sheet for sheet in sheets if sheet.start is not None]
 
 
 def _load(workbook: CalamineWorkbook, title: str, name: str) -> CalamineSheet:
@@ -231,7 +257,7 @@ def _check_size(sheet: CalamineSheet, limits: Limits) -> None:
     if sheet.width > limits.columns_max:
         message = f"The sheet has {sheet.width:,} columns; the limit is {limits.columns_max:,}."
         raise table_error("too_many_columns", message)
-    if sheet.width * sheet.height > limits.cells_max:
+    if _cells(sheet) > limits.cells_max:
         message = f"The sheet has more than {limits.cells_max:,} cells, the limit."
         raise table_error("table_too_large", message)
 

@@ -67,6 +67,7 @@ def defaults(data: ImageData, preset: str, architecture: str) -> dict[str, Any]:
         "ema_decay": 0.998,
         "feature_width": 16,
         "feature_lr": 3e-3,
+        "augmentation_target": 0.0,
         "feature_budget_fraction": 0.05,
         "log_interval": 100,
     } | dict(_ARCHITECTURE_DEFAULTS.get(architecture, {}))

@@ -22,9 +22,22 @@ class LatentBuffer:
         self.z = torch.zeros(SIZE, settings.latent_dim, device=device)
         self.y = torch.zeros(SIZE, dtype=torch.long, device=device)
         self.seen = 0  # all latents that were written to the buffer
+        # Latents of the current step. A step that is repeated, because memory ran out, overwrites
+        # them.
+        self._staged_z = torch.zeros(settings.batch_size, settings.latent_dim, device=device)
+        self._staged_y = torch.zeros(settings.batch_size, dtype=torch.long, device=device)
         # (Z, Z) covariance of latents within labels, from a pretrained model; otherwise empty.
         self.pretrained_covariance = torch.empty(0)
         self._final_prior: LatentPrior | None = None
+
+    def stage(self, start: int, z: Tensor, y: Tensor) -> None:
+        """Set the latents of a part of the batch that begins with item `start`."""
+        self._staged_z[start : start + len(z)].copy_(z)
+        self._staged_y[start : start + len(y)].copy_(y)
+
+    def record_staged(self) -> None:
+        """Add the latents of a completed step."""
+        self.record(self._staged_z, self._staged_y)
 
     def record(self, z: Tensor, y: Tensor) -> None:
         start = self.seen % SIZE

@@ -108,6 +108,7 @@ def defaults(data: ImageData, preset: str, architecture: str) -> dict[str, Any]:
         "r1_gamma_start": 0.3,
         "r1_gamma_end": 0.03,
         "r1_interval": 8,
+        "augmentation_target": 0.0,
         "feature_budget_fraction": 0.05,
         "critic_start_fraction": 0.2,
         "prior_budget_fraction": default_prior_budget_fraction(data),

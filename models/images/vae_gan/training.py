@@ -10,7 +10,7 @@ has three phases:
 New images are sampled from a prior that is fitted to the encoder's latents (vae_gan.latent_prior).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from models import losses
 from models.autocast import bf16_autocast
 from models.checkpoint import Resumable
 from models.device import release_memory
+from models.images.adaptive_augmentation import NUM_UNIFORMS, create_augmentation
 from models.images.data import ImageBatches, LabeledImages
 from models.images.feature_extractor import FeatureNetwork
 from models.images.main_phase import GeneratorFn
@@ -49,7 +50,11 @@ class VaeGan:
         self, settings: VaeGanSettings, data: LabeledImages, features: FeatureNetwork, seed: int
     ) -> None:
         self.settings, self.data, self.features, self.seed = settings, data, features, seed
-        self.batches = ImageBatches(data, settings.batch_size, seed, settings.latent_dim)
+        self.augmentation = create_augmentation(settings, data)
+        uniforms_size = NUM_UNIFORMS if self.augmentation else 0
+        self.batches = ImageBatches(
+            data, settings.batch_size, seed, settings.latent_dim, uniforms_size
+        )
         self.microbatch_size: int | None = settings.batch_size
         self.G = channels_last(Generator(settings)).to(data.device)
         self.E = Encoder(settings, features.classifier.second_size).to(data.device)
@@ -62,6 +67,7 @@ class VaeGan:
         self.latents = LatentBuffer(settings, seed, data.device)
         # 1 / variance of the pixels and of each feature level; empty until the features are frozen.
         self.scales = torch.empty(0, device=data.device)
+        self.penalty_weight = torch.zeros((), device=data.device)  # of this step
 
     @property
     def noise_size(self) -> int:
@@ -99,6 +105,24 @@ class VaeGan:
         levels = [images, *self.features.frozen.levels(images)]
         self.scales = torch.stack([1 / (level.var() + 1e-4) for level in levels])
 
+    def begin_step(self, position: Position) -> Hashable | None:
+        """Set the weight of the penalty. Return whether the critic and its penalty take part.
+
+        Other packages may register losses that cannot be recorded.
+        """
+        settings = self.settings
+        has_critic, has_penalty = self._kind_of(position)
+        if has_penalty:
+            # Times the interval, because the steps in between have no penalty (lazy
+            # regularization).
+            self.penalty_weight.fill_(r1_gamma(settings, position.progress) * settings.r1_interval)
+        is_recordable = not has_critic or settings.loss in losses.LOSSES
+        return (has_critic, has_penalty) if is_recordable else None
+
+    def _kind_of(self, position: Position) -> tuple[bool, bool]:
+        has_critic = position.progress >= self.settings.critic_start_fraction
+        return has_critic, has_critic and position.step % self.settings.r1_interval == 0
+
     def add_gradients(self, part: Part) -> dict[str, Tensor]:
         """Add the gradients of all networks. Return values to log.
 
@@ -113,14 +137,15 @@ class VaeGan:
         """
         settings, features = self.settings, self.features.frozen
         assert features is not None  # noqa: S101 - frozen before this phase
-        (real, y, noise), position, share = part.batch, part.position, part.share
+        real, y, noise, *uniforms = part.batch
+        has_critic, has_penalty = self._kind_of(part.position)
         with bf16_autocast(real.device):
             with torch.no_grad():
                 real_levels = [real, *features.levels(real)]
             # Level 2 is features.encoder_features(real), which is the encoder's input.
             mean, log_variance = self.E(real_levels[2].flatten(1), y)
             z = mean + noise * (0.5 * log_variance).exp()
-            self.latents.record(z.detach(), y)
+            self.latents.stage(part.start, z.detach(), y)
             fake = self.G(z, y)
             fake_levels = [fake, *features.levels(fake)]
             errors = [
@@ -131,24 +156,29 @@ class VaeGan:
             loss = settings.pixel_weight * errors[0] + settings.feature_weight * sum(errors[1:])
             loss = loss + settings.kl_weight * kl
             logged = {"pixel_error": errors[0].detach(), "kl": kl.detach()}
-            if position.progress >= settings.critic_start_fraction:
+            if has_critic:
                 fake_leaf = fake.detach().clone().requires_grad_(True)
                 labels = torch.cat([y, y])
-                real_scores, fake_scores = self.D(torch.cat([real, fake_leaf]), labels).chunk(2)
+                seen = torch.cat([real, fake_leaf])
+                if self.augmentation:  # A pair shares its transforms: only the images differ.
+                    seen = self.augmentation.transform(seen, uniforms[0].repeat(2, 1))
+                real_scores, fake_scores = self.D(seen, labels).chunk(2)
+                if self.augmentation:
+                    self.augmentation.observe(part.start, real_scores, fake_scores)
+                    logged["augmentation_prob"] = self.augmentation.prob.clone()
                 adversarial = losses.get_loss(settings.loss)
-                critic = losses.critic_step(adversarial, real_scores, fake_scores, fake_leaf, share)
+                critic = losses.critic_step(
+                    adversarial, real_scores, fake_scores, fake_leaf, part.share
+                )
                 # The gradient of this sum with respect to `fake` is exactly d L_G / d fake.
                 loss = loss + settings.adversarial_weight * (fake * critic.generator_grad).sum()
                 logged["critic_loss"] = critic.critic_loss
                 logged["generator_loss"] = critic.generator_loss
-                if position.step % settings.r1_interval == 0:
-                    images = torch.cat([real, fake.detach()]).requires_grad_(True)
+                if has_penalty:
+                    images = seen.detach().requires_grad_(True)
                     penalty = losses.gradient_penalty(images, self.D(images, labels))
                     # Half of gamma for R1 and half for R2: the mean covers real and fake images.
-                    # Times the interval, because the steps in between have no penalty (lazy
-                    # regularization).
-                    weight = share * r1_gamma(settings, position.progress) * settings.r1_interval
-                    (weight * penalty).backward()
+                    part.backward(self.penalty_weight * penalty)
                     logged["gradient_penalty"] = penalty.detach()
             part.backward(loss)
         return logged
@@ -161,6 +191,9 @@ class VaeGan:
 
     def update_average(self, step: int) -> None:
         self.average.update(step)
+        self.latents.record_staged()
+        if self.augmentation:
+            self.augmentation.update()
 
     @torch.no_grad()
     def finalize(self) -> None:
@@ -205,7 +238,8 @@ class VaeGan:
         }
 
     def resumable(self) -> dict[str, Resumable]:
-        return {"networks": self, "latents": self.latents}
+        augmentation = {"augmentation": self.augmentation} if self.augmentation else {}
+        return {"networks": self, "latents": self.latents, **augmentation}
 
     def load_pretrained(
         self, state: Mapping[str, Mapping[str, Any]], label_map: Sequence[int]

@@ -9,6 +9,7 @@ from models.metrics.roc import detection_scores, roc_auc
 from models.metrics.scores import Estimate, Score, bootstrap, create_score
 from models.metrics.statistics import power_of_two_scale
 from models.metrics.tabular.frames import (
+    FINE_BINS,
     MAX_CLASSES,
     Binning,
     Bins,
@@ -16,6 +17,7 @@ from models.metrics.tabular.frames import (
     Compared,
     NumericFrame,
 )
+from models.metrics.tabular.related_numbers import RelatedNumbers
 from models.training_callbacks import CheckStop
 
 MAX_DETECTION_ROWS = 4_000  # real rows, and as many synthetic rows
@@ -25,14 +27,54 @@ MAX_TSTR_ROWS = 24_000
 def score_detection(
     real: NumericFrame, compared: Compared, binning: Binning, seed: int, check_stop: CheckStop
 ) -> list[Score]:
-    """Score boosted trees that learn to distinguish synthetic rows from holdout rows.
+    """Score boosted trees that learn to distinguish synthetic rows from holdout rows."""
+    return detection_scores(_detect(real, compared, binning, seed, check_stop))
+
+
+def score_relation_detection(
+    train: NumericFrame,
+    real: NumericFrame,
+    compared: Compared,
+    category_maps: CategoryMaps,
+    seed: int,
+    check_stop: CheckStop,
+) -> list[Score]:
+    """Score the same trees with the differences and ratios of related numbers in sight.
+
+    Trees that split one column after another do not see that two numbers nearly determine each
+    other. There is no score if no two numbers are related.
+    """
+    numeric_columns = [name for name in train.columns if name not in category_maps.categories]
+    related = RelatedNumbers.fit(train, numeric_columns)
+    if not related.pairs:
+        return []
+    binning = Binning.fit(related.add_to(train), category_maps, FINE_BINS)
+    synthetic, reference, baseline = (related.add_to(frame) for frame in compared)
+    outputs = _detect(
+        related.add_to(real), (synthetic, reference, baseline), binning, seed, check_stop
+    )
+    value, of_reference, of_baseline = (roc_auc(fakes, reals) for reals, fakes in outputs)
+    return [
+        create_score(
+            "relation_detection_auc",
+            value,
+            real_reference=of_reference,
+            naive_baseline=of_baseline,
+        )
+    ]
+
+
+def _detect(
+    real: NumericFrame, compared: Compared, binning: Binning, seed: int, check_stop: CheckStop
+) -> list[tuple[Tensor, Tensor]]:
+    """Return the trees' outputs for holdout rows and for rows of each of the frames.
 
     Both sets have the same size. The trees are trained on one half and tested on the other.
     """
     rng = np.random.default_rng(seed)
     unordered = binning.unordered()
 
-    def critic_outputs(frame: NumericFrame) -> tuple[Tensor, Tensor]:
+    def outputs(frame: NumericFrame) -> tuple[Tensor, Tensor]:
         check_stop()
         n = min(len(real), len(frame), MAX_DETECTION_ROWS)
         real_bins, fake_bins = (
@@ -45,7 +87,7 @@ def score_detection(
         probabilities = torch.from_numpy(classify(train_bins, unordered, y, 2, test_bins)[:, 1])
         return probabilities[: n - half] - 0.5, probabilities[n - half :] - 0.5
 
-    return detection_scores([critic_outputs(frame) for frame in compared])
+    return [outputs(frame) for frame in compared]
 
 
 def score_tstr(
@@ -82,7 +124,7 @@ def score_tstr(
         frame = frame.take(labeled)
         x, y = binning.matrix(frame, target_column), frame.columns[target_column]
         if is_number:
-            predicted = regress(x, unordered, y / unit, test_bins)
+            predicted = regress(x, unordered, y[:, None] / unit, test_bins)[:, 0]
             target, variance = truth / unit, (truth / unit).var() or 1.0
             return bootstrap(
                 lambda i: float(1 - np.square(predicted[i] - target[i]).mean() / variance),

@@ -9,7 +9,11 @@ import pyarrow as pa
 from models.metrics.baselines import sample_independent
 from models.metrics.scores import Score
 from models.metrics.statistics import pca_2d
-from models.metrics.tabular.boosted_trees import score_detection, score_tstr
+from models.metrics.tabular.boosted_trees import (
+    score_detection,
+    score_relation_detection,
+    score_tstr,
+)
 from models.metrics.tabular.column_statistics import compare_associations, describe_columns
 from models.metrics.tabular.distance_space import MixedDistanceSpace
 from models.metrics.tabular.fidelity import score_tvd
@@ -20,6 +24,8 @@ from models.metrics.tabular.frames import (
     NumericFrame,
     sample_rows,
 )
+from models.metrics.tabular.global_utility import score_global_utility
+from models.metrics.tabular.label_fidelity import score_label_fidelity
 from models.metrics.tabular.privacy import nearest_distance_histogram, score_privacy
 from models.metrics.tabular.relation_checks import score_relations
 from models.tabular.data import LabeledRows
@@ -59,10 +65,16 @@ def evaluate(
     coarse = Binning.fit(train_frame, category_maps, COARSE_BINS)
     scores = score_tvd(real, compared, coarse, seed, check_stop)
     fine = Binning.fit(train_frame, category_maps, FINE_BINS)
-    relation_scores, relations = score_relations(data, train, holdout, synthetic)
+    relation_scores, relations = score_relations(data, train, holdout, synthetic, seed)
     scores += relation_scores
     scores += score_detection(real, compared, fine, seed, check_stop)
-    scores += score_tstr(real, compared, fine, category_maps, data.target_column, seed, check_stop)
+    scores += score_relation_detection(train_frame, real, compared, category_maps, seed, check_stop)
+    target = data.target_column
+    scores += score_tstr(real, compared, fine, category_maps, target, seed, check_stop)
+    scores += score_global_utility(train_frame, real, compared, category_maps, seed, check_stop)
+    scores += score_label_fidelity(
+        train_frame, real, compared, coarse, category_maps, target, seed, check_stop
+    )
     space = MixedDistanceSpace.fit(train_frame, coarse)
     scores += score_privacy(real, train_frame, fake, baseline, space, rng, seed, check_stop)
     report_sections = {

@@ -226,9 +226,46 @@ def test_two_arrays_with_the_same_role_are_rejected(tmp_path: Path, reject: Reje
 
 
 def test_npz_without_an_image_array_is_rejected(tmp_path: Path, reject: Reject) -> None:
-    error = reject(write_npz(tmp_path / "a.npz", pixels_of_things=X))
+    error = reject(write_npz(tmp_path / "a.npz", things=X))
     assert error.code == "arrays_invalid"
-    assert "pixels_of_things" in error.detail
+    assert "things" in error.detail
+
+
+@pytest.mark.parametrize(
+    "arrays", [{"arr_0": X, "arr_1": Y}, {"a": X, "b": Y[:, None], "c": X[::-1].copy(), "d": Y}]
+)
+def test_arrays_without_names_are_recognized_by_their_shapes(
+    arrays: dict[str, NDArray[Any]], tmp_path: Path, read: Read
+) -> None:
+    summary, _, y = read(write_npz(tmp_path / "a.npz", **arrays))
+    assert (summary.n_train, summary.n_test) == (len(X), len(X) * (len(arrays) // 4))
+    assert y[: len(Y)].tolist() == Y.tolist()
+    assert "by the shapes" in summary.notes[0]
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {f"{part}.npz": {"x": X, "y": Y} for part in ("train", "test")},
+        {f"k-{part}-{what}.npz": {"arr_0": array} for part in ("train", "test") for what, array in
+         (("imgs", X), ("labels", Y))},
+    ],
+)  # fmt: skip
+def test_npz_files_in_a_zip_are_read(
+    files: dict[str, dict[str, NDArray[Any]]], tmp_path: Path, read: Read
+) -> None:
+    packed = {}
+    for name, arrays in files.items():
+        out = io.BytesIO()
+        np.savez(out, **arrays)  # type: ignore[arg-type]
+        packed[name] = out.getvalue()
+    summary, *_ = read(write_zip(tmp_path / "a.zip", packed))
+    assert (summary.n_train, summary.n_test, len(summary.labels)) == (len(X), len(X), len(set(Y)))
+
+
+def test_folder_of_arrays_is_not_part_of_their_names(tmp_path: Path, read: Read) -> None:
+    files = {"data/train_x.npy": npy(X), "data/train_label.npy": npy(Y)}
+    assert len(read(write_zip(tmp_path / "a.zip", files)).summary.labels) == len(set(Y))
 
 
 def test_other_arrays_are_ignored_and_reported(tmp_path: Path, read: Read) -> None:

@@ -19,22 +19,32 @@ ROWS = {
     "`png/64`": "test_the_same_images_in_several_sizes_are_used_once",
     "a repository with": "test_few_pictures_elsewhere_in_a_repository_are_left_out",
     "`train.zip` and": "test_archives_in_an_archive_are_folders",
-    "a CSV, TSV": "test_table_with_labels_is_read_under_any_name_and_header",
+    "`set/cats` and": "test_copy_of_a_folder_in_itself_is_left_out",
+    "a CSV, TSV": "test_table_with_labels_is_read_under_any_name_and_header "
+    "test_documents_and_workbooks_with_labels_are_read",
+    "`train.txt`, `test.txt`": "test_lists_of_images_name_the_parts_of_folders",
+    "`cat.txt`, `dog.txt`": "test_one_list_of_images_per_label_is_read",
+    "`train/cats` with": "test_table_labels_test_images_whose_folders_have_no_labels",
     "`dataset.json` of": "test_table_with_labels_is_read_under_any_name_and_header",
     "`0001.png` with": "test_files_next_to_the_images_hold_labels "
-    "test_captions_next_to_the_images_are_not_labels",
+    "test_captions_next_to_the_images_are_not_labels "
+    "test_xml_next_to_each_image_holds_its_label",
     "`cat.0.jpg`": "test_labels_in_file_names_are_offered_and_used_on_request",
     "images in one folder": "test_set_without_labels_has_an_issue_that_states_it "
-    "test_only_folder_is_no_label_if_the_file_names_hold_labels",
+    "test_only_folder_is_no_label_if_the_file_names_hold_labels "
+    "test_folder_of_images_with_own_names_is_not_a_label",
     "`001.bmp` with": "test_masks_of_the_same_name_are_not_the_images_of_a_table "
     "test_masks_of_objects_are_neither_images_nor_labels",
     "COCO, Pascal": "test_boxes_are_not_labels_and_an_error_issue_says_so",
     "npz or npy": "test_x_and_y_are_read test_float_and_one_hot_labels_are_numbers_of_classes "
-    "test_byte_strings_are_labels test_one_array_per_label_is_read",
+    "test_byte_strings_are_labels test_one_array_per_label_is_read "
+    "test_arrays_without_names_are_recognized_by_their_shapes test_npz_files_in_a_zip_are_read",
     "idx files": "test_four_idx_files_are_two_splits_in_any_order "
     "test_idx_files_may_be_inside_an_archive",
-    "Parquet, as": "test_parquet_of_hugging_face_is_read_with_the_names_of_its_labels",
+    "Parquet and": "test_parquet_of_hugging_face_is_read_with_the_names_of_its_labels "
+    "test_arrow_files_of_images_are_read_on_their_own_and_in_a_zip",
     "CSV `label,pixel0": "test_table_of_pixels_with_a_header_is_read "
+    "test_columns_of_pixels_may_be_numbered "
     "test_tables_of_pixels_in_a_zip_are_parts "
     "test_table_of_test_pixels_without_labels_is_left_out",
     "CSV `emotion": "test_all_pixels_may_be_in_one_field",
@@ -50,7 +60,8 @@ ROWS = {
     "test_test_images_without_a_label_are_left_out_beside_a_table",
     "Listed images": "test_path_without_an_image_is_reported",
     "One image with": "test_image_with_two_labels_is_left_out_and_named",
-    "Numbered classes": "test_numbered_classes_get_the_names_of_a_file",
+    "Numbered classes": "test_numbered_classes_get_the_names_of_a_file "
+    "test_names_of_numbered_classes_are_read_in_many_forms",
     "A list of a larger": "test_list_of_a_larger_set_labels_the_images_that_are_there",
     "`cats/1.png` is listed": "test_listed_image_is_not_the_image_of_another_folder",
     "Paths of another": "test_tables_as_spreadsheets_and_other_systems_write_them",
@@ -58,8 +69,12 @@ ROWS = {
     "the_parts",
     "Texts that differ": "test_texts_of_lines_are_not_labels",
     "`.mat`, `.h5`, TFRecord": "test_containers_that_are_not_read_are_named_with_a_way_out",
-    "`.mat`, `.xlsx`": "test_table_that_cannot_be_used_is_named_in_an_error_issue",
+    "`.mat`, `.pkl`": "test_table_that_cannot_be_used_is_named_in_an_error_issue",
     "`labels.csv` or": "test_unreadable_labels_file_is_rejected",
+    "`labels.csv` that": "test_labels_file_about_something_else_does_not_reject_the_images "
+    "test_text_that_names_images_in_an_unknown_form_is_named",
+    "A table that gives": "test_table_of_one_value_does_not_replace_folders",
+    "`0007` in": "test_padded_number_names_the_image_that_ends_with_it",
     # Pixels
     "PNG, JPEG": "test_png_jpeg_and_webp_are_read test_other_image_formats_are_read "
     "test_first_frame_of_an_animation_is_read",

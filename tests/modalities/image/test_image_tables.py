@@ -144,6 +144,19 @@ def test_table_of_pixels_with_a_header_is_read(
     assert result.names == Y
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        ["0", *(f"0.{i}" for i in range(1, 785))],  # as pandas writes columns of equal names
+        ["label", *(f"px_{i}" for i in range(784))],
+    ],
+)
+def test_columns_of_pixels_may_be_numbered(header: list[str], tmp_path: Path, read: Read) -> None:
+    result = read(write_file(tmp_path / "a.csv", csv_bytes([header, *ROWS])))
+    np.testing.assert_array_equal(result.x, X)
+    assert result.names == Y
+
+
 def test_table_of_pixels_without_a_header_is_read(tmp_path: Path, read: Read) -> None:
     result = read(write_file(tmp_path / "mnist_train.csv", csv_bytes(ROWS)))
     np.testing.assert_array_equal(result.x, X)
@@ -309,3 +322,35 @@ def test_parquet_whose_first_pages_hold_no_image_is_detected_by_its_schema(
 def test_parquet_of_paths_or_keys_is_a_table(columns: dict[str, Any]) -> None:
     peek = Peek.of_bytes(plain_parquet(columns), "a.parquet")
     assert registry.detect(peek).name == "tabular"
+
+
+@pytest.mark.parametrize("open_writer", [pa.ipc.new_stream, pa.ipc.new_file])
+def test_arrow_files_of_images_are_read_on_their_own_and_in_a_zip(
+    open_writer: Any, tmp_path: Path, read: Read
+) -> None:
+    table = pq.read_table(io.BytesIO(parquet_bytes([0, 1] * 6)))
+    out = io.BytesIO()
+    with open_writer(out, table.schema) as writer:
+        writer.write_table(table, max_chunksize=5)
+    parts = {f"ds/{part}/data-00000-of-00001.arrow": out.getvalue() for part in ("train", "test")}
+    for source, n_test in (
+        (write_file(tmp_path / "a.arrow", out.getvalue()), 0),
+        (write_zip(tmp_path / "a.zip", parts | {"ds/train/state.json": b"{}"}), 6),
+    ):
+        peek = Peek.of_bytes(source.path.read_bytes(), source.name)
+        assert registry.detect(peek).name == "image"
+        labels = read(source).summary.labels
+        assert labels == (Label("cat", 6, n_test), Label("dog", 6, n_test))
+
+
+def test_damaged_arrow_file_of_images_is_rejected(tmp_path: Path, reject: Reject) -> None:
+    table = pq.read_table(io.BytesIO(parquet_bytes([0, 1] * 6)))
+    out = io.BytesIO()
+    with pa.ipc.new_stream(out, table.schema) as writer:
+        writer.write_table(table)
+    reject(write_file(tmp_path / "a.arrow", out.getvalue()[:-900]))
+
+
+def test_whole_numbers_of_a_float_column_of_parquet_are_labels(tmp_path: Path, read: Read) -> None:
+    content = plain_parquet({"image": [random_png(i) for i in range(12)], "y": [0.0, 1.0] * 6})
+    assert read(write_file(tmp_path / "a.parquet", content)).names == ["0", "1"] * 6

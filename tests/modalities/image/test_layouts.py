@@ -428,7 +428,7 @@ def test_labels_in_a_wrong_encoding_are_reported(
     assert (result.issue("garbled_label") is not None) is is_garbled
 
 
-@pytest.mark.parametrize("kind", ["BMP", "GIF", "TIFF", "PPM"])
+@pytest.mark.parametrize("kind", ["BMP", "GIF", "TIFF", "PPM", "TGA"])
 def test_other_image_formats_are_read(kind: str, tmp_path: Path, read: Read) -> None:
     files = {
         f"{label}/{i}.{kind.lower()}": encode_image(Image.open(io.BytesIO(content)), kind)

@@ -89,7 +89,9 @@ def test_archive_of_images_next_to_a_table_of_labels_is_read(tmp_path: Path, rea
 
 def test_archives_in_an_archive_are_limited(tmp_path: Path, reject: Reject) -> None:
     inner = zip_bytes(png_folders(*PETS))
-    deep = write_zip(tmp_path / "a.zip", {"b.zip": zip_bytes({"c.zip": inner})})
+    deep = write_zip(
+        tmp_path / "a.zip", {"b.zip": zip_bytes({"c.zip": zip_bytes({"d.zip": inner})})}
+    )
     assert reject(deep).code == "archive_empty"
     large = zip_bytes({"cat/0.png": random_png(), "x": bytes(3 * 1024 * 1024)})
     bomb = write_zip(tmp_path / "b.zip", {"a.zip": large}, deflated=True)

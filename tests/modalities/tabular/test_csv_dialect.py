@@ -24,6 +24,7 @@ from tests.modalities.tabular.conftest import Read, Reject
         ),
         ("  0.5  10.0   3\n  0.7   9.5  12\n" * 5, " ", [0.5, 10.0, 3]),
         ("1::1193::5::x\n2::661::3::y\n" * 5, "::", [1, 1193, 5, "x"]),
+        ("tags,v\n" + "red|blue,1\nblue|green,2\n" * 5, ",", ["red|blue", 1]),
         ("a^b\n" + "1^x\n2^y\n" * 5, "^", [1, "x"]),
         ("Name\tAge\n" + "Anna Kaya\t30\nBert Meyer\t44\n" * 5, "\t", ["Anna Kaya", 30]),
         ("place\n" + "Berlin, Germany\nParis, France\n" * 5, None, ["Berlin, Germany"]),

@@ -104,6 +104,14 @@ def test_dates_in_two_forms_are_all_read_and_the_forms_are_named(read: Read) -> 
     assert issue["examples"] == ["when: %Y-%m-%d, %d/%m/%Y"]
 
 
+def test_dates_with_two_and_four_digits_of_the_year_are_read_together(read: Read) -> None:
+    short = [f"{13 + i % 16}/10/14 06:{10 + i}" for i in range(40)]
+    long = [f"{1 + i % 12}/11/2014 {6 + i % 3}:{10 + i}" for i in range(40)]
+    table = read(build_column_csv(*short, *long))
+    assert (table["a"].type, table.values("a").count(None)) == ("datetime", 0)
+    assert table.issue("mixed_date_formats") is not None
+
+
 def test_mixed_offsets_are_refused_by_name_and_can_be_converted(read: Read) -> None:
     table = read(CASES / "mixedtz.csv", "mixedtz.csv")
     assert (table["when"].type, table["when"].exclude) == ("text", True)
@@ -172,6 +180,23 @@ def test_scaled_amounts_are_learned_as_their_full_value(read: Read) -> None:
     assert (table["a"].type, table["a"].format) == ("number", "$0.00[K|M|B]")
     assert table.values("a")[:4] == [5_070, 1_200_000, 3_000_000_000, 900]
     assert table.preview("a")[:4] == values[:4]
+
+
+def test_small_m_is_a_million_of_money_and_a_meter_beside_kilometers(read: Read) -> None:
+    amounts = read(build_column_csv(*["£5.50m", "£90.25k", "£12.00m", "£0.75k"] * 5))
+    assert amounts["a"].format == "£0.00[k|m]"
+    assert amounts.values("a")[:2] == [5_500_000, 90_250]
+    lengths = read(build_column_csv(*["5.5 m", "1.2 km", "7.5 m", "3.0 km"] * 5))
+    assert lengths.values("a")[:2] == [5.5, 1_200]
+
+
+def test_numbers_with_flags_are_numbers_and_the_flags_are_reported(read: Read) -> None:
+    values = [f"{i * 1.7:.1f}{' p' if i % 9 == 0 else ''}" for i in range(1, 120)]
+    table = read(build_column_csv(*values))
+    assert table["a"].type == "number"
+    issue = table.issue("odd_values")
+    assert issue is not None
+    assert issue["count"] == 13
 
 
 def test_ambiguous_thousands_mark_is_reported_and_can_be_set(read: Read) -> None:

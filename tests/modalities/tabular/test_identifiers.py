@@ -1,5 +1,7 @@
 """Columns that identify rows or people: recognition, choices and issues."""
 
+import json
+
 import pytest
 
 from modalities.tabular.upload.schema_overrides import ColumnOverride
@@ -69,6 +71,22 @@ def test_unique_numbers_of_something_are_identifiers(name: str, read: Read) -> N
     assert read(build_column_csv(*numbers, name="income"))["income"].type == "integer"
 
 
+def test_unique_numbers_of_many_equal_digits_are_identifiers_unless_they_are_times(
+    read: Read,
+) -> None:
+    cards = [4_000_000_000_000_000 + i * 7_919_000_007 for i in range(COUNT)]
+    times = [1_600_000_000_000 + i * 7_919_007 for i in range(COUNT)]
+    assert read(build_column_csv(*cards))["a"].type == "id"
+    assert read(build_column_csv(*times))["a"].type == "integer"
+
+
+def test_unique_lists_are_left_out_instead_of_recomposed(read: Read) -> None:
+    rows = [json.dumps({"v": i % 7, "tags": [f"tag {i}", f"of {i * 31}"]}) for i in range(COUNT)]
+    table = read("\n".join(rows), "rows.ndjson")
+    assert (table["tags"].type, table["tags"].exclude) == ("text", True)
+    assert table.issue("lists") is not None
+
+
 def test_rare_sentences_among_common_words_are_free_text(read: Read) -> None:
     notes = [
         f"On day {i} the patient reported that the pain had moved to the back" for i in range(40)
@@ -133,6 +151,17 @@ def test_titles_and_names_in_other_scripts_are_identifiers(read: Read) -> None:
     assert read(build_column_csv(*titles))["a"].type == "id"
     names = [f"東京都{chr(0x4E00 + i)}{chr(0x5000 + i)}" for i in range(COUNT)]
     assert read(build_column_csv(*names))["a"].type == "id"
+
+
+def test_names_of_neighborhoods_are_not_people(read: Read) -> None:
+    places = [f"{a} {b}" for a in FIRST for b in ("Heights", "Gardens", "Corner", "Grove")]
+    table = read(build_column_csv(*places, name="NEIGHBORHOOD_NAME"))
+    assert table["NEIGHBORHOOD_NAME"].format is None
+
+
+def test_grouped_numbers_are_phones_in_any_column(read: Read) -> None:
+    numbers = [f"{200 + i} {300 + i}-{1000 + 7 * i}" for i in range(COUNT)]
+    assert read(build_column_csv(*numbers, name="number"))["number"].format == "phone"
 
 
 def test_several_people_in_one_cell_are_people(read: Read) -> None:

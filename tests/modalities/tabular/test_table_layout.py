@@ -49,6 +49,12 @@ def test_rows_of_units_below_the_names_are_left_out_and_reported(units: str, rea
     assert table.types["score"] == "number"
 
 
+def test_names_below_counted_columns_are_the_names(read: Read) -> None:
+    table = read("0,1,2\n,№ Summer,01 !\n" + ROWS.replace(",a,", ",7,").replace(",b,", ",8,"))
+    assert list(table.types)[1:] == ["№ Summer", "01 !"]
+    assert (table.summary.rows, table.summary.read["header"]) == (40, 2)
+
+
 WIDE = "".join(f"{'ABCD'[i % 4]},{i},{i + 50},{i / 4},{i / 8}\n" for i in range(40))
 
 

@@ -57,6 +57,20 @@ def test_merged_names_totals_and_sources_of_reports_are_understood(read: Read) -
     assert {"header_rows", "total_rows", "footer_lines"} <= {i.code for i in table.summary.issues}
 
 
+def test_a_sheet_that_is_much_larger_than_the_first_one_is_read(read: Read) -> None:
+    small, large = PEOPLE[:7], [["sum", "n"], *[[i, i * i] for i in range(60)]]
+    assert list(read(build_workbook({"A": small, "B": large}), "a.xlsx").types) == ["sum", "n"]
+    assert list(read(build_workbook({"A": PEOPLE, "B": PEOPLE}), "a.xlsx").types) == PEOPLE[0]
+
+
+def test_an_empty_column_does_not_hide_a_second_row_of_names(read: Read) -> None:
+    rows = [["ABC"[i % 3], "x", i, i / 2, None] for i in range(12)]
+    above = [["Class", None, "Years", None, None], ["Type", "Area", 1980, 1981, 1982]]
+    table = read(build_workbook({"A": [*above, *rows]}), "a.xlsx")
+    assert list(table.types)[2:] == ["Years 1980", "Years 1981", "Years 1982"]
+    assert table.summary.rows == 12
+
+
 def test_years_may_be_names(read: Read) -> None:
     rows = [["country", 2019, 2020], *[[f"C{i}", i % 3, i] for i in range(9)]]
     assert list(read(build_workbook({"A": rows}), "a.xlsx").types) == ["country", "2019", "2020"]

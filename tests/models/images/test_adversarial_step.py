@@ -142,6 +142,7 @@ def test_micro_batch_gradients_add_up_to_the_full_batch(networks: VaeGan, batch:
     for micro_batch_size in (8, 3):
         for optimizer in networks.optimizers:
             optimizer.zero_grad()
+        networks.begin_step(position)
         for part in split(batch, micro_batch_size, position):
             networks.add_gradients(part)
         gradients.append(

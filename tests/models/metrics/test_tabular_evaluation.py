@@ -1,16 +1,23 @@
 """Evaluation of good, naive, collapsed and memorized rows."""
 
 import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from models.metrics.baselines import sample_independent
 from models.metrics.gradient_boosting import classify, regress
 from models.metrics.scores import Score
 from models.metrics.statistics import MAX_SCATTER_POINTS
+from models.metrics.tabular.boosted_trees import score_detection, score_relation_detection
 from models.metrics.tabular.evaluation import EvaluationResult, evaluate
+from models.metrics.tabular.frames import Binning, CategoryMaps, Compared, NumericFrame
+from models.metrics.tabular.global_utility import score_global_utility
+from models.metrics.tabular.label_fidelity import score_label_fidelity
 from models.metrics.verdict import verdict_of
 from models.tabular.data import LabeledRows
 from models.tabular.schema import ColumnSchema
@@ -65,9 +72,12 @@ def results(data: LabeledRows) -> dict[str, EvaluationResult]:
         "collapsed": unseen.take(pa.array(np.zeros(SAMPLE_COUNT, np.int64))),
         "memorized": data.take(rng.choice(data.train, SAMPLE_COUNT)),
     }
-    return {
-        name: evaluate(data, rows, seed=0, check_stop=never_stop) for name, rows in samples.items()
-    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("models.metrics.gradient_boosting.TREES", 40)
+        return {
+            name: evaluate(data, rows, seed=0, check_stop=never_stop)
+            for name, rows in samples.items()
+        }
 
 
 def test_scores_and_verdicts_distinguish_good_and_bad_rows(
@@ -210,8 +220,19 @@ def test_trees_learn_interactions_of_columns() -> None:
     y = ((bins[:, 0] > 3) ^ np.isin(bins[:, 2], [0, 3, 5])).astype(np.int64)
     probabilities = classify(bins[:800], unordered, y[:800], 2, bins[800:])[:, 1]
     assert ((probabilities > 0.5) == y[800:]).mean() > 0.97
-    predicted = regress(bins[:800], unordered, 3.0 * y[:800], bins[800:])
-    assert np.abs(predicted - 3 * y[800:]).mean() < 0.2
+    numbers = 3.0 * y[:800, None].astype(np.float64)
+    predicted = regress(bins[:800], unordered, numbers, bins[800:])
+    assert np.abs(predicted[:, 0] - 3 * y[800:]).mean() < 0.2
+
+
+def test_trees_of_several_outputs_split_categories_by_the_output_that_differs() -> None:
+    rng = np.random.default_rng(0)
+    category = rng.integers(0, 40, (2_000, 1))
+    is_chosen = np.isin(category[:, 0], rng.permutation(40)[:20])
+    outputs = np.stack([np.zeros(2_000), is_chosen, np.zeros(2_000)], 1).astype(np.float64)
+    predicted = regress(category, np.array([True]), outputs, category, trees=25, depth=1)
+    assert np.abs(predicted[:, 1] - is_chosen).max() < 0.1
+    assert np.abs(predicted[:, [0, 2]]).max() == 0
 
 
 def test_samples_much_worse_than_naive_are_poor_where_naive_rows_are_as_good_as_real_ones() -> None:
@@ -248,18 +269,130 @@ def test_rows_that_are_detected_almost_as_often_as_naive_rows_are_poor() -> None
     assert verdict_of([bad]).verdict == "good"  # images have no `pairwise_tvd`
 
 
-def test_the_report_says_in_what_share_of_samples_each_relation_holds() -> None:
+@pytest.mark.parametrize(("broken", "verdict"), [(4, "good"), (8, "poor")])
+def test_a_model_that_breaks_a_relation_in_more_than_one_percent_of_samples_is_not_good(
+    broken: int, verdict: str
+) -> None:
     rng = np.random.default_rng(1)
     net, tax = rng.integers(100, 9_999, 500), rng.integers(1, 999, 500)
     table = pa.table({"net": net, "tax": tax, "total": net + tax})
     schema = tuple(ColumnSchema(name, "integer") for name in table.schema.names)
     data = LabeledRows.split(table, schema, target_column=None, holdout_fraction=0.3, seed=1)
-    broken = np.arange(500) < 30
-    samples = table.set_column(2, "total", pa.array(net + tax + broken))
+    samples = table.set_column(2, "total", pa.array(net + tax + (np.arange(500) < broken)))
     evaluation = evaluate(data, samples, seed=1, check_stop=never_stop)
     [relation] = evaluation.report_sections["relations"]
     assert relation["name"] == "net + tax = total"
-    assert (relation["holds_in_samples"], relation["holds_in_holdout"]) == (0.94, 1.0)
+    assert (relation["holds_in_samples"], relation["holds_in_holdout"]) == (1 - broken / 500, 1.0)
+    assert relation["holds_in_naive_rows"] < 0.01
     [score] = [s for s in evaluation.scores if s.name == "relation_violation_rate"]
-    assert (score.value, score.real_reference) == (0.06, 0.0)
-    assert verdict_of(evaluation.scores).verdict == "poor"
+    assert (score.value, score.real_reference) == (broken / 500, 0.0)
+    assert score.naive_baseline == 1 - relation["holds_in_naive_rows"]
+    assert verdict_of(evaluation.scores).verdict == verdict
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Training rows, holdout rows, and the frames that a score compares with the latter."""
+
+    train: NumericFrame
+    real: NumericFrame
+    maps: CategoryMaps
+
+    @classmethod
+    def of(cls, make: Callable[[int], pa.Table], schema: Sequence[ColumnSchema]) -> "Frames":
+        tables = make(1), make(2)
+        maps = CategoryMaps.fit(tables, schema)
+        train, real = (maps.to_frame(table, table.column_names) for table in tables)
+        return cls(train, real, maps)
+
+    def compared(self, synthetic: pa.Table) -> Compared:
+        naive = NumericFrame(sample_independent(self.train.columns, len(self.train), 1))
+        return self.maps.to_frame(synthetic, synthetic.column_names), self.train, naive
+
+
+def test_a_rare_label_with_the_numbers_of_another_one_is_detected() -> None:
+    def make(seed: int, *, fraud_amount: float = 900.0) -> pa.Table:
+        rng = np.random.default_rng(seed)
+        fraud = rng.random(2_000) < 0.03
+        amount = rng.normal(np.where(fraud, fraud_amount, 60.0), 10)
+        return pa.table({"amount": amount, "fraud": np.where(fraud, "yes", "no")})
+
+    frames = Frames.of(make, (ColumnSchema("amount", "number"), ColumnSchema("fraud", "category")))
+    coarse = Binning.fit(frames.train, frames.maps, 10)
+    scores = {}
+    for name, synthetic in {
+        "good": make(3),
+        "mixed": make(3, fraud_amount=60.0),
+        "missing": make(3).filter(pc.field("fraud") == "no"),
+    }.items():
+        compared = frames.compared(synthetic)
+        [scores[name]] = score_label_fidelity(
+            frames.train, frames.real, compared, coarse, frames.maps, "fraud", 0, never_stop
+        )
+    assert scores["good"].per_label["yes"] < 0.3 < 0.8 < scores["mixed"].per_label["yes"]
+    assert scores["missing"].per_label["yes"] == 1
+    assert scores["mixed"].per_label["no"] < 0.1
+    assert verdict_of([scores["good"]]).verdict == "good"
+    assert (
+        verdict_of([scores["mixed"]]).verdict == verdict_of([scores["missing"]]).verdict == "poor"
+    )
+
+
+def test_numbers_that_determine_each_other_less_than_in_real_rows_are_detected_by_relations(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("models.metrics.gradient_boosting.TREES", 20)
+
+    def make(seed: int, *, noise: float = 0.01) -> pa.Table:
+        rng = np.random.default_rng(seed)
+        net = rng.lognormal(4, 1, 1_200)
+        gross = 1.19 * net * rng.normal(1, noise, 1_200)
+        return pa.table({"net": net, "gross": gross, "other": rng.random(1_200)})
+
+    schema = [ColumnSchema(name, "number") for name in ("net", "gross", "other")]
+    frames = Frames.of(make, schema)
+
+    def detection_auc(synthetic: pa.Table) -> Score:
+        compared = frames.compared(synthetic)
+        [score] = score_relation_detection(
+            frames.train, frames.real, compared, frames.maps, 0, never_stop
+        )
+        return score
+
+    good, noisy = detection_auc(make(3)), detection_auc(make(3, noise=0.04))
+    assert good.naive_baseline is not None
+    assert good.value < 0.6 < 0.75 < noisy.value < good.naive_baseline
+    fine = Binning.fit(frames.train, frames.maps, 64)
+    compared = frames.compared(make(3, noise=0.04))
+    [by_columns, _] = score_detection(frames.real, compared, fine, 0, never_stop)
+    assert by_columns.value < noisy.value - 0.1
+    unrelated = [NumericFrame({"x": f.columns["other"]}) for f in (frames.train, frames.real)]
+    train, real = unrelated
+    assert not score_relation_detection(
+        train, real, (train, train, train), frames.maps, 0, never_stop
+    )
+
+
+def test_global_utility_falls_where_a_column_no_longer_follows_from_the_others() -> None:
+    def make(seed: int, *, follows: bool = True) -> pa.Table:
+        rng = np.random.default_rng(seed)
+        a, b = rng.random((2, 1_500))
+        exclusive = (a > 0.5) ^ (b > 0.5)
+        shown = exclusive if follows else rng.permutation(exclusive)
+        return pa.table({"a": a, "b": b, "c": np.where(shown, "yes", "no"), "d": a + 0.1 * b})
+
+    schema = [ColumnSchema("c", "category"), *(ColumnSchema(n, "number") for n in "abd")]
+    frames = Frames.of(make, schema)
+    good, broken = (
+        score_global_utility(
+            frames.train, frames.real, frames.compared(rows), frames.maps, 0, never_stop
+        )[0]
+        for rows in (make(3), make(3, follows=False))
+    )
+    assert good.per_label["c"] > 0.9 > 0.6 > broken.per_label["c"] > 0.4
+    assert good.per_label["d"] == pytest.approx(broken.per_label["d"], abs=0.05)
+    assert good.value == pytest.approx(good.real_reference, abs=0.05)
+    assert good.naive_baseline is not None
+    assert good.naive_baseline < broken.value < good.ci95[0]
+    assert verdict_of([good]).verdict == "good"
+    assert verdict_of([broken]).verdict == "poor"

@@ -173,6 +173,14 @@ def test_names_of_things_are_new_combinations_of_shared_and_public_words() -> No
     assert not any("Schlomberg" in name for name in names)
 
 
+def test_few_names_keep_the_words_of_their_pattern_at_their_places() -> None:
+    places = ["Tarnow", "Velmor", "Ostrel", "Jorvik", "Melbrack", "Kranth", "Schlom", "Arbent"]
+    races = [f"{a} Grand Prix" for a in places] + [f"Gran Premio de {a}" for a in places]
+    names = fresh(races, 100)
+    assert all(re.fullmatch(r"(\w+ )+Grand Prix|Gran Premio de( \w+)+", name) for name in names)
+    assert not any(place in name for place in places for name in names)
+
+
 def test_a_word_of_two_names_is_not_kept_unless_it_is_public() -> None:
     names = [f"{word} {i % 7}" for i, word in enumerate(THINGS)] + ["Qwyzzle one", "Qwyzzle two"]
     assert not any("Qwyzzle" in name for name in fresh(names, 1_000))

@@ -1,5 +1,6 @@
 """Near relations: ratios to other columns, and values that copy those of another column."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,14 @@ from models.tabular.relation_coding import RelationCoding
 from models.tabular.row_completion import complete_rows
 from models.tabular.sampling import TableSampler
 from models.tabular.schema import ColumnSchema
-from tests.models.tabular.tiny_tables import make_settings, train_sampler
+from models.tabular.settings import TableData, resolve
+from models.tabular.training import train
+from tests.models.tabular.tiny_tables import (
+    RecordingCallbacks,
+    load_sampler,
+    make_settings,
+    train_sampler,
+)
 
 TYPES = dict.fromkeys(("rooms", "beds", "bill", "paid"), "integer")
 SCHEMA = tuple(ColumnSchema(name, "integer") for name in TYPES)
@@ -103,6 +111,37 @@ def test_columns_coded_by_a_given_value_use_the_value_itself(sampler: TableSampl
     assert 0.1 < copies_of(rows).mean() < 0.6
 
 
+def test_conditions_on_coded_columns_are_met(sampler: TableSampler) -> None:
+    conditions = {"beds": {"gte": 500, "lt": 3_000}, "paid": {"gte": 10_000}}
+    rows = sampler.sample(5, np.arange(60), conditions).rows
+    assert all(500 <= beds < 3_000 for beds in rows["beds"].to_pylist())
+    assert min(rows["paid"].to_pylist()) >= 10_000
+    assert copies_of(rows).any()
+    assert np.median(np.abs(ratio_of(rows) - 1)) < 0.15
+
+
+def test_a_resumed_run_keeps_the_coding(tmp_path: Path) -> None:
+    rows = LabeledRows.split(
+        make_blocks(), SCHEMA, target_column=None, holdout_fraction=0.1, seed=1
+    )
+    settings = make_settings(rows.table)
+    whole, first, second = (
+        RecordingCallbacks(6),
+        RecordingCallbacks(6, (3,), 4),
+        RecordingCallbacks(6),
+    )
+    train(rows, settings, whole, seed=1)
+    with pytest.raises(KeyboardInterrupt):
+        train(rows, settings, first, seed=1)
+    (tmp_path / "state").write_bytes(first.saved[3].state)
+    train(rows, settings, second, seed=1, state=tmp_path / "state")
+    for callbacks in (whole, second):
+        sampler = load_sampler(callbacks.last_checkpoint, tmp_path)
+        names = [column.relation_name for column in sampler.tokenizer.coding.columns]
+        assert names == ["beds / rooms", "paid = bill"]
+    assert second.last_checkpoint.model == whole.last_checkpoint.model
+
+
 def test_decoded_values_stay_in_the_range_of_the_column() -> None:
     column = NearColumn("a", "b", "ratio", 0, 5.0, 1.0, 10.0, (), -1.0)
     coded = pa.RecordBatch.from_pydict({"a": [3.0, 0.2, None, 1.0], "b": [8.0, 2.0, 1.0, None]})
@@ -122,5 +161,9 @@ def test_near_relations_are_listed_and_can_be_switched_off() -> None:
         "False": [],
         "['paid = bill']": ["beds / rooms"],
     }
-    private = plan_relations(rows, make_settings(table, min_value_count=5))
-    assert private.coding.names == frozenset()
+    shape = TableData(len(table), len(SCHEMA))
+    for private in (
+        make_settings(table, min_value_count=5),
+        resolve(shape, "fast", {}, differential_privacy=True),
+    ):
+        assert plan_relations(rows, private).coding.names == frozenset()

@@ -2,6 +2,7 @@
 
 import pytest
 
+from models.settings import DeviceKind
 from models.tabular.settings import (
     PRESETS,
     InvalidSettings,
@@ -13,14 +14,30 @@ from models.tabular.settings import (
 )
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("device", PRESETS)
+@pytest.mark.parametrize("preset", PRESETS["cpu"])
 @pytest.mark.parametrize("rows", [1, 5, 1_000, 10_000_000])
-def test_every_table_has_settings_a_budget_and_a_cost(rows: int, preset: str) -> None:
-    data = TableData(rows, 10)
+def test_every_table_has_settings_a_budget_and_a_cost(
+    rows: int, preset: str, device: DeviceKind
+) -> None:
+    data = TableData(rows, 10, device=device)
     settings = resolve(data, preset, {})
     assert TableSettings.from_dict(settings.to_dict()) == settings
-    assert budget(data, settings, preset)["steps"] >= 1
+    (amount,) = budget(data, settings, preset).values()
+    assert amount >= 1
     assert cost(settings, data).gflop_per_step > 0
+
+
+@pytest.mark.parametrize(
+    ("preset", "seconds"), [("fast", 60), ("balanced", 600), ("quality", 3600)]
+)
+def test_a_gpu_trains_wider_networks_for_a_fixed_time(preset: str, seconds: int) -> None:
+    on_cpu, on_gpu = TableData(50_000, 10), TableData(50_000, 10, device="gpu")
+    narrow, wide = (resolve(data, preset, {}) for data in (on_cpu, on_gpu))
+    assert wide.hidden_dim > narrow.hidden_dim
+    assert wide.batch_size > narrow.batch_size
+    assert budget(on_gpu, wide, preset) == {"gpu_seconds": seconds}
+    assert "steps" in budget(on_gpu, wide, preset, differential_privacy=True)
 
 
 def test_small_categorical_tables_get_dropout() -> None:

@@ -46,6 +46,15 @@ def test_rows_have_the_types_and_values_of_the_table(sampler: TableSampler) -> N
     assert len(set(rows.column("id").to_pylist())) == 2_000
 
 
+def test_a_table_of_identifiers_only_gets_new_ones(tmp_path: Path) -> None:
+    codes = [f"{letter}{number}" for letter in "ABCDEF" for number in range(100, 160)]
+    table = pa.table({"code": codes, "id": np.arange(len(codes))})
+    schema = (ColumnSchema("code", "id"), ColumnSchema("id", "id"))
+    rows = train_sampler(table, schema, tmp_path, steps=2).sample(1, np.arange(500)).rows
+    assert len(set(rows["code"].to_pylist()) - set(codes)) == 500
+    assert min(rows["id"].to_pylist()) == len(codes)
+
+
 def test_columns_that_depend_on_the_label_follow_it(sampler: TableSampler) -> None:
     cities = {
         label: sampler.sample(1, np.arange(500), {"label": label}).rows.column("city").to_pylist()

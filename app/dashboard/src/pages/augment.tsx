@@ -57,7 +57,7 @@ function Form({ dataset, models }: { dataset: Dataset; models: Model[] }) {
           <Card title="How many items">
             <Select label="Each label gets" value={choices.strategy} options={STRATEGIES} onChange={(strategy) => change({ strategy })} />
             {choices.strategy !== "balance" && <Input label={choices.strategy === "fill_to" ? "Items for each label" : "Factor"} type="number" step="any" required value={choices.target} error={errorOf(problem, "target")} onChange={(target) => change({ target })} />}
-            <Select label="Model" value={choices.model} options={[["", "none: only changed real items"], ...models.map(({ reference, quality }) => [reference, `${reference} (${quality.verdict ?? quality.state.replaceAll("_", " ")})`] as [string, string])]} error={errorOf(problem, "model")} onChange={(model) => change({ model })} />
+            <Select label="Model" value={choices.model} options={[["", "none: only transformed real items"], ...models.map(({ reference, quality }) => [reference, `${reference} (${quality.verdict ?? quality.state.replaceAll("_", " ")})`] as [string, string])]} error={errorOf(problem, "model")} onChange={(model) => change({ model })} />
             <Check label="Measure the benefit" hint="Classifiers with and without synthetic items, compared on held-out real items." checked={choices.lift} onChange={(lift) => change({ lift })} />
             <details>
               <summary>More options</summary>
@@ -90,16 +90,17 @@ const LABELS_SHOWN = 200;
 
 function Plan({ plan }: { plan: AugmentationPlan | null }) {
   if (!plan) return <Loading rows={6} />;
+  const skips = plan.labels.some((label) => label.skipped > 0);
   return (
     <>
       <p><span class="figure">{number(plan.items)}</span> items, {number(plan.synthetic)} of them synthetic</p>
       {plan.warnings.map((warning) => <div key={warning.code} class="note warn">{warning.message}</div>)}
       <div class="scroll tall" tabIndex={0} role="region" aria-label="Plan by label">
         <table>
-          <thead><tr><th>Label</th><th class="number">Real</th><th class="number">Changed</th><th class="number">Model</th><th class="number">Skipped</th></tr></thead>
+          <thead><tr><th>Label</th><th class="number">Real</th><th class="number">Transformed</th><th class="number">Generated</th>{skips && <th class="number">Skipped</th>}</tr></thead>
           <tbody>
             {plan.labels.slice(0, LABELS_SHOWN).map((label) => (
-              <tr key={label.name}><td>{label.name}</td><td class="number">{number(label.real)}</td><td class="number">{number(label.transforms)}</td><td class="number">{number(label.model)}</td><td class="number">{number(label.skipped)}</td></tr>
+              <tr key={label.name}><td>{label.name}</td><td class="number">{number(label.real)}</td><td class="number">{number(label.transforms)}</td><td class="number">{number(label.model)}</td>{skips && <td class="number">{number(label.skipped)}</td>}</tr>
             ))}
           </tbody>
         </table>
@@ -122,9 +123,9 @@ function Transforms({ id }: { id: string }) {
   }, [id, seed]);
   useEffect(() => () => { if (url) URL.revokeObjectURL(url); }, [url]);
   return (
-    <Card title="Changed real images" aside={<button type="button" class="button small" onClick={() => setSeed(seed + 1)}>Others</button>}>
+    <Card title="Transformed real images" aside={<button type="button" class="button small" onClick={() => setSeed(seed + 1)}>Others</button>}>
       {problem && <ProblemNote problem={problem} />}
-      {url ? <div class="scroll" tabIndex={0} role="region" aria-label="Changed real images"><img class="picture" src={url} alt="Real images and changed versions" /></div> : !problem && <Loading rows={4} />}
+      {url ? <div class="scroll" tabIndex={0} role="region" aria-label="Transformed real images"><img class="picture" src={url} alt="Real images and transformed versions" /></div> : !problem && <Loading rows={4} />}
     </Card>
   );
 }

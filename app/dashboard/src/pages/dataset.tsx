@@ -1,7 +1,7 @@
 // One dataset: what was understood, what is odd, what it contains.
 import { useState } from "preact/hooks";
 import { patch, type Problem, remove } from "../api";
-import { bytes, number, score } from "../format";
+import { bytes, dataKind, number, score } from "../format";
 import { useGet } from "../load";
 import { link, navigate, route, setQuery } from "../router";
 import type { ColumnOption, ColumnProfile, Dataset, DatasetIssue, DatasetProfile, DatasetRows } from "../types";
@@ -56,7 +56,7 @@ function Header({ dataset, onChange }: { dataset: Dataset; onChange: () => void 
           <h1>{dataset.name}</h1>
           <div class="row">
             <StateBadge state={dataset.state} />
-            <span>{dataset.modality}</span>
+            <span>{dataKind(dataset.modality)}</span>
             <small class="muted mono">{dataset.id}</small>
           </div>
         </div>
@@ -81,11 +81,11 @@ function Content({ dataset, onChange }: { dataset: Dataset; onChange: () => void
         <Facts dataset={dataset} />
         <Labels dataset={dataset} />
       </div>
+      <Profile key={`profile ${version}`} id={dataset.id} />
       {dataset.image ? <Images key={version} dataset={dataset} /> : <Rows key={version} id={dataset.id} />}
       {dataset.table && <Schema key={`schema ${version}`} id={dataset.id} onChange={onChange} />}
       {dataset.table && dataset.table.read.encoding !== undefined && <Reading key={`reading ${version}`} dataset={dataset} onChange={onChange} />}
       {dataset.image && dataset.layout && <ImageReading key={`reading ${version}`} dataset={dataset} onChange={onChange} />}
-      <Profile key={`profile ${version}`} id={dataset.id} />
     </>
   );
 }
@@ -120,10 +120,10 @@ function Facts({ dataset }: { dataset: Dataset }) {
   return (
     <Card title="What was understood" aside={<Exports dataset={dataset} />}>
       <dl class="facts">
-        <dt>Items</dt><dd>{number(dataset.train_items)} for training, {number(dataset.test_items)} for tests</dd>
+        <dt>Items</dt><dd>{number(dataset.train_items)}{Boolean(dataset.test_items) && ` for training, ${number(dataset.test_items)} for tests`}</dd>
         {image && <><dt>Images</dt><dd>{image.width} × {image.height}, {image.channels === 1 ? "gray" : "color"}</dd></>}
         {layout && <><dt>Labels from</dt><dd>{layout.labels_from}</dd></>}
-        {layout?.parts.map((part) => (
+        {(layout?.parts.length ?? 0) > 1 && layout!.parts.map((part) => (
           <><dt>Part {part.name}</dt><dd>{number(part.train)} training, {number(part.test)} test{part.left_out ? `, ${number(part.left_out)} left out` : ""}</dd></>
         ))}
         {layout?.ignored.map((ignored) => (
@@ -211,15 +211,15 @@ function Profile({ id }: { id: string }) {
   if (!value?.columns) return null;
   return (
     <>
+      <Card title="Columns">
+        <div class="grid columns">{value.columns.map((column) => <Column key={column.name} column={column} />)}</div>
+      </Card>
       {value.relations && value.relations.length > 0 && (
         <Card title="Relations between columns">
           <p class="muted small">They hold in the rows, and samples keep them.</p>
           <ul>{value.relations.map(({ name, kind }) => <li key={name}><code>{name}</code> <small class="muted">{kind.replaceAll("_", " ")}</small></li>)}</ul>
         </Card>
       )}
-      <Card title="Columns">
-        <div class="grid columns">{value.columns.map((column) => <Column key={column.name} column={column} />)}</div>
-      </Card>
     </>
   );
 }

@@ -157,8 +157,8 @@ function Actions({ job, onChange }: { job: Job; onChange: () => void }) {
 const CHARTS: [string, (name: string) => boolean][] = [
   ["Quality", (name) => /coverage|precision|recall|density|agreement|frechet|label_accuracy|detection|distance|score/.test(name)],
   ["KL divergence of the latent noise", (name) => name === "kl"],
-  ["Losses", (name) => /loss|error/.test(name)],
   ["Critic (discriminator)", (name) => /critic|accuracy|penalty/.test(name)],
+  ["Losses", (name) => /loss|error/.test(name)],
 ];
 
 function Curves({ job, version }: { job: Job; version: number }) {
@@ -191,12 +191,13 @@ function Previews({ job, version }: { job: Job; version: number }) {
   const steps = previews.map((preview) => preview.step).sort((a, b) => a - b);
   const step = steps.includes(requested) ? requested : steps.at(-1)!;
   const shown = previews.find((preview) => preview.step === step)!;
+  const isImage = "height" in ((job.resolved as { hyperparameters?: object }).hyperparameters ?? {});
   return (
     <Card
       title="Previews"
       aside={<button type="button" class="button small" onClick={() => download(`/v1/jobs/${job.id}/previews.gif`, `${job.name || job.id}.gif`)}>Save as GIF</button>}
     >
-      <p class="muted small">Samples from the same noise at each step{"height" in ((job.resolved as { hyperparameters?: object }).hyperparameters ?? {}) ? ", one row for each label" : ""}.</p>
+      <p class="muted small">{isImage ? "Samples from the same noise at each step, one row for each label." : "All columns in two dimensions: red dots are samples, black ones are real rows. Both should cover the same area."}</p>
       <Picture path={new URL(shown.url, location.href).pathname} alt={`Samples at step ${step}`} />
       <label class="field">
         Step {number(step)}
@@ -249,10 +250,10 @@ function Checkpoints({ job, version }: { job: Job; version: number }) {
             <tr key={checkpoint.step}>
               <td>{number(checkpoint.step)} {checkpoint === best && <Badge tone="good">highest score</Badge>}</td>
               <td class="number">{score(checkpoint.score)}</td>
-              <td class="number">{bytes(checkpoint.bytes)}</td>
+              <td class="number nowrap">{bytes(checkpoint.bytes)}</td>
               <td>
                 {checkpoint.model ? <a href={link("models", checkpoint.model)}>open</a> : (
-                  <button type="button" class="button small" onClick={() => promote(checkpoint.step)}>Promote to a model</button>
+                  <button type="button" class="button small" onClick={() => promote(checkpoint.step)}>Make it a model</button>
                 )}
               </td>
             </tr>
@@ -309,5 +310,6 @@ function Events({ job, version }: { job: Job; version: number }) {
 function describe(event: JobEvent): string {
   const data = event.data as Record<string, unknown>;
   if (typeof data.message === "string") return data.message;
+  if (event.type === "preview") return `step ${number(event.step)}`;
   return Object.entries(data).filter(([name, value]) => value !== null && typeof value !== "object" && name !== "url").map(([name, value]) => (name === event.type || name === "name" ? value : `${name} ${value}`)).join(", ");
 }

@@ -3,10 +3,10 @@ import { useEvents } from "../events";
 import { duration, number } from "../format";
 import { usePages } from "../load";
 import { link, route, setQuery } from "../router";
-import type { Job } from "../types";
+import type { AugmentationResult, EvaluationResult, Job, TrainingResult } from "../types";
 import { Input, Select } from "../ui/fields";
 import { ListTable } from "../ui/list_table";
-import { Empty, Loading, ProblemNote, ProgressBar, StateBadge, Time } from "../ui/parts";
+import { Badge, Empty, Loading, ProblemNote, ProgressBar, StateBadge, Time, VERDICT_TONES } from "../ui/parts";
 
 const STATES = ["queued", "running", "paused", "succeeded", "failed", "cancelled"];
 const KINDS = ["training", "generation", "evaluation", "augmentation"];
@@ -20,7 +20,7 @@ export function JobsPage() {
   const { items, total, error, next, more, reload } = usePages<Job>("/v1/jobs", { ...filters, name: name && `${name}*`, sort: query.get("sort"), limit: 50 }, 0, version);
   return (
     <>
-      <header><div class="row"><h1>Jobs</h1>{total !== null && <span class="muted">{number(total)}</span>}</div></header>
+      <header><div class="row"><h1>Jobs</h1>{total !== null && <span class="muted">{total}</span>}</div></header>
       <div class="filters">
         <Input label="Name begins with" value={name ?? ""} onChange={(text) => setQuery({ name: text })} />
         <Filter name="state" label="State" options={STATES} />
@@ -48,7 +48,7 @@ function Filter({ name, label, options }: { name: string; label: string; options
 export function JobTable({ jobs }: { jobs: Job[] }) {
   return (
     <ListTable label="Jobs">
-      <thead><tr><th>Job</th><th>Kind</th><th>State</th><th>Progress</th><th class="number">Duration</th><th>Created</th></tr></thead>
+      <thead><tr><th>Job</th><th>Kind</th><th>State</th><th>Result</th><th class="number">Duration</th><th>Created</th></tr></thead>
       <tbody>
         {jobs.map((job) => (
           <tr key={job.id}>
@@ -76,6 +76,23 @@ function JobProgress({ job }: { job: Job }) {
       </div>
     );
   }
+  if (job.state === "succeeded") return <JobResult job={job} />;
   const reason = job.error?.title ?? job.queue.reason;
   return reason ? <small class="muted">{reason}</small> : null;
+}
+
+function JobResult({ job }: { job: Job }) {
+  if (job.kind === "training") {
+    const { model_version } = job.result as TrainingResult;
+    return <a href={link("models", model_version)}>{model_version}</a>;
+  }
+  if (job.kind === "evaluation") {
+    const { verdict } = job.result as EvaluationResult;
+    return <Badge tone={VERDICT_TONES[verdict] ?? ""}>{verdict}</Badge>;
+  }
+  if (job.kind === "augmentation") {
+    const { dataset, items } = job.result as AugmentationResult;
+    return <a href={link("datasets", dataset)}>{number(items)} items</a>;
+  }
+  return null;
 }

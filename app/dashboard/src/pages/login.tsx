@@ -39,7 +39,7 @@ export function LoginPage() {
 
   return (
     <main class="notice">
-      <h1>Semblance</h1>
+      <h1 class="row"><img src="/dashboard/icon.svg" alt="" width="32" height="32" />Semblance</h1>
       <p class="muted">
         Log in with an API key, or open the link that the server prints when it starts. The command
         {" "}<code>semblance-server login-link --data DIR</code> prints a new link.

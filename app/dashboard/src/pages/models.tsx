@@ -1,6 +1,6 @@
 // The list of models, with verdicts; chosen ones are compared.
 import { useState } from "preact/hooks";
-import { number, score } from "../format";
+import { dataKind, number, score } from "../format";
 import { usePages } from "../load";
 import { link, route, setQuery } from "../router";
 import { scoreName } from "../scores";
@@ -20,7 +20,7 @@ export function ModelsPage() {
   return (
     <>
       <header>
-        <div class="row"><h1>Models</h1>{total !== null && <span class="muted">{number(total)}</span>}</div>
+        <div class="row"><h1>Models</h1>{total !== null && <span class="muted">{total}</span>}</div>
         {chosen.length > 1 && <a class="button primary" href={`${link("compare")}?models=${encodeURIComponent(chosen.join(","))}`}>Compare {chosen.length} models</a>}
       </header>
       <div class="filters">
@@ -50,7 +50,7 @@ export function ModelsPage() {
                   </td>
                   <td><Verdict model={model} /></td>
                   <td class="small">{Object.entries(model.quality.scores).slice(0, 2).map(([key, { value }]) => `${scoreName(key)} ${score(value)}`).join(", ")}</td>
-                  <td>{model.modality === "image" ? "images" : "table"}</td>
+                  <td>{dataKind(model.modality)}</td>
                   <td class="number">{number(model.labels?.length)}</td>
                   <td class="nowrap"><Time at={model.created_at} /></td>
                 </tr>

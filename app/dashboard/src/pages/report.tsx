@@ -127,7 +127,7 @@ function Pictures({ report }: { report: Report }) {
   if (pictures.length === 0 || !report.job) return null;
   return (
     <Card title="Real and synthetic images">
-      <div class="grid">
+      <div class="grid pictures">
         {pictures.map(([name, title]) => (
           <figure key={name} class="stack">
             <figcaption class="small muted">{title}</figcaption>
@@ -170,10 +170,10 @@ function Distributions({ report, isTable }: { report: Report; isTable: boolean }
           <Card title="Relations between columns">
             <div class="scroll" tabIndex={0} role="region" aria-label="Relations">
               <table>
-                <thead><tr><th>Relation</th><th class="number">In samples</th><th class="number">In unseen rows</th></tr></thead>
+                <thead><tr><th>Relation</th><th class="number">In samples</th><th class="number">In unseen rows</th><th class="number">In naive rows</th></tr></thead>
                 <tbody>
                   {relations.map((relation) => (
-                    <tr key={relation.name}><td class="mono">{relation.name}</td><td class="number">{number(100 * relation.holds_in_samples, 1)} %</td><td class="number">{number(100 * relation.holds_in_holdout, 1)} %</td></tr>
+                    <tr key={relation.name}><td class="mono">{relation.name}</td><td class="number">{number(100 * relation.holds_in_samples, 1)} %</td><td class="number">{number(100 * relation.holds_in_holdout, 1)} %</td><td class="number">{number(100 * relation.holds_in_naive_rows, 1)} %</td></tr>
                   ))}
                 </tbody>
               </table>

@@ -208,6 +208,8 @@ function Deliveries({ id }: { id: string }) {
 
 function Audit() {
   const entries = usePages<AuditEntry>("/v1/audit", { limit: 20 });
+  const keys = usePages<Key>("/v1/keys", { limit: 100 });
+  const names = new Map(keys.items?.map((key) => [key.id, key.name]));
   return (
     <Card title="Audit log">
       <State loaded={entries} />
@@ -217,7 +219,7 @@ function Audit() {
           <thead><tr><th>Change</th><th>Resource</th><th>Key</th><th>Time</th></tr></thead>
           <tbody>
             {entries.items.map((entry) => (
-              <tr key={entry.id}><td>{entry.action}</td><td class="mono">{entry.resource}</td><td class="mono">{entry.key}</td><td class="nowrap"><Time at={entry.created_at} /></td></tr>
+              <tr key={entry.id}><td>{entry.action}</td><td class="mono">{entry.resource}</td><td title={entry.key}>{names.get(entry.key) ?? <span class="mono">{entry.key}</span>}</td><td class="nowrap"><Time at={entry.created_at} /></td></tr>
             ))}
           </tbody>
         </ListTable>

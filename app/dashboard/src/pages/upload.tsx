@@ -1,6 +1,7 @@
-// Upload of a dataset: drop a file, correct the few things that can be misread, watch the progress.
+// Upload of a dataset: drop a file or folder, correct the few things that can be misread, watch the progress.
 import { useRef, useState } from "preact/hooks";
 import { post, Problem } from "../api";
+import { chosenFiles, droppedFiles } from "../folder";
 import { bytes, number } from "../format";
 import { link, navigate } from "../router";
 import type { Dataset } from "../types";
@@ -11,8 +12,11 @@ import { type ReadChanges, ReadFields, readOptions } from "./reading";
 
 const TABLE_FILE = /\.(csv|tsv|txt|parquet|arrow|feather|xlsx|xls|xlsb|ods|json|jsonl|ndjson)(\.(gz|bz2|xz|zst))?$/i;
 
+const FOLDERS = { webkitdirectory: true }; // all browsers know it, the types do not
+
 export function UploadPage() {
-  const [file, setFile] = useState<File | null>(null);
+  const [files, setFiles] = useState<File[]>([]);
+  const [packing, setPacking] = useState(false);
   const [name, setName] = useState("");
   const [target, setTarget] = useState("");
   const [read, setRead] = useState<ReadChanges>({});
@@ -23,17 +27,22 @@ export function UploadPage() {
   const [over, setOver] = useState(false);
   const abort = useRef<AbortController | null>(null);
   const input = useRef<HTMLInputElement>(null);
+  const folder = useRef<HTMLInputElement>(null);
+  const file = files[0];
 
-  const choose = (chosen: File | null | undefined) => {
-    if (!chosen) return;
+  const choose = async (choice: Promise<File[]>) => {
     setProblem(null);
-    setFile(chosen);
-    setName(chosen.name.replace(/(\.\w{1,7}){1,2}$/, ""));
+    setPacking(true);
+    const chosen = await choice.catch((error) => { setProblem(error as Problem); return []; });
+    setPacking(false);
+    if (!chosen[0]) return;
+    setFiles(chosen);
+    setName(chosen[0].name.replace(/(\.\w{1,7}){1,2}$/, ""));
     setTarget("");
-    void columnsOf(chosen).then(setColumns);
+    void columnsOf(chosen[0]).then(setColumns);
   };
 
-  const isTable = file !== null && TABLE_FILE.test(file.name);
+  const isTable = file !== undefined && TABLE_FILE.test(file.name);
 
   const upload = async (event: Event) => {
     event.preventDefault();
@@ -46,7 +55,7 @@ export function UploadPage() {
     };
     const form = new FormData();
     form.append("meta", JSON.stringify(meta));
-    form.append("file", file);
+    for (const each of files) form.append("file", each);
     abort.current = new AbortController();
     setProblem(null);
     setShare(0);
@@ -71,14 +80,18 @@ export function UploadPage() {
           class={`drop ${over ? "over" : ""}`}
           onDragOver={(event) => { event.preventDefault(); setOver(true); }}
           onDragLeave={() => setOver(false)}
-          onDrop={(event) => { event.preventDefault(); setOver(false); choose(event.dataTransfer?.files[0]); }}
+          onDrop={(event) => { event.preventDefault(); setOver(false); if (event.dataTransfer) void choose(droppedFiles(event.dataTransfer)); }}
         >
-          {file ? <strong>{file.name} <span class="muted">({bytes(file.size)})</span></strong> : <strong>Drop a file here</strong>}
+          {packing ? <strong role="status">Reading the files …</strong> : file ? <strong>{files.map((each) => each.name).join(", ")} <span class="muted">({bytes(files.reduce((sum, each) => sum + each.size, 0))})</span></strong> : <strong>Drop a file or a folder here</strong>}
           <span class="muted">
-            Images: a zip or tar of class folders, npz, idx or Parquet. Tables: CSV, Parquet, Arrow, Excel or JSON, also compressed.
+            Images: a folder for each label, also as zip or tar, npz, idx or Parquet. Tables: CSV, Parquet, Arrow, Excel or JSON, also compressed.
           </span>
-          <button type="button" class="button" onClick={() => input.current?.click()}>Choose a file</button>
-          <input ref={input} type="file" hidden aria-label="File" onChange={(event) => choose(event.currentTarget.files?.[0])} />
+          <div class="row">
+            <button type="button" class="button" onClick={() => input.current?.click()}>Choose a file</button>
+            <button type="button" class="button" onClick={() => folder.current?.click()}>Choose a folder</button>
+          </div>
+          <input ref={input} type="file" multiple hidden aria-label="File" onChange={(event) => choose(chosenFiles(event.currentTarget.files!))} />
+          <input ref={folder} type="file" {...FOLDERS} hidden aria-label="Folder" onChange={(event) => choose(chosenFiles(event.currentTarget.files!))} />
         </div>
         {file && (
           <div class="grid">
@@ -116,7 +129,7 @@ export function UploadPage() {
           </Card>
         )}
         <div class="row">
-          <button class="button primary" disabled={!file || share !== null}>Upload</button>
+          <button class="button primary" disabled={!file || packing || share !== null}>Upload</button>
           <button type="button" class="button" onClick={() => useExample("digits")}>Use the example “digits”</button>
         </div>
       </form>

@@ -37,7 +37,7 @@ export function Chart({ title, curves }: { title: string; curves: Curve[] }) {
         hooks: { setCursor: [(drawn) => setPointed(drawn.cursor.idx ?? null)] },
         series: [
           {},
-          ...names.split("\n").map((label, index) => ({ label, stroke: colorOf(host, colorName(index)), dash: dashOf(index), width: 2, spanGaps: true })),
+          ...names.split("\n").map((label, index) => ({ label, stroke: colorOf(host, colorName(index)), dash: dashOf(index), width: lineWidth(data[0].length, host.clientWidth), spanGaps: true })),
         ],
       },
       data,
@@ -52,7 +52,12 @@ export function Chart({ title, curves }: { title: string; curves: Curve[] }) {
     };
   }, [names, theme.value, systemTheme.value]);
 
-  useEffect(() => plot.current?.setData(data), [data]);
+  useEffect(() => {
+    if (!plot.current) return;
+    const width = lineWidth(data[0].length, plot.current.width);
+    for (const series of plot.current.series) series.width = width;
+    plot.current.setData(data);
+  }, [data]);
 
   const steps = data[0];
   const at = pointed !== null && pointed < steps.length ? pointed : null;
@@ -75,6 +80,9 @@ export function Chart({ title, curves }: { title: string; curves: Curve[] }) {
     </figure>
   );
 }
+
+/** Browsers draw lines of one pixel in half the time, and dense curves are easier to read so. */
+const lineWidth = (points: number, pixels: number) => (points > pixels ? 1 : 2);
 
 const lastOf = (values: (number | null)[]) => values.findLast((value) => value !== null);
 

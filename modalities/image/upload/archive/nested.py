@@ -12,7 +12,7 @@ from core.limits import Limits
 from modalities.image.upload.archive import Archive, decompression_limits, open_archive
 from modalities.image.upload.archive.names import check_duplicates
 
-SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+SUFFIXES = (".zip", ".npz", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _MAX_ARCHIVES = 100
 _CHUNK_BYTES = 1024 * 1024
 
@@ -63,7 +63,7 @@ def open_nested(
 ) -> Iterator[Archive]:
     """Unpack the archives `nested`, which are indices in `archive`, and open all as one.
 
-    The files of `train.zip` are in the folder `train`. Only one level is unpacked, into `folder`.
+    The files of `train.zip` are in the folder `train`. They are unpacked into `folder`.
     `packed_bytes` is the size of the file that is `archive`.
 
     Raises DatasetUnreadable if there are too many, or if they are too large.
