@@ -17,7 +17,7 @@ def _where(condition: str) -> dict[str, Any]:
     return {"sqlite_where": sa.text(condition), "postgresql_where": sa.text(condition)}
 
 
-def upgrade() -> None:  # noqa: PLR0915 - one statement for each table and index
+def upgrade() -> None:
     op.create_table(
         "tenants",
         sa.Column("id", sa.String(), nullable=False),
