@@ -45,7 +45,6 @@ from models.tabular.settings import TableData
 from models.tabular.settings import resolve as resolve_table
 from models.tabular.training import train as train_rows
 from models.training_callbacks import PackedCheckpoint
-from models.training_loop import take_step
 
 Row = dict[str, Any]
 
@@ -289,12 +288,27 @@ class Bench:
         """Return a function that takes steps of the main phase, and waits for the device."""
         trainer = ImageTrainer(settings, self.images().on(device), seed=1)
         trainer.start_main_phase()
-        graphs, run = StepGraphs(device, enabled=records_steps), Run()
+        graphs, networks = StepGraphs(device, enabled=records_steps), trainer.networks
+        weights = [
+            weight
+            for optimizer in networks.optimizers
+            for group in optimizer.param_groups
+            for weight in group["params"]
+        ]
 
         def take(steps: int) -> None:
-            end = trainer.step + steps
-            while trainer.step < end:
-                take_step(trainer, trainer.networks, Position(trainer.step, 0.5), graphs, run)
+            for _ in range(steps):  # as in models.training_loop.train
+                position = Position(trainer.step, 0.5)
+                seeding.seed_step(trainer.seed, trainer.step, device)
+                for optimizer in networks.optimizers:
+                    optimizer.zero_grad(set_to_none=True)
+                batch, kind = networks.batches.batch_at(trainer.step), networks.begin_step(position)
+                with graphs.step(kind, networks, weights, batch) as step:
+                    if not step.is_computed:
+                        step.losses = networks.add_gradients(Part(step.batch, position))
+                networks.apply_gradients(position)
+                networks.update_average(trainer.step)
+                trainer.step += 1
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
 

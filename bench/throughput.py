@@ -147,7 +147,7 @@ def main() -> None:
         return STEPS * BATCH_SIZE
 
     def train_ours() -> int:
-        for _ in range(STEPS):  # as in models.training_loop.take_step
+        for _ in range(STEPS):  # as in models.training_loop.train
             position = Position(trainer.step, 0.5)
             for optimizer in ours.optimizers:
                 optimizer.zero_grad(set_to_none=True)

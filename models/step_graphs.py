@@ -14,8 +14,9 @@ change at each step; the optimizers are fused, so they launch few kernels.
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -26,7 +27,6 @@ from models.microbatch import Batch
 log = logging.getLogger(__name__)
 
 Losses = dict[str, Tensor]
-AddGradients = Callable[[Batch], Losses]
 
 # Steps before a recording: libraries create their handles and choose their kernels in the first.
 WARM_UP_STEPS = 3
@@ -54,6 +54,15 @@ class RecordedStep:
         return dict(self.losses)
 
 
+@dataclass
+class Step:
+    """The batch of a step, and the losses computed with it."""
+
+    batch: Batch
+    losses: Losses = field(default_factory=dict)
+    is_computed: bool = False  # by a replay, with the gradients
+
+
 class StepGraphs:
     """The recorded steps of one phase of a run. On a CPU, and if disabled, nothing is recorded."""
 
@@ -65,54 +74,57 @@ class StepGraphs:
         self._phase: object = None
         self._stream: torch.cuda.Stream | None = None
 
-    def add_gradients(
-        self,
-        kind: Hashable | None,
-        phase: object,
-        weights: Callable[[], Sequence[Tensor]],
-        batch: Batch,
-        function: AddGradients,
-    ) -> Losses:
-        """Compute `function(batch)`, which adds to the gradients of `weights()`; none has one yet.
+    @contextmanager
+    def step(
+        self, kind: Hashable | None, phase: object, weights: Sequence[Tensor], batch: Batch
+    ) -> Iterator[Step]:
+        """Yield a step for a block that adds to the gradients of `weights` and sets its losses.
 
+        No weight has a gradient yet. If the step is computed, the block has nothing to do.
         Steps of the same kind, with batches of the same shapes, are recorded once and replayed. A
-        kind of None is not recorded. The losses are valid until the next call.
+        kind of None is not recorded. The losses are valid until the next step.
 
         Raises:
             RecordingFailed: The step must be repeated, with the same random numbers.
         """
         if not self._enabled or kind is None:
-            return function(batch)
+            yield Step(batch)
+            return
         if phase is not self._phase:
             self.reset()
             self._phase = phase
         key = kind, tuple((tensor.shape, tensor.dtype) for tensor in batch)
-        if key not in self._steps:
-            if self._warm_up[key] < WARM_UP_STEPS:
-                self._warm_up[key] += 1
-                return self._on_side_stream(function, batch)
-            self._steps[key] = self._record(weights, batch, function)
-        return self._steps[key].replay(batch)
+        if key in self._steps:
+            yield Step(batch, self._steps[key].replay(batch), is_computed=True)
+        elif self._warm_up[key] < WARM_UP_STEPS:
+            self._warm_up[key] += 1
+            with self._side_stream():
+                yield Step(batch)
+        else:
+            step = Step(tuple(tensor.clone() for tensor in batch))
+            with self._capture() as graph:
+                yield step
+            gradients = [(weight, weight.grad) for weight in weights if weight.grad is not None]
+            self._steps[key] = RecordedStep(graph, step.batch, step.losses, gradients)
+            step.losses = self._steps[key].replay(batch)  # a capture computes nothing
 
     def reset(self) -> None:
         """Forget all graphs, whose memory is free then: shapes or addresses have changed."""
         self._steps.clear()
         self._warm_up.clear()
 
-    def _on_side_stream(self, function: AddGradients, batch: Batch) -> Losses:
-        """Compute a step on the stream of later recordings, whose memory must warm up, too."""
+    @contextmanager
+    def _side_stream(self) -> Iterator[None]:
+        """Compute on the stream of later recordings, whose memory must warm up, too."""
         current = torch.cuda.current_stream(self._device)
         self._stream = self._stream or torch.cuda.Stream(self._device)
         self._stream.wait_stream(current)
         with torch.cuda.stream(self._stream):
-            losses = function(batch)
+            yield
         current.wait_stream(self._stream)
-        return losses
 
-    def _record(
-        self, weights: Callable[[], Sequence[Tensor]], batch: Batch, function: AddGradients
-    ) -> RecordedStep:
-        static = tuple(tensor.clone() for tensor in batch)
+    @contextmanager
+    def _capture(self) -> Iterator[torch.cuda.CUDAGraph]:
         graph = torch.cuda.CUDAGraph()
         # The graphs of a phase share memory: the values of one are read before the next replay.
         shared = next(iter(self._steps.values()), None)
@@ -122,7 +134,7 @@ class StepGraphs:
             with torch.cuda.graph(
                 graph, pool=pool, stream=self._stream, capture_error_mode="thread_local"
             ):
-                losses = function(static)
+                yield graph
         except Exception as error:
             if is_out_of_memory(error):
                 raise
@@ -130,5 +142,3 @@ class StepGraphs:
             self.reset()
             log.warning("steps are not recorded as CUDA graphs: %s", error)
             raise RecordingFailed from error
-        gradients = [(weight, weight.grad) for weight in weights() if weight.grad is not None]
-        return RecordedStep(graph, static, losses, gradients)

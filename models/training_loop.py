@@ -7,7 +7,6 @@ together, such as the feature network and then the generator with its critic.
 """
 
 from collections.abc import Hashable, Sequence
-from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -102,71 +101,48 @@ def train(trainer: Trainer, callbacks: TrainingCallbacks, *, records_steps: bool
     """
     graphs = StepGraphs(trainer.device, enabled=records_steps)
     while (progress := trainer.update_progress(callbacks.progress(trainer.step))) < 1:
-        if callbacks.should_preview(trainer.step):
-            picture = trainer.render_preview()
-            if picture is not None:
-                callbacks.preview(trainer.step, picture)
+        is_preview_due = callbacks.should_preview(trainer.step)
+        if is_preview_due and (picture := trainer.render_preview()) is not None:
+            callbacks.preview(trainer.step, picture)
         if callbacks.should_checkpoint(trainer.step):
             callbacks.save(trainer.step, trainer.pack())
 
         phase, position = trainer.current_phase(), Position(trainer.step, progress)
-        losses = take_step(trainer, phase, position, graphs, callbacks)
-        if losses is not None:
-            trainer.report(losses, callbacks)
+        seeding.seed_step(trainer.seed, position.step, trainer.device)
+        for optimizer in phase.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        memory_has_run_out = False
+        try:
+            batch, kind = phase.batches.batch_at(position.step), phase.begin_step(position)
+            with graphs.step(kind, phase, _weights(phase), batch) as step:
+                parts = split(step.batch, phase.microbatch_size, position)
+                for part in () if step.is_computed else parts:
+                    _add_up(step.losses, phase.add_gradients(part), part.share)
+        except RecordingFailed:
+            continue  # the step is repeated with the same batch and random numbers
+        except Exception as error:
+            phase.microbatch_size = smaller_microbatch(phase.microbatch_size, error)
+            memory_has_run_out = True  # release it outside: the error refers to tensors
+        if memory_has_run_out:
+            graphs.reset()
+            release_memory(trainer.device)
+            callbacks.warn(
+                position.step,
+                f"Out of memory: training continues with {phase.microbatch_size} items at a time.",
+            )
+            continue
+
+        phase.apply_gradients(position)
+        phase.update_average(position.step)
+        trainer.step += 1
+        trainer.report(step.losses, callbacks)  # on the device: reading a loss waits for it
     trainer.finish(callbacks)
 
 
-def take_step(
-    trainer: Trainer,
-    phase: Phase,
-    position: Position,
-    graphs: StepGraphs,
-    callbacks: TrainingCallbacks,
-) -> dict[str, Tensor] | None:
-    """Take a step and return its losses, on the device: reading one waits for it.
-
-    Return None if the step must be repeated, with smaller parts because memory has run out, or
-    without a recording. It has the same batch and the same random numbers then.
-    """
-    seeding.seed_step(trainer.seed, position.step, trainer.device)
-    for optimizer in phase.optimizers:
-        optimizer.zero_grad(set_to_none=True)
-    losses: dict[str, Tensor] | None
-    try:
-        losses = graphs.add_gradients(
-            phase.begin_step(position),
-            phase,
-            partial(_weights, phase),
-            phase.batches.batch_at(position.step),
-            partial(_add_gradients, phase, position),
-        )
-    except RecordingFailed:
-        return None
-    except Exception as error:
-        phase.microbatch_size = smaller_microbatch(phase.microbatch_size, error)
-        callbacks.warn(
-            position.step,
-            f"Out of memory: training continues with {phase.microbatch_size} items at a time.",
-        )
-        losses = None
-    if losses is None:  # outside of the handler, because the error refers to tensors
-        graphs.reset()
-        release_memory(trainer.device)
-        return None
-    phase.apply_gradients(position)
-    phase.update_average(position.step)
-    trainer.step += 1
-    return losses
-
-
-def _add_gradients(phase: Phase, position: Position, batch: Batch) -> dict[str, Tensor]:
-    """Add the gradients of a batch. Return the mean losses of its parts."""
-    losses: dict[str, Tensor] = {}
-    for part in split(batch, phase.microbatch_size, position):
-        for name, loss in phase.add_gradients(part).items():
-            weighted = loss if part.share == 1 else part.share * loss
-            losses[name] = losses[name] + weighted if name in losses else weighted
-    return losses
+def _add_up(losses: dict[str, Tensor], of_part: dict[str, Tensor], share: float) -> None:
+    for name, loss in of_part.items():
+        weighted = loss if share == 1 else share * loss
+        losses[name] = losses[name] + weighted if name in losses else weighted
 
 
 def _weights(phase: Phase) -> list[Tensor]:

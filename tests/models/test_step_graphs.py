@@ -37,7 +37,9 @@ class Steps:
         """Take a step with a batch of this value. Return the gradient."""
         self.weight.grad = None
         batch = (torch.full((3,), value).to(self.device),)
-        self.graphs.add_gradients("kind", PHASE, lambda: [self.weight], batch, function)
+        with self.graphs.step("kind", PHASE, [self.weight], batch) as step:
+            if not step.is_computed:
+                step.losses = function(step.batch)
         assert self.weight.grad is not None
         gradient: list[float] = self.weight.grad.tolist()
         return gradient
@@ -72,7 +74,9 @@ def test_a_step_of_another_kind_or_shape_is_recorded_separately(gpu: VirtualGpu)
     steps = Steps()
     for kind, size in [("a", 3), ("b", 3), ("b", 1)] * (WARM_UP_STEPS + 2):
         batch = (torch.ones(size).to(GPU),)
-        steps.graphs.add_gradients(kind, PHASE, lambda: [steps.weight], batch, steps.add_gradients)
+        with steps.graphs.step(kind, PHASE, [steps.weight], batch) as step:
+            if not step.is_computed:
+                step.losses = steps.add_gradients(step.batch)
     assert gpu.recorded_graphs == 3
     steps.graphs.reset()
     steps.take(1.0, steps.add_gradients)
