@@ -333,6 +333,7 @@ def test_the_image_example_saves_the_requested_labels(server: Server, tmp_path: 
     assert (folders.count("3"), folders.count("7"), len(images)) == (50, 50, 100)
 
 
+@pytest.mark.slow
 def test_the_table_example_balances_the_labels(server: Server, tmp_path: Path) -> None:
     table, out = tmp_path / "people.csv", tmp_path / "balanced.csv"
     table.write_bytes(make_people_csv())

@@ -48,7 +48,7 @@ def test_confident_images_get_pseudo_labels() -> None:
     assert assign_pseudo_labels(features, data, 5) == 0  # it assigns only once
 
 
-@pytest.mark.parametrize("architecture", ["vae_gan", "mlp"])
+@pytest.mark.parametrize("architecture", [pytest.param("vae_gan", marks=pytest.mark.slow), "mlp"])
 def test_a_resumed_run_with_unlabeled_images_gives_the_same_model(
     tmp_path: Path, architecture: str
 ) -> None:

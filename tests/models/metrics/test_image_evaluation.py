@@ -83,6 +83,7 @@ def make_memorized(digits: Digits) -> LabeledSamples:
     return add_noise(digits.data.pixels[indices]), digits.data.labels[indices].astype(np.int64)
 
 
+@pytest.mark.slow
 def test_scores_and_verdicts_distinguish_good_and_bad_samples(digits: Digits) -> None:
     sources: dict[str, Callable[[Digits], LabeledSamples]] = {
         "good": make_good,

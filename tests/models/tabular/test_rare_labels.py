@@ -33,7 +33,10 @@ PAYMENT_SCHEMA = (
 )
 
 
-@pytest.mark.parametrize(("random_order_prob", "steps"), [(0.0, 400), (0.5, 800)])
+@pytest.mark.parametrize(
+    ("random_order_prob", "steps"),
+    [(0.0, 400), pytest.param(0.5, 800, marks=pytest.mark.slow)],
+)
 def test_samples_of_a_rare_label_have_its_numbers_and_categories(
     tmp_path: Path, random_order_prob: float, steps: int
 ) -> None:

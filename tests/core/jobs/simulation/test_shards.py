@@ -287,6 +287,7 @@ def run(world: World, seeds: range) -> Counter[str]:
     return counter
 
 
+@pytest.mark.slow
 def test_each_shard_becomes_one_file_despite_faults_of_workers(world: World) -> None:
     counter = run(world, range(HISTORIES))
     assert {
