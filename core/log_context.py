@@ -24,7 +24,7 @@ def log_fields(**fields: object) -> Iterator[None]:
 
 
 class LogContextFilter(logging.Filter):
-    """Add the fields to each record that has no value of its own for them."""
+    """Add the fields to each record that has no other value for them."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         for name, value in _fields.get().items():

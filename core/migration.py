@@ -58,8 +58,8 @@ def _only_migration(engine: Engine) -> Iterator[Connection]:
     """Wait until no other process migrates; yield the connection for the migrations.
 
     SQLite's write lock excludes others, so all migrations are one transaction. On PostgreSQL,
-    another connection holds the lock, so each migration is a transaction of its own and may leave
-    it to create an index concurrently.
+    another connection holds the lock, so each migration is one transaction and may leave it to
+    create an index concurrently.
     """
     if engine.dialect.name == "sqlite":
         with engine.execution_options(**WRITE).begin() as connection:

@@ -39,7 +39,7 @@ def apply(storage: Storage, settings: Settings) -> None:
 
 
 def _update_statistics() -> None:
-    """Let SQLite sample its indexes, as PostgreSQL does by itself, so that it chooses good ones."""
+    """Let SQLite sample its indexes, as PostgreSQL does unasked, so that it chooses good ones."""
     with write() as session:
         if session.get_bind().dialect.name == "sqlite":
             session.execute(text("PRAGMA analysis_limit = 400"))

@@ -334,7 +334,7 @@ class Shard(Leased, Base):
 
 
 class Loss(Base):
-    """How many jobs lost their worker for a reason, of all tenants (see core.jobs.losses)."""
+    """The number of jobs of all tenants that lost their worker for a reason (core.jobs.losses)."""
 
     __tablename__ = "losses"
 

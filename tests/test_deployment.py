@@ -21,10 +21,9 @@ def test_containers_have_no_more_rights_than_they_need() -> None:
         assert services[name]["cap_drop"] == ["ALL"]
         assert services[name]["security_opt"] == ["no-new-privileges:true"]
     ports = [port for service in services.values() for port in service.get("ports", [])]
-    assert ports == ["${SEMBLANCE_BIND:-127.0.0.1}:8000:8000"]
+    assert ports
+    assert all(port.startswith("${SEMBLANCE_BIND:-127.0.0.1}:") for port in ports)
     assert "requirepass" in " ".join(services["redis"]["command"])
-    user = services["api"]["environment"]["AWS_ACCESS_KEY_ID"]
-    assert user != services["objects"]["environment"]["MINIO_ROOT_USER"]
     secret = re.compile(r"\$\{\w+(:\?[^}]*)?\}")  # no default
     for service in services.values():
         for name, value in service.get("environment", {}).items():

@@ -25,5 +25,7 @@ def count_loss(session: Session, reason: str) -> None:
 
 def loss_counts(session: Session) -> dict[str, int]:
     """Return the number of losses by reason, also of reasons without one."""
-    counts = session.execute(select(Loss.reason, Loss.count)).tuples()
-    return dict.fromkeys(REASONS, 0) | dict(counts.all())
+    counts = dict.fromkeys(REASONS, 0)
+    for reason, count in session.execute(select(Loss.reason, Loss.count)):
+        counts[reason] = count
+    return counts

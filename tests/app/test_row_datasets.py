@@ -120,7 +120,8 @@ def test_a_schema_change_updates_the_dataset_and_its_preview(
     assert after["sha256"] == dataset["sha256"]
     row = client.get(f"{dataset['links']['preview']}?limit=1").json()["data"][0]
     assert (row["smokes"], "name" in row) == (False, False)
-    assert len(list_stored_files(configured)) == len(["rows.parquet", "profile"])
+    stored = ["rows.parquet", "profile", "replaced profile"]
+    assert len(list_stored_files(configured)) == len(stored)
     resent = client.put(link, json=changed.json())  # a schema that was read can be sent back
     assert resent.json() == changed.json()
     assert client.put(link, json={"columns": []}).json()["target"] == "smokes"
@@ -159,7 +160,8 @@ def test_the_later_of_two_concurrent_schema_changes_is_rejected(
     response = client.put(link, json={"target": "smokes"})
     assert (response.status_code, response.json()["code"]) == (409, "schema_changed")
     assert client.get(link).json()["target"] == "age"
-    assert len(list_stored_files(configured)) == len(["rows.parquet", "profile"])
+    stored = ["rows.parquet", "profile", "replaced profile"]
+    assert len(list_stored_files(configured)) == len(stored)
 
 
 def test_the_schema_cannot_change_while_a_job_is_active(client: TestClient) -> None:

@@ -68,6 +68,6 @@ def test_a_migration_may_create_an_index_while_others_write(
         connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
 
 
-def test_every_table_except_tenants_and_workers_has_a_tenant_id() -> None:
+def test_every_table_of_what_a_tenant_owns_has_a_tenant_id() -> None:
     without = {name for name, table in Base.metadata.tables.items() if "tenant_id" not in table.c}
-    assert without == {"tenants", "workers"}
+    assert without == {"losses", "tenants", "workers"}

@@ -38,7 +38,7 @@ def test_a_worker_serves_its_own_figures(configured: Settings) -> None:
     )
     assert 0 < used < total
     assert 0 <= float(values['semblance_device_busy_ratio{device="cpu"}']) <= 1
-    assert values['semblance_webhook_attempts_total{outcome="failed"}'] == "0.0"
+    assert 'semblance_webhook_attempts_total{outcome="failed"}' in values  # even without one
     assert 'semblance_database_connections{state="idle"}' in values
     assert not any(name.startswith("semblance_jobs") for name in values)
 

@@ -40,9 +40,9 @@ _UNITS = (
     "% \u2030 ° °C °F kg g mg lb lbs oz km m cm mm mi ft km² m² m³ ha ml km/h mph kW kWh MWh Hz "
     "kHz MHz GHz kB MB GB TB h min s sec ms bps pp pts yrs years \" ' '' \u2032 \u2033 Nm"
 )
-# Any other unit is a capital, follows a blank or a slash, or has small letters: 72F, 72 /h, 40pcs.
+# Any other unit is a degree, follows a blank or a slash, or has small letters: 72F, 72 /h, 40pcs.
 _UNIT = re.compile(
-    r"[A-Z]|(?!(?:st|nd|rd|th)\b)(?:(?<=[ \u00a0\u202f/])[^\W\d_]|[a-z\u00b5][^\W\d_]|[KMB](?= ))"
+    r"[CF]|(?!(?:st|nd|rd|th)\b)(?:(?<=[ \u00a0\u202f/])[^\W\d_]|[a-z\u00b5][^\W\d_]|[KMB](?= ))"
     r"[^\d;#@()\[\]+\u2212-]{0,20}"
 )
 

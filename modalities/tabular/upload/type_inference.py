@@ -226,10 +226,10 @@ def _infer_text_type(
     is_kind = identifier is not None and identifier.format is not None
     is_rare = is_nearly_unique(distinct, valid) or distinct > categories_max
     is_rare = is_rare or (is_prose and distinct >= MIN_ID_ROWS)
-    if not is_kind and is_rare and are_quantities([str(value) for value in counts.values]):
-        return Column(name, "id", format="quantity")
     if not is_kind and is_rare and _are_json(counts):
         return Column(name, "text", exclude=True)
+    if not is_kind and is_rare and are_quantities([str(value) for value in counts.values]):
+        return Column(name, "id", format="quantity")
     if identifier is not None:
         return identifier
     if is_prose and valid >= MIN_ID_ROWS and distinct > _MAX_CATEGORY_DISTINCT * valid:

@@ -67,9 +67,7 @@ def test_datetimes_are_read_and_written_in_their_format(
     assert table.preview("a")[0] == text
 
 
-@pytest.mark.parametrize(
-    "text", ["2021-02-31", "10000-01-01", "21-02-03", "2021-02-28 25:00", "12:30"]
-)
+@pytest.mark.parametrize("text", ["2021-02-31", "10000-01-01", "2021-02-28 25:00", "12:30"])
 def test_invalid_datetimes_stay_a_category(text: str, read: Read) -> None:
     table = read(build_column_csv(text, text, text, text, "2021-02-28"))
     assert table["a"].type == "category"

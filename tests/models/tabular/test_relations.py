@@ -125,7 +125,7 @@ def test_rows_whose_coded_columns_leave_their_range_are_known() -> None:
     types = column_types(table)
     coding = plan_coding(detect_relations(table, types), table, ("all",)).with_limits(table)
     coding = RelationCoding.unpack(coding.pack())
-    assert {"end"} < coding.names
+    assert coding.names == {"start", "part", "rest"}
     coded = coding.encode(table).combine_chunks().to_batches()[0]
     assert coding.in_limits(coded, table.schema).all()
     # Each value of another row: rests become negative, and ends come after the last one.
@@ -293,7 +293,7 @@ def test_samples_of_orders_break_no_relation(sampler: TableSampler) -> None:
     assert samples.rows.schema == ORDERS.schema
     assert find_broken(samples.rows) == []
     assert samples.rows["end"].null_count > 0
-    assert samples.acceptance_rate == 1
+    assert samples.acceptance_rate > 0.9  # ends beyond the last one are drawn again
 
 
 @pytest.mark.parametrize("architecture", ["autoregressive", "gan"])

@@ -47,7 +47,8 @@ def test_rows_have_the_types_and_values_of_the_table(sampler: TableSampler) -> N
 
 
 def test_a_table_of_identifiers_only_gets_new_ones(tmp_path: Path) -> None:
-    codes = [f"{letter}{number}" for letter in "ABCDEF" for number in range(100, 160)]
+    numbers = range(10_000_019, 99_999_999, 1_499_977)
+    codes = [f"{letter}{number}" for letter in "ABCDEF" for number in numbers]
     table = pa.table({"code": codes, "id": np.arange(len(codes))})
     schema = (ColumnSchema("code", "id"), ColumnSchema("id", "id"))
     rows = train_sampler(table, schema, tmp_path, steps=2).sample(1, np.arange(500)).rows
