@@ -3,7 +3,6 @@
 Labels are ids, names of losses and scores: no text that a customer chose.
 """
 
-import math
 from collections.abc import Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -90,7 +89,7 @@ def _evaluated_models(session: Session) -> Iterator[Metric]:
             continue
         seen.add(job.model_id)
         for name, fields in result["scores"].items():
-            if fields["value"] is not None and math.isfinite(fields["value"]):
+            if fields["value"] is not None:
                 score.add_metric((str(job.model_id), name), fields["value"])
     for name, count in counts.items():
         quality.add_metric((name,), count)

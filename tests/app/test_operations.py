@@ -116,7 +116,7 @@ def test_metrics_count_losses_of_workers_by_reason(client: TestClient, add_job: 
 
 
 def test_metrics_show_the_scores_of_the_newest_models(client: TestClient) -> None:
-    def add_evaluation(model: str, value: float, quality: str) -> None:
+    def add_evaluation(model: str, value: float | None, quality: str) -> None:
         scores = {"detection_auc": {"value": value, "ci95": None, "real_reference": None}}
         with write() as session:
             new = NewJob(JobKind.EVALUATION, "e", None, {}, {}, queue="evaluation", model_id=model)
@@ -126,7 +126,7 @@ def test_metrics_show_the_scores_of_the_newest_models(client: TestClient) -> Non
 
     add_evaluation("mdl_1", 0.9, "poor")
     add_evaluation("mdl_1", 0.6, "good")
-    add_evaluation("mdl_2", float("nan"), "poor")
+    add_evaluation("mdl_2", None, "poor")
     values = get_metrics(client)
     scores = {name: value for name, value in values.items() if "semblance_model_score" in name}
     assert scores == {'semblance_model_score{model_id="mdl_1",score="detection_auc"}': 0.6}
