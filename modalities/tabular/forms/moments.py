@@ -54,6 +54,12 @@ class MomentForm:
         return frozenset(directive[-1] for directive in self.directives)
 
     @property
+    def order(self) -> tuple[str, ...]:
+        """The order of day, month and year, such as ("d", "m", "y")."""
+        names = dict.fromkeys("d", "d") | dict.fromkeys("mBb", "m") | dict.fromkeys("yY", "y")
+        return tuple(names[d[-1]] for d in self.directives if d[-1] in names)
+
+    @property
     def has_date(self) -> bool:
         return bool(self.fields & set("YyGsQd"))
 

@@ -274,9 +274,11 @@ def _moment_candidates(sample: Sequence[str]) -> list[FormCandidate]:
     candidates = [
         FormCandidate(MomentReader((m.form,), digits), offsets=m.offsets) for m in moments
     ]
-    forms = _mixed_forms(sample, moments[0])
-    if len(forms) > 1:
-        candidates = [FormCandidate(MomentReader(forms, digits))]
+    # A date with a year of four digits shows the order of the others: 21-02-03, 2021-02-28.
+    firsts = [m for m in moments if m is moments[0] or "y" in m.form.fields]
+    for forms in (_mixed_forms(sample, first) for first in firsts):
+        if len(forms) > 1:
+            return [FormCandidate(MomentReader(forms, digits))]
     return candidates
 
 
@@ -289,7 +291,10 @@ def _mixed_forms(sample: Sequence[str], first: InferredMoment) -> tuple[MomentFo
         more = infer_moments(rest) if len(rest) > MAX_ODD_FRACTION * len(sample) else []
         if not (more and more[0].form.has_date and more[0].form.has_zone == first.form.has_zone):
             break
-        if "y" in first.form.fields & more[0].form.fields:  # too little to tell forms apart
+        second = more[0].form
+        if "y" in first.form.fields | second.fields and (
+            "y" in first.form.fields & second.fields or first.form.order != second.order
+        ):  # too little to tell forms apart
             break
         forms.append(more[0].form)
     forms.sort(key=lambda form: not form.has_time)  # midnight can be written as a time only

@@ -67,6 +67,26 @@ def test_datetimes_are_read_and_written_in_their_format(
     assert table.preview("a")[0] == text
 
 
+@pytest.mark.parametrize(
+    ("short", "long"),
+    [("21-02-03", "2021-02-28"), ("03/02/21", "28/02/2021"), ("02/03/21", "02/28/2021")],
+)
+def test_years_of_two_digits_are_read_in_the_order_of_those_of_four(
+    short: str, long: str, read: Read
+) -> None:
+    table = read(build_column_csv(short, short, short, short, long))
+    assert table["a"].type == "datetime"
+    dates = [value.date().isoformat() for value in table.values("a")]
+    assert dates == ["2021-02-03"] * 4 + ["2021-02-28"]
+
+
+@pytest.mark.parametrize(
+    "dates", [["31-12-99"] * 4 + ["1999-12-31"], ["12/31/99"] * 4 + ["31/12/1999"]]
+)
+def test_dates_of_different_orders_stay_a_category(dates: list[str], read: Read) -> None:
+    assert read(build_column_csv(*dates))["a"].type == "category"
+
+
 @pytest.mark.parametrize("text", ["2021-02-31", "10000-01-01", "2021-02-28 25:00", "12:30"])
 def test_invalid_datetimes_stay_a_category(text: str, read: Read) -> None:
     table = read(build_column_csv(text, text, text, text, "2021-02-28"))
