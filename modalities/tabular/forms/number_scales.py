@@ -8,14 +8,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-# The power of ten that each word stands for.
-SCALES = {
+# The power of ten that each word stands for: alone, or with a unit.
+_MULTIPLIERS = {
     "": 0, "K": 3, "k": 3, "Tsd": 3, "Tsd.": 3, "thousand": 3, "M": 6, "mn": 6, "mln": 6, "Mio": 6,
     "Mio.": 6, "million": 6, "Million": 6, "B": 9, "bn": 9, "Mrd": 9, "Mrd.": 9, "billion": 9,
     "Billion": 9, "T": 12, "tn": 12, "trillion": 12,
-    "kB": 3, "KB": 3, "MB": 6, "GB": 9, "TB": 12, "g": 0, "kg": 3, "m": 0, "km": 3,
-    "Hz": 0, "kHz": 3, "MHz": 6, "GHz": 9, "W": 0, "kW": 3, "MW": 6, "Wh": 0, "kWh": 3, "MWh": 6,
 }  # fmt: skip
+_UNITS = {
+    "B": {"kB": 3, "KB": 3, "MB": 6, "GB": 9, "TB": 12},
+    "g": {"g": 0, "kg": 3},
+    "m": {"m": 0, "km": 3},
+    "Hz": {"Hz": 0, "kHz": 3, "MHz": 6, "GHz": 9},
+    "W": {"W": 0, "kW": 3, "MW": 6},
+    "Wh": {"Wh": 0, "kWh": 3, "MWh": 6},
+}
+_UNIT_OF = {word: unit for unit, words in _UNITS.items() for word in words}
+SCALES = _MULTIPLIERS | {word: words[word] for words in _UNITS.values() for word in words}
 _BLANKS = " \u00a0\u202f"
 _WORDS = "|".join(sorted(map(re.escape, filter(None, SCALES)), key=len, reverse=True))
 _WORD = re.compile(rf"(?P<scale>[{_BLANKS}]?(?:{_WORDS}))(?![a-zA-Z.])")
@@ -35,11 +43,19 @@ def powers(scales: Sequence[str]) -> list[int]:
 
 
 def are_scales(words: Sequence[str]) -> bool:
-    """Return True if the words are different powers of ten, in ascending order."""
-    if len(words) < 2 or any(word.strip(_BLANKS) not in SCALES for word in words):
+    """Return True if the words are different powers of ten, in ascending order, of one unit.
+
+    Numbers without a unit in a column with `kg` are not grams.
+    """
+    plain = [word.strip(_BLANKS) for word in words]
+    if len(words) < 2 or any(word not in SCALES for word in plain):
         return False
     exponents = powers(words)
-    return exponents == sorted(set(exponents))
+    units = {
+        None if exponent != SCALES[word] else _UNIT_OF.get(word)  # `m` may stand for a million
+        for word, exponent in zip(plain, exponents, strict=True)
+    }
+    return exponents == sorted(set(exponents)) and len(units) == 1
 
 
 def factors(texts: pa.StringArray, scales: Sequence[str], after: set[str]) -> pa.DoubleArray:

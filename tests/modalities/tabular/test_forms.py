@@ -85,6 +85,12 @@ def test_texts_that_only_look_like_numbers_have_no_form(texts: list[str]) -> Non
     assert infer_number_forms(texts, decimal_comma=False) == []
 
 
+@pytest.mark.parametrize("texts", [["5.5", "7.5", "1.5 kg", "2 kg"], ["5.5 g", "7.5 kHz"]])
+def test_units_are_scales_only_of_the_same_unit(texts: list[str]) -> None:
+    assert infer_number_forms(texts, decimal_comma=False) == []
+    assert infer_form(["5.5 g", "7.5 kg"]).scales == (" g", " kg")
+
+
 @pytest.mark.parametrize(
     "pattern",
     ["", ",", "abc", "0;0", "0.0.0", "##0", "0;-0.0", "0" * 70, "%d", "#,##0,00", "0;-0;0;0"],
