@@ -289,12 +289,6 @@ class Bench:
         trainer = ImageTrainer(settings, self.images().on(device), seed=1)
         trainer.start_main_phase()
         graphs, networks = StepGraphs(device, enabled=records_steps), trainer.networks
-        weights = [
-            weight
-            for optimizer in networks.optimizers
-            for group in optimizer.param_groups
-            for weight in group["params"]
-        ]
 
         def take(steps: int) -> None:
             for _ in range(steps):  # as in models.training_loop.train
@@ -303,7 +297,7 @@ class Bench:
                 for optimizer in networks.optimizers:
                     optimizer.zero_grad(set_to_none=True)
                 batch, kind = networks.batches.batch_at(trainer.step), networks.begin_step(position)
-                with graphs.step(kind, networks, weights, batch) as step:
+                with graphs.step(kind, networks, networks.optimizers, batch) as step:
                     if not step.is_computed:
                         step.losses = networks.add_gradients(Part(step.batch, position))
                 networks.apply_gradients(position)

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from models.device import is_out_of_memory
 from models.microbatch import Batch
@@ -76,11 +77,12 @@ class StepGraphs:
 
     @contextmanager
     def step(
-        self, kind: Hashable | None, phase: object, weights: Sequence[Tensor], batch: Batch
+        self, kind: Hashable | None, phase: object, optimizers: Sequence[Optimizer], batch: Batch
     ) -> Iterator[Step]:
-        """Yield a step for a block that adds to the gradients of `weights` and sets its losses.
+        """Yield a step for a block that adds to the gradients and sets the losses of the step.
 
-        No weight has a gradient yet. If the step is computed, the block has nothing to do.
+        No weight of the optimizers has a gradient yet. If the step is computed, the block has
+        nothing to do.
         Steps of the same kind, with batches of the same shapes, are recorded once and replayed. A
         kind of None is not recorded. The losses are valid until the next step.
 
@@ -104,7 +106,13 @@ class StepGraphs:
             step = Step(tuple(tensor.clone() for tensor in batch))
             with self._capture() as graph:
                 yield step
-            gradients = [(weight, weight.grad) for weight in weights if weight.grad is not None]
+            gradients = [
+                (weight, weight.grad)
+                for optimizer in optimizers
+                for group in optimizer.param_groups
+                for weight in group["params"]
+                if weight.grad is not None
+            ]
             self._steps[key] = RecordedStep(graph, step.batch, step.losses, gradients)
             step.losses = self._steps[key].replay(batch)  # a capture computes nothing
 

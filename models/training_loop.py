@@ -114,7 +114,7 @@ def train(trainer: Trainer, callbacks: TrainingCallbacks, *, records_steps: bool
         memory_has_run_out = False
         try:
             batch, kind = phase.batches.batch_at(position.step), phase.begin_step(position)
-            with graphs.step(kind, phase, _weights(phase), batch) as step:
+            with graphs.step(kind, phase, phase.optimizers, batch) as step:
                 parts = split(step.batch, phase.microbatch_size, position)
                 for part in () if step.is_computed else parts:
                     _add_up(step.losses, phase.add_gradients(part), part.share)
@@ -143,12 +143,3 @@ def _add_up(losses: dict[str, Tensor], of_part: dict[str, Tensor], share: float)
     for name, loss in of_part.items():
         weighted = loss if share == 1 else share * loss
         losses[name] = losses[name] + weighted if name in losses else weighted
-
-
-def _weights(phase: Phase) -> list[Tensor]:
-    return [
-        weight
-        for optimizer in phase.optimizers
-        for group in optimizer.param_groups
-        for weight in group["params"]
-    ]

@@ -30,6 +30,7 @@ class Steps:
     def __init__(self, device: torch.device = GPU) -> None:
         self.graphs = StepGraphs(device)
         self.weight = torch.ones(3).to(device).requires_grad_(True)
+        self.optimizers = [torch.optim.SGD([self.weight])]
         self.factor = torch.ones(()).to(device)
         self.device = device
 
@@ -37,7 +38,7 @@ class Steps:
         """Take a step with a batch of this value. Return the gradient."""
         self.weight.grad = None
         batch = (torch.full((3,), value).to(self.device),)
-        with self.graphs.step("kind", PHASE, [self.weight], batch) as step:
+        with self.graphs.step("kind", PHASE, self.optimizers, batch) as step:
             if not step.is_computed:
                 step.losses = function(step.batch)
         assert self.weight.grad is not None
@@ -74,7 +75,7 @@ def test_a_step_of_another_kind_or_shape_is_recorded_separately(gpu: VirtualGpu)
     steps = Steps()
     for kind, size in [("a", 3), ("b", 3), ("b", 1)] * (WARM_UP_STEPS + 2):
         batch = (torch.ones(size).to(GPU),)
-        with steps.graphs.step(kind, PHASE, [steps.weight], batch) as step:
+        with steps.graphs.step(kind, PHASE, steps.optimizers, batch) as step:
             if not step.is_computed:
                 step.losses = steps.add_gradients(step.batch)
     assert gpu.recorded_graphs == 3
