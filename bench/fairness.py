@@ -1,6 +1,6 @@
 """Bench of fairness: `python -m bench.fairness [connections] [tenants]`.
 
-Both parts measure the same load first alone and then beside a greedy or hostile client, in one run
+Both parts measure the same load first alone and then with a greedy or hostile client, in one run
 and on one service, so that the ratios do not depend on the machine. Clients and service run on the
 same machine.
 
@@ -188,7 +188,7 @@ async def tenants(url: str, key: str, options: argparse.Namespace) -> Row:
         "readers": options.readers,
         "uploads": options.uploads,
     }
-    for phase in ("alone", "beside_the_greedy"):
+    for phase in ("alone", "with_the_greedy"):
         tasks: list[asyncio.Task[Any]] = []
         if phase != "alone":
             rows["greedy_jobs"] = await post_jobs(greedy, greedy_dataset, options.jobs)
@@ -215,9 +215,9 @@ async def tenants(url: str, key: str, options: argparse.Namespace) -> Row:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    alone, beside = rows["alone"]["samples"], rows["beside_the_greedy"]["samples"]
-    if "p99_ms" in alone and "p99_ms" in beside:
-        rows["p99_ratio"] = round(beside["p99_ms"] / alone["p99_ms"], 2)
+    alone, shared = rows["alone"]["samples"], rows["with_the_greedy"]["samples"]
+    if "p99_ms" in alone and "p99_ms" in shared:
+        rows["p99_ratio"] = round(shared["p99_ms"] / alone["p99_ms"], 2)
     return rows
 
 

@@ -23,13 +23,13 @@ from core import migration
 from core.database import WRITE, clock, make_engine
 from core.errors import SemblanceError
 from core.ids import new_id
+from core.limits import MIB
 from core.settings import Settings
 from core.storage import ObjectCorrupted, Storage, key_of
 
 MAX_CLOCK_DIFFERENCE_S = 5.0
 CONNECT_S = 5.0
 DEVICE_S = 120.0  # on a busy machine, importing torch takes most of it
-MIB = 1024 * 1024
 
 
 class Fault(Exception):

@@ -14,7 +14,7 @@ from core import jobs
 from core.database import read
 from core.tables import Job, JobKind, JobState
 
-MAX_JOBS = 200  # running jobs with series of their own
+MAX_JOBS = 200  # running jobs that have series
 RECENT_JOBS = 1_000  # of which the evaluations are shown, whatever the table has
 MAX_MODELS = 20
 

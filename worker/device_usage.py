@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import psutil
 
 from core.devices import DeviceKind, kind_of
+from core.limits import MIB
 
-MIB = 1024 * 1024
 TIMEOUT_S = 5.0
 QUERY = "memory.total,memory.used,utilization.gpu"
 

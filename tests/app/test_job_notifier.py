@@ -1,4 +1,4 @@
-"""Notifications that are lost while no worker lives, with a Redis of its own."""
+"""Notifications that are lost while no worker lives, with a separate Redis."""
 
 from collections.abc import Iterator
 from pathlib import Path

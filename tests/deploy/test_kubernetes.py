@@ -153,4 +153,4 @@ def test_the_number_of_workers_follows_the_table_of_jobs(
         claimed = jobs.claim(session, first.id, "w/h:2")
         assert claimed is not None
         jobs.create_shards(session, claimed[0], count=30, size=10)
-    assert wanted_workers("worker-cpu") == 2 + 3  # each shard may have a worker of its own
+    assert wanted_workers("worker-cpu") == 2 + 3  # each shard may have a worker

@@ -118,7 +118,7 @@ def _folders_are_labels(
     """Return True if folders label the images.
 
     One folder for all images is a label only if nothing suggests that the labels are elsewhere, and
-    if the images do not have names of their own.
+    if the file names of the images are not words.
     """
     if not layout.has_labels or layout.has_several_labels:
         return layout.has_labels

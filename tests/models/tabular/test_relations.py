@@ -293,7 +293,9 @@ def test_samples_of_orders_break_no_relation(sampler: TableSampler) -> None:
     assert samples.rows.schema == ORDERS.schema
     assert find_broken(samples.rows) == []
     assert samples.rows["end"].null_count > 0
-    assert samples.acceptance_rate > 0.9  # ends beyond the last one are drawn again
+    # Only rows outside the range of the training rows are drawn again, here late ends.
+    assert 0.98 < samples.acceptance_rate < 1
+    assert pa.compute.max(samples.rows["end"]).as_py() <= pa.compute.max(ORDERS["end"]).as_py()
 
 
 @pytest.mark.parametrize("architecture", ["autoregressive", "gan"])
