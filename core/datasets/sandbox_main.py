@@ -19,6 +19,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from core import without_pandas
 from core.errors import DatasetUnreadable, SemblanceError
 from core.limits import MIB
 
@@ -28,6 +29,7 @@ OPEN_FILES = 256
 
 def main() -> None:
     threading.Thread(target=_exit_with_parent, args=(os.getppid(),), daemon=True).start()
+    without_pandas.prevent_import()
     request = json.load(sys.stdin)
     module, _, name = request["function"].partition(":")
     function = getattr(import_module(module), name)
