@@ -11,6 +11,9 @@ TARGET ?=
 OUT ?= demo
 PORT ?= 8765
 
+# Without bytecode files, each process of the tests would compile all modules again.
+unexport PYTHONDONTWRITEBYTECODE
+
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -n logical --dist loadfile
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
