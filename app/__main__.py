@@ -9,13 +9,11 @@ import uvicorn
 
 from app.http_protocol import BoundedHttpProtocol, allowed_connections
 from app.shutdown import DrainingServer
-from core import without_pandas
 from core.logging_config import configure
 from core.settings import get_settings
 
 
 def main() -> None:
-    without_pandas.prevent_import()
     configure()
     settings = get_settings()
     factory = "create_sampler_app" if "--sampler" in sys.argv[1:] else "create_app"

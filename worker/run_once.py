@@ -3,7 +3,6 @@
 The worker's supervisor starts it for due jobs that Celery did not start.
 """
 
-from core import without_pandas
 from core.logging_config import configure
 from core.settings import get_settings
 from worker import device_loss, worker_folder, worker_lock
@@ -11,7 +10,6 @@ from worker.job_runner import own_folder, run_next
 
 
 def main() -> None:
-    without_pandas.prevent_import()
     configure()
     queues, folder = get_settings().worker_queues, own_folder()
     with worker_lock.try_acquire(folder) as acquired, device_loss.exit_on_loss(folder):

@@ -5,13 +5,12 @@ The message only says that there is work; the database decides which job is firs
 
 from celery.signals import setup_logging
 
-from core import logging_config, without_pandas
+from core import logging_config
 from core.broker import RUN_TASK, get_celery
 from core.settings import get_settings
 from worker import device_loss, worker_folder, worker_lock
 from worker.job_runner import own_folder, run_next
 
-without_pandas.prevent_import()
 celery = get_celery()
 
 

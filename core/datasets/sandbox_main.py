@@ -16,10 +16,10 @@ import time
 import traceback
 from collections.abc import Callable
 from importlib import import_module
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from core import without_pandas
 from core.errors import DatasetUnreadable, SemblanceError
 from core.limits import MIB
 
@@ -27,9 +27,20 @@ MEMORY_BYTES = 4096 * MIB  # of address space, in addition to what the interpret
 OPEN_FILES = 256
 
 
+class _NoPandas(MetaPathFinder):
+    """Let `import pandas` fail, as if pandas were not installed.
+
+    pyarrow imports it for its first array, which takes half a second. No reader uses it.
+    """
+
+    def find_spec(self, fullname: str, _path: object, _target: object = None) -> None:
+        if fullname == "pandas":
+            raise ModuleNotFoundError("No reader uses pandas.", name=fullname)
+
+
 def main() -> None:
+    sys.meta_path.insert(0, _NoPandas())
     threading.Thread(target=_exit_with_parent, args=(os.getppid(),), daemon=True).start()
-    without_pandas.prevent_import()
     request = json.load(sys.stdin)
     module, _, name = request["function"].partition(":")
     function = getattr(import_module(module), name)
