@@ -239,7 +239,12 @@ class Job(Leased, Base):
 
     __tablename__ = "jobs"
     __table_args__ = (
-        Index("ix_jobs_live", "state", "queue", "priority_at", "id", **where(LIVE)),
+        # The order of a queue, and all that its positions and turns are counted from.
+        Index(
+            "ix_jobs_live",
+            *("state", "queue", "priority_at", "id", "tenant_id", "device_kind", "format"),
+            **where(LIVE),
+        ),
         Index("ix_jobs_with_orphans", "finished_at", **where(HAS_ORPHANS)),
         Index("ix_jobs_retry_of", "retry_of", **where("retry_of IS NOT NULL")),
         Index("ix_jobs_tenant_id_id", "tenant_id", "id"),

@@ -86,10 +86,14 @@ def queue_positions(session: Session, jobs: Sequence[Job]) -> dict[str, QueuePos
     tenant_id = next(iter(queued_jobs.values())).tenant_id
     before = _places(session, tenant_id, queued_jobs)
     turns = fairness.Turns(session, tenant_id)
+    served = {
+        (queue, kind): bool(workers.serving(session, queue, kind))
+        for queue, kind in {(job.queue, job.device_kind) for job in queued_jobs.values()}
+    }
     return {
         job.id: QueuePosition(
             turns.jobs_ahead(before[job.id], job.queue, job.device_kind),
-            bool(workers.serving(session, job.queue, job.device_kind)),
+            served[job.queue, job.device_kind],
         )
         for job in queued_jobs.values()
         if job.id in before
@@ -112,7 +116,7 @@ def _places(session: Session, tenant_id: str, jobs: Mapping[str, Job]) -> dict[s
             ahead = ahead.where(may_run_on(job.device_kind))
         return {job.id: session.scalar(ahead) or 0}
     # A job without a kind is behind all jobs, another one only behind those that its workers run.
-    kinds = (None, *DeviceKind)
+    kinds = list({job.device_kind for job in jobs.values()})
     places = [
         func.sum(1 if kind is None else case((may_run_on(kind), 1), else_=0))
         .over(partition_by=Job.queue, order_by=(Job.priority_at, Job.id))

@@ -221,7 +221,7 @@ def upgrade() -> None:
     with op.batch_alter_table("jobs", schema=None) as batch_op:
         batch_op.create_index(
             "ix_jobs_live",
-            ["state", "queue", "priority_at", "id"],
+            ["state", "queue", "priority_at", "id", "tenant_id", "device_kind", "format"],
             unique=False,
             **_where("state IN ('queued', 'running')"),
         )
