@@ -1,4 +1,4 @@
-"""What an augmentation job and a modality exchange."""
+"""Data that an augmentation job and a modality exchange."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

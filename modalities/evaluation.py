@@ -1,4 +1,4 @@
-"""What an evaluation job and a modality exchange."""
+"""Data that an evaluation job and a modality exchange."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

@@ -28,8 +28,8 @@ def read_again(
 ) -> Dataset:
     """Read the upload of a dataset again, with the fields that are set in `options`.
 
-    Other options stay as they are, also inside an option with fields of its own; None stands for
-    the default. Return the updated dataset.
+    Other options stay as they are, also inside an option that has fields; None means the
+    default. Return the updated dataset.
     `on_changed` runs in the transaction of the change.
 
     Raises:

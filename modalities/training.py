@@ -29,7 +29,7 @@ class PresetSummary:
 
 @dataclass(frozen=True)
 class TrainingChoices:
-    """Settings of a training request that a modality resolves; None stands for the default."""
+    """Settings of a training request that a modality resolves; None means the default."""
 
     conditional: bool | None
     preset: Preset
@@ -75,7 +75,7 @@ class TrainingRun(TrainingCallbacks, Protocol):
 
     @property
     def records_steps(self) -> bool:
-        """Whether steps on a GPU are recorded as CUDA graphs (models.step_graphs)."""
+        """Return True if steps on a GPU are recorded as CUDA graphs (models.step_graphs)."""
 
     @property
     def state(self) -> Path | None:
@@ -92,7 +92,7 @@ class TrainingRun(TrainingCallbacks, Protocol):
         """Return True if this attempt or an earlier one saved a checkpoint, damaged or not."""
 
     def select_checkpoint(self) -> Checkpoint:
-        """Return the checkpoint that the model is made of. Call this after the training."""
+        """Return the checkpoint that becomes the model. Call this after the training."""
 
 
 class Training(Protocol):

@@ -3,12 +3,16 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-CODE = ("app", "core", "worker", "models", "client/semblance", "bench", "tests")
+CODE = (
+    *("app", "modalities", "job_kinds", "core", "worker", "models", "client/semblance"),
+    *("bench", "tests"),
+)
 FILES = sorted(
     path.relative_to(ROOT).as_posix() for folder in CODE for path in (ROOT / folder).rglob("*.py")
 )
@@ -28,6 +32,7 @@ BANNED_NAMES = frozenset(
 )
 
 
+@cache
 def parse(file: str) -> ast.Module:
     return ast.parse((ROOT / file).read_text())
 

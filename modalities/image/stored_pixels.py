@@ -1,6 +1,6 @@
 """Pixels of a dataset, at the stored size or smaller.
 
-A smaller copy is made once and stored with the dataset, so that later jobs and resumed ones use it.
+A smaller copy is computed once and stored with the dataset. Later jobs and resumed ones use it.
 """
 
 import tempfile

@@ -98,7 +98,7 @@ def _distinct_folders(names: Sequence[str]) -> tuple[list[str], NDArray[np.int32
 def _strip_top_levels(folders: Sequence[Folder], folder_of: NDArray[np.int32]) -> None:
     """Remove top levels that nearly all images share, and leave out the few others.
 
-    An archive of a repository often has pictures next to its README, or in a folder of its own.
+    An archive of a repository often has pictures next to its README, or in another folder.
     """
     counts = np.bincount(folder_of, minlength=len(folders))
     while True:

@@ -38,7 +38,7 @@ def read_image_files(
     if named is not None:
         given_names = named[0]
     class_names = rename_labels(labels.sorted_names(), given_names, limits)
-    used = np.flatnonzero(labeling.kept)
+    used = np.flatnonzero(labeling.is_used)
     members = [index.images[i] for i in used]
     loaded, store, loader = load_images(
         lambda: _read_files(archive, members, limits),

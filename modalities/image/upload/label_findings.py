@@ -67,7 +67,7 @@ def add_findings(
         )
         names = tuple(printable(name) for name in unread[:_MAX_EXAMPLES])
         labeling.issues.append(Issue("labels_not_read", "error", len(unread), names, f"{hint}."))
-    images = [images[i] for i in np.flatnonzero(labeling.kept).tolist()]
+    images = [images[i] for i in np.flatnonzero(labeling.is_used).tolist()]
     in_names = labels_in_file_names(images, limits)
     if any(in_names):
         hint = (

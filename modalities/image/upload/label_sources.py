@@ -159,7 +159,7 @@ def _from_lists(
     labeling.source = "lists"
     for image, label in labels.items():
         labeling.codes[image] = labeling.encoder.encode(label, where=images[image])
-    labeling.kept = labeling.codes != UNLABELED
+    labeling.is_used = labeling.codes != UNLABELED
     names = ", ".join(printable(name) for name in list(search.lists.labels)[:3])
     labeling.notes.append(f"The labels are the names of lists of images: {names}.")
     return labeling
@@ -189,7 +189,7 @@ def _from_folders(
     if not layout.has_labels:
         return labeling
     unlabeled = (labeling.codes == UNLABELED) & ~layout.is_mask & ~layout.is_chosen
-    labeling.kept &= ~unlabeled
+    labeling.is_used &= ~unlabeled
     expected = layout.select([folder.role != "train" for folder in layout.folders])
     note_unlabeled_parts(labeling, layout, unlabeled & expected & ~layout.is_left_out)
     stray = np.flatnonzero(unlabeled & ~expected).tolist()
@@ -221,7 +221,7 @@ def _from_file_names(layout: FolderLayout, images: Sequence[str], limits: Limits
         if label is not None:
             labeling.codes[i] = labeling.encoder.encode(label, where=images[i])
     if missing:
-        labeling.kept[missing] = False
+        labeling.is_used[missing] = False
         hint = "Images whose names do not have a label were left out."
         labeling.issues.append(images_issue("label_missing", "warning", missing, images, hint))
     return labeling

@@ -34,7 +34,7 @@ class Labeling:
     encoder: LabelEncoder
     codes: NDArray[np.int32]  # of `encoder`, UNLABELED for none
     is_test: NDArray[np.bool_]
-    kept: NDArray[np.bool_]  # False for images that are left out
+    is_used: NDArray[np.bool_]  # False for images that are left out
     parts: list[Part] = field(default_factory=list)
     choices: list[LabelChoice] = field(default_factory=list)
     used_files: set[int] = field(default_factory=set)  # indices in the archive of files with labels
@@ -48,27 +48,27 @@ def new_labeling(layout: FolderLayout, images: Sequence[str], limits: Limits) ->
         encoder=LabelEncoder(limits),
         codes=np.full(len(images), UNLABELED, np.int32),
         is_test=layout.is_test,
-        kept=np.ones(len(images), bool),
+        is_used=np.ones(len(images), bool),
     )
 
 
 def finish_labeling(labeling: Labeling, layout: FolderLayout, images: Sequence[str]) -> Labeling:
     """Leave out masks and parts that a client left out, and describe the parts."""
-    labeling.kept &= ~layout.is_left_out
+    labeling.is_used &= ~layout.is_left_out
     if masks := np.flatnonzero(layout.is_mask & ~layout.is_left_out).tolist():
-        labeling.kept &= ~layout.is_mask
+        labeling.is_used &= ~layout.is_mask
         severity: Severity = "info" if labeling.source != "none" else "error"
         hint = (
             "Masks and copies next to images of the same name were left out: they are neither "
             "images to learn nor labels."
         )
         labeling.issues.append(images_issue("annotations_not_read", severity, masks, images, hint))
-    if labeling.is_test[labeling.kept].all():
+    if labeling.is_test[labeling.is_used].all():
         labeling.is_test = np.zeros_like(labeling.is_test)  # a test part on its own is the dataset
     labeling.notes += layout.notes
     for name in dict.fromkeys(folder.part for folder in layout.folders if folder.part):
         members = layout.select([folder.part == name for folder in layout.folders])
-        used = members & labeling.kept
+        used = members & labeling.is_used
         test = int((used & labeling.is_test).sum())
         train = int(used.sum()) - test
         left_out = int(members.sum()) - train - test

@@ -256,13 +256,13 @@ def _parts(
     files: Sequence[SourceFile],
     rows: Sequence[int],
     is_test: NDArray[np.bool_],
-    kept: NDArray[np.bool_],
+    is_used: NDArray[np.bool_],
 ) -> Iterator[Part]:
     start = 0
     for file, count in zip(files, rows, strict=True):
         span = slice(start, start + count)
-        test = int((is_test[span] & kept[span]).sum())
-        used = int(kept[span].sum())
+        test = int((is_test[span] & is_used[span]).sum())
+        used = int(is_used[span].sum())
         yield Part(printable(file.name), train=used - test, test=test, left_out=count - used)
         start += count
 

@@ -30,7 +30,7 @@ def label_from_tables(
         encoder=labels.encoder,
         codes=labels.codes,
         is_test=is_test,
-        kept=(
+        is_used=(
             labels.listed
             & ~layout.select([folder.role == "unlabeled" for folder in layout.folders])
             | layout.is_chosen
@@ -62,7 +62,7 @@ def _numbers_the_folders(labels: TableLabels, layout: FolderLayout) -> bool:
 def _leave_out_unlisted(
     labeling: Labeling, layout: FolderLayout, images: Sequence[str], table: str
 ) -> None:
-    unlisted = ~labeling.kept & ~layout.is_mask & ~layout.is_left_out
+    unlisted = ~labeling.is_used & ~layout.is_mask & ~layout.is_left_out
     expected = layout.select([folder.role != "train" for folder in layout.folders])
     note_unlabeled_parts(labeling, layout, unlisted & expected)
     if missing := np.flatnonzero(unlisted & ~expected).tolist():
@@ -92,6 +92,6 @@ def add_labels_of_tests(labeling: Labeling, search: TableSearch, layout: FolderL
         code_of = {table.encoder.code_of(n): labeling.encoder.code_of(n) for n in labels}
         for i in np.flatnonzero(table.listed & missing & (table.codes != UNLABELED)).tolist():
             labeling.codes[i] = code_of[int(table.codes[i])]
-            labeling.kept[i] = True
+            labeling.is_used[i] = True
         labeling.notes.append(f"The labels of test images are from {printable(table.names[0])}.")
         return

@@ -2,7 +2,7 @@
 
 A format is written like that of a spreadsheet, such as `[h]:mm:ss`, `[hh]:mm` or `d days hh:mm:ss`.
 `[m]:ss` is the time of a race. `P` is the ISO 8601 notation, `PT` the same without days, and
-`PT0H0M0S` with zeros. `.f` at the end stands for a fraction of a second. `[h]h [mm]m` is a
+`PT0H0M0S` with zeros. `.f` at the end is a fraction of a second. `[h]h [mm]m` is a
 duration with units; with `?` at the end, parts that are zero are omitted.
 """
 

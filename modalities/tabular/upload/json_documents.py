@@ -48,7 +48,7 @@ def _columns_or_rows(document: Mapping[str, Mapping[str, Any]]) -> list[Row]:
 def array_rows(values: Iterator[tuple[int, Any]], names: Sequence[Any]) -> Iterator[Any]:
     """Yield objects instead of arrays of values below the array of their names.
 
-    A value that does not have one value for each name is returned as it is.
+    A value that does not have one value for each name is returned unchanged.
     """
     for line, value in values:
         is_row = isinstance(value, list) and len(value) == len(names)

@@ -164,8 +164,8 @@ class StrayRows:
             "group_headings": "Only the first cell of these rows has a value. They are headings of "
             "the rows below and were left out. If the groups matter, write them into a column.",
             "subtotal_rows": "These rows are totals of the rows above and were left out.",
-            "total_rows": "The last row is a total of the others and was left out. If it is a row "
-            "of its own, rename it.",
+            "total_rows": "The last row is a total of the others and was left out. If it is not a "
+            "total, rename it.",
             "footer_lines": "These lines below the table are not rows and were left out. Add the "
             "missing values if they are rows.",
             "empty_rows": "These rows at the end have no value in any column and were left out.",
