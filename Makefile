@@ -19,7 +19,7 @@ PYTEST := $(BIN)/python -m pytest -n logical --dist loadfile
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo test test-servers test-dashboard image-test test-all coverage check openapi up lock sbom bench bench-gpu
+.PHONY: help install install-dev demo test test-servers test-dashboard test-generators image-test test-all coverage check openapi up lock sbom bench bench-gpu
 
 help:
 	@echo "make demo      train on real data and generate samples (DATA=your.zip or table.csv TARGET=column; KEEP=1 leaves the service running)"
@@ -80,6 +80,12 @@ test-servers: install-dev
 # Journeys through the dashboard with a Chromium, axe on each page, and measurements.
 test-dashboard: install-dev app/dashboard/node_modules/typescript
 	$(BIN)/python -m pytest -s -m slow tests/dashboard
+
+# Generators of clients and a linter read the OpenAPI document. Node.js and npm must be installed.
+test-generators: install-dev
+	npm install --prefix tests/contract --no-package-lock --no-audit --no-fund --silent
+	@test -x build/generators/bin/openapi-python-client || { $(BIN)/python -m venv build/generators && build/generators/bin/python -m pip install --quiet --disable-pip-version-check openapi-python-client==0.29.1; }
+	PATH="$(CURDIR)/build/generators/bin:$$PATH" $(BIN)/python -m pytest -n 0 -rs tests/contract/test_generators.py
 
 # Build the image and run its roles, with mmdebstrap, buildah, podman and runc of Debian, as root.
 image-test: install-dev

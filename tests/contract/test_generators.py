@@ -1,8 +1,7 @@
 """Generators of clients and a linter read the OpenAPI document without a warning.
 
-The tools of node are installed with `npm install --prefix tests/contract`; the generator of Python
-clients with `pip install openapi-python-client` in an environment of its own, whose `bin` folder is
-on the PATH.
+`make test-generators` installs the tools and runs these tests; the generator of Python clients is in
+an environment other than the project's.
 """
 
 import os
@@ -37,7 +36,7 @@ def run(*command: str | Path, cwd: Path | None = None) -> str:
     return done.stdout + done.stderr
 
 
-NODE = "npm install --prefix tests/contract"
+NODE = "npm install --prefix tests/contract --no-package-lock"
 
 
 def test_spectral_finds_no_errors_and_no_warnings() -> None:
