@@ -48,8 +48,10 @@ _UNIT = re.compile(
 )
 
 _SIGNS = frozenset(["~", "≈", ">", "<", "≥", "≤", ">=", "<=", "ca.", "c.", "approx.", "about"])
-_PREFIXES = frozenset(["", *_CURRENCIES.split(), *_SIGNS])
-_SUFFIXES = _PREFIXES | frozenset(_UNITS.split()) | frozenset(SCALES)
+_DAMAGED = frozenset(["?", "\ufffd"])  # a currency sign that an encoding lacks
+_AFFIXES = frozenset(["", *_CURRENCIES.split(), *_SIGNS])
+_PREFIXES = _AFFIXES | _DAMAGED
+_SUFFIXES = _AFFIXES | frozenset(_UNITS.split()) | frozenset(SCALES)
 _BLANKS = " \u00a0\u202f\u2009"
 _MARKS = (  # thousands mark and decimal mark, in order of preference
     ("", "."),

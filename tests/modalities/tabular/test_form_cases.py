@@ -323,3 +323,10 @@ def test_few_numbers_with_exponents_are_numbers(read: Read) -> None:
     assert (values[11_111], values[13_333], values[17_777]) == (4e6, -7e-4, None)
     assert csv_rows(encode_table(table, "csv").decode())[13_334][0] == "-0.0007"
     assert table.issue("non_finite") is not None
+
+
+def test_a_damaged_currency_sign_is_part_of_the_form(read: Read) -> None:
+    values = [f"? {i * 37 % 900 * 11:,}" for i in range(1, 60)]
+    table = read(build_column_csv(*(f'"{value}"' for value in values)))
+    assert (table["a"].type, table["a"].format) == ("integer", "? #,##0")
+    assert [row[0] for row in csv_rows(encode_table(table, "csv").decode())][1:] == values

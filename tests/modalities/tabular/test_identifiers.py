@@ -2,9 +2,12 @@
 
 import json
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from modalities.tabular.upload.schema_overrides import ColumnOverride
+from models.tabular.id_columns import IdColumn
 from tests.modalities.tabular.conftest import Read, Reject
 from tests.modalities.tabular.factories import build_column_csv
 
@@ -248,3 +251,11 @@ def test_languages_are_public_and_may_stand_above_themselves(read: Read) -> None
     table = read(build_column_csv(*rows, name="English"))
     assert table.values("English") == rows
     assert table["English"].type == "category"
+
+
+def test_people_with_nicknames_are_people_and_the_nicknames_are_not_kept(read: Read) -> None:
+    names = [name.replace(" ", ' "Ace" ') if i % 3 else name for i, name in enumerate(PEOPLE)]
+    table = read(build_column_csv(*names, name="name"))
+    assert table["name"].format == "person"
+    column = IdColumn.fit("name", pa.string(), pa.array(table.values("name")), kind="person")
+    assert not any("Ace" in name for name in column.values(7, np.arange(60)).to_pylist())
