@@ -22,6 +22,7 @@ Affixes = tuple[str, str]  # text before and after the digits
 MAX_DECIMALS = 15
 ALL_DIGITS = 17  # significant digits of a float
 _EXACT = 1e15  # integers below are floats of which all digits are significant
+_NO_FRACTION = 2.0**53  # floats above have no digits after the point
 _MAX_PATTERN_CHARS = 64
 _BODY = re.compile(
     r"(?:@{1,17}|(?:#(?P<mark>[^#0@;\d])##(?:(?P=mark)##)?0|#(?=[.,][0#])|0)"
@@ -333,7 +334,7 @@ def number_form(format: str | None, decimals: int | None) -> NumberForm:
 def fixed_point(values: pa.DoubleArray, decimals: int) -> pa.StringArray:
     """Return the values as text with `decimals` digits after the point.
 
-    Digits that a float does not distinguish are zeros: 39.1 is 39.100000000000000.
+    Digits after the point that a float does not distinguish are zeros: 39.1 is 39.100000000000000.
     """
     largest = pc.max(pc.abs(values)).as_py()
     if largest is None or largest < _EXACT / 10**decimals:
@@ -346,6 +347,8 @@ def fixed_point(values: pa.DoubleArray, decimals: int) -> pa.StringArray:
 
 
 def _shortest(value: float, decimals: int) -> str:
+    if abs(value) >= _NO_FRACTION:
+        return f"{value:.{decimals}f}"
     text = np.format_float_positional(value, decimals, trim="-")
     whole, _, digits = text.partition(".")
     return f"{whole}.{digits.ljust(decimals, '0')}" if decimals else whole

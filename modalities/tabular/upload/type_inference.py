@@ -300,8 +300,9 @@ def _are_row_numbers(name: str, counts: ValueCounts, valid: int) -> bool:
         return False
     if _RANK_NAME.search(name):
         return False
-    is_number = _NUMBER_NAME.search(name) or _JOINED_ID_NAME.search(name)
-    if valid >= MIN_ID_ROWS and is_number and min(numbers) >= _MIN_NUMBER:
+    if valid >= MIN_ID_ROWS and _JOINED_ID_NAME.search(name):
+        return True
+    if valid >= MIN_ID_ROWS and _NUMBER_NAME.search(name) and min(numbers) >= _MIN_NUMBER:
         return True
     if valid >= MIN_ID_ROWS and _are_long_codes(numbers):
         return True

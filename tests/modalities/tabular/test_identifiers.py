@@ -240,7 +240,7 @@ def test_a_single_odd_value_is_not_the_word_for_missing_values(read: Read) -> No
     ("name", "type"), [("geonameid", "id"), ("paid", "integer"), ("humid", "integer")]
 )
 def test_names_that_end_in_id_are_those_of_identifiers(name: str, type: str, read: Read) -> None:
-    numbers = [100_000 + i * 7_919 % 900_000 for i in range(COUNT)]
+    numbers = [362 + i * 7_919 % 900_000 for i in range(COUNT)]
     assert read(build_column_csv(*numbers, name=name))[name].type == type
 
 
