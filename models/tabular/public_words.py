@@ -76,9 +76,11 @@ def are_listed(texts: Sequence[str]) -> bool:
 
 @lru_cache(maxsize=1)
 def _public_lists() -> tuple[frozenset[str], ...]:
+    from faker.providers import BaseProvider
     from faker.providers.address.en import Provider as Addresses
     from faker.providers.currency import Provider as Currencies
     from faker.providers.date_time import Provider as Dates
+    from faker.providers.person import Provider as People
 
     countries = Dates.countries
     lists: list[Iterable[str]] = [
@@ -88,6 +90,8 @@ def _public_lists() -> tuple[frozenset[str], ...]:
         (country.capital for country in countries),
         (code for code, _ in Currencies.currencies),
         (name for _, name in Currencies.currencies),
+        People.language_names,
+        BaseProvider.language_locale_codes,
         *(_texts(f"address.{locale}", ("countries",)) for locale in _COUNTRY_LOCALES),
         *(_texts(module, (name,)) for module, names in _LISTS.items() for name in names),
     ]
@@ -106,10 +110,12 @@ _OTHER_COUNTRIES = (
 
 
 def _key(text: str) -> str:
-    """Return a text without case, accents, brackets and what follows a comma."""
+    """Return a text without case, accents, brackets and what follows a comma or semicolon."""
     decomposed = unicodedata.normalize("NFKD", text.casefold())
     plain = "".join(c for c in decomposed if not unicodedata.combining(c))
-    bare = re.sub(r"\(.*?\)|,.*|\bthe\b|\bof\b|\brepublic\b|&", " ", plain).replace("saint", "st")
+    bare = re.sub(r"\(.*?\)|[,;].*|\bthe\b|\bof\b|\brepublic\b|&", " ", plain).replace(
+        "saint", "st"
+    )
     return " ".join(re.findall(r"[^\W_]+", bare.replace(" and ", " ")))
 
 

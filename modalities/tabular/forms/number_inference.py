@@ -17,6 +17,7 @@ from modalities.tabular.forms.numbers import (
     Affixes,
     NumberForm,
     count_decimals,
+    find_exponents,
 )
 
 _MIN_SCALE_FRACTION = 0.005  # of the texts, to be a scale of the column
@@ -47,8 +48,10 @@ _UNIT = re.compile(
 )
 
 _SIGNS = frozenset(["~", "≈", ">", "<", "≥", "≤", ">=", "<=", "ca.", "c.", "approx.", "about"])
-_PREFIXES = frozenset(["", *_CURRENCIES.split(), *_SIGNS])
-_SUFFIXES = _PREFIXES | frozenset(_UNITS.split()) | frozenset(SCALES)
+_DAMAGED = frozenset(["?", "\ufffd"])  # a currency sign that an encoding lacks
+_AFFIXES = frozenset(["", *_CURRENCIES.split(), *_SIGNS])
+_PREFIXES = _AFFIXES | _DAMAGED
+_SUFFIXES = _AFFIXES | frozenset(_UNITS.split()) | frozenset(SCALES)
 _BLANKS = " \u00a0\u202f\u2009"
 _MARKS = (  # thousands mark and decimal mark, in order of preference
     ("", "."),
@@ -268,9 +271,12 @@ class NumberTexts:
     without_exponent: int = 0
     significant: int = 0
     integers_only: bool = True
+    exponent_decimals: int = 0  # that the few texts with an exponent need in a plain form
 
     def add(self, bodies: pa.StringArray) -> None:
         """Count the texts of numbers, as `NumberForm.bodies` returns them."""
+        if not self.form.exponent and self.form.is_plain:
+            bodies = self._without_exponents(bodies)
         counts = count_decimals(bodies)
         ends_in_zero = (
             pc.match_substring_regex(bodies, "0(?:[eE]|$)")
@@ -285,6 +291,18 @@ class NumberTexts:
             self.integers_only = bool(pc.all(whole).as_py())
         if self.form.exponent:
             self._add_exponents(bodies)
+
+    def _without_exponents(self, bodies: pa.StringArray) -> pa.StringArray:
+        """Return the texts without exponent; the others only need enough decimals."""
+        has_exponent = find_exponents(bodies)
+        if not pc.any(has_exponent).as_py():
+            return bodies
+        self.integers_only = False
+        for text in bodies.filter(has_exponent).to_pylist():
+            mantissa, _, exponent = text.lower().partition("e")
+            decimals = len(mantissa.partition(".")[2]) - int(exponent)
+            self.exponent_decimals = max(self.exponent_decimals, decimals)
+        return bodies.filter(pc.invert(has_exponent))
 
     def _add_exponents(self, bodies: pa.StringArray) -> None:
         exponents = pc.replace_substring_regex(bodies, "^[^eE]*", "")
@@ -301,11 +319,19 @@ class NumberTexts:
         low, high = min(self.decimals, default=0), max(self.decimals, default=0)
         if self.form.exponent:
             return self._complete_scientific(low, high)
-        if high > MAX_DECIMALS:
+        if max(high, self.exponent_decimals) > MAX_DECIMALS:
             return replace(self.form, significant=ALL_DIGITS)
-        is_trimmed = not any(n for decimals, n in self.padded.items() if decimals > low)
-        low = low if is_trimmed else high
-        return replace(self.form, min_decimals=low, max_decimals=high)
+        low = max(range(low, high + 1), key=lambda decimals: (self._exact(decimals), decimals))
+        return replace(self.form, min_decimals=low, max_decimals=max(high, self.exponent_decimals))
+
+    def _exact(self, min_decimals: int) -> int:
+        """Return the number of texts that are written as they came with so many decimals.
+
+        Texts that end in a zero need exactly `min_decimals`, others at least as many.
+        """
+        others = sum(n for decimals, n in self.decimals.items() if decimals >= min_decimals)
+        padded = sum(n for decimals, n in self.padded.items() if decimals > min_decimals)
+        return others - padded
 
     def _complete_scientific(self, low: int, high: int) -> NumberForm:
         form = replace(self.form, exponent="")

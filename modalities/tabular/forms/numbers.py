@@ -21,6 +21,8 @@ Affixes = tuple[str, str]  # text before and after the digits
 
 MAX_DECIMALS = 15
 ALL_DIGITS = 17  # significant digits of a float
+_EXACT = 1e15  # integers below are floats of which all digits are significant
+_NO_FRACTION = 2.0**53  # floats above have no digits after the point
 _MAX_PATTERN_CHARS = 64
 _BODY = re.compile(
     r"(?:@{1,17}|(?:#(?P<mark>[^#0@;\d])##(?:(?P=mark)##)?0|#(?=[.,][0#])|0)"
@@ -161,9 +163,9 @@ class NumberForm:
         number = f"(?:{whole}(?:{decimal}[0-9]*)?|{decimal}[0-9]+)"
         if self.scales:
             return f"{number}(?:{'|'.join(map(re.escape, self.scales))})"
-        return (
-            f"{number}(?:[eE][-+]?[0-9]{{1,4}})?" if self.exponent or self.significant else number
-        )
+        # Programs write a few numbers of a plain column so, such as 100000 as 1e+05.
+        may_have_exponent = self.exponent or self.significant or self.is_plain
+        return f"{number}(?:[eE][-+]?[0-9]{{1,4}})?" if may_have_exponent else number
 
     def parse(self, texts: pa.StringArray) -> pa.DoubleArray:
         """Return the numbers; null for a text of another form."""
@@ -330,26 +332,42 @@ def number_form(format: str | None, decimals: int | None) -> NumberForm:
 
 
 def fixed_point(values: pa.DoubleArray, decimals: int) -> pa.StringArray:
-    """Return the values as text with `decimals` digits after the point."""
+    """Return the values as text with `decimals` digits after the point.
+
+    Digits after the point that a float does not distinguish are zeros: 39.1 is 39.100000000000000.
+    """
     largest = pc.max(pc.abs(values)).as_py()
-    if largest is None or largest < 1e15:
+    if largest is None or largest < _EXACT / 10**decimals:
         # Arrow decimals are fast, but they write tiny numbers as 1E-9.
         text = values.cast(pa.decimal128(15 + decimals, decimals), safe=False).cast(pa.string())
         if not pc.any(pc.match_substring(text, "E")).as_py():
             return text
-    texts = [None if v is None else f"{v:.{decimals}f}" for v in values.to_pylist()]
+    texts = [None if v is None else _shortest(v, decimals) for v in values.to_pylist()]
     return pa.array(texts, pa.string())
+
+
+def _shortest(value: float, decimals: int) -> str:
+    if abs(value) >= _NO_FRACTION:
+        return f"{value:.{decimals}f}"
+    text = np.format_float_positional(value, decimals, trim="-")
+    whole, _, digits = text.partition(".")
+    return f"{whole}.{digits.ljust(decimals, '0')}" if decimals else whole
 
 
 def count_decimals(bodies: pa.StringArray) -> NDArray[np.int64]:
     """Return the number of digits after the point of each text, without an exponent."""
     mantissas = bodies
-    if pc.any(pc.match_substring(bodies, "e", ignore_case=True)).as_py():
+    if pc.any(find_exponents(bodies)).as_py():
         mantissas = pc.replace_substring_regex(bodies, "[eE].*$", "")
     point = pc.find_substring(mantissas, ".")
     digits = pc.subtract(pc.subtract(pc.binary_length(mantissas), point), 1)
     counts = pc.if_else(pc.less(point, 0), 0, digits)
     return np.asarray(counts.fill_null(0).to_numpy(zero_copy_only=False), np.int64)
+
+
+def find_exponents(bodies: pa.StringArray) -> pa.BooleanArray:
+    """Return the mask of the texts with an exponent, such as 1e+05."""
+    return pc.or_(pc.match_substring(bodies, "e"), pc.match_substring(bodies, "E"))
 
 
 def _default_negative(positive: Affixes) -> Affixes:

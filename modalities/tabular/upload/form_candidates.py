@@ -22,7 +22,7 @@ from modalities.tabular.forms.durations import (
 from modalities.tabular.forms.moment_inference import InferredMoment, infer_moments
 from modalities.tabular.forms.moments import MomentForm, parse_format
 from modalities.tabular.forms.number_inference import NumberTexts, infer_number_forms
-from modalities.tabular.forms.numbers import NumberForm, number_form
+from modalities.tabular.forms.numbers import NumberForm, find_exponents, number_form
 from modalities.tabular.schema import Column, ColumnType
 from modalities.tabular.upload.value_kinds import is_value
 
@@ -164,7 +164,9 @@ class NumberReader:
     def fits(self, texts: pa.StringArray) -> NDArray[np.bool_]:
         bodies, _ = self.form.bodies(texts)
         fits = bodies.is_valid()
-        if self.form.exponent:
+        if self.form.exponent or (
+            self.form.is_plain and pc.any(find_exponents(bodies)).as_py()
+        ):  # such as 1e999
             fits = pc.is_finite(bodies.cast(pa.float64())).fill_null(False)
         mask = np.asarray(fits.to_numpy(zero_copy_only=False), bool)
         self.texts.add(bodies if mask.all() else bodies.filter(fits))

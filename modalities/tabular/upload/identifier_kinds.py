@@ -47,6 +47,7 @@ _NAMES = {
     ),
 }
 _PERSON = re.compile(r"[^\W\d_]+(?:(?:[.,] ?|[ '\u2019-])[^\W\d_]+\.?){0,4}(?: ?\([^()\d]+\))?")
+_NICKNAME = re.compile(r"""\s*(?:"[^"\d]+"|\u201c[^\u201d\d]+\u201d)\s*""")
 _JOINT = r"(?:,? (?:and|und|et|y|with|&) |[;,/] ?)"  # between the names of several people
 _PEOPLE = re.compile(rf"(?:{_PERSON.pattern})(?:{_JOINT}(?:{_PERSON.pattern}))*")
 _STREET = re.compile(
@@ -82,7 +83,8 @@ def kind_of_texts(name: str, texts: Sequence[str]) -> str | None:
 
 
 def _are_names(name: str, texts: Sequence[str]) -> bool:
-    if _share(_PEOPLE.pattern, texts) < MIN_FITTING or _share_a_word(texts):
+    bare = [_NICKNAME.sub(" ", text) for text in texts]
+    if _share(_PEOPLE.pattern, bare) < MIN_FITTING or _share_a_word(bare):
         return False
     is_named = bool(_PERSON_NAME.search(name)) and not _THING_NAME.search(name)
     if not is_named and _share(r".*[^\W\d_] .*|.*, .*", texts) < MIN_FITTING:

@@ -1,7 +1,8 @@
 """Rows of JSON documents that are not a plain array of objects, and of nested objects.
 
 Programs write the rows into a member of an object (`{"count": 2, "results": [{…}, {…}]}`), as
-arrays below their names, or as columns (`{"age": {"0": 31, "1": 40}}`).
+arrays below their names, as columns (`{"age": {"0": 31, "1": 40}}`), or as many keys with one value
+each (`{"red": "#ff0000", "blue": "#0000ff", …}`).
 """
 
 import json
@@ -12,6 +13,7 @@ from typing import Any
 Row = dict[str, Any]
 
 MAX_KEYS, MIN_FILLED = 10, 0.3  # of nested objects with the same keys in most rows
+MIN_PAIRS = 20  # of an object of texts or numbers that is a table of two columns
 
 
 def document_rows(document: Mapping[str, Any]) -> tuple[str, Sequence[Any]] | None:
@@ -32,9 +34,17 @@ def document_rows(document: Mapping[str, Any]) -> tuple[str, Sequence[Any]] | No
     members = list(document.values())
     if len(members) > 1 and all(isinstance(member, dict) and member for member in members):
         return "", _columns_or_rows(document)
+    if len(members) >= MIN_PAIRS and _are_alike(members):
+        return "", [{"key": key, "value": value} for key, value in document.items()]
     if len(lists) == len(document) > 0 and len({len(v) for v in lists.values()}) == 1:
         return "", [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]
     return None
+
+
+def _are_alike(members: Sequence[Any]) -> bool:
+    """Return True for values of one kind, which are not the fields of one thing."""
+    types = {type(member) for member in members if member is not None}
+    return types == {str} or (bool(types) and types <= {int, float})
 
 
 def _columns_or_rows(document: Mapping[str, Mapping[str, Any]]) -> list[Row]:

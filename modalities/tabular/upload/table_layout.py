@@ -226,10 +226,14 @@ def _is_row_of_texts(pairs: Sequence[tuple[str, Sequence[str]]]) -> bool:
     if any(2 * sum(map(is_value, column[:_FEW])) > len(column[:_FEW]) for _, column in pairs):
         return False
     codes = [_has_code_shape(field, column) for field, column in pairs]
-    return any(codes) or any(
-        len(column) >= _FEW and are_listed([field]) and are_listed(column[:_MANY])
-        for field, column in pairs
-    )
+    return any(codes) or any(_is_listed(*pair) for pair in pairs)
+
+
+def _is_listed(field: str, column: Sequence[str]) -> bool:
+    """Return True for a country above countries, but not for English above a list of languages."""
+    if len(column) < _FEW or not (are_listed([field]) and are_listed(column[:_MANY])):
+        return False
+    return field not in column or len(set(column)) < len(column)
 
 
 def _has_code_shape(field: str, column: Sequence[str]) -> bool:

@@ -34,6 +34,11 @@ MAX_LISTED = 1_000  # different texts; no public list is longer
 _ID_NAME = re.compile(
     r"(?i:(^|[\W_])(id|uuid|guid|index|idx|rowid|row_?number|pk)$)|[a-z]I[dD]$|^$|^(?i:unnamed)\b"
 )
+# Names that end in `id` without a mark, such as geonameid, of unique numbers.
+_JOINED_ID_NAME = re.compile(
+    r"(?i)[a-z]{2}id$(?<!aid|bid)(?<!grid|acid|void)(?<!fluid|covid|solid|humid|valid|rapid|lipid)"
+    r"(?<!liquid|hybrid)(?<!thyroid)"
+)
 # Free text has on average more characters, or at least this many spaces.
 _MIN_PROSE_CHARS = 40
 _MIN_PROSE_SPACES = 3
@@ -295,6 +300,8 @@ def _are_row_numbers(name: str, counts: ValueCounts, valid: int) -> bool:
         return False
     if _RANK_NAME.search(name):
         return False
+    if valid >= MIN_ID_ROWS and _JOINED_ID_NAME.search(name):
+        return True
     if valid >= MIN_ID_ROWS and _NUMBER_NAME.search(name) and min(numbers) >= _MIN_NUMBER:
         return True
     if valid >= MIN_ID_ROWS and _are_long_codes(numbers):

@@ -49,6 +49,7 @@ def open_workbook(
 ) -> RawTable:
     """Open one sheet. `error_cells` is the number of cells with an error such as #N/A."""
     issues: list[Issue] = []
+    notes: list[str] = []
     with file.path.open("rb") as stream:
         workbook = _open(stream, file.name)
         sheet = _choose_sheet(workbook, file.name, options.sheet, issues)
@@ -76,6 +77,8 @@ def open_workbook(
     def batches() -> Iterator[pa.RecordBatch]:
         yield from stray.remove(build_batches((row for _, row in rows.from_line(start)), schema))
         issues.extend(stray.issues)
+        if rows.stripped:
+            notes.append(f"Blanks around {rows.stripped:,} cells were stripped.")
 
     return RawTable(
         "workbook",
@@ -89,6 +92,7 @@ def open_workbook(
             if layout.header is not None and not raw.strip()
         ),
         decimal_comma=options.decimal_comma(default=False),
+        notes=notes,
         issues=issues,
         read={
             "sheet": sheet.name,
@@ -114,11 +118,19 @@ class _Rows:
 
     def __init__(self, sheet: CalamineSheet) -> None:
         self._sheet = sheet
+        self.stripped = 0  # cells with blanks around their text, in the last iteration
 
     def __iter__(self) -> Iterator[tuple[int, Row]]:
-        for number, row in enumerate(self._sheet.iter_rows(), start=1):
+        self.stripped = 0
+        for number, cells in enumerate(self._sheet.iter_rows(), start=1):
+            row = [self._strip(value) if type(value) is str else value for value in cells]
             if any(value != "" for value in row):
                 yield number, [_to_integer(value) for value in row]
+
+    def _strip(self, text: str) -> str:
+        stripped = text.strip(" ")
+        self.stripped += len(stripped) < len(text)
+        return stripped
 
     def sample(self) -> list[tuple[int, Row]]:
         return [row for _, row in zip(range(SAMPLE_ROWS), self, strict=False)]

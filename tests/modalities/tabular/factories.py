@@ -101,4 +101,4 @@ def _cell(value: object, row: int, column: int) -> str:
         return f"<c {place}><v>{value}</v></c>"
     if str(value).startswith("#"):
         return f'<c {place} t="e"><v>{value}</v></c>'
-    return f'<c {place} t="inlineStr"><is><t>{escape(str(value))}</t></is></c>'
+    return f'<c {place} t="inlineStr"><is><t xml:space="preserve">{escape(str(value))}</t></is></c>'

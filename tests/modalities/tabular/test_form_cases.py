@@ -283,3 +283,50 @@ def test_every_arrow_type_comes_back_as_it_was_uploaded(kind: str, read: Read) -
     assert result.schema.equals(uploaded.schema)
     for name in uploaded.column_names:
         assert result[name].to_pylist() == uploaded[name].to_pylist(), name
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [str(i / 12) for i in range(400, 2_600, 37)],  # 217.08333333333334
+        [str(8.28 + i / 1000)[:6].rstrip("0") for i in range(60)] + ["0.139750000000001"],
+        [f"{i / 4:.2f}" for i in range(60)] + ["0.125"],
+        [str(i / 4).removesuffix(".0") for i in range(60)] + ["0.0625"],
+    ],
+    ids=["floats of Python", "decimals of R", "one more decimal", "without zeros"],
+)
+def test_decimals_of_each_number_come_back(values: list[str], read: Read) -> None:
+    table = read(build_column_csv(*values))
+    assert table["a"].type == "number"
+    assert [row[0] for row in csv_rows(encode_table(table, "csv").decode())][1:] == values
+
+
+def test_as_many_numbers_as_possible_keep_their_decimals(read: Read) -> None:
+    values = [f"{i / 4:.2f}" for i in range(60)] + ["0.125"]
+    table = read(build_column_csv(*values, "7"))
+    assert table["a"].format == "0.00#"
+    shown = [row[0] for row in csv_rows(encode_table(table, "csv").decode())]
+    assert shown[1:] == [*values, "7.00"]
+
+
+def test_digits_that_a_float_does_not_distinguish_are_not_written(read: Read) -> None:
+    table = read(build_column_csv("39.100000000000001", *(f"{i / 10 + 1}" for i in range(60))))
+    shown = csv_rows(encode_table(table, "csv").decode())
+    assert [row[0] for row in shown[1:3]] == ["39.1", "1.0"]
+
+
+def test_few_numbers_with_exponents_are_numbers(read: Read) -> None:
+    rows = [f"{i * 37 % 1000}.25" for i in range(20_000)]
+    rows[11_111], rows[13_333], rows[17_777] = "4e+06", "-7e-04", "1e999"
+    table = read(build_column_csv(*rows))
+    values = table.values("a")
+    assert (values[11_111], values[13_333], values[17_777]) == (4e6, -7e-4, None)
+    assert csv_rows(encode_table(table, "csv").decode())[13_334][0] == "-0.0007"
+    assert table.issue("non_finite") is not None
+
+
+def test_a_damaged_currency_sign_is_part_of_the_form(read: Read) -> None:
+    values = [f"? {i * 37 % 900 * 11:,}" for i in range(1, 60)]
+    table = read(build_column_csv(*(f'"{value}"' for value in values)))
+    assert (table["a"].type, table["a"].format) == ("integer", "? #,##0")
+    assert [row[0] for row in csv_rows(encode_table(table, "csv").decode())][1:] == values

@@ -2,9 +2,12 @@
 
 import json
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from modalities.tabular.upload.schema_overrides import ColumnOverride
+from models.tabular.id_columns import IdColumn
 from tests.modalities.tabular.conftest import Read, Reject
 from tests.modalities.tabular.factories import build_column_csv
 
@@ -231,3 +234,28 @@ def test_a_single_odd_value_is_not_the_word_for_missing_values(read: Read) -> No
     for odd in ("11:34", "secret"):
         table = read(build_column_csv(odd, *(f"{0.5 + i / 10:.1f}" for i in range(200))))
         assert (table["a"].type, table["a"].missing) == ("number", None)
+
+
+@pytest.mark.parametrize(
+    ("name", "type"), [("geonameid", "id"), ("paid", "integer"), ("humid", "integer")]
+)
+def test_names_that_end_in_id_are_those_of_identifiers(name: str, type: str, read: Read) -> None:
+    numbers = [362 + i * 7_919 % 900_000 for i in range(COUNT)]
+    assert read(build_column_csv(*numbers, name=name))[name].type == type
+
+
+def test_languages_are_public_and_may_stand_above_themselves(read: Read) -> None:
+    names = "Arabic Basque Czech Danish Dutch English Finnish French German Greek Hindi Italian"
+    names += " Korean Latin Malay Nepali Polish Russian Spanish Swedish Thai Turkish Urdu Welsh"
+    rows = [*names.split(), "Dhivehi; Maldivian", "Spanish; Castilian"]
+    table = read(build_column_csv(*rows, name="English"))
+    assert table.values("English") == rows
+    assert table["English"].type == "category"
+
+
+def test_people_with_nicknames_are_people_and_the_nicknames_are_not_kept(read: Read) -> None:
+    names = [name.replace(" ", ' "Ace" ') if i % 3 else name for i, name in enumerate(PEOPLE)]
+    table = read(build_column_csv(*names, name="name"))
+    assert table["name"].format == "person"
+    column = IdColumn.fit("name", pa.string(), pa.array(table.values("name")), kind="person")
+    assert not any("Ace" in name for name in column.values(7, np.arange(60)).to_pylist())

@@ -263,3 +263,16 @@ def test_rows_of_json_documents_are_found(document: Any, row_chars: int, read: R
     table = read(json.dumps(document), "a.json", limits=limits)
     assert table.values("a") == [row["a"] for row in OBJECTS]
     assert table.values("b") == [row["b"] for row in OBJECTS]
+
+
+@pytest.mark.parametrize("values", [[f"#{i:06x}" for i in range(20)], [i / 4 for i in range(20)]])
+def test_keys_with_one_value_each_are_two_columns(values: list[Any], read: Read) -> None:
+    document = {f"k{i}": value for i, value in enumerate(values)}
+    table = read(json.dumps(document), "a.json")
+    assert table.values("key") == list(document)
+    assert table.values("value") == values
+
+
+def test_fields_of_one_thing_are_not_rows(reject: Reject) -> None:
+    document = {f"k{i}": [i, str(i)][i % 2] for i in range(30)}
+    assert reject(json.dumps(document), "a.json").code == "too_few_rows"

@@ -136,3 +136,10 @@ def test_an_unknown_sheet_is_rejected_with_the_names(reject: Reject) -> None:
     for sheet in ("C", 3):
         error = reject(workbook, "a.xlsx", options=ReadOptions(sheet=sheet))
         assert (error.code, "A, B" in error.detail) == ("sheet_unknown", True)
+
+
+def test_blanks_around_cells_are_stripped(read: Read) -> None:
+    rows = [["name".ljust(40), "n"], *[[f"{'ab'[i % 2]}".ljust(80), i / 2] for i in range(30)]]
+    table = read(build_workbook({"A": [*rows, [" ", None]]}), "a.xlsx")
+    assert table.values("name") == ["a", "b"] * 15
+    assert table.summary.notes == ("Blanks around 32 cells were stripped.",)
