@@ -325,7 +325,7 @@ class NumberTexts:
         return replace(self.form, min_decimals=low, max_decimals=max(high, self.exponent_decimals))
 
     def _exact(self, min_decimals: int) -> int:
-        """Return the number of texts that are written as they came with so many decimals.
+        """Return the number of texts that `min_decimals` writes as they came.
 
         Texts that end in a zero need exactly `min_decimals`, others at least as many.
         """

@@ -20,7 +20,7 @@ def report_loaded(modules: Modules) -> dict[str, Any]:
 
 
 def test_reading_an_upload_loads_neither_pandas_nor_torch() -> None:
-    """pandas is installed with the development packages, and pyarrow would import it."""
+    """The development packages include pandas, which pyarrow would import."""
     names = ["modalities.tabular.upload.reading", "modalities.image.upload.reading"]
     report = run_in_sandbox(f"{__name__}:report_loaded", Modules(names=names), timeout_s=60)
     assert report == {"loaded": []}
