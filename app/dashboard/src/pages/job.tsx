@@ -10,8 +10,9 @@ import { Chart, type Curve } from "../ui/chart";
 import { DatasetLink } from "../ui/dataset_link";
 import { confirmed } from "../ui/dialog";
 import { ListTable } from "../ui/list_table";
-import { Badge, Card, Empty, Loading, ProblemNote, ProgressBar, StateBadge, Time } from "../ui/parts";
+import { Badge, Card, Empty, Loading, Message, ProblemNote, ProblemPage, ProgressBar, StateBadge, Time } from "../ui/parts";
 import { download, Picture } from "../ui/picture";
+import { metricName } from "../scores";
 import { Lift } from "./lift";
 import { Verdict } from "./models";
 
@@ -22,7 +23,7 @@ export function JobPage({ id }: { id: string }) {
   const live = useEvents(`/v1/jobs/${id}/events`, EVENT_PAUSE_MS);
   const { value: job, error, reload } = useGet<Job>(`/v1/jobs/${id}`, {}, POLL_MS, live);
 
-  if (error && !job) return <ProblemNote problem={error} onRetry={reload} />;
+  if (error && !job) return <ProblemPage title="Job" problem={error} onRetry={reload} />;
   if (!job) return <Loading rows={8} />;
   return (
     <>
@@ -59,11 +60,11 @@ function Status({ job }: { job: Job }) {
       {job.error && (
         <div class="note bad" role="alert">
           <strong>{job.error.title}</strong>
-          <span>{job.error.detail}</span>
+          <Message text={job.error.detail} />
           {job.error.retryable && <small>The same job may succeed if it is tried again.</small>}
         </div>
       )}
-      {job.warnings.map((warning) => <div key={warning.code} class="note warn">{warning.message}</div>)}
+      {job.warnings.map((warning) => <div key={warning.code} class="note warn"><Message text={warning.message} /></div>)}
       {!job.terminal && (
         <Card>
           <div class="row">
@@ -179,7 +180,7 @@ function groupCurves(series: Record<string, Series>): [string, Curve[]][] {
   const groups = new Map<string, Curve[]>();
   for (const [name, { steps, values }] of Object.entries(series)) {
     const title = CHARTS.find(([, accepts]) => accepts(name))?.[0] ?? "Other metrics";
-    groups.set(title, [...(groups.get(title) ?? []), { label: name.replaceAll("_", " "), steps, values }]);
+    groups.set(title, [...(groups.get(title) ?? []), { label: metricName(name), steps, values }]);
   }
   return [...groups];
 }
@@ -198,7 +199,6 @@ function Previews({ job, version }: { job: Job; version: number }) {
       aside={<button type="button" class="button small" onClick={() => download(`/v1/jobs/${job.id}/previews.gif`, `${job.name || job.id}.gif`)}>Save as GIF</button>}
     >
       <p class="muted small">{isImage ? "Samples from the same noise at each step, one row for each label." : "All columns in two dimensions: red dots are samples, black ones are real rows. Both should cover the same area."}</p>
-      <Picture path={new URL(shown.url, location.href).pathname} alt={`Samples at step ${step}`} />
       <label class="field">
         Step {number(step)}
         <input
@@ -206,6 +206,7 @@ function Previews({ job, version }: { job: Job; version: number }) {
           onInput={(event) => setQuery({ preview: String(steps[Number(event.currentTarget.value)]) })}
         />
       </label>
+      <div class="scroll" tabIndex={0} role="region" aria-label="Preview"><Picture path={new URL(shown.url, location.href).pathname} alt={`Samples at step ${step}`} /></div>
     </Card>
   );
 }
@@ -252,7 +253,7 @@ function Checkpoints({ job, version }: { job: Job; version: number }) {
               <td class="number">{score(checkpoint.score)}</td>
               <td class="number nowrap">{bytes(checkpoint.bytes)}</td>
               <td>
-                {checkpoint.model ? <a href={link("models", checkpoint.model)}>open</a> : (
+                {checkpoint.model ? <a href={link("models", checkpoint.model)}>open the model</a> : (
                   <button type="button" class="button small" onClick={() => promote(checkpoint.step)}>Make it a model</button>
                 )}
               </td>
@@ -275,7 +276,7 @@ function Files({ job, version }: { job: Job; version: number }) {
         <tbody>
           {files.map((file) => (
             <tr key={file.name}>
-              <td class="mono">{file.name}</td>
+              <td class="title mono">{file.name}</td>
               <td class="number">{bytes(file.bytes)}</td>
               <td><Time at={file.created_at} /></td>
               <td><button type="button" class="button small" onClick={() => download(new URL(file.url, location.href).pathname, file.name.split("/").pop()!)}>Download</button></td>
