@@ -68,19 +68,25 @@ function Status({ job }: { job: Job }) {
       {!job.terminal && (
         <Card>
           <div class="row">
-            <span class="figure">{number(progress.percent)} %</span>
-            <span class="muted">
-              {job.state === "queued" ? job.queue.reason : job.phase}
-              {progress.steps ? `, step ${number(progress.step)} of ${number(progress.steps)}` : ""}
-              {progress.eta_s !== null ? `, about ${duration(progress.eta_s)} left` : ""}
-            </span>
+            {progress.percent !== null && <span class="figure">{number(progress.percent)} %</span>}
+            <span class="muted">{progressText(job)}</span>
           </div>
-          <ProgressBar percent={progress.percent} label="Progress" />
+          {progress.percent !== null && <ProgressBar percent={progress.percent} label="Progress" />}
         </Card>
       )}
       {job.state === "succeeded" && <Result job={job} />}
     </>
   );
+}
+
+function progressText({ state, phase, queue, progress }: Job): string {
+  const { step, steps, eta_s } = progress;
+  const parts = [
+    state === "queued" ? queue.reason?.replace(/\.$/, "") : (phase ?? state),
+    steps && `step ${number(step)} of ${number(steps)}`,
+    eta_s !== null && `about ${duration(eta_s)} left`,
+  ];
+  return parts.filter(Boolean).join(", ");
 }
 
 function Result({ job }: { job: Job }) {

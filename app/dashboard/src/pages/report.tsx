@@ -159,7 +159,7 @@ function Distributions({ report, isTable }: { report: Report; isTable: boolean }
       <div class="grid wide">
         {associations && (
           <Card title="Which columns depend on each other">
-            <p class="small muted">Darker is a stronger association. Both pictures should look alike.</p>
+            <p class="small muted">The stronger the color, the stronger the association. Both pictures should look alike.</p>
             <div class="pair-maps"><AssociationMap data={associations} kind="real" /><AssociationMap data={associations} kind="synthetic" /></div>
           </Card>
         )}

@@ -7,7 +7,7 @@ import type { AuditEntry, CreatedKey, CreatedWebhook, Delivery, Key, Usage, Webh
 import { confirmed } from "../ui/dialog";
 import { Check, errorOf, Input, Select } from "../ui/fields";
 import { ListTable } from "../ui/list_table";
-import { Badge, Card, Code, Empty, Loading, ProblemNote, Time } from "../ui/parts";
+import { Badge, Card, Code, Empty, Loading, Message, ProblemNote, Time } from "../ui/parts";
 
 const SCOPES: [Key["scopes"][number], string][] = [
   ["read", "see datasets, jobs and models, without the training data"], ["data:read", "see and download training data"],
@@ -231,7 +231,7 @@ function Audit() {
 
 /** What a list shows before it has items; a key without the scope gets a sentence instead of an error. */
 function State({ loaded }: { loaded: Loaded<unknown> }) {
-  if (loaded.error?.status === 403) return <p class="muted">{loaded.error.detail}</p>;
+  if (loaded.error?.status === 403) return <p class="muted"><Message text={loaded.error.detail} /></p>;
   if (loaded.error) return <ProblemNote problem={loaded.error} onRetry={loaded.reload} />;
   return loaded.value ? null : <Loading rows={3} />;
 }
