@@ -37,13 +37,14 @@ def render_page(comparison: Comparison) -> str:
 def _training_rows(models: Sequence[ModelSummary]) -> list[list[str]]:
     names = dict.fromkeys(name for model in models for name, _ in model.training)
     return [
-        [name, *(_format_value(getattr(model.training, name)) for model in models)]
+        [name, *(_format_value(name, getattr(model.training, name)) for model in models)]
         for name in names
     ]
 
 
-def _format_value(value: str | float | None) -> str:
-    return value if isinstance(value, str) else format_number(value)
+def _format_value(name: str, value: str | float | None) -> str:
+    # A seed is copied into a request, so it keeps its digits.
+    return str(value) if isinstance(value, str) or name == "seed" else format_number(value)
 
 
 def _checkpoint_table(model: ModelSummary) -> CheckpointTable | None:

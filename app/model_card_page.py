@@ -15,7 +15,7 @@ def render_page(card: ModelCard) -> str:
     )
     return page_templates.render(
         "card.html",
-        title=f"{card.name}:{card.version}",
+        title=f"Model card of {card.name}:{card.version}",
         card=card,
         model_fields={
             "modality": card.modality,

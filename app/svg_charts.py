@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from app.svg_element import element
-from app.value_format import format_date, format_number
+from app.value_format import format_date, format_number, format_rounded
 
 # Defined in templates/theme.css, for light and dark pages.
 REAL_COLOR, SYNTHETIC_COLOR = "var(--real)", "var(--synthetic)"
@@ -109,7 +109,7 @@ def histogram(
         for i, share in enumerate(shares)
     ]
     first, last = (
-        format_date(edge) if is_datetime else f"{edge:.4g}" for edge in (edges[0], edges[-1])
+        format_date(edge) if is_datetime else format_rounded(edge) for edge in (edges[0], edges[-1])
     )
     bottom = CHART_HEIGHT + AXIS_MARGIN - 2
     axis_labels = _text(0, bottom, first), _text(CHART_WIDTH, bottom, last, anchor="end")

@@ -13,6 +13,12 @@ def format_number(value: float | None) -> str:
     return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.3f}"
 
 
+def format_rounded(value: float) -> str:
+    """Return the value with four significant digits, without an exponent up to a trillion."""
+    text = f"{value:.4g}"
+    return f"{float(text):,.0f}" if 1e4 <= abs(float(text)) < 1e12 else text
+
+
 def format_score(value: float | None) -> str:
     # A fixed number of decimals aligns the values of a column.
     return "" if value is None else f"{value:,.3f}"

@@ -112,3 +112,10 @@ def test_pages_follow_the_color_scheme_of_the_reader(report: Report) -> None:
     # Colors stand in the theme only.
     rest = page[page.index("img { background") :]
     assert not re.findall(r"#[0-9a-f]{3,6}\b", rest.partition(";")[2])
+
+
+def test_names_between_backticks_are_code_and_all_else_is_escaped(report: Report) -> None:
+    assert report.verdict is not None
+    report.verdict.reasons = ["Raise `seed` <b> `<i>`."]
+    page = render_page(report, {}, {})
+    assert "Raise <code>seed</code> &lt;b&gt; <code>&lt;i&gt;</code>." in page

@@ -1,4 +1,4 @@
-"""All pages in both themes, checked by axe for violations of WCAG 2.2 A and AA."""
+"""All pages and reports in both themes, checked by axe for violations of WCAG 2.2 A and AA."""
 
 from typing import Any
 
@@ -35,15 +35,39 @@ def addresses(content: Content) -> list[str]:
         f"datasets/{content.table}/train",
         f"datasets/{content.images}/augment",
         "jobs",
-        f"jobs/{content.jobs[0]}",
+        "jobs?name=none",
+        *(f"jobs/{job}" for job in content.jobs),
         "models",
+        "models?name=none",
         "models/digits:1",
         "models/customers:1",
         "models/digits:1/playground",
         "models/customers:1/playground",
+        "compare",
         "compare?models=digits:1,customers:1",
         "settings",
+        "datasets/ds_unknown",
+        "nowhere",
     ]
+
+
+REPORTS = [
+    "models/digits:1/report",
+    "models/customers:1/report",
+    "models/digits:1/card",
+    "models/customers:1/card",
+    "models/compare?models=digits:1,customers:1",
+]
+
+
+def reports(service: Server) -> dict[str, str]:
+    """Return the HTML pages that the API serves, by their address."""
+    with service.client() as client:
+        headers = {"accept": "text/html"}
+        return {
+            address: client.request("GET", f"/v1/{address}", headers=headers).text
+            for address in REPORTS
+        }
 
 
 def violations(page: Page) -> list[dict[str, Any]]:
@@ -69,6 +93,9 @@ def test_no_page_has_a_violation(
         page.get_by_role("heading", level=1).wait_for()
         expect(page.locator(".loading")).to_have_count(0)
         found[address] = violations(page)
+    for address, html in reports(service).items():
+        page.set_content(html)
+        found[address] = violations(page)
     context.close()
     assert {address: list_ for address, list_ in found.items() if list_} == {}
 
@@ -83,6 +110,11 @@ def test_pages_fit_a_phone(browser: Browser, service: Server, content: Content) 
         page.goto(f"/#/{address}")
         page.get_by_role("heading", level=1).wait_for()
         expect(page.locator(".loading")).to_have_count(0)
+        if page.evaluate("document.documentElement.scrollWidth") > 390:
+            too_wide.append(address)
+    page = context.new_page()  # without the dashboard's policy, which blocks styles in a page
+    for address, html in reports(service).items():
+        page.set_content(html)
         if page.evaluate("document.documentElement.scrollWidth") > 390:
             too_wide.append(address)
     context.close()

@@ -4,6 +4,7 @@ import base64
 import csv
 import hashlib
 import io
+import json
 import re
 import zipfile
 from pathlib import Path
@@ -20,6 +21,15 @@ from tests.uploads import make_png, make_zip
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_800)]
 
 WAIT_MS = 600_000
+PROBLEMS = {
+    403: "Forbidden",
+    409: "Conflict",
+    413: "Too large",
+    429: "Too many requests",
+    500: "Internal error",
+    503: "Unavailable",
+    507: "The disk is full",
+}
 DROP = """([name, text]) => {
   const transfer = new DataTransfer();
   transfer.items.add(new File([text], name));
@@ -299,9 +309,32 @@ def test_errors_say_what_to_do(page: Page, content: Content, service: Server) ->
     page.get_by_role("button", name="Upload", exact=True).click()
     expect(page.get_by_role("alert")).to_be_visible(timeout=WAIT_MS)
 
+    for status, title in PROBLEMS.items():
+        body = {"title": title, "detail": "Free some space, then `retry`.", "code": "any"}
+        answer_with(page, status, body)
+        page.goto("/#/models")
+        page.goto("/#/jobs")
+        alert = page.get_by_role("alert").first
+        expect(alert).to_contain_text(title)
+        expect(alert).to_contain_text("Free some space, then retry.")
+        expect(alert).to_contain_text("req_test")
+        expect(alert.locator("code")).to_have_text("retry")
+    page.unroute("**/v1/**")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_role("alert")).to_have_count(0)
+    page.goto("/#/models")
     page.route("**/v1/**", lambda route: route.abort())
     page.goto("/#/jobs")
     expect(page.get_by_role("alert").first).to_contain_text("The server does not respond")
+
+
+def answer_with(page: Page, status: int, body: dict[str, str]) -> None:
+    headers = {"content-type": "application/problem+json", "x-request-id": "req_test"}
+    page.unroute("**/v1/**")
+    page.route(
+        "**/v1/**",
+        lambda route: route.fulfill(status=status, headers=headers, body=json.dumps(body)),
+    )
 
 
 def test_a_key_without_the_scope_gets_a_sentence(context: BrowserContext, service: Server) -> None:

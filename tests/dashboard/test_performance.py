@@ -5,6 +5,7 @@ import subprocess
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 
 import psutil
 import pytest
@@ -27,6 +28,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_800)]
 
 ESBUILD = FOLDER.parent / "node_modules" / ".bin" / "esbuild"
 JOBS, LABELS = 10_000, 1_000
+CURVE_ROUNDS = 5
 # Far above what an idle machine needs, because tests share theirs: see docs/design.md.
 MAX_SECONDS = 10
 
@@ -41,25 +43,31 @@ def test_the_first_load_is_small(browser: Browser) -> None:
 def test_a_curve_of_10000_points_is_drawn_60_times_a_second(
     browser: Browser, tmp_path: Path
 ) -> None:
+    """Each of five rounds draws for three seconds in a new page, after one round to warm up."""
     bundle = tmp_path / "curve.js"
     source = Path(__file__).with_name("curve.tsx")
     command = [str(ESBUILD), str(source), "--bundle", f"--outfile={bundle}"]
     options = ["--jsx=automatic", "--jsx-import-source=preact", "--log-level=error"]
     environment = {"NODE_PATH": str(FOLDER.parent / "node_modules")}
     subprocess.run([*command, *options], check=True, env=environment)
-    page = browser.new_page()
     html = tmp_path / "curve.html"
     html.write_text(
         f'<link rel="stylesheet" href="{FOLDER}/style.css"><body><script src="{bundle}"></script>'
     )
-    page.goto(html.as_uri())
-    before = cpu_seconds_of_chromium()
-    measured = page.evaluate("measure()")
-    cpu_ms = 1000 * (cpu_seconds_of_chromium() - before) / measured["frames"]
-    page.close()
-    rate = measured["frames"] / measured["seconds"]
+    rates, costs = [], []
+    for _ in range(CURVE_ROUNDS):
+        page = browser.new_page()
+        page.goto(html.as_uri())
+        page.evaluate("measure()")
+        before = cpu_seconds_of_chromium()
+        measured = page.evaluate("measure()")
+        costs.append(1000 * (cpu_seconds_of_chromium() - before) / measured["frames"])
+        rates.append(measured["frames"] / measured["seconds"])
+        page.close()
+    rate, cpu_ms = median(rates), median(costs)
     show(f"curve of 10,000 points: {rate:.0f} updates a second, {cpu_ms:.1f} ms of CPU each")
     assert rate > 60 / MAX_SECONDS
+    assert cpu_ms < 1000 / 60
 
 
 @pytest.mark.skipif(SERVER is not None, reason="inserts rows into the SQLite file of the service")
@@ -74,7 +82,7 @@ def test_pages_with_10000_jobs_show_their_content(
     }
     show(f"seconds to content with {JOBS:,} jobs: {seconds}")
     page.goto("/#/jobs")
-    expect(page.locator("header")).to_contain_text("10,00")
+    expect(page.locator("header")).to_contain_text("1,000+")  # the service counts no further
     page.get_by_role("button", name="Show more").click()
     expect(page.locator("table.list tbody tr")).to_have_count(100)
     page.goto("/#/")

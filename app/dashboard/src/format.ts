@@ -12,6 +12,9 @@ export function score(value: number | null | undefined): string {
   return Math.abs(rounded) >= 1000 ? number(rounded) : rounded.toString();
 }
 
+/** The name of a relation between columns, with signs instead of `->`, `<=` and `>=`. */
+export const relationText = (name: string) => name.replaceAll("->", "→").replaceAll("<=", "≤").replaceAll(">=", "≥");
+
 /** The kind of data in words. */
 export const dataKind = (modality: string) => (modality === "image" ? "images" : "table");
 

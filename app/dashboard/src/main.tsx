@@ -45,7 +45,12 @@ function Page() {
     case "settings":
       return <SettingsPage />;
     default:
-      return <Empty title="This page does not exist"><a href="#/">Overview</a></Empty>;
+      return (
+        <>
+          <header><h1>Not found</h1></header>
+          <Empty title="This page does not exist"><a href="#/">Overview</a></Empty>
+        </>
+      );
   }
 }
 

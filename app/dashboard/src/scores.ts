@@ -29,7 +29,17 @@ const PRIVACY = new Set([
   "near_duplicate_rate", "memorization_rate", "exact_match_rate", "dcr_share", "membership_inference_auc", "membership_inference_tpr_at_1pct_fpr",
 ]);
 
+const ABBREVIATIONS: Record<string, string> = { auc: "AUC", kl: "KL divergence", tvd: "TVD" };
+
+/** The name of a metric of a training in words: `critic_auc` is "Critic AUC". */
+export function metricName(name: string): string {
+  const words = name.split("_").map((word) => ABBREVIATIONS[word] ?? word).join(" ");
+  return words.charAt(0).toUpperCase() + words.slice(1);
+}
+
 export const scoreName = (name: string) => WORDS[name]?.[0] ?? name.replaceAll("_", " ");
+/** A sentence of the service with the names of its scores in words. */
+export const withScoreNames = (text: string) => text.replace(/\b[a-z\d]+(_[a-z\d]+)+\b/g, (name) => WORDS[name]?.[0] ?? name);
 export const scoreMeaning = (name: string) => WORDS[name]?.[1] ?? "";
 export const isPrivacyScore = (name: string) => PRIVACY.has(name);
 

@@ -8,7 +8,7 @@ import { usePlan } from "../plan";
 import { link, navigate, route } from "../router";
 import type { AugmentationPlan, Dataset, Job, Model } from "../types";
 import { Check, errorOf, Input, Select, typed } from "../ui/fields";
-import { Card, Code, Loading, ProblemNote } from "../ui/parts";
+import { Card, Code, Loading, Message, ProblemNote, ProblemPage } from "../ui/parts";
 
 const STRATEGIES: [string, string][] = [
   ["balance", "as many items as the largest label"], ["fill_to", "a number of items for each label"], ["multiply", "a multiple of the real items"],
@@ -17,7 +17,7 @@ const STRATEGIES: [string, string][] = [
 export function AugmentPage({ id }: { id: string }) {
   const { value: dataset, error } = useGet<Dataset>(`/v1/datasets/${id}`);
   const { value: models } = useGet<{ data: Model[] }>("/v1/models", { dataset: id, limit: 100 });
-  if (error) return <ProblemNote problem={error} />;
+  if (error) return <ProblemPage title="Augment" problem={error} />;
   if (!dataset || !models) return <Loading rows={10} />;
   return <Form dataset={dataset} models={models.data} />;
 }
@@ -94,7 +94,7 @@ function Plan({ plan }: { plan: AugmentationPlan | null }) {
   return (
     <>
       <p><span class="figure">{number(plan.items)}</span> items, {number(plan.synthetic)} of them synthetic</p>
-      {plan.warnings.map((warning) => <div key={warning.code} class="note warn">{warning.message}</div>)}
+      {plan.warnings.map((warning) => <div key={warning.code} class="note warn"><Message text={warning.message} /></div>)}
       <div class="scroll tall" tabIndex={0} role="region" aria-label="Plan by label">
         <table>
           <thead><tr><th>Label</th><th class="number">Real</th><th class="number">Transformed</th><th class="number">Generated</th>{skips && <th class="number">Skipped</th>}</tr></thead>

@@ -3,11 +3,11 @@ import { useMemo, useState } from "preact/hooks";
 import { number, score } from "../format";
 import { useGet } from "../load";
 import { link, route, setQuery } from "../router";
-import { scoreMeaning, scoreName } from "../scores";
+import { metricName, scoreMeaning, scoreName } from "../scores";
 import type { Comparison, Job, JobsMetrics, Model } from "../types";
 import { Chart, type Curve } from "../ui/chart";
 import { Input } from "../ui/fields";
-import { Badge, Card, Empty, Loading, ProblemNote, VERDICT_TONES } from "../ui/parts";
+import { Badge, Card, Empty, Loading, Message, ProblemNote, ProblemPage, VERDICT_TONES } from "../ui/parts";
 import { Scale, ScaleLegend } from "../ui/scale";
 
 const MAX_MODELS = 12;
@@ -20,19 +20,19 @@ export function ComparePage() {
   const references = listOf("models");
   const models = useGet<{ data: Model[] }>("/v1/models", { limit: 100 });
   const jobs = useGet<{ data: Job[] }>("/v1/jobs", { kind: "training", limit: 100 });
-  const chosenModels = models.value?.data.filter((model) => references.includes(model.reference)) ?? [];
+  const chosenModels = references.flatMap((reference) => models.value?.data.find((model) => model.reference === reference) ?? []);
   const runs = [...new Set([...listOf("runs"), ...chosenModels.flatMap((model) => model.job ?? [])])].slice(0, MAX_RUNS);
   const names = new Map(jobs.value?.data.map((job) => [job.id, job.name || job.id]));
   for (const model of models.value?.data ?? []) if (model.job) names.set(model.job, model.reference);
-  if (models.error) return <ProblemNote problem={models.error} onRetry={models.reload} />;
+  if (models.error) return <ProblemPage title="Compare" problem={models.error} onRetry={models.reload} />;
   return (
     <>
       <header><h1>Compare</h1></header>
       <div class="grid wide">
-        <Card title="Models" aside={<small class="muted">2 to {MAX_MODELS}</small>}>
+        <Card title="Models" aside={<small class="muted">choose 2 to {MAX_MODELS}</small>}>
           <Chooser label="Models" items={models.value?.data.map((model) => [model.reference, model.quality.verdict ?? ""])} chosen={references} onChange={(list) => setQuery({ models: list.slice(0, MAX_MODELS).join(",") })} empty="No models yet" />
         </Card>
-        <Card title="Training runs" aside={<small class="muted">up to {MAX_RUNS}</small>}>
+        <Card title="Training runs" aside={<small class="muted">choose up to {MAX_RUNS}</small>}>
           <Chooser label="Training runs" items={jobs.value?.data.map((job) => [job.id, job.state, names.get(job.id)])} chosen={runs} onChange={(list) => setQuery({ runs: list.slice(0, MAX_RUNS).join(",") })} empty="No training yet" />
         </Card>
       </div>
@@ -81,7 +81,7 @@ function Scores({ references }: { references: string[] }) {
   return (
     <Card title="Scores">
       <ScaleLegend />
-      {value.warnings.map((warning) => <div key={warning.code} class="note warn">{warning.message}</div>)}
+      {value.warnings.map((warning) => <div key={warning.code} class="note warn"><Message text={warning.message} /></div>)}
       <div class="scroll" tabIndex={0} role="region" aria-label="Scores">
         <table class="comparison">
           <thead><tr><th>Score</th>{value.models.map((model) => <th key={model.model}><a href={link("models", model.reference)}>{model.reference}</a></th>)}</tr></thead>
@@ -127,18 +127,18 @@ function Curves({ runs, names }: { runs: string[]; names: Map<string, string> })
   const { value, error } = useGet<JobsMetrics>("/v1/jobs/metrics", { jobs: runs.join(","), points: 500 }, 5000);
   const charts = useMemo(() => {
     const byMetric = new Map<string, Curve[]>();
-    for (const [job, metrics] of Object.entries(value?.jobs ?? {})) {
-      for (const [name, series] of Object.entries(metrics)) byMetric.set(name, [...(byMetric.get(name) ?? []), { label: names.get(job) ?? job, ...series }]);
+    for (const job of runs) {
+      for (const [name, series] of Object.entries(value?.jobs[job] ?? {})) byMetric.set(name, [...(byMetric.get(name) ?? []), { label: names.get(job) ?? job, ...series }]);
     }
     // A single value is not a curve.
     return [...byMetric].filter(([, curves]) => curves.some((curve) => curve.steps.length > 1));
-  }, [value, names.size]);
+  }, [value, names.size, runs.join()]);
   if (error) return <ProblemNote problem={error} />;
   return (
     <Card title="Curves">
       {!value && <Loading rows={6} />}
       {value && charts.length === 0 && <p class="muted">These runs have no metrics yet.</p>}
-      <div class="grid wide">{charts.map(([name, curves]) => <Chart key={name} title={name.replaceAll("_", " ")} curves={curves} />)}</div>
+      <div class="grid wide">{charts.map(([name, curves]) => <Chart key={name} title={metricName(name)} curves={curves} />)}</div>
     </Card>
   );
 }

@@ -1,14 +1,14 @@
 // One dataset: what was understood, what is odd, what it contains.
 import { useState } from "preact/hooks";
 import { patch, type Problem, remove } from "../api";
-import { bytes, dataKind, number, score } from "../format";
+import { bytes, dataKind, number, relationText, score } from "../format";
 import { useGet } from "../load";
 import { link, navigate, route, setQuery } from "../router";
 import type { ColumnOption, ColumnProfile, Dataset, DatasetIssue, DatasetProfile, DatasetRows } from "../types";
 import { confirmed, entered } from "../ui/dialog";
 import { Input } from "../ui/fields";
 import { Histogram, Shares } from "../ui/histogram";
-import { Badge, Card, Loading, ProblemNote, StateBadge, Time, type Tone } from "../ui/parts";
+import { Badge, Card, Loading, Message, ProblemNote, ProblemPage, StateBadge, Time, type Tone } from "../ui/parts";
 import { Pager } from "../ui/pager";
 import { download } from "../ui/picture";
 import { RowTable } from "../ui/rows";
@@ -24,15 +24,15 @@ const ROWS = 25;
 export function DatasetPage({ id }: { id: string }) {
   const [validating, setValidating] = useState(true);
   const { value: dataset, error, reload } = useGet<Dataset>(`/v1/datasets/${id}`, {}, validating ? 1500 : 0);
-  if (dataset && validating && dataset.state !== "validating") setValidating(false);
-  if (error && !dataset) return <ProblemNote problem={error} onRetry={reload} />;
+  if (validating && (dataset ? dataset.state !== "validating" : error?.status === 404)) setValidating(false);
+  if (error && !dataset) return <ProblemPage title="Dataset" problem={error} onRetry={reload} />;
   if (!dataset) return <Loading rows={8} />;
   return (
     <>
       <Header dataset={dataset} onChange={reload} />
       {dataset.state === "validating" && <div class="note" role="status">The file is being read and checked. This page shows the result as soon as it is there.</div>}
       {dataset.error && (
-        <div class="note bad" role="alert"><strong>{dataset.error.title}</strong><span>{dataset.error.detail}</span></div>
+        <div class="note bad" role="alert"><strong>{dataset.error.title}</strong><Message text={dataset.error.detail} /></div>
       )}
       {dataset.state === "ready" && <Content dataset={dataset} onChange={reload} />}
     </>
@@ -105,11 +105,11 @@ function IssueList({ id }: { id: string }) {
               <strong>{issue.code.replaceAll("_", " ")}</strong>
               <span class="muted">{issue.count === 1 ? "once" : `${number(issue.count)} times`}</span>
             </div>
-            <span>{issue.hint}</span>
+            <Message text={issue.hint} />
             {issue.examples.length > 0 && <small class="muted">For example: {issue.examples.slice(0, 5).join("; ")}</small>}
           </li>
         ))}
-        {value.notes.map((note) => <li key={note} class="muted">{note}</li>)}
+        {value.notes.map((note) => <li key={note} class="muted"><Message text={note} /></li>)}
       </ul>
     </Card>
   );
@@ -118,7 +118,7 @@ function IssueList({ id }: { id: string }) {
 function Facts({ dataset }: { dataset: Dataset }) {
   const { image, table, layout } = dataset;
   return (
-    <Card title="What was understood" aside={<Exports dataset={dataset} />}>
+    <Card title="Contents" aside={<Exports dataset={dataset} />}>
       <dl class="facts">
         <dt>Items</dt><dd>{number(dataset.train_items)}{Boolean(dataset.test_items) && ` for training, ${number(dataset.test_items)} for tests`}</dd>
         {image && <><dt>Images</dt><dd>{image.width} × {image.height}, {image.channels === 1 ? "gray" : "color"}</dd></>}
@@ -217,7 +217,7 @@ function Profile({ id }: { id: string }) {
       {value.relations && value.relations.length > 0 && (
         <Card title="Relations between columns">
           <p class="muted small">They hold in the rows, and samples keep them.</p>
-          <ul>{value.relations.map(({ name, kind }) => <li key={name}><code>{name}</code> <small class="muted">{kind.replaceAll("_", " ")}</small></li>)}</ul>
+          <ul>{value.relations.map(({ name, kind }) => <li key={name}><code>{relationText(name)}</code> <small class="muted">{kind.replaceAll("_", " ")}</small></li>)}</ul>
         </Card>
       )}
     </>

@@ -32,7 +32,7 @@ export function DatasetsPage() {
             <tbody>
               {items.map((dataset) => (
                 <tr key={dataset.id}>
-                  <td><a href={link("datasets", dataset.id)}>{dataset.name}</a></td>
+                  <td class="title"><a href={link("datasets", dataset.id)}>{dataset.name}</a></td>
                   <td>{dataKind(dataset.modality)}</td>
                   <td><StateBadge state={dataset.state} /></td>
                   <td class="number">{number(dataset.train_items)}</td>
@@ -69,8 +69,8 @@ function Uploads() {
         <tbody>
           {items.map((upload) => (
             <tr key={upload.id}>
-              <td>{upload.filename}</td>
-              <td><Received upload={upload} /></td>
+              <td class="title">{upload.filename}</td>
+              <td class="progress"><Received upload={upload} /></td>
               <td class="nowrap"><Time at={upload.created_at} /></td>
               <td><button type="button" class="button small danger" aria-label={`Delete the upload of ${upload.filename}`} onClick={() => cancel(upload)}>Delete</button></td>
             </tr>

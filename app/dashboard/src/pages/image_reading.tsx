@@ -52,7 +52,7 @@ export function ImageReading({ dataset, onChange }: { dataset: Dataset; onChange
           {sources.length > 1 && (
             <Select label="Source of the labels" value={source} options={[["", "unchanged"], ...sources.map((each, index) => [String(index), sourceText(each)] as [string, string])]} onChange={setSource} />
           )}
-          {parts.map((part) => (
+          {parts.length > 1 && parts.map((part) => (
             <Select key={part.name} label={`Part ${part.name}`} value={uses[part.name] ?? ""} options={USES} onChange={(use) => setUses({ ...uses, [part.name]: use })} />
           ))}
           <Select label="Images of other shapes" value={resize} options={RESIZING} onChange={setResize} />

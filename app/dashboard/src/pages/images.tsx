@@ -1,4 +1,4 @@
-// Images of a dataset: some of each label in one picture, or all of one label page by page.
+// Images of a dataset: examples of each label in one picture, or all of one label page by page.
 import { number } from "../format";
 import { useGet } from "../load";
 import { route, setQuery } from "../router";
@@ -9,20 +9,19 @@ import { Pager } from "../ui/pager";
 import { Picture } from "../ui/picture";
 
 const PAGE = 48;
-const MAX_SCALE = 4;
-const MIN_SIDE_PX = 64;
+const MIN_SIDE_PX = 80;
 
 export function Images({ dataset }: { dataset: Dataset }) {
   const label = route.value.query.get("label");
   const offset = Number(route.value.query.get("offset") ?? 0);
   const labels = dataset.labels ?? [];
   const { value, error } = useGet<DatasetItems>(label === null ? null : `/v1/datasets/${dataset.id}/items`, { label, limit: PAGE, offset });
-  const scale = Math.min(MAX_SCALE, Math.max(1, Math.ceil(MIN_SIDE_PX / dataset.image!.width)));
+  const scale = Math.ceil(MIN_SIDE_PX / dataset.image!.width);
   return (
     <Card title="Images" aside={label !== null && value && <Pager page={value} size={PAGE} />}>
       {labels.length > 0 && (
         <div class="filters">
-          <Select label="Label" value={label ?? ""} options={[["", "some of each label"], ...labels.map(({ name, count }) => [name, `${name} (${number(count)})`] as [string, string])]} onChange={(name) => setQuery({ label: name, offset: null })} />
+          <Select label="Label" value={label ?? ""} options={[["", "examples of each label"], ...labels.map(({ name, count }) => [name, `${name} (${number(count)})`] as [string, string])]} onChange={(name) => setQuery({ label: name, offset: null })} />
         </div>
       )}
       {error && <ProblemNote problem={error} />}

@@ -5,15 +5,15 @@ import { useEvents } from "../events";
 import { bytes, duration, number, score } from "../format";
 import { useGet } from "../load";
 import { link, navigate, route, setQuery } from "../router";
-import type { Artifact, AugmentationResult, CheckpointRow, Job, JobEvent, Model, Preview, Series } from "../types";
+import { metricName } from "../scores";
+import type { Artifact, CheckpointRow, Job, JobEvent, Preview, Series } from "../types";
 import { Chart, type Curve } from "../ui/chart";
 import { DatasetLink } from "../ui/dataset_link";
 import { confirmed } from "../ui/dialog";
 import { ListTable } from "../ui/list_table";
-import { Badge, Card, Empty, Loading, ProblemNote, ProgressBar, StateBadge, Time } from "../ui/parts";
+import { Badge, Card, Empty, Loading, ProblemNote, ProblemPage, StateBadge, Time } from "../ui/parts";
 import { download, Picture } from "../ui/picture";
-import { Lift } from "./lift";
-import { Verdict } from "./models";
+import { JobStatus } from "./job_status";
 
 const EVENT_PAUSE_MS = 500;
 const POLL_MS = 10_000; // for the place in the queue, which causes no event
@@ -22,7 +22,7 @@ export function JobPage({ id }: { id: string }) {
   const live = useEvents(`/v1/jobs/${id}/events`, EVENT_PAUSE_MS);
   const { value: job, error, reload } = useGet<Job>(`/v1/jobs/${id}`, {}, POLL_MS, live);
 
-  if (error && !job) return <ProblemNote problem={error} onRetry={reload} />;
+  if (error && !job) return <ProblemPage title="Job" problem={error} onRetry={reload} />;
   if (!job) return <Loading rows={8} />;
   return (
     <>
@@ -39,7 +39,7 @@ export function JobPage({ id }: { id: string }) {
         </div>
         <Actions job={job} onChange={reload} />
       </header>
-      <Status job={job} />
+      <JobStatus job={job} />
       {job.kind === "training" && <Curves job={job} version={live} />}
       {job.kind === "training" && <Previews job={job} version={live} />}
       <div class="grid wide">
@@ -49,73 +49,6 @@ export function JobPage({ id }: { id: string }) {
       <Files job={job} version={live} />
       <Events job={job} version={live} />
     </>
-  );
-}
-
-function Status({ job }: { job: Job }) {
-  const { progress } = job;
-  return (
-    <>
-      {job.error && (
-        <div class="note bad" role="alert">
-          <strong>{job.error.title}</strong>
-          <span>{job.error.detail}</span>
-          {job.error.retryable && <small>The same job may succeed if it is tried again.</small>}
-        </div>
-      )}
-      {job.warnings.map((warning) => <div key={warning.code} class="note warn">{warning.message}</div>)}
-      {!job.terminal && (
-        <Card>
-          <div class="row">
-            <span class="figure">{number(progress.percent)} %</span>
-            <span class="muted">
-              {job.state === "queued" ? job.queue.reason : job.phase}
-              {progress.steps ? `, step ${number(progress.step)} of ${number(progress.steps)}` : ""}
-              {progress.eta_s !== null ? `, about ${duration(progress.eta_s)} left` : ""}
-            </span>
-          </div>
-          <ProgressBar percent={progress.percent} label="Progress" />
-        </Card>
-      )}
-      {job.state === "succeeded" && <Result job={job} />}
-    </>
-  );
-}
-
-function Result({ job }: { job: Job }) {
-  const result = job.result as Record<string, unknown> | null;
-  const model = typeof result?.model === "string" ? result.model : null;
-  const dataset = typeof result?.dataset === "string" ? result.dataset : null;
-  if (!model && !dataset) return null;
-  return (
-    <>
-      <div class="note">
-        {model && <ReadyModel id={model} />}
-        {dataset && <span>The dataset <DatasetLink id={dataset} /> is ready.</span>}
-      </div>
-      {job.kind === "augmentation" && <Lift result={result as unknown as AugmentationResult} />}
-    </>
-  );
-}
-
-const EVALUATION_POLL_MS = 5000;
-
-/** The new model; its report is offered as soon as there is one. */
-function ReadyModel({ id }: { id: string }) {
-  const [polls, setPolls] = useState(true);
-  const { value: model } = useGet<Model>(`/v1/models/${id}`, {}, polls ? EVALUATION_POLL_MS : 0);
-  if (!model) return <span>The model is ready.</span>;
-  const { state, job, verdict } = model.quality;
-  if (polls && state !== "evaluating") setPolls(false);
-  return (
-    <span class="row">
-      <span>
-        The model <a href={link("models", model.reference)}>{model.reference}</a> is ready: <a href={link("models", model.reference, "playground")}>generate samples</a>
-        {verdict && <> or <a href={link("models", model.reference)}>see its report</a></>}.
-        {state === "evaluating" && <> {job ? <a href={link("jobs", job)}>Its evaluation</a> : "Its evaluation"} has not ended.</>}
-      </span>
-      <Verdict model={model} />
-    </span>
   );
 }
 
@@ -179,7 +112,7 @@ function groupCurves(series: Record<string, Series>): [string, Curve[]][] {
   const groups = new Map<string, Curve[]>();
   for (const [name, { steps, values }] of Object.entries(series)) {
     const title = CHARTS.find(([, accepts]) => accepts(name))?.[0] ?? "Other metrics";
-    groups.set(title, [...(groups.get(title) ?? []), { label: name.replaceAll("_", " "), steps, values }]);
+    groups.set(title, [...(groups.get(title) ?? []), { label: metricName(name), steps, values }]);
   }
   return [...groups];
 }
@@ -198,7 +131,6 @@ function Previews({ job, version }: { job: Job; version: number }) {
       aside={<button type="button" class="button small" onClick={() => download(`/v1/jobs/${job.id}/previews.gif`, `${job.name || job.id}.gif`)}>Save as GIF</button>}
     >
       <p class="muted small">{isImage ? "Samples from the same noise at each step, one row for each label." : "All columns in two dimensions: red dots are samples, black ones are real rows. Both should cover the same area."}</p>
-      <Picture path={new URL(shown.url, location.href).pathname} alt={`Samples at step ${step}`} />
       <label class="field">
         Step {number(step)}
         <input
@@ -206,6 +138,7 @@ function Previews({ job, version }: { job: Job; version: number }) {
           onInput={(event) => setQuery({ preview: String(steps[Number(event.currentTarget.value)]) })}
         />
       </label>
+      <div class="scroll" tabIndex={0} role="region" aria-label="Preview"><Picture path={new URL(shown.url, location.href).pathname} alt={`Samples at step ${step}`} /></div>
     </Card>
   );
 }
@@ -252,7 +185,7 @@ function Checkpoints({ job, version }: { job: Job; version: number }) {
               <td class="number">{score(checkpoint.score)}</td>
               <td class="number nowrap">{bytes(checkpoint.bytes)}</td>
               <td>
-                {checkpoint.model ? <a href={link("models", checkpoint.model)}>open</a> : (
+                {checkpoint.model ? <a href={link("models", checkpoint.model)}>open the model</a> : (
                   <button type="button" class="button small" onClick={() => promote(checkpoint.step)}>Make it a model</button>
                 )}
               </td>
@@ -275,7 +208,7 @@ function Files({ job, version }: { job: Job; version: number }) {
         <tbody>
           {files.map((file) => (
             <tr key={file.name}>
-              <td class="mono">{file.name}</td>
+              <td class="title mono">{file.name}</td>
               <td class="number">{bytes(file.bytes)}</td>
               <td><Time at={file.created_at} /></td>
               <td><button type="button" class="button small" onClick={() => download(new URL(file.url, location.href).pathname, file.name.split("/").pop()!)}>Download</button></td>

@@ -52,7 +52,7 @@ export function JobTable({ jobs }: { jobs: Job[] }) {
       <tbody>
         {jobs.map((job) => (
           <tr key={job.id}>
-            <td><a href={link("jobs", job.id)}>{job.name || job.id}</a></td>
+            <td class="title"><a href={link("jobs", job.id)}>{job.name || job.id}</a></td>
             <td>{job.kind}</td>
             <td><StateBadge state={job.state} /></td>
             <td class="progress"><JobProgress job={job} /></td>
@@ -71,7 +71,7 @@ function JobProgress({ job }: { job: Job }) {
     const text = job.progress.percent === null ? job.phase : `${number(job.progress.percent)} %${left}`;
     return (
       <div class="row">
-        <ProgressBar percent={job.progress.percent} label={`Progress of ${job.name || job.id}`} />
+        {job.progress.percent !== null && <ProgressBar percent={job.progress.percent} label={`Progress of ${job.name || job.id}`} />}
         <small class="muted">{text}</small>
       </div>
     );

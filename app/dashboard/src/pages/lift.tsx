@@ -1,7 +1,7 @@
 // The benefit of synthetic items for a classifier, with intervals.
 import { number, score } from "../format";
 import type { AugmentationResult } from "../types";
-import { Card } from "../ui/parts";
+import { Card, Message } from "../ui/parts";
 
 const SETS: Record<string, string> = {
   real: "real items alone", oversampled: "repeated real items", transforms: "with changed real items", model: "with samples of the model", combined: "with both",
@@ -20,7 +20,7 @@ export function Lift({ result }: { result: AugmentationResult }) {
   const x = (value: number) => 6 + ((WIDTH - 12) * (value - from)) / (to - from || 1);
   return (
     <Card title="Benefit for a classifier">
-      {recommendation && <p><strong>{recommendation.use ? `Use: ${SETS[recommendation.use] ?? recommendation.use}.` : "Use the real items alone."}</strong> {recommendation.reason}</p>}
+      {recommendation && <p><strong>{recommendation.use ? `Use: ${SETS[recommendation.use] ?? recommendation.use}.` : "Use the real items alone."}</strong> <Message text={recommendation.reason.replaceAll(lift.metric, lift.metric.replaceAll("_", " "))} /></p>}
       <ul class="scores">
         {rows.map(({ name, value, interval }) => (
           <li key={name}>

@@ -7,7 +7,7 @@ import { link, navigate } from "../router";
 import type { Model, ModelCard } from "../types";
 import { DatasetLink } from "../ui/dataset_link";
 import { confirmed, entered } from "../ui/dialog";
-import { Badge, Card, Loading, ProblemNote, Time } from "../ui/parts";
+import { Badge, Card, Loading, Message, ProblemNote, ProblemPage, Time } from "../ui/parts";
 import { download } from "../ui/picture";
 import { Verdict } from "./models";
 import { ReportView } from "./report";
@@ -17,7 +17,7 @@ export function ModelPage({ reference }: { reference: string }) {
   const { value: model, error, reload } = useGet<Model>(`/v1/models/${encodeURIComponent(reference)}`, {}, waiting ? 3000 : 0);
   const evaluating = model?.quality.state === "evaluating";
   if (model && evaluating !== waiting) setWaiting(evaluating);
-  if (error && !model) return <ProblemNote problem={error} onRetry={reload} />;
+  if (error && !model) return <ProblemPage title="Model" problem={error} onRetry={reload} />;
   if (!model) return <Loading rows={10} />;
   return (
     <>
@@ -146,7 +146,7 @@ function Limitations({ model }: { model: Model }) {
       {value && (
         <>
           <strong>What to consider before samples are used</strong>
-          <ul>{value.limitations.map((text) => <li key={text}>{text}</li>)}</ul>
+          <ul>{value.limitations.map((text) => <li key={text}><Message text={text} /></li>)}</ul>
           <small class="muted">Trained with {Object.entries(value.training.code).map(([name, version]) => `${name} ${version}`).join(", ")}; seed {value.training.seed}.</small>
         </>
       )}

@@ -43,13 +43,13 @@ export function ModelsPage() {
             <tbody>
               {items.map((model) => (
                 <tr key={model.id}>
-                  <td><input type="checkbox" aria-label={`Compare ${model.reference}`} checked={chosen.includes(model.reference)} onChange={() => toggle(model.reference)} /></td>
-                  <td>
+                  <td class="pick"><input type="checkbox" aria-label={`Compare ${model.reference}`} checked={chosen.includes(model.reference)} onChange={() => toggle(model.reference)} /></td>
+                  <td class="title">
                     <a href={link("models", model.reference)}>{model.reference}</a>
                     {model.aliases.map((alias) => <> <Badge key={alias}>{alias}</Badge></>)}
                   </td>
                   <td><Verdict model={model} /></td>
-                  <td class="small">{Object.entries(model.quality.scores).slice(0, 2).map(([key, { value }]) => `${scoreName(key)} ${score(value)}`).join(", ")}</td>
+                  <td class="line small">{Object.entries(model.quality.scores).slice(0, 2).map(([key, { value }]) => `${scoreName(key)} ${score(value)}`).join(", ")}</td>
                   <td>{dataKind(model.modality)}</td>
                   <td class="number">{number(model.labels?.length)}</td>
                   <td class="nowrap"><Time at={model.created_at} /></td>

@@ -7,7 +7,7 @@ import { useGet, usePages } from "../load";
 import { link } from "../router";
 import { scoreName } from "../scores";
 import type { Job, Model, Queue, Readiness, Usage, Worker } from "../types";
-import { Badge, Card, Empty, Loading, ProblemNote, Time } from "../ui/parts";
+import { Badge, Card, Empty, Loading, Message, ProblemNote, Time } from "../ui/parts";
 import { JobTable } from "./jobs";
 import { Verdict } from "./models";
 
@@ -106,13 +106,13 @@ function Attention({ failed, workers }: { failed: Job[]; workers: Worker[] }) {
   return (
     <Card title="Needs attention">
       <ul class="stack">
-        {checks.map(([name, reason]) => <li key={name} class="row"><Badge tone="bad">{name}</Badge><span>{reason}</span></li>)}
+        {checks.map(([name, reason]) => <li key={name} class="row"><Badge tone="bad">{name}</Badge><Message text={reason} /></li>)}
         {broken.map((worker) => <li key={worker.id} class="row"><Badge tone="bad">device</Badge><span>{worker.device.id} on {worker.host}: {worker.device.error}</span></li>)}
         {failed.slice(0, FAILED_SHOWN).map((job) => (
           <li key={job.id} class="row">
             <Badge tone="bad">failed</Badge>
             <a href={link("jobs", job.id)}>{job.name || job.id}</a>
-            <span>{job.error?.detail ?? job.error?.title}</span>
+            {job.error && <Message text={job.error.detail || job.error.title} />}
             <small class="muted">{job.kind}, <Time at={job.timestamps.finished_at} /></small>
           </li>
         ))}

@@ -2,13 +2,13 @@
 import { useEffect, useState } from "preact/hooks";
 import { post, type Problem, send, withQuery } from "../api";
 import { curl, keywords, literal, python } from "../code";
-import { number } from "../format";
+import { number, relationText } from "../format";
 import { useGet } from "../load";
 import { link, navigate, route, setQuery } from "../router";
 import { VERDICT_WORDS } from "../scores";
 import type { Job, Model, Receipt, SamplingOptions, ServiceDescription } from "../types";
 import { Check, Input, Select } from "../ui/fields";
-import { Card, Code, Empty, Loading, ProblemNote } from "../ui/parts";
+import { Card, Code, Empty, Loading, ProblemNote, ProblemPage } from "../ui/parts";
 import { download } from "../ui/picture";
 import { type Row, RowTable } from "../ui/rows";
 import { Conditions, type Condition, whereOf } from "./conditions";
@@ -37,7 +37,7 @@ export function PlaygroundPage({ reference }: { reference: string }) {
   const path = `/v1/models/${encodeURIComponent(reference)}`;
   const { value: model, error } = useGet<Model>(path);
   const { value: options } = useGet<SamplingOptions>(`${path}/sampling-options`);
-  if (error) return <ProblemNote problem={error} />;
+  if (error) return <ProblemPage title="Playground" problem={error} />;
   if (!model || !options) return <Loading rows={10} />;
   return <Playground model={model} options={options} />;
 }
@@ -173,7 +173,7 @@ function TableForm({ model, options, choices, change }: FormProps & { options: S
       {options.relations && options.relations.length > 0 && (
         <details class="small">
           <summary>Relations that hold ({options.relations.length})</summary>
-          <ul>{options.relations.map((relation) => <li key={relation.name} class="mono">{relation.name}</li>)}</ul>
+          <ul>{options.relations.map((relation) => <li key={relation.name} class="mono">{relationText(relation.name)}</li>)}</ul>
         </details>
       )}
     </Card>

@@ -1,13 +1,13 @@
 // The report of a model: verdict in words, scores between naive and real, real and synthetic data.
 import { useState } from "preact/hooks";
 import { post, type Problem } from "../api";
-import { number, score } from "../format";
+import { number, relationText, score } from "../format";
 import { useGet } from "../load";
 import { link } from "../router";
-import { isPrivacyScore, scoreMeaning, scoreName, VERDICT_WORDS } from "../scores";
+import { isPrivacyScore, scoreMeaning, scoreName, VERDICT_WORDS, withScoreNames } from "../scores";
 import type { Model, Report, Score, Statistics } from "../types";
 import { AssociationMap, PairHistogram, PairLegend, PairShares, Scatter } from "../ui/distributions";
-import { Card, Loading, ProblemNote, VERDICT_TONES } from "../ui/parts";
+import { Card, Loading, Message, ProblemNote, VERDICT_TONES } from "../ui/parts";
 import { download, Picture } from "../ui/picture";
 import { Scale, ScaleLegend } from "../ui/scale";
 
@@ -55,7 +55,7 @@ function VerdictNote({ model, report, onChange }: { model: Model; report: Report
       {!verdict && (state === "not_evaluated" || state === "cancelled") && (
         <div class="note">
           <strong>This model has not been evaluated.</strong>
-          <span>{report.not_evaluable_reason ?? "An evaluation compares samples with real data that training has not seen."}</span>
+          <Message text={report.not_evaluable_reason ?? "An evaluation compares samples with real data that training has not seen."} />
           {!report.not_evaluable_reason && button}
         </div>
       )}
@@ -63,8 +63,8 @@ function VerdictNote({ model, report, onChange }: { model: Model; report: Report
         <div class={`note ${VERDICT_TONES[verdict.verdict] ?? ""} verdict`}>
           <strong class="figure">{verdict.verdict}</strong>
           <span>{VERDICT_WORDS[verdict.verdict]}</span>
-          <ul>{verdict.reasons.map((reason) => <li key={reason}>{reason}</li>)}</ul>
-          {(report.failed_criteria ?? []).length > 0 && <span>Quality gate not met: {report.failed_criteria!.join("; ")}.</span>}
+          <ul>{verdict.reasons.map((reason) => <li key={reason}><Message text={withScoreNames(reason)} /></li>)}</ul>
+          {(report.failed_criteria ?? []).length > 0 && <span>Quality gate not met: {withScoreNames(report.failed_criteria!.join("; "))}.</span>}
           <small class="muted">{number(report.samples)} samples compared with {number(report.holdout_items)} real items that training has not seen.</small>
           {state !== "evaluating" && button}
         </div>
@@ -99,13 +99,16 @@ function Scores({ title, scores, save }: { title: string; scores: Score[]; save?
 
 const LABELS_SHOWN = 200;
 
+/** Scores that are not divided by label. */
+const PARTS: Record<string, string> = { marginal_tvd: "column", pairwise_tvd: "pair of columns", global_utility: "column" };
+
 function PerLabel({ item }: { item: Score }) {
   const sign = item.direction === "lower" ? -1 : 1;
   const entries = Object.entries(item.per_label!).sort(([, a], [, b]) => sign * (a - b));
   const largest = Math.max(...entries.map(([, value]) => Math.abs(value)), 1e-9);
   return (
     <details class="small">
-      <summary>By {item.name.endsWith("_tvd") ? "column" : "label"}, worst first ({number(entries.length)})</summary>
+      <summary>By {PARTS[item.name] ?? "label"}, worst first ({number(entries.length)})</summary>
       <ul class="shares tall" tabIndex={0}>
         {entries.slice(0, LABELS_SHOWN).map(([name, value]) => (
           <li key={name}>
@@ -156,7 +159,7 @@ function Distributions({ report, isTable }: { report: Report; isTable: boolean }
       <div class="grid wide">
         {associations && (
           <Card title="Which columns depend on each other">
-            <p class="small muted">Darker is a stronger association. Both pictures should look alike.</p>
+            <p class="small muted">The stronger the color, the stronger the association. Both pictures should look alike.</p>
             <div class="pair-maps"><AssociationMap data={associations} kind="real" /><AssociationMap data={associations} kind="synthetic" /></div>
           </Card>
         )}
@@ -173,7 +176,7 @@ function Distributions({ report, isTable }: { report: Report; isTable: boolean }
                 <thead><tr><th>Relation</th><th class="number">In samples</th><th class="number">In unseen rows</th><th class="number">In naive rows</th></tr></thead>
                 <tbody>
                   {relations.map((relation) => (
-                    <tr key={relation.name}><td class="mono">{relation.name}</td><td class="number">{number(100 * relation.holds_in_samples, 1)} %</td><td class="number">{number(100 * relation.holds_in_holdout, 1)} %</td><td class="number">{number(100 * relation.holds_in_naive_rows, 1)} %</td></tr>
+                    <tr key={relation.name}><td class="mono">{relationText(relation.name)}</td><td class="number">{number(100 * relation.holds_in_samples, 1)} %</td><td class="number">{number(100 * relation.holds_in_holdout, 1)} %</td><td class="number">{number(100 * relation.holds_in_naive_rows, 1)} %</td></tr>
                   ))}
                 </tbody>
               </table>

@@ -7,7 +7,7 @@ import type { AuditEntry, CreatedKey, CreatedWebhook, Delivery, Key, Usage, Webh
 import { confirmed } from "../ui/dialog";
 import { Check, errorOf, Input, Select } from "../ui/fields";
 import { ListTable } from "../ui/list_table";
-import { Badge, Card, Code, Empty, Loading, ProblemNote, Time } from "../ui/parts";
+import { Badge, Card, Code, Empty, Loading, Message, ProblemNote, Time } from "../ui/parts";
 
 const SCOPES: [Key["scopes"][number], string][] = [
   ["read", "see datasets, jobs and models, without the training data"], ["data:read", "see and download training data"],
@@ -53,8 +53,8 @@ function Keys({ self }: { self: string | undefined }) {
             <tbody>
               {keys.items.map((key) => (
                 <tr key={key.id}>
-                  <td>{key.name} {key.id === self && <Badge tone="live">this tab</Badge>}</td>
-                  <td>{key.scopes.join(", ")}</td>
+                  <td class="title">{key.name} {key.id === self && <Badge tone="live">this tab</Badge>}</td>
+                  <td class="line">{key.scopes.join(", ")}</td>
                   <td><Time at={key.created_at} /></td>
                   <td>{key.last_used_at ? <Time at={key.last_used_at} /> : "never"}</td>
                   <td>{key.expires_at ? <Time at={key.expires_at} /> : "never"}</td>
@@ -118,7 +118,7 @@ function UsageCard() {
   return (
     <Card title="Usage">
       {usage.error && <ProblemNote problem={usage.error} />}
-      <div class="filters"><Select label="Divide by" value={by} options={[["", "kind of job"], ["day", "day"], ["key", "key"]]} onChange={setBy} /></div>
+      <div class="filters"><Select label="Group by" value={by} options={[["", "kind of job"], ["day", "day"], ["key", "key"]]} onChange={setBy} /></div>
       {!usage.value && !usage.error && <Loading rows={3} />}
       {usage.value && (
         <>
@@ -127,7 +127,7 @@ function UsageCard() {
             <tbody>
               {usage.value.jobs.map((row) => (
                 <tr key={`${row.kind} ${row.day} ${row.key}`}>
-                  <td>{row.kind}</td>
+                  <td class="title">{row.kind}</td>
                   {by && <td class="mono">{row.day ?? row.key}</td>}
                   <td class="number">{number(row.jobs)}</td><td class="number">{number(row.succeeded)}</td><td class="number">{number(row.failed)}</td>
                   <td class="number">{duration(row.cpu_s)}</td><td class="number">{duration(row.wall_s)}</td><td class="number">{number(row.items)}</td>
@@ -219,7 +219,7 @@ function Audit() {
           <thead><tr><th>Change</th><th>Resource</th><th>Key</th><th>Time</th></tr></thead>
           <tbody>
             {entries.items.map((entry) => (
-              <tr key={entry.id}><td>{entry.action}</td><td class="mono">{entry.resource}</td><td title={entry.key}>{names.get(entry.key) ?? <span class="mono">{entry.key}</span>}</td><td class="nowrap"><Time at={entry.created_at} /></td></tr>
+              <tr key={entry.id}><td class="title">{entry.action}</td><td class="line mono">{entry.resource}</td><td title={entry.key}>{names.get(entry.key) ?? <span class="mono">{entry.key}</span>}</td><td class="nowrap"><Time at={entry.created_at} /></td></tr>
             ))}
           </tbody>
         </ListTable>
@@ -231,7 +231,7 @@ function Audit() {
 
 /** What a list shows before it has items; a key without the scope gets a sentence instead of an error. */
 function State({ loaded }: { loaded: Loaded<unknown> }) {
-  if (loaded.error?.status === 403) return <p class="muted">{loaded.error.detail}</p>;
+  if (loaded.error?.status === 403) return <p class="muted"><Message text={loaded.error.detail} /></p>;
   if (loaded.error) return <ProblemNote problem={loaded.error} onRetry={loaded.reload} />;
   return loaded.value ? null : <Loading rows={3} />;
 }

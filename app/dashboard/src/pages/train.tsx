@@ -8,7 +8,7 @@ import { usePlan } from "../plan";
 import { link, navigate } from "../router";
 import type { Dataset, DatasetSchema, Job, Model, Preset, TrainingPlan } from "../types";
 import { Check, errorOf, Input, Select, typed } from "../ui/fields";
-import { Card, Code, Loading, ProblemNote } from "../ui/parts";
+import { Card, Code, Loading, Message, ProblemNote, ProblemPage } from "../ui/parts";
 import { Hyperparameters } from "./hyperparameters";
 
 interface Choices {
@@ -40,7 +40,7 @@ const BUDGET_UNITS: [string, string][] = [
 
 export function TrainPage({ id }: { id: string }) {
   const { value: dataset, error, reload } = useGet<Dataset>(`/v1/datasets/${id}`);
-  if (error && !dataset) return <ProblemNote problem={error} onRetry={reload} />;
+  if (error && !dataset) return <ProblemPage title="Train a model" problem={error} onRetry={reload} />;
   if (!dataset) return <Loading rows={10} />;
   if (dataset.state !== "ready") {
     return <div class="note warn"><strong>This dataset is not ready.</strong><a href={link("datasets", id)}>See what is wrong</a></div>;
@@ -204,7 +204,7 @@ function Main({ dataset, choices, change, problem }: PartProps) {
 function Options({ dataset, choices, change, problem }: PartProps) {
   const isTable = dataset.modality === "tabular";
   return (
-    <Card title="After and around the training">
+    <Card title="Options">
       <Check label="Evaluate the model afterwards" hint="The report compares samples with real data that training has not seen." checked={choices.evaluate} onChange={(evaluate) => change({ evaluate })} />
       <Check label="Give samples only if the verdict is good" hint="Otherwise each request has to ask for them in spite of the verdict." checked={choices.gate} onChange={(gate) => change({ gate })} />
       {!isTable && <Check label="Stop early when samples get no better" checked={choices.earlyStopping} onChange={(earlyStopping) => change({ earlyStopping })} />}
@@ -240,14 +240,14 @@ function Estimate({ plan, isTable }: { plan: TrainingPlan | null; isTable: boole
   return (
     <>
       <span class="figure">{isTable ? "at most" : "about"} {duration(estimate.minutes * 60)}</span>
-      {isTable && <small class="muted">It ends earlier, as soon as unseen rows get no likelier.</small>}
+      {isTable && <small class="muted">The training ends earlier when the loss on unseen rows stops improving.</small>}
       <dl class="facts">
         <dt>Steps</dt><dd>{number(estimate.steps)}</dd>
         {estimate.evaluation_minutes !== null && <><dt>Evaluation</dt><dd>about {duration(estimate.evaluation_minutes * 60)} more</dd></>}
         <dt>Memory</dt><dd>{bytes(estimate.memory_bytes)}</dd>
         <dt>Basis</dt><dd>{estimate.basis}</dd>
       </dl>
-      {warnings.map((warning) => <div key={warning.code} class="note warn">{warning.message}</div>)}
+      {warnings.map((warning) => <div key={warning.code} class="note warn"><Message text={warning.message} /></div>)}
     </>
   );
 }

@@ -31,9 +31,12 @@ export function Frame({ children }: { children: ComponentChildren }) {
           ))}
         </div>
         <div class="foot">
-          <select aria-label="Theme" value={theme.value} onChange={(event) => applyTheme(event.currentTarget.value)}>
-            {THEMES.map((name) => <option key={name} value={name}>{THEME_NAMES[name]}</option>)}
-          </select>
+          <label class="theme">
+            <span>Theme</span>
+            <select value={theme.value} onChange={(event) => applyTheme(event.currentTarget.value)}>
+              {THEMES.map((name) => <option key={name} value={name}>{THEME_NAMES[name]}</option>)}
+            </select>
+          </label>
           <a class="item" href="/docs">API</a>
           <button type="button" class="button plain" onClick={() => endSession()}>Log out</button>
         </div>

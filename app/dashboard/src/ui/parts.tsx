@@ -31,6 +31,21 @@ export function ProgressBar({ percent, label }: { percent: number | null; label:
   );
 }
 
+/** A message of the service; names between backticks are code. */
+export function Message({ text }: { text: string }) {
+  return <span>{text.split("`").map((part, index) => (index % 2 ? <code key={index}>{part}</code> : part))}</span>;
+}
+
+/** A page that could not be loaded. */
+export function ProblemPage({ title, problem, onRetry }: { title: string; problem: Problem; onRetry?: (() => void) | undefined }) {
+  return (
+    <>
+      <header><h1>{title}</h1></header>
+      <ProblemNote problem={problem} {...(problem.status !== 404 && onRetry && { onRetry })} />
+    </>
+  );
+}
+
 /** A problem document in words: what is wrong, in which field, and what to do. */
 export function ProblemNote({ problem, onRetry }: { problem: Problem; onRetry?: () => void }) {
   // The detail often repeats the first field's message.
@@ -38,11 +53,11 @@ export function ProblemNote({ problem, onRetry }: { problem: Problem; onRetry?: 
   return (
     <div class="note bad" role="alert">
       <strong>{problem.title}</strong>
-      {problem.detail && !isRepeated && <p>{problem.detail}</p>}
+      {problem.detail && !isRepeated && <p><Message text={problem.detail} /></p>}
       {problem.fieldErrors.length > 0 && (
         <ul>
           {problem.fieldErrors.map((error) => (
-            <li key={error.pointer}><code>{error.pointer.slice(1).replaceAll("/", ".")}</code>: {error.message}</li>
+            <li key={error.pointer}><code>{error.pointer.slice(1).replaceAll("/", ".")}</code>: <Message text={error.message} /></li>
           ))}
         </ul>
       )}
