@@ -1,7 +1,7 @@
 """Generators of clients and a linter read the OpenAPI document without a warning.
 
-`make test-generators` installs the tools and runs these tests; the generator of Python clients is in
-an environment other than the project's.
+`make test-generators` installs the tools and runs these tests. The generator of Python clients
+has an environment other than the project's.
 """
 
 import os
