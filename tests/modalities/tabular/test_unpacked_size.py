@@ -142,7 +142,7 @@ def bombs() -> dict[str, bytes]:
         'xmlns:table="urn:oasis:names:tc:opendocument:xmlns:table:1.0"><office:body>'
         '<office:spreadsheet><table:table table:name="s"><table:table-row '
         'table:number-rows-repeated="900000"><table:table-cell table:number-columns-repeated='
-        '"16000" office:value-type="float" office:value="1"/></table:table-row></table:table>'
+        '"100" office:value-type="float" office:value="1"/></table:table-row></table:table>'
         "</office:spreadsheet></office:body></office:document-content>"
     )
     return {
@@ -153,7 +153,12 @@ def bombs() -> dict[str, bytes]:
         "batch.arrow": build_arrow(many, "zstd"),
         "far.xlsx": stretch_workbook("XFD1000000"),
         "repeated.ods": build_zip(
-            {"mimetype": "application/vnd.oasis.opendocument.spreadsheet", "content.xml": repeated}
+            {
+                "mimetype": "application/vnd.oasis.opendocument.spreadsheet",
+                "META-INF/manifest.xml": "<manifest:manifest xmlns:manifest="
+                '"urn:oasis:names:tc:opendocument:xmlns:manifest:1.0"/>',
+                "content.xml": repeated,  # the reader itself refuses more than 100 million cells
+            }
         ),
     }
 
