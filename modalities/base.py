@@ -48,7 +48,7 @@ def _not_available(content: str) -> Conflict:
 
 
 class Datasets(Protocol):
-    """Uploads, and the datasets that they become."""
+    """Uploads and datasets."""
 
     dataset_options: type[RequestModel] = NoOptions
     """Fields of `meta` of a new dataset, in addition to those of all datasets."""
@@ -186,7 +186,7 @@ class Evaluation(Protocol):
 
 @runtime_checkable
 class Augmentation(Protocol):
-    """Enlargement of datasets. Optional: without it, augmentation jobs are refused."""
+    """Larger datasets from smaller ones. Optional: without it, augmentation jobs are refused."""
 
     @property
     def augmentation_options(self) -> type[RequestModel]:

@@ -33,7 +33,7 @@ MAX_SATURATION = 1.0  # octaves
 
 MAX_PROB = 0.85  # above, transforms start to leak (section 2.2 of the paper)
 RAMP_IMAGES = 20_000  # real images for p to rise from 0 to 1
-SIGN_SMOOTHING = 0.25  # of a step in the running mean of r: about four steps, as in the paper
+SIGN_SMOOTHING = 0.25  # weight of a step in the mean of r: about four steps, as in the paper
 
 
 class AdaptiveAugmentation:

@@ -75,8 +75,7 @@ def _report_nested(rows: "_Rows", issues: list[Issue]) -> None:
     if rows.lists:
         hint = (
             "Each list, or object of which rows have a few of many keys, became one JSON text, "
-            "which is learned as a whole. To learn the single values, write each into another "
-            "column."
+            "which is learned as a whole. To learn the single values, split them into columns."
         )
         issues.append(_names_issue("lists", "warning", rows.lists, hint))
 

@@ -51,7 +51,7 @@ _BAND = re.compile(
 
 
 def order_of(values: Sequence[str]) -> str | None:
-    """Return the values in ascending order, separated by `|`; None if they have no order."""
+    """Return the values in ascending order, separated by `|`; None without an order."""
     if not MIN_VALUES <= len(values) <= MAX_VALUES or any("|" in value for value in values):
         return None
     keys = _scale_keys(values) or _number_keys(values)

@@ -34,7 +34,7 @@ MAX_LISTED = 1_000  # different texts; no public list is longer
 _ID_NAME = re.compile(
     r"(?i:(^|[\W_])(id|uuid|guid|index|idx|rowid|row_?number|pk)$)|[a-z]I[dD]$|^$|^(?i:unnamed)\b"
 )
-# Names that end in `id` without a mark, such as geonameid, of unique numbers.
+# Names of unique numbers that end in `id`, such as geonameid, but are not words, such as humid.
 _JOINED_ID_NAME = re.compile(
     r"(?i)[a-z]{2}id$(?<!aid|bid)(?<!grid|acid|void)(?<!fluid|covid|solid|humid|valid|rapid|lipid)"
     r"(?<!liquid|hybrid)(?<!thyroid)"
