@@ -90,4 +90,12 @@ def _cast(values: pa.Array, column: Column, target: pa.DataType) -> pa.Array:
         if types.is_integer(values.type) or types.is_string(values.type):
             return values.cast(pa.string()).cast(wide).cast(target)
         return values.cast(wide, safe=False).cast(target)
+    if types.is_uint64(target) and types.is_string(values.type):
+        return _to_uint64(values)
     return values.cast(target, safe=False)
+
+
+def _to_uint64(digits: pa.StringArray) -> pa.Array:
+    """Return integers; new identifiers of twenty digits that are too large lose the first one."""
+    numbers = [None if text is None else int(text) for text in digits.to_pylist()]
+    return pa.array([n if n is None or n < 2**64 else n % 10**19 for n in numbers], pa.uint64())

@@ -69,6 +69,7 @@ def to_json_values(values: pa.Array, column: Column) -> list[Any]:
         return _numbers(values, column)
     texts = format_values(values, column) if column.type in _TEXT_TYPES else values
     is_integer = column.arrow in INTEGER_TYPES and column.type in _TEXT_TYPES
+    is_integer |= column.type in ("category", "id") and column.arrow == "uint64"
     if is_integer or (column.type == "category" and column.format == "integer"):
         return [None if text is None else int(text) for text in texts.to_pylist()]
     return list(texts.to_pylist())

@@ -16,6 +16,8 @@ IDENTIFIER_KINDS = (*PERSONAL_KINDS, "uuid", "url", "city", "company", "quantity
 EXCLUDED_TYPES: tuple[ColumnType, ...] = ("text",)
 ORDERED_TYPES: tuple[ColumnType, ...] = ("integer", "number", "datetime", "time", "duration")
 INTEGER_TYPES = frozenset(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
+# Of these, identifiers are stored as integers; those of uint64 are texts, which hold all digits.
+ID_INTEGER_TYPES = INTEGER_TYPES - {"uint64"}
 LABEL_TYPES: tuple[ColumnType, ...] = ("category", "boolean")  # of targets that have labels
 
 

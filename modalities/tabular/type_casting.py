@@ -15,7 +15,7 @@ from modalities.tabular.formatting import (
     format_values,
 )
 from modalities.tabular.forms.numbers import ALL_DIGITS, NumberForm
-from modalities.tabular.schema import INTEGER_TYPES, Column
+from modalities.tabular.schema import ID_INTEGER_TYPES, Column
 from modalities.tabular.word_set import WordSet
 
 _ARROW_TYPES = {
@@ -59,7 +59,7 @@ _FORMATTED_TYPES = _TIMES | {"integer", "number"}
 
 def arrow_type(column: Column) -> pa.DataType:
     """Return the type of the column's values in rows.parquet and in models."""
-    if column.type == "id" and column.arrow in INTEGER_TYPES:
+    if column.type == "id" and column.arrow in ID_INTEGER_TYPES:
         return pa.int64()
     return _ARROW_TYPES[column.type]
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from models.noise import uniforms
 from models.tabular.id_kinds import FITTERS, fit_codes
+from models.tabular.id_lists import Lists
 from models.tabular.id_quantities import Quantities
 from models.tabular.id_templates import Counter, TemplateSet
 from models.tabular.id_tokens import MAX_SHAPES, MIN_COVERAGE, MIN_SHARED_COUNT
@@ -28,9 +29,12 @@ _STREAMS = 2**31  # streams of identifiers begin here; see models.noise
 _NUMBERED = re.compile(r"(?P<prefix>.*?)(?P<digits>[0-9]+)(?P<suffix>[^0-9]*)", re.DOTALL)
 
 
+Source = Counter | TemplateSet | Quantities | Lists
+
+
 @dataclass(frozen=True)
 class IdColumn:
-    """An identifier column: consecutive numbers, texts from templates, or quantities.
+    """An identifier column: consecutive numbers, texts from templates, quantities, or lists.
 
     `missing` is the share of missing values.
     """
@@ -38,7 +42,7 @@ class IdColumn:
     name: str
     arrow: pa.DataType
     missing: float
-    source: Counter | TemplateSet | Quantities
+    source: Source
 
     @classmethod
     def fit(
@@ -60,18 +64,20 @@ class IdColumn:
         step = max(1, len(present) // MAX_EXAMINED_VALUES)
         examined = present.take(pa.array(np.arange(0, len(present), step)))
         texts = examined.cast(pa.string()).to_pylist()
-        source: Counter | TemplateSet | Quantities | None = None
+        source: Source | None = None
         if kind == "quantity" and texts and not min_value_count:
             source = Quantities.fit(texts)
         else:
             source = _counter(present, texts, min_value_count)
+        if source is None and kind is None and pa.types.is_string(present.type) and texts:
+            source = Lists.fit(texts, min_value_count)
         if source is None or source == Quantities(()):
             fitter = FITTERS.get(kind or "", fit_codes)
             source = fitter(texts, min_value_count)
         return cls(name, arrow, missing, source)
 
     def values(self, seed: int, indices: NDArray[np.int64]) -> pa.Array:
-        """Return one value for each index; only quantities repeat."""
+        """Return one value for each index; only quantities and lists repeat."""
         stream = _STREAMS + (crc32(self.name.encode()) >> 1)
         texts = self.source.texts(seed, stream, indices)
         if self.missing:
@@ -84,15 +90,16 @@ class IdColumn:
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any], arrow: pa.DataType) -> Self:
-        source_type: type[Counter | TemplateSet | Quantities] = (
-            Counter
-            if "counter" in fields
-            else Quantities
-            if "quantities" in fields
-            else TemplateSet
-        )
+        source_type = next((each for key, each in _SOURCES.items() if key in fields), TemplateSet)
         source = source_type.from_json(fields)
         return cls(fields["name"], arrow, fields["missing"], source)
+
+
+_SOURCES: dict[str, type[Counter | Quantities | Lists]] = {
+    "counter": Counter,
+    "quantities": Quantities,
+    "lists": Lists,
+}
 
 
 def _counter(present: pa.Array, texts: Sequence[str], min_value_count: int) -> Counter | None:

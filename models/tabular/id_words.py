@@ -79,6 +79,17 @@ def name_share(texts: Sequence[str], locale: str) -> float:
     return hits / max(1, len(texts))
 
 
+def given_name_share(texts: Sequence[str], locale: str) -> float:
+    """Return the share of texts that begin with a given name, or have one after the comma."""
+    given = {name.casefold() for name in known_names(locale)[0] if len(name) > 2}
+    hits = 0
+    for text in texts:
+        parts = text.split(",")[:2]
+        words = [[w for w in _LETTERS.findall(part) if not is_title(w)] for part in parts]
+        hits += any(part and part[0].casefold() in given for part in words)
+    return hits / max(1, len(texts))
+
+
 def name_locale(texts: Sequence[str]) -> str:
     """Return the locale whose names are the most common in the texts."""
     best, best_share = LOCALES[0], 0.0

@@ -9,6 +9,8 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
+MAX_LISTED = 1_000  # different texts; no public list is longer
+MIN_NUMBERS, MIN_LISTED_NUMBERS = 20, 0.95  # of a column of the numbers of countries
 MIN_LISTED = 0.6  # share of the texts of a column that must stand in a list; spellings differ
 
 _WORD = re.compile(r"[^\W\d_]{2,}")
@@ -66,8 +68,20 @@ def public_words() -> frozenset[str]:
     return frozenset(words | set(_COMMON_WORDS.split()))
 
 
+@lru_cache(maxsize=1)
+def english_words() -> frozenset[str]:
+    """Return English words, in lower case."""
+    modules = ("lorem.en_US", "company.en_US", "job")
+    texts = {text for module in modules for text in _texts(module, _WORDS[module])}
+    words = {word.casefold() for text in texts for word in _WORD.findall(text)}
+    return frozenset(words | set(_COMMON_WORDS.split()))
+
+
 def are_listed(texts: Sequence[str]) -> bool:
     """Return True if most texts stand in one of the public lists, such as that of countries."""
+    if len(texts) >= MIN_NUMBERS and all(text.isdecimal() and len(text) <= 3 for text in texts):
+        known = sum(text.zfill(3) in _country_numbers() for text in texts)
+        return known >= MIN_LISTED_NUMBERS * len(texts)
     keys = {key for key in map(_key, texts) if any(map(str.isalpha, key))}
     return bool(keys) and any(
         len(keys & entries) >= MIN_LISTED * len(keys) for entries in _public_lists()
@@ -107,6 +121,28 @@ _OTHER_COUNTRIES = (
     "Northern Ireland", "World", "Africa", "Asia", "Europe", "North America", "South America",
     "Oceania", "European Union", "St. Lucia", "Gambia", "Bahamas", "Kyrgyzstan", "Slovakia",
 )  # fmt: skip
+
+
+# ISO 3166-1 numeric, and the numbers of former countries that statistics still use.
+_COUNTRY_NUMBERS = (
+    "004 008 010 012 016 020 024 028 031 032 036 040 044 048 050 051 052 056 060 064 068 070 072 "
+    "074 076 084 086 090 092 096 100 104 108 112 116 120 124 132 136 140 144 148 152 156 158 162 "
+    "166 170 174 175 178 180 184 188 191 192 196 203 204 208 212 214 218 222 226 231 232 233 234 "
+    "238 239 242 246 248 250 254 258 260 262 266 268 270 275 276 288 292 296 300 304 308 312 316 "
+    "320 324 328 332 334 336 340 344 348 352 356 360 364 368 372 376 380 384 388 392 398 400 404 "
+    "408 410 414 417 418 422 426 428 430 434 438 440 442 446 450 454 458 462 466 470 474 478 480 "
+    "484 492 496 498 499 500 504 508 512 516 520 524 528 531 533 534 535 540 548 554 558 562 566 "
+    "570 574 578 580 581 583 584 585 586 591 598 600 604 608 612 616 620 624 626 630 634 638 642 "
+    "643 646 652 654 659 660 662 663 666 670 674 678 682 686 688 690 694 702 703 704 705 706 710 "
+    "716 724 728 729 732 740 744 748 752 756 760 762 764 768 772 776 780 784 788 792 795 796 798 "
+    "800 804 807 818 826 831 832 833 834 840 850 854 858 860 862 876 882 887 891 894 200 278 280 "
+    "530 532 736 810 890 "
+)
+
+
+@lru_cache(maxsize=1)
+def _country_numbers() -> frozenset[str]:
+    return frozenset(_COUNTRY_NUMBERS.split())
 
 
 def _key(text: str) -> str:

@@ -1,7 +1,7 @@
 """Statistics of one column, accumulated batch by batch."""
 
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -55,6 +55,16 @@ class ValueCounts:
             totals[value] = total
             self._has_duplicates |= total > count
         self.overflowed |= len(totals) > MAX_DISTINCT
+
+    def without(self, values: Collection[Hashable]) -> "ValueCounts":
+        """Return the counts of the other values."""
+        if not values:
+            return self
+        rest = ValueCounts()
+        rest.values = {each: n for each, n in self.values.items() if each not in values}
+        rest.overflowed, rest._largest_batch = self.overflowed, self._largest_batch - len(values)
+        rest._has_duplicates = self._has_duplicates
+        return rest
 
     @property
     def distinct(self) -> int:

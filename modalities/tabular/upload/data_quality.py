@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from core.datasets.data_quality import Issue, Severity
 from modalities.tabular.schema import PERSONAL_KINDS, Schema
 from modalities.tabular.typed_parquet import TypedParquet
+from modalities.tabular.upload.code_columns import is_public_code
 from modalities.tabular.upload.identifier_kinds import is_nearly_unique, kind_of_texts
+from modalities.tabular.upload.ordered_categories import are_groups
 from modalities.tabular.upload.profile import ColumnProfile
 from modalities.tabular.upload.target_leakage import find_leaking_columns
 from modalities.tabular.upload.type_inference import InferredColumn
@@ -243,7 +245,8 @@ def _personal_values(profile: ColumnProfile) -> str | None:
     rare = [str(value) for value, count in counts.items() if count < RARE_VALUE_COUNT]
     if len(rare) < MIN_RARE_VALUES:
         return None
-    if are_listed([str(value) for value in counts]):
+    texts = [str(value) for value in counts]
+    if are_listed(texts) or are_groups(texts) or is_public_code(profile.column.name, texts):
         return None
     kind = kind_of_texts(profile.column.name, rare)
     if kind not in PERSONAL_KINDS and not is_nearly_unique(

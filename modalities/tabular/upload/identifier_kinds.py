@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from modalities.tabular.schema import PERSONAL_KINDS
-from models.tabular.id_words import is_title, name_locale, name_share
+from models.tabular.id_words import given_name_share, is_title, name_locale, name_share
 
 MIN_ID_ROWS = 20  # fewer values may all be different by coincidence
 MIN_FITTING = 0.9  # share of the texts that must have the form of a kind
@@ -14,7 +14,10 @@ MIN_DISTINCT, MANY_ROWS = 0.6, 100  # share of different values of nearly unique
 MIN_DISTINCT_OF_FEW = 0.9  # the same in tables of fewer than MANY_ROWS rows
 MAX_EXAMINED = 500
 MAX_WORD_SHARE, MAX_TITLES = 0.2, 10  # of names with the same word; titles are more common
-MIN_NAME_SHARE, MIN_NAME_SHARE_UNNAMED = 0.3, 0.6  # texts with a known name
+# Texts with a known name, in columns that are named so and in others.
+MIN_NAME_SHARE, MIN_NAME_SHARE_UNNAMED = 0.3, 0.6
+# Texts that begin with a given name, in a column `name` and in others, and enough of these alone.
+MIN_GIVEN_SHARE, MIN_GIVEN_SHARE_UNNAMED, SURE_GIVEN_SHARE = 0.2, 0.3, 0.5
 
 _PATTERNS = {
     "uuid": r"\{?[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\}?",
@@ -27,11 +30,12 @@ _PHONE = r"\+?(?:[ ()./-]*\d){7,15}"
 _GROUPED_PHONE = r"(?:\+?1[ .-]?)?\d{3}[ .-]\d{3}[ .-]\d{4}"  # of North America
 _PHONE_NAME = re.compile(r"(?i)phone|mobile|\b(?:tel|fax|cell)\b|telef|handy")
 _PERSON_NAME = re.compile(
-    r"(?i)(?:^|[\W_]|full|first|last|sur|fore|user|nick)name$|author|person|patient|employee|"
-    r"surname|^(?:vor|nach)name$|^nom$|^pr[eé]nom$|^nombre$|^apellido|customer|contact|owner|"
+    r"(?i)(?:full|first|last|sur|fore|given|family|middle|maiden|user|nick|legal)[\W_]?name|author|"
+    r"person|patient|employee|surname|^(?:vor|nach)name$|^pr[eé]nom$|^apellido|customer|contact|owner|"
     r"writer|composer|guest|coach|winner|judge|nominee|founder|"
     r"player|student|teacher|passenger|actor|actress|artist|singer|director|driver|senator|candidate"
 )
+_BARE_NAME = re.compile(r"(?i)(?:^|[\W_])(?:name|nom|nombre)$")  # of a person or of a thing
 # Columns such as neighborhood_name, which do not hold the names of people.
 _THING_NAME = re.compile(
     r"(?i)neighbo|district|place|area|region|city|town|county|street|station|airport|school|team|"
@@ -86,11 +90,17 @@ def _are_names(name: str, texts: Sequence[str]) -> bool:
     bare = [_NICKNAME.sub(" ", text) for text in texts]
     if _share(_PEOPLE.pattern, bare) < MIN_FITTING or _share_a_word(bare):
         return False
-    is_named = bool(_PERSON_NAME.search(name)) and not _THING_NAME.search(name)
+    is_bare = _BARE_NAME.search(name) is not None and not _PERSON_NAME.search(name)
+    is_named = is_bare or _PERSON_NAME.search(name) is not None
+    is_named = is_named and not _THING_NAME.search(name)
     if not is_named and _share(r".*[^\W\d_] .*|.*, .*", texts) < MIN_FITTING:
         return False  # single words are names of persons only if the column says so
-    minimum = MIN_NAME_SHARE if is_named else MIN_NAME_SHARE_UNNAMED
-    return name_share(texts, name_locale(texts)) >= minimum
+    locale = name_locale(texts)
+    share, given = name_share(texts, locale), given_name_share(texts, locale)
+    if is_named:
+        return share >= MIN_NAME_SHARE and (not is_bare or given >= MIN_GIVEN_SHARE)
+    is_likely = share >= MIN_NAME_SHARE_UNNAMED and given >= MIN_GIVEN_SHARE_UNNAMED
+    return is_likely or given >= SURE_GIVEN_SHARE
 
 
 def _share_a_word(texts: Sequence[str]) -> bool:

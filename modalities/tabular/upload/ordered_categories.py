@@ -4,6 +4,8 @@ import re
 from collections.abc import Sequence
 
 MIN_VALUES, MAX_VALUES = 3, 24
+MIN_BANDS, MIN_BAND_SHARE, MIN_FOLLOWING = 3, 0.15, 0.7
+MAX_GROUPS = 200
 MAX_FORMAT_CHARS = 64  # the order is the format of the column
 
 # Words in ascending order, in lower case. A column needs at least MIN_VALUES of one scale.
@@ -48,6 +50,32 @@ _BAND = re.compile(
     rf"(?P<under><|under |below |less than |up to )?{_LIMIT}"
     rf"(?:(?: ?[-\u2013] ?| to ){_LIMIT}| ?\+| and (?:over|older|above))?(?: ?\D{{1,8}})?"
 )
+
+
+def are_groups(texts: Sequence[str]) -> bool:
+    """Return True if bands that follow each other, such as 0-17, 18-24 and 65+, are among texts.
+
+    They name groups of a public statistic, possibly next to other groups. Groups may contain each
+    other, but do not overlap otherwise.
+    """
+    bands = [match for match in map(_BAND.fullmatch, texts) if match is not None]
+    limits = {(_limit(band[2]), _limit(band[3])) for band in bands if band[3]}
+    ends = {high for _, high in limits}
+    lowest = min((low for low, _ in limits), default=0)
+    later = [low for low, _ in limits if low > lowest]
+    following = sum(low in ends or low - 1 in ends for low in later)
+    return (
+        len(limits) >= MIN_BANDS
+        and len(bands) >= MIN_BAND_SHARE * len(texts)
+        and len(texts) <= MAX_GROUPS
+        and all(low < high for low, high in limits)
+        and not any(a[0] < b[0] < a[1] < b[1] for a in limits for b in limits)
+        and following >= MIN_FOLLOWING * len(later)
+    )
+
+
+def _limit(text: str) -> int:
+    return int(re.sub(r"\D", "", text))
 
 
 def order_of(values: Sequence[str]) -> str | None:

@@ -156,6 +156,7 @@ def _table(
         plain_schema,
         plain_batches(),
         type_hints=hints,
+        untyped=frozenset(n for n, hint in hints.items() if hint.arrow == "uint64"),
         skipped=frozenset(skipped),
         notes=notes,
         issues=issues,
@@ -230,6 +231,8 @@ def _plain_type(type_: pa.DataType) -> pa.DataType | None:
         return pa.string()
     if types.is_boolean(type_):
         return pa.bool_()
+    if types.is_uint64(type_):  # may have more digits than int64
+        return pa.string()
     if types.is_integer(type_):
         return pa.int64()
     if types.is_floating(type_) or types.is_decimal(type_):

@@ -17,6 +17,7 @@ from core.datasets.errors import printable
 from core.datasets.source import SourceFile
 from core.errors import FieldError, StorageFull, ValidationFailed
 from core.limits import Limits
+from modalities.tabular.formatting import format_values
 from modalities.tabular.schema import LABEL_TYPES, Column, Schema
 from modalities.tabular.type_casting import arrow_type, cast
 from modalities.tabular.typed_parquet import TypedParquet, arrow_schema
@@ -211,12 +212,21 @@ def _infer_column(
         text_stats = TextColumnStats(candidates)
         for values in raw.column(field.name):
             text_stats.add(values.cast(pa.string()))
-        inferred = infer_text(field.name, text_stats, categories_max=limits.categories_max)
+        inferred = infer_text(
+            field.name, text_stats, categories_max=limits.categories_max, others=raw.schema.names
+        )
     if field.type != pa.string() and (not candidates or inferred.column.type != "datetime"):
         typed_stats = TypedColumnStats()
         for values in raw.column(field.name):
             typed_stats.add(values)
-        inferred = infer_typed(field.name, str(field.type), typed_stats, hint)
+        inferred = infer_typed(
+            field.name,
+            str(field.type),
+            typed_stats,
+            hint,
+            categories_max=limits.categories_max,
+            others=raw.schema.names,
+        )
     arrow = hint.arrow or inferred.column.arrow
     missing = None
     if field.name in table.untyped:
@@ -243,6 +253,8 @@ def _typed_batches(
 
 def _cast(values: pa.Array, inferred: InferredColumn) -> pa.Array:
     column = inferred.column
+    if inferred.codes is not None:
+        return format_values(_cast_numbers(values, inferred.codes), inferred.codes)
     if values.type == arrow_type(column):
         return cast(values, column, column)
     if values.type == pa.int64() and column.type == "datetime":
@@ -252,6 +264,10 @@ def _cast(values: pa.Array, inferred: InferredColumn) -> pa.Array:
     for reader in inferred.readers[1:]:
         typed = pc.coalesce(typed, cast(values, stored, reader))
     return typed
+
+
+def _cast_numbers(values: pa.Array, column: Column) -> pa.Array:
+    return cast(values, _RAW_COLUMNS[values.type], column)
 
 
 def _sha256(path: Path) -> str:

@@ -236,14 +236,6 @@ def test_a_single_odd_value_is_not_the_word_for_missing_values(read: Read) -> No
         assert (table["a"].type, table["a"].missing) == ("number", None)
 
 
-@pytest.mark.parametrize(
-    ("name", "type"), [("geonameid", "id"), ("paid", "integer"), ("humid", "integer")]
-)
-def test_names_that_end_in_id_are_those_of_identifiers(name: str, type: str, read: Read) -> None:
-    numbers = [362 + i * 7_919 % 900_000 for i in range(COUNT)]
-    assert read(build_column_csv(*numbers, name=name))[name].type == type
-
-
 def test_languages_are_public_and_may_stand_above_themselves(read: Read) -> None:
     names = "Arabic Basque Czech Danish Dutch English Finnish French German Greek Hindi Italian"
     names += " Korean Latin Malay Nepali Polish Russian Spanish Swedish Thai Turkish Urdu Welsh"
@@ -259,3 +251,38 @@ def test_people_with_nicknames_are_people_and_the_nicknames_are_not_kept(read: R
     assert table["name"].format == "person"
     column = IdColumn.fit("name", pa.string(), pa.array(table.values("name")), kind="person")
     assert not any("Ace" in name for name in column.values(7, np.arange(60)).to_pylist())
+
+
+@pytest.mark.parametrize("others", [[], ["Bronx", "Queens", "Male", "Female", "Asian", "White"]])
+def test_groups_of_ages_are_categories_and_no_new_ones_are_made(
+    others: list[str], read: Read
+) -> None:
+    ages = ["0-4", "5-12", "13-17", "0-17", "18-24", "25-34", "35-44", "45-54", "55-64", "65-74"]
+    ages += ["75-84", "85+", *(f"{low}-{low + 4}" for low in range(85, 125, 5))]
+    table = read(build_column_csv(*ages, *others, name="subgroup"))
+    assert table["subgroup"].type == "category"
+    assert table.issue("personal_values") is None
+
+
+MOLECULES = ["CC(=O)Oc1ccccc1C(=O)O", "CN1C=NC2=C1C(=O)N(C(=O)N2C)C", "C[C@H](N)C(=O)O"]
+
+
+@pytest.mark.parametrize(
+    ("name", "texts"),
+    [
+        ("smiles", ["C" * (1 + i // 3) + MOLECULES[i % 3] for i in range(60)]),
+        ("a", [f"InChI=1S/C{i}H{2 * i}O/c1-2" for i in range(60)]),
+        ("formula", [f"C{i + 1}H{2 * i + 2}NaO2" for i in range(60)]),
+    ],
+)
+def test_molecules_are_left_out_with_an_issue(name: str, texts: list[str], read: Read) -> None:
+    table = read(build_column_csv(*texts, name=name))
+    assert (table[name].type, table[name].exclude) == ("text", True)
+    assert table.issue("free_text") is not None
+
+
+def test_names_of_services_are_not_people_and_people_may_be_models(read: Read) -> None:
+    kinds = ("Activity Center", "Senior Employment", "Literacy Program", "Passport Office")
+    services = [f"{place} {kind}" for place in (*LAST, "Fair Oaks") for kind in kinds]
+    assert read(build_column_csv(*services, name="name"))["name"].format is None
+    assert read(build_column_csv(*PEOPLE, name="model"))["model"].format == "person"

@@ -102,11 +102,6 @@ def test_column_of_an_unsupported_type_is_rejected_by_name_unless_excluded(
     assert "unsupported" in table.summary.notes[0]
 
 
-def test_integers_above_the_int64_range_are_rejected_by_column_name(reject: Reject) -> None:
-    error = reject(build_parquet({"a": pa.array([2**64 - 1 - i for i in range(N)], pa.uint64())}))
-    assert (error.code, error.field_errors[0].pointer) == ("column_type", "/file/columns/a")
-
-
 def test_duplicate_parquet_columns_are_rejected_by_name(reject: Reject) -> None:
     table = pa.Table.from_arrays([pa.array(range(N))] * 2, names=["a", "a"])
     assert reject(build_parquet(table)).field_errors[0].pointer == "/file/columns/a"

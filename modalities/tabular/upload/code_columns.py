@@ -1,0 +1,92 @@
+"""Recognition of numbers that name something instead of counting or measuring it.
+
+Keys of other tables, such as `team_id`, and codes of lists, such as FIPS or NAICS, are numbers of
+which neither the order nor the mean says anything. They are read as texts of digits.
+"""
+
+import re
+from collections.abc import Collection, Sequence
+from functools import lru_cache
+
+from models.tabular.public_words import english_words
+
+# `id` or `key` as a word: team_id, id_player, teamId, BundeslandId_Impfort.
+_KEY = re.compile(
+    r"(?i:(?:^|[\W_])(?:ids?|fk|pk|guid|key|ref)$|^ids?[\W_])|[a-z](?:Id|ID|Key|Ref)(?=$|[_\W\d])"
+    r"|^(?:id|Id)[A-Z]"
+)
+_CODE = re.compile(
+    r"(?i)codes?(?:$|[\W_\d])|^codes?[A-Z]|(?:^|[\W_])(?:c[oó]d(?:igo|ice)?|kode?|kennzahl|kennziffer|"
+    r"schl[uü]ssel|cve|clave)(?:$|[\W_])"
+)
+# Codes of things, persons and firms, and postal codes, which may belong to one row each.
+_LISTS = re.compile(
+    r"(?i)(?:^|[\W_\d])(?:zip|zip[345]|zipcode|postcode|postal|plz|cep|tract|block_?group|siren|"
+    r"siret|ndc|npi|cusip|isin|sedol|cik|permno|gvkey|ein|duns|wban|usaf|wmo|tmc|sku|gtin|ean|upc|"
+    r"isbn|issn|barcode|ssn|acct|account[\W_]?(?:no|nr|number)|licen[cs]e)(?:$|[\W_]|(?=\d))"
+)
+# Codes of public lists of places, trades, goods and diseases.
+_PUBLIC = re.compile(
+    r"(?i:(?:^|[\W_\d])(?:fips|geoid\d{0,2}|ags|insee|nuts\d?|lau\d?|gss|naics|sic|isic|nace|cnae|"
+    r"soc|isco|onet|hs\d{0,2}|hts|sitc|cpv|unspsc|cpc|icd(?:9|10|11)?(?:cm)?|cpt|hcpcs|drg|atc|"
+    r"loinc|snomed|mesh|iata|icao|iso(?:639|3166|4217)?|m49|ccn3|huc\d{0,2}|cbsa|msa|mcc|mnc)"
+    r"(?:$|[\W_]|(?=\d)))|[a-z](?:FIPS|ISO|NAICS|SIC)$"
+)
+_MEASURE = re.compile(
+    r"(?i)(?:count|total|rate|share|percent|pct|value|amount|price|sum|mean|avg|size|length|lines|"
+    r"level|score|days|coverage|ratio)$|lines[\W_]of"
+)
+_YEARS = range(1500, 2200)
+_YEAR_NAME = re.compile(r"(?i)year|season|jahr|ann[eé]e|a[nñ]o|saison|temporada")
+MIN_STEM = 4  # letters of the word before `id`
+MAX_CODE_CHARS = 16
+
+
+def has_code_name(name: str, others: Collection[str] = ()) -> bool:
+    """Return True if the name of a column says that its numbers are keys or codes.
+
+    `others` are the names of the other columns of the table.
+    """
+    if _MEASURE.search(name):
+        return False
+    is_named = any(pattern.search(name) for pattern in (_KEY, _CODE, _LISTS, _PUBLIC))
+    return is_named or is_joined_id(name, others)
+
+
+def is_public_code(name: str, texts: Sequence[str]) -> bool:
+    """Return True for codes of public lists of places, trades, goods and diseases.
+
+    Such a list may have one row for each code, which identifies nobody.
+    """
+    if not texts or _MEASURE.search(name) or not _PUBLIC.search(name):
+        return False
+    return all(len(text) <= MAX_CODE_CHARS and not re.search(r"\s", text) for text in texts)
+
+
+def are_code_numbers(name: str, numbers: Sequence[int], others: Collection[str] = ()) -> bool:
+    """Return True for integers that are keys or codes; years are not, whatever their name."""
+    if not numbers or not has_code_name(name, others):
+        return False
+    are_years = min(numbers) in _YEARS and max(numbers) in _YEARS
+    return not (are_years and _YEAR_NAME.search(name))
+
+
+def is_joined_id(name: str, others: Collection[str] = ()) -> bool:
+    """Return True for names such as `geonameid`, but not for words such as `humid`.
+
+    The letters before `id` must end in an English word, or be part of another column's name.
+    """
+    match = re.fullmatch(r"(?i)(?:.*[\W_])?(?P<stem>[a-z]{3,})ids?", name)
+    if match is None:
+        return False
+    stem = match["stem"].casefold()
+    if len(stem) < MIN_STEM:
+        return False
+    if any(stem in other.casefold() for other in others if other != name):
+        return True
+    return any(stem[i:] in _nouns() for i in range(len(stem) - MIN_STEM + 1))
+
+
+@lru_cache(maxsize=1)
+def _nouns() -> frozenset[str]:
+    return frozenset(word for word in english_words() if len(word) >= MIN_STEM)

@@ -1,0 +1,74 @@
+"""Recognition of integers that identify rows, and the columns of integers that are codes."""
+
+import re
+from collections.abc import Collection, Sequence
+
+from modalities.tabular.schema import Column
+from modalities.tabular.upload.code_columns import is_joined_id, is_public_code
+from modalities.tabular.upload.column_stats import ValueCounts
+from modalities.tabular.upload.identifier_kinds import MIN_ID_ROWS, is_nearly_unique
+from models.tabular.public_words import MAX_LISTED, are_listed
+
+ID_NAME = re.compile(
+    r"(?i:(^|[\W_])(id|uuid|guid|index|idx|rowid|row_?number|pk)$)|[a-z]I[dD]$|^$|^(?i:unnamed)\b"
+)
+# Unique numbers with such a name, and of several digits, identify rows, too.
+_NUMBER_NAME = re.compile(
+    r"(?i)(?:^|[\W_])(?:no|nr|num|number|nummer|key|ref|sku|ean|gtin|isbn|ssn|account|acct|"
+    r"barcode|phone|tel|mobile|fax|zip4|license|matricule)$|(?-i:[a-z](?:No|Nr|Number|Key|Ref))$"
+)
+_MIN_NUMBER = 1_000
+# Consecutive numbers with such a name say something about their row.
+_RANK_NAME = re.compile(
+    r"(?i)(?:^|[\W_])(?:rank|ranking|rang|position|pos|place|platz|overall|order|pick|seed|week|month|"
+    r"day|hour|minute|second|age|year|step|lap|round|stage|level|score|points|temperature|time)$"
+)
+_MIN_CODE_DIGITS = 11
+_EPOCH = (10**9, 2_100_000_000)  # plausible seconds since 1970
+_YEARS = range(1500, 2200)  # consecutive years are not row numbers
+
+
+def are_row_numbers(name: str, counts: ValueCounts, valid: int, others: Collection[str]) -> bool:
+    """Return True for integers that are named like an id, or are unique and consecutive."""
+    if ID_NAME.search(name) and is_nearly_unique(counts.distinct, valid):
+        return True
+    if not counts.all_unique or valid < 2:
+        return False
+    if ID_NAME.search(name):
+        return True
+    numbers = integers(counts)
+    if min(numbers) in _YEARS and max(numbers) in _YEARS:
+        return False
+    if _RANK_NAME.search(name):
+        return False
+    if valid >= MIN_ID_ROWS and is_joined_id(name, others):
+        return True
+    if valid >= MIN_ID_ROWS and _NUMBER_NAME.search(name) and min(numbers) >= _MIN_NUMBER:
+        return True
+    if valid >= MIN_ID_ROWS and _are_long_codes(numbers):
+        return True
+    return valid >= MIN_ID_ROWS and max(numbers) - min(numbers) + 1 == len(numbers)
+
+
+def _are_long_codes(numbers: Sequence[int]) -> bool:
+    """Return True for numbers of the same many digits, such as those of cards, but not of times."""
+    low, high = min(numbers), max(numbers)
+    is_time = any(low >= unit * _EPOCH[0] and high < unit * _EPOCH[1] for unit in (10**3, 10**6))
+    return low >= 10 ** (_MIN_CODE_DIGITS - 1) and len(str(low)) == len(str(high)) and not is_time
+
+
+def code_column(column: Column, counts: ValueCounts, valid: int, categories_max: int) -> Column:
+    """Return the category of integers that are codes, or an identifier if few rows share one."""
+    texts = [str(number) for number in integers(counts)]
+    format = None if column.decimals else "integer"
+    is_public = is_public_code(column.name, texts) or are_listed(texts[:MAX_LISTED])
+    is_rare = is_nearly_unique(counts.distinct, valid) and not is_public
+    if is_rare or counts.overflowed or counts.distinct > categories_max:
+        arrow = None if column.decimals else "int64"
+        return Column(column.name, "id", column.nullable, arrow=arrow)
+    return Column(column.name, "category", column.nullable, format=format)
+
+
+def integers(counts: ValueCounts) -> list[int]:
+    """Return the different values of a column of whole numbers, such as `7` or `7.0`."""
+    return [int(str(value).partition(".")[0]) for value in counts.values]

@@ -1,0 +1,107 @@
+"""Inference of the type of a column of texts that are neither numbers nor times."""
+
+import re
+from collections.abc import Sequence
+
+from modalities.tabular import type_casting
+from modalities.tabular.schema import Column
+from modalities.tabular.upload.code_columns import is_public_code
+from modalities.tabular.upload.column_stats import ProseStats, ValueCounts
+from modalities.tabular.upload.identifier_kinds import (
+    MAX_EXAMINED,
+    MIN_ID_ROWS,
+    is_nearly_unique,
+    is_personal,
+    kind_of_texts,
+)
+from modalities.tabular.upload.integer_identifiers import ID_NAME
+from modalities.tabular.upload.molecule_notation import are_molecules
+from modalities.tabular.upload.ordered_categories import are_groups
+from modalities.tabular.upload.quantities import are_quantities
+from models.tabular.id_things import MAX_WORDS, have_few_shapes
+from models.tabular.public_words import MAX_LISTED, are_listed
+
+# Free text has on average more characters, or at least this many spaces.
+_MIN_PROSE_CHARS = 40
+_MIN_PROSE_SPACES = 3
+_MIN_RARE = 0.8  # share of different texts that occur once, of prose among other texts
+_MAX_TITLE_CHARS, _MAX_TITLE_SPACES = 60, 9  # of names of things, such as titles
+_MAX_CATEGORY_DISTINCT = 0.5  # up to this fraction of different values, long texts are a category
+_JSON = re.compile(r"\[.*\]|\{.*\}", re.DOTALL)
+_MIN_JSON = 0.9  # share of the texts
+
+
+def infer_text_type(
+    name: str, counts: ValueCounts, prose: ProseStats, valid: int, categories_max: int
+) -> Column:
+    """Return a boolean, category, id or free-text column."""
+    if not valid:
+        return Column(name, "category", nullable=True)
+    words = {str(value) for value in counts.values} if counts.distinct <= 2 else set()
+    pair = type_casting.boolean_format(words)
+    if pair is not None and pair.casefold() == "false|true":
+        return Column(name, "boolean", format=pair)
+    is_prose = prose.mean_chars > _MIN_PROSE_CHARS or prose.mean_spaces >= _MIN_PROSE_SPACES
+    distinct = valid if counts.overflowed and counts.all_unique else counts.distinct
+    identifier = _infer_identifier(name, counts, distinct, valid, prose)
+    texts = [str(value) for value in counts.values]
+    is_kind = identifier is not None and identifier.format is not None
+    is_rare = is_nearly_unique(distinct, valid) or distinct > categories_max
+    is_rare = is_rare or (is_prose and distinct >= MIN_ID_ROWS)
+    if are_groups(texts):
+        return Column(name, "category")
+    if is_rare and not is_kind:
+        if are_molecules(name, texts[:MAX_LISTED]) or _are_json(texts):
+            return Column(name, "text", exclude=True)
+        if are_quantities(texts):
+            return Column(name, "id", format="quantity")
+    if identifier is not None:
+        return identifier
+    if _is_free_text(counts, distinct, valid, is_prose=is_prose):
+        return Column(name, "text", exclude=True)
+    if counts.overflowed or counts.distinct > categories_max:
+        return Column(name, "text" if is_prose else "id", exclude=is_prose)
+    return Column(name, "id" if ID_NAME.search(name) and counts.all_unique else "category")
+
+
+def _is_free_text(counts: ValueCounts, distinct: int, valid: int, *, is_prose: bool) -> bool:
+    many = distinct > _MAX_CATEGORY_DISTINCT * valid
+    return (is_prose and valid >= MIN_ID_ROWS and many) or _has_rare_prose(counts)
+
+
+def _are_json(texts: Sequence[str]) -> bool:
+    """Return True for lists and objects, of which no new ones are composed."""
+    return sum(_JSON.fullmatch(text) is not None for text in texts) >= _MIN_JSON * len(texts)
+
+
+def _has_rare_prose(counts: ValueCounts) -> bool:
+    """Return True if most of the different texts are long and occur once."""
+    if counts.distinct < MIN_ID_ROWS:
+        return False
+    rare = [str(value) for value, count in counts.values.items() if count == 1]
+    chars = sum(map(len, rare)) / max(1, len(rare))
+    return len(rare) > _MIN_RARE * len(counts.values) and chars > _MIN_PROSE_CHARS
+
+
+def _infer_identifier(
+    name: str, counts: ValueCounts, distinct: int, valid: int, prose: ProseStats
+) -> Column | None:
+    """Return the column of texts that identify rows or people."""
+    is_short = prose.mean_chars <= _MAX_TITLE_CHARS and prose.mean_spaces <= _MAX_TITLE_SPACES
+    nearly_unique = is_nearly_unique(distinct, valid)
+    if not nearly_unique and not is_personal("person", distinct, valid):
+        return None
+    texts = [str(value) for value in counts.values]
+    if are_listed(texts[:MAX_LISTED]) or is_public_code(name, texts):
+        return None
+    kind = kind_of_texts(name, texts)
+    if is_personal(kind, distinct, valid) or (nearly_unique and kind is not None):
+        return Column(name, "id", format=kind)
+    if not nearly_unique or not (is_short or _are_composed(prose, texts)):
+        return None
+    return Column(name, "id")
+
+
+def _are_composed(prose: ProseStats, texts: Sequence[str]) -> bool:
+    """Return True for long titles that a program composes, such as `A at B on 2 May (17)`."""
+    return prose.mean_spaces <= MAX_WORDS and have_few_shapes(texts[:MAX_EXAMINED])

@@ -1,0 +1,129 @@
+"""Lists of items in one cell, such as `milk;bread;butter` or `Action, Drama`.
+
+New lists have the items that several lists share, as often as these, and in their usual order. No
+item is repeated. Which items occur together is not learned.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+
+from models.noise import Indices, uniforms
+
+JOINTS = (";", "|", ",", "/", "+", "&")
+MIN_LISTS = 0.5  # share of the texts that must have several items
+MIN_SHARED_LISTS = 3  # lists with an item that is kept
+MIN_COVERAGE = 0.8  # share of the items of the lists that must be kept
+MIN_WITHOUT_REPEATS = 0.95  # share of the lists
+MIN_SORTED = 0.95  # share of the lists in alphabetical order
+MIN_ITEMS, MAX_ITEMS = 4, 128  # different ones that are kept
+MAX_ITEM_CHARS = 40
+_NOISE_SLOTS = 4
+
+
+@dataclass(frozen=True)
+class Lists:
+    """New lists of a column; different rows may have the same list.
+
+    `items` are in the order in which they stand in lists, with the share of the lists that have
+    them. `sizes` counts lists by number of items.
+    """
+
+    joint: str
+    items: tuple[tuple[str, float], ...]
+    sizes: tuple[tuple[int, float], ...]
+
+    @classmethod
+    def fit(cls, texts: Sequence[str], min_value_count: int = 0) -> Self | None:
+        """Return None if the texts are not lists of shared items."""
+        for joint in JOINTS:
+            lists = [_split(text, joint) for text in texts]
+            if sum(len(items) > 1 for items in lists) < MIN_LISTS * len(texts):
+                continue
+            counts = Counter(item for items in lists for item in set(items))
+            minimum = max(min_value_count, MIN_SHARED_LISTS)
+            kept = {item: n for item, n in counts.most_common(MAX_ITEMS) if n >= minimum}
+            total = sum(map(len, lists))
+            covered = sum(item in kept for items in lists for item in items)
+            unrepeated = sum(len(set(items)) == len(items) for items in lists)
+            if (
+                len(kept) < MIN_ITEMS
+                or covered < MIN_COVERAGE * total
+                or unrepeated < MIN_WITHOUT_REPEATS * len(lists)
+                or max(map(len, kept)) > MAX_ITEM_CHARS
+                or not _are_words(kept, joint)
+            ):
+                continue
+            blank = " " if any(f"{joint} " in text for text in texts) else ""
+            before = " " if any(f" {joint}" in text for text in texts) else ""
+            sizes = Counter(min(len(items), len(kept)) for items in lists)
+            return cls(
+                f"{before}{joint}{blank}",
+                tuple((item, kept[item] / len(lists)) for item in _in_order(kept, lists)),
+                tuple(sorted((size, float(n)) for size, n in sizes.items())),
+            )
+        return None
+
+    def texts(self, seed: int, stream: int, indices: Indices) -> pa.StringArray:
+        count = len(self.items)
+        noise = uniforms(seed, indices, _NOISE_SLOTS + -(-count // 4) * 4, stream)
+        ends = np.cumsum([weight for _, weight in self.sizes])
+        chosen = np.searchsorted(ends, noise[:, 1] * ends[-1], side="right")
+        sizes = np.array([size for size, _ in self.sizes])[np.minimum(chosen, len(ends) - 1)]
+        # The items with the smallest exponential variates (Efraimidis and Spirakis, 2006).
+        weights = np.array([-math.log1p(-min(share, 0.99)) for _, share in self.items])
+        keys = -np.log1p(-noise[:, _NOISE_SLOTS : _NOISE_SLOTS + count]) / weights
+        ranks = keys.argsort(axis=1).argsort(axis=1)
+        names = [item for item, _ in self.items]
+        texts = [
+            self.joint.join(names[i] for i in np.flatnonzero(row < size))
+            for row, size in zip(ranks, sizes, strict=True)
+        ]
+        return pa.array(texts, pa.string())
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "lists": {
+                "joint": self.joint,
+                "items": [list(item) for item in self.items],
+                "sizes": [list(size) for size in self.sizes],
+            }
+        }
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Self:
+        lists = fields["lists"]
+        return cls(
+            lists["joint"],
+            tuple((item, share) for item, share in lists["items"]),
+            tuple((size, weight) for size, weight in lists["sizes"]),
+        )
+
+
+def _split(text: str, joint: str) -> list[str]:
+    return [item for part in text.split(joint) if (item := part.strip())]
+
+
+def _are_words(items: Mapping[str, int], joint: str) -> bool:
+    """Return True if nearly all items have a letter; with `;` and `|`, numbers are items, too."""
+    worded = sum(any(map(str.isalpha, item)) for item in items)
+    return joint in ";|" or worded >= MIN_COVERAGE * len(items)
+
+
+def _in_order(kept: Mapping[str, int], lists: Sequence[Sequence[str]]) -> list[str]:
+    """Return the items in alphabetical order if those of the lists are, or by their mean place."""
+    several = [items for items in lists if len(items) > 1]
+    if sum(list(items) == sorted(items) for items in several) >= MIN_SORTED * len(several):
+        return sorted(kept)
+    places: dict[str, list[float]] = {item: [] for item in kept}
+    for items in several:
+        for i, item in enumerate(items):
+            if item in places:
+                places[item].append(i / (len(items) - 1))
+    means = {item: sum(each) / len(each) if each else 0.5 for item, each in places.items()}
+    return sorted(kept, key=lambda item: (means[item], item))

@@ -1,0 +1,106 @@
+"""Numbers that name something: keys of other tables and codes of public lists."""
+
+import pyarrow as pa
+import pytest
+
+from modalities.tabular.arrow_types import to_output_type
+from modalities.tabular.formatting import to_json_values
+from modalities.tabular.upload.code_columns import has_code_name
+from tests.modalities.tabular.conftest import Read
+from tests.modalities.tabular.factories import build_column_csv, build_csv, build_parquet
+
+ROWS = 400
+KEYS = [200_001 + 7_919 * (i * i % 60) for i in range(ROWS)]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["winner_id", "teamId", "Team ID", "airport_ref", "id_player", "BundeslandId_Impfort", "idLand",
+     "zip", "Zip Code", "fips", "countyFIPS", "NAICS", "code_insee", "Code postal", "status_code",
+     "iso_n3", "event_key", "playerid", "customerid", "geonameid", "hs6"],
+)  # fmt: skip
+def test_repeated_keys_and_codes_are_categories_of_integers(name: str, read: Read) -> None:
+    assert has_code_name(name)
+    table = read(build_column_csv(*KEYS, name=name))
+    assert (table[name].type, table[name].format) == ("category", "integer")
+    assert table.preview(name)[:3] == KEYS[:3]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["humid", "solid", "covid", "amountpaid", "lastbid", "aminoacid", "hybrid", "asteroid", "grid",
+     "order", "price", "number", "episodes", "iconic", "keyboard", "key_rate", "refs", "iso_level",
+     "lines_of_code", "id_count", "yearID", "sick", "music"],
+)  # fmt: skip
+def test_quantities_with_similar_names_stay_numbers(name: str, read: Read) -> None:
+    numbers = [1900 + i % 100 for i in range(ROWS)]
+    assert read(build_column_csv(*numbers, name=name))[name].type == "integer"
+
+
+def test_the_word_before_id_may_be_that_of_another_column(read: Read) -> None:
+    numbers = [362 + i * 7_919 % 900_000 for i in range(120)]
+    names = [f"line {i % 9}" for i in range(120)]
+    table = read(build_csv({"knotenid": numbers, "knotenname": names}))
+    assert table["knotenid"].type == "id"
+    assert read(build_csv({"knotenid": numbers, "n": names}))["knotenid"].type == "integer"
+
+
+def test_words_for_missing_values_among_keys_are_missing(read: Read) -> None:
+    table = read(build_column_csv(*KEYS[:380], *["NA"] * 20, name="team_id"))
+    assert (table["team_id"].type, table["team_id"].missing) == ("category", "NA")
+    assert table.values("team_id").count(None) == 20
+
+
+def test_keys_of_which_most_rows_have_their_own_are_identifiers(read: Read) -> None:
+    keys = [100_003 + 7_919 * i for i in range(ROWS)]
+    table = read(build_column_csv(*keys, *keys[:60], name="customer_id"))
+    assert (table["customer_id"].type, table["customer_id"].arrow) == ("id", "int64")
+
+
+@pytest.mark.parametrize("codes", [["1.1", "1.10", "2.3"], ["250.00", "401.9", "V45"]])
+def test_codes_with_points_or_letters_keep_their_texts(codes: list[str], read: Read) -> None:
+    table = read(build_column_csv(*codes * 30, name="diagnosis_code"))
+    assert (table["diagnosis_code"].type, table["diagnosis_code"].format) == ("category", None)
+    assert table.values("diagnosis_code")[:3] == codes
+
+
+def test_numbers_of_countries_are_public(read: Read) -> None:
+    numbers = ["004", "008", "012", "032", "036", "040", "056", "076", "100", "124", "152", "156"]
+    numbers += ["170", "203", "208", "246", "250", "276", "300", "348", "356", "380", "392", "840"]
+    for values in (numbers, [str(int(number)) for number in numbers]):
+        table = read(build_column_csv(*values, name="country-code"))
+        assert table["country-code"].type == "category"
+        assert table.issue("personal_values") is None
+
+
+def test_a_list_of_public_codes_keeps_them(read: Read) -> None:
+    for codes in ([f"{i // 9 + 1:02}{i % 9 + 1}0" for i in range(90)], range(1100, 1700, 5)):
+        table = read(build_column_csv(*codes, name="naics_code"))
+        assert table["naics_code"].type == "category"
+        assert table.issue("personal_values") is None
+
+
+def test_floats_that_are_keys_come_back_as_floats(read: Read) -> None:
+    keys = pa.array([None if i % 9 == 0 else float(key) for i, key in enumerate(KEYS)])
+    table = read(build_parquet({"team_id": keys, "n": list(range(ROWS))}))
+    assert table["team_id"].type == "category"
+    values = pa.array(table.values("team_id"), pa.string())
+    assert to_output_type(values, table["team_id"]).equals(keys)
+
+
+@pytest.mark.parametrize("step", [1, 7])
+def test_unsigned_integers_of_64_bits_keep_every_digit(step: int, read: Read) -> None:
+    numbers = pa.array([2**64 - 1 - i // step for i in range(ROWS)], pa.uint64())
+    table = read(build_parquet({"hash": numbers, "n": list(range(ROWS))}))
+    column = table["hash"]
+    assert column.type == ("id" if step == 1 else "category")
+    values = pa.array(table.values("hash"), pa.string())
+    assert to_output_type(values, column).equals(numbers)
+    assert to_json_values(values, column) == numbers.to_pylist()
+
+
+def test_new_unsigned_integers_fit_their_type(read: Read) -> None:
+    numbers = pa.array([2**64 - 1 - i for i in range(ROWS)], pa.uint64())
+    column = read(build_parquet({"hash": numbers, "n": list(range(ROWS))}))["hash"]
+    new = to_output_type(pa.array(["19999999999999999999", "7", None]), column)
+    assert new.to_pylist() == [9999999999999999999, 7, None]

@@ -1,0 +1,57 @@
+"""New lists of the items that several lists share."""
+
+from collections import Counter
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from models.tabular.id_columns import IdColumn
+from models.tabular.id_lists import Lists
+
+ITEMS = ["Action", "Adventure", "Comedy", "Crime", "Drama", "Horror", "Mystery", "Thriller"]
+
+
+def lists(joint: str, count: int = 200) -> list[str]:
+    rng = np.random.default_rng(3)
+    sizes = rng.integers(1, 5, count)
+    shares = np.arange(1, len(ITEMS) + 1) / sum(range(1, len(ITEMS) + 1))
+    chosen = [sorted(rng.choice(len(ITEMS), n, replace=False, p=shares)) for n in sizes]
+    return [joint.join(ITEMS[i] for i in each) for each in chosen]
+
+
+@pytest.mark.parametrize("joint", [";", "|", ", ", " / ", "; "])
+def test_new_lists_have_shared_items_once_each_and_in_their_order(joint: str) -> None:
+    texts = lists(joint)
+    column = IdColumn.fit("genres", pa.string(), pa.array([*texts, "Secret" + joint + "Drama"]))
+    assert isinstance(column.source, Lists)
+    restored = IdColumn.from_json({"name": "genres", **column.to_json()}, pa.string())
+    new = restored.values(7, np.arange(2_000)).to_pylist()
+    assert new == column.values(7, np.arange(2_000)).to_pylist()
+    split = [text.split(joint) for text in new]
+    assert all(items == sorted(set(items)) and set(items) <= set(ITEMS) for items in split)
+    before, after = (
+        Counter(map(len, each)) for each in ([text.split(joint) for text in texts], split)
+    )
+    assert set(before) == set(after)
+    share = Counter(item for items in split for item in items)
+    assert share["Thriller"] > 2 * share["Action"]
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        [f"Smith, {name} {i}" for i, name in enumerate(ITEMS * 20)],
+        [f"{i % 9},{i % 7},{i % 5}" for i in range(100)],
+        [f"{i}/{i + 3}" for i in range(100)],
+        [f"town {i}, {ITEMS[i % 3]}" for i in range(100)],
+    ],
+)
+def test_names_numbers_and_places_are_no_lists(texts: list[str]) -> None:
+    assert Lists.fit(texts) is None
+
+
+def test_items_of_few_lists_are_left_out() -> None:
+    source = Lists.fit([*lists(";"), "Rare;Action", "Rare;Drama"])
+    assert source is not None
+    assert "Rare" not in dict(source.items)
