@@ -6,7 +6,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from modalities.tabular.forms import durations, moments
-from modalities.tabular.forms.numbers import ALL_DIGITS, NumberForm, number_form
+from modalities.tabular.forms.numbers import (
+    ALL_DIGITS,
+    ALL_DIGITS_TRIMMED,
+    NumberForm,
+    number_form,
+)
 from modalities.tabular.schema import INTEGER_TYPES, Column
 
 
@@ -84,7 +89,7 @@ def _numbers(values: pa.Array, column: Column) -> list[Any]:
         return list(form.write(values).to_pylist())
     if pa.types.is_integer(values.type):
         return list(values.to_pylist())
-    if form.exponent or form.significant not in (0, ALL_DIGITS):
+    if form.exponent or form.significant not in (0, ALL_DIGITS, ALL_DIGITS_TRIMMED):
         return [None if text is None else float(text) for text in form.write(values).to_pylist()]
     if form.significant:
         return list(values.to_pylist())

@@ -59,8 +59,9 @@ class Lists:
                 or not _are_words(kept, joint)
             ):
                 continue
-            blank = " " if any(f"{joint} " in text for text in texts) else ""
-            before = " " if any(f" {joint}" in text for text in texts) else ""
+            joined = "".join(texts)
+            blank = " " if 2 * joined.count(f"{joint} ") > joined.count(joint) else ""
+            before = " " if 2 * joined.count(f" {joint}") > joined.count(joint) else ""
             sizes = Counter(min(len(items), len(kept)) for items in lists)
             return cls(
                 f"{before}{joint}{blank}",

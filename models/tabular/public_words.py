@@ -82,7 +82,8 @@ def are_listed(texts: Sequence[str]) -> bool:
     if len(texts) >= MIN_NUMBERS and all(text.isdecimal() and len(text) <= 3 for text in texts):
         known = sum(text.zfill(3) in _country_numbers() for text in texts)
         return known >= MIN_LISTED_NUMBERS * len(texts)
-    keys = {key for key in map(_key, texts) if any(map(str.isalpha, key))}
+    keys = {text.removeprefix(_common_prefix(texts)) for text in texts}
+    keys = {key for key in map(_key, keys) if any(map(str.isalpha, key))}
     return bool(keys) and any(
         len(keys & entries) >= MIN_LISTED * len(keys) for entries in _public_lists()
     )
@@ -143,6 +144,13 @@ _COUNTRY_NUMBERS = (
 @lru_cache(maxsize=1)
 def _country_numbers() -> frozenset[str]:
     return frozenset(_COUNTRY_NUMBERS.split())
+
+
+def _common_prefix(texts: Sequence[str]) -> str:
+    """Return the words and marks with which all texts begin, such as `ISO 3166-2:`."""
+    first, last = min(texts, default=""), max(texts, default="")
+    common = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), 0)
+    return re.sub(r"[^\W_]*$", "", first[:common])
 
 
 def _key(text: str) -> str:

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from modalities.tabular.forms.number_scales import SCALES, are_scales, powers, split_scale
 from modalities.tabular.forms.numbers import (
     ALL_DIGITS,
+    ALL_DIGITS_TRIMMED,
     MAX_DECIMALS,
     Affixes,
     NumberForm,
@@ -271,6 +272,7 @@ class NumberTexts:
     without_exponent: int = 0
     significant: int = 0
     integers_only: bool = True
+    plain_zeros: int = 0  # texts such as 0, less those such as 0.00
     exponent_decimals: int = 0  # that the few texts with an exponent need in a plain form
 
     def add(self, bodies: pa.StringArray) -> None:
@@ -284,6 +286,8 @@ class NumberTexts:
             else pc.ends_with(bodies, "0")
         )
         padded = np.asarray(ends_in_zero.to_numpy(zero_copy_only=False), bool) & (counts > 0)
+        is_zero = pc.match_substring_regex(bodies, r"^0?\.?0*$").to_numpy(zero_copy_only=False)
+        self.plain_zeros += int((is_zero & (counts == 0)).sum()) - int((is_zero & padded).sum())
         _increment(self.decimals, counts)
         _increment(self.padded, counts[padded])
         if self.integers_only:
@@ -320,9 +324,14 @@ class NumberTexts:
         if self.form.exponent:
             return self._complete_scientific(low, high)
         if max(high, self.exponent_decimals) > MAX_DECIMALS:
-            return replace(self.form, significant=ALL_DIGITS)
+            is_trimmed = self.decimals.get(0, 0) > self.padded.get(1, 0)
+            digits = ALL_DIGITS_TRIMMED if is_trimmed else ALL_DIGITS
+            return replace(self.form, significant=digits)
         low = max(range(low, high + 1), key=lambda decimals: (self._exact(decimals), decimals))
-        return replace(self.form, min_decimals=low, max_decimals=max(high, self.exponent_decimals))
+        high = max(high, self.exponent_decimals)
+        # Distinct texts show whether zero has decimals, as the other numbers do.
+        plain_zero = low > 0 and self.plain_zeros > 0
+        return replace(self.form, min_decimals=low, max_decimals=high, plain_zero=plain_zero)
 
     def _exact(self, min_decimals: int) -> int:
         """Return the number of texts that `min_decimals` writes as they came.

@@ -3,8 +3,9 @@
 A pattern is written like a number format of a spreadsheet, with the marks that the texts have:
 `#.##0,00 €`, `0.0%`, `+0;-0;0`, `#,##0;(#,##0)` or `0.000e+00`. Up to three sections are for
 positive numbers, negative numbers (default: the first one after a minus sign) and zero (default:
-the first one). `0.##` writes up to two decimals and no trailing zeros; `@@@` writes up to three
-significant digits. `0.0[K|M]` writes 1500 as 1.5K, and `0 day[s]` writes `1 day` and `2 days`.
+the first one; `0.00;-0.00;0` writes it without decimals). `0.##` writes up to two decimals and no
+trailing zeros; `@@@` writes up to three significant digits. `0.0[K|M]` writes 1500 as 1.5K, and
+`0 day[s]` writes `1 day` and `2 days`.
 """
 
 import re
@@ -21,11 +22,13 @@ Affixes = tuple[str, str]  # text before and after the digits
 
 MAX_DECIMALS = 15
 ALL_DIGITS = 17  # significant digits of a float
+# The same, with whole numbers as programs in JavaScript and R write them: 3 instead of 3.0.
+ALL_DIGITS_TRIMMED = 18
 _EXACT = 1e15  # integers below are floats of which all digits are significant
 _NO_FRACTION = 2.0**53  # floats above have no digits after the point
 _MAX_PATTERN_CHARS = 64
 _BODY = re.compile(
-    r"(?:@{1,17}|(?:#(?P<mark>[^#0@;\d])##(?:(?P=mark)##)?0|#(?=[.,][0#])|0)"
+    r"(?:@{1,18}|(?:#(?P<mark>[^#0@;\d])##(?:(?P=mark)##)?0|#(?=[.,][0#])|0)"
     r"(?:(?P<decimal>[.,])(?P<zeros>0{0,15})(?P<optional>#{0,15}))?"
     r"(?P<exponent>[eE]\+?0{1,3})?(?:\[(?P<scales>[^\[\]]*)\])?)"
 )
@@ -53,6 +56,7 @@ class NumberForm:
     exponent: str = ""
     significant: int = 0
     scales: tuple[str, ...] = ()  # words for powers of ten, such as K and M
+    plain_zero: bool = False  # 0 instead of 0.00
     plural: str = ""  # end of the text after the digits that is omitted after 1
 
     @property
@@ -66,8 +70,9 @@ class NumberForm:
     def pattern(self) -> str:
         body = "@" * self.significant if self.significant else self._body()
         ending = f"[{self.plural}]" if self.plural else ""
-        sections = [f"{before}{body}{after}{ending}" for before, after in self._sections()]
-        return ";".join(sections)
+        bodies = [body, body, "0" if self.plain_zero else body]
+        sections = zip(bodies, self._sections(), strict=False)
+        return ";".join(f"{before}{each}{after}{ending}" for each, (before, after) in sections)
 
     def _body(self) -> str:
         mark = self.thousands
@@ -79,7 +84,7 @@ class NumberForm:
         return f"{whole}{decimals}{self.exponent}{scales}"
 
     def _sections(self) -> list[Affixes]:
-        if self.zero != self.positive:
+        if self.zero != self.positive or self.plain_zero:
             return [self.positive, self.negative, self.zero]
         is_default = self.negative == _default_negative(self.positive)
         return [self.positive] if is_default else [self.positive, self.negative]
@@ -88,7 +93,10 @@ class NumberForm:
         """Return the form with as many decimals; trailing zeros stay omitted if they are."""
         is_fixed = self.min_decimals == self.max_decimals
         low = decimals if is_fixed else min(self.min_decimals, decimals)
-        return replace(self, min_decimals=low, max_decimals=decimals, significant=0)
+        plain_zero = self.plain_zero and low > 0
+        return replace(
+            self, min_decimals=low, max_decimals=decimals, significant=0, plain_zero=plain_zero
+        )
 
     def bodies(self, texts: pa.StringArray) -> tuple[pa.StringArray, pa.BooleanArray]:
         """Return the texts without signs, affixes and thousands marks, and where they are negative.
@@ -150,7 +158,7 @@ class NumberForm:
 
     def _number_regex(self) -> str:
         mark, decimal = re.escape(self.thousands), re.escape(self.decimal)
-        digits = "(?:[0-9]{0,18})"
+        digits = "(?:[0-9]{0,17})"  # longer ones are not exact
         if mark:
             group = (
                 f"(?:{mark}[0-9]{{2}})*{mark}[0-9]{{3}}"
@@ -194,6 +202,7 @@ class NumberForm:
             sizes, scales = choose_scales(sizes, self.scales, self.max_decimals)
         digits = self._digits(sizes)
         is_zero = pc.invert(pc.match_substring_regex(digits, r"^[^eE]*[1-9]"))
+        digits = pc.if_else(is_zero, "0", digits) if self.plain_zero else digits
         is_negative = pc.and_not(pc.less(values, pa.scalar(0, values.type)), is_zero)
         whole = pc.replace_substring_regex(digits, r"[.eE].*$", "")
         rest = pc.replace_substring_regex(digits, r"^[0-9]+", "")
@@ -250,7 +259,7 @@ class NumberForm:
 
     def _scientific(self, value: float) -> str:
         if self.significant:
-            text = repr(float(f"{value:.{self.significant}g}"))
+            text = repr(float(f"{value:.{min(self.significant, ALL_DIGITS)}g}"))
             return text if self.significant == ALL_DIGITS else text.removesuffix(".0")
         mantissa, _, exponent = f"{value:.{self.max_decimals}e}".partition("e")
         if self.max_decimals > self.min_decimals:
@@ -268,8 +277,10 @@ def parse_pattern(pattern: str) -> NumberForm | None:
         return None
     sections = pattern.split(";")
     matches = [_BODY.search(section) for section in sections]
-    bodies = {match[0] if match else None for match in matches}
-    if len(sections) > 3 or len(bodies) != 1 or matches[0] is None:
+    bodies = [match[0] if match else None for match in matches]
+    plain_zero = len(bodies) == 3 and bodies[2] == "0" != bodies[0]
+    differs = len(set(bodies[:2] if plain_zero else bodies)) > 1
+    if len(sections) > 3 or differs or matches[0] is None:
         return None
     affixes = [
         (section[: match.start()], section[match.end() :])
@@ -291,7 +302,8 @@ def parse_pattern(pattern: str) -> NumberForm | None:
     if negative == positive:
         return None
     zero = affixes[2] if len(affixes) > 2 else positive
-    return _with_body(NumberForm(positive, negative, zero, plural=plural), matches[0])
+    form = _with_body(NumberForm(positive, negative, zero, plural=plural), matches[0])
+    return replace(form, plain_zero=plain_zero) if form is not None and plain_zero else form
 
 
 def _with_body(form: NumberForm, match: re.Match[str]) -> NumberForm | None:

@@ -17,7 +17,7 @@ MAX_WORD_SHARE, MAX_TITLES = 0.2, 10  # of names with the same word; titles are 
 # Texts with a known name, in columns that are named so and in others.
 MIN_NAME_SHARE, MIN_NAME_SHARE_UNNAMED = 0.3, 0.6
 # Texts that begin with a given name, in a column `name` and in others, and enough of these alone.
-MIN_GIVEN_SHARE, MIN_GIVEN_SHARE_UNNAMED, SURE_GIVEN_SHARE = 0.2, 0.3, 0.5
+MIN_GIVEN_SHARE, MIN_GIVEN_SHARE_UNNAMED, SURE_GIVEN_SHARE = 0.2, 0.3, 0.4
 
 _PATTERNS = {
     "uuid": r"\{?[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\}?",

@@ -16,6 +16,7 @@ from core.datasets.data_quality import Issue, Severity
 from core.datasets.errors import printable
 from core.errors import DatasetUnreadable
 from core.limits import Limits
+from modalities.tabular.schema import Column
 from modalities.tabular.upload.json_documents import (
     NestedObjects,
     Row,
@@ -56,11 +57,13 @@ def open_json(file: TextFile, limits: Limits) -> RawTable:
     schema = pa.schema(list(zip(names, types, strict=True)))
     values = ([row.get(key) for key in keys] for row in rows)
     mixed = {n for n, key in zip(names, keys, strict=True) if column_types[key].is_mixed}
+    unsigned = [n for n, key in zip(names, keys, strict=True) if column_types[key].is_uint64]
     lists = {n for n, key in zip(names, keys, strict=True) if key in rows.lists}
     return RawTable(
         "json" if _is_array(file) else "ndjson",
         schema,
         build_batches(values, schema),
+        type_hints={name: Column(name, "category", arrow="uint64") for name in unsigned},
         untyped=frozenset(mixed | lists),
         notes=notes,
         issues=issues,

@@ -19,13 +19,14 @@ class ColumnTypes:
     def __init__(self) -> None:
         self.types: set[type] = set()
         self.has_times = False
+        self._low, self._high = 0, 0  # of integers outside int64, and of negative ones
 
     def add(self, value: Any) -> None:
         if value is None or value == "":
             return
         value_type = type(value)
-        if value_type is int and not -_INT64_LIMIT <= value < _INT64_LIMIT:
-            value_type = str
+        if value_type is int and not 0 <= value < _INT64_LIMIT:
+            self._low, self._high = min(self._low, value), max(self._high, value)
         elif value_type is datetime.datetime:
             self.has_times = self.has_times or value.time() != datetime.time.min
         self.types.add(value_type)
@@ -34,6 +35,8 @@ class ColumnTypes:
         types = self.types
         if types == {bool}:
             return pa.bool_()
+        if self._is_beyond_int64:
+            return pa.string()
         if types == {int}:
             return pa.int64()
         if types and types <= {int, float}:
@@ -43,8 +46,20 @@ class ColumnTypes:
         return pa.string()
 
     @property
+    def _is_beyond_int64(self) -> bool:
+        return self._low < -_INT64_LIMIT or self._high >= _INT64_LIMIT
+
+    @property
+    def is_uint64(self) -> bool:
+        """Return True for integers of which some need 64 bits without a sign."""
+        fits = self._low == 0 and self._high < 2 * _INT64_LIMIT
+        return self.types == {int} and self._is_beyond_int64 and fits
+
+    @property
     def is_mixed(self) -> bool:
-        """Return True if the values are text in RawTable only because their types differ."""
+        """Return True if the values are text in RawTable only because one type cannot hold them."""
+        if self._is_beyond_int64:
+            return True
         return len(self.types - {float}) > 1 and self.arrow_type() == pa.string()
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from modalities.tabular import encode
+from modalities.tabular.forms.numbers import number_form
 from modalities.tabular.typed_parquet import typed_batches
 from modalities.tabular.upload.schema_overrides import ColumnOverride
 from tests.modalities.tabular.conftest import Read, Reject, Table
@@ -27,6 +29,11 @@ def encode_table(table: Table, format: str) -> bytes:
     columns = [column for column in table.summary.schema.columns if not column.exclude]
     batches = typed_batches(table.path, table.summary.schema.columns)
     return b"".join(encode.encode(format, batches, columns, {}))
+
+
+def written(table: Table) -> list[str]:
+    """Return the column `a` as CSV samples have it."""
+    return [row[0] for row in csv_rows(encode_table(table, "csv").decode())[1:]]
 
 
 def csv_rows(text: str, delimiter: str = ",") -> list[list[str]]:
@@ -330,3 +337,28 @@ def test_a_damaged_currency_sign_is_part_of_the_form(read: Read) -> None:
     table = read(build_column_csv(*(f'"{value}"' for value in values)))
     assert (table["a"].type, table["a"].format) == ("integer", "? #,##0")
     assert [row[0] for row in csv_rows(encode_table(table, "csv").decode())][1:] == values
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["0.1", "1", "2.30000000004", "0.30000000000000004", "7", "12.5", "0"] * 9,
+        [f".{i:03}" if i else "0" for i in range(60)],
+        [f"{i / 4:.2f}" if i % 5 else "0" for i in range(60)],
+    ],
+    ids=["floats of JavaScript", "zero among fractions", "zero among prices"],
+)
+def test_whole_numbers_among_decimals_come_back(values: list[str], read: Read) -> None:
+    table = read(build_column_csv(*values))
+    assert table["a"].type == "number"
+    assert written(table) == values
+    assert number_form(table["a"].format, None).pattern == table["a"].format
+
+
+@pytest.mark.parametrize("first", [10**18, 2**63 - 99, 2**63 + 5, 2**64 - 99])
+def test_integers_of_many_digits_keep_every_digit(first: int, read: Read) -> None:
+    numbers = [first + i % 40 for i in range(200)]
+    table = read(build_column_csv(*numbers))
+    assert written(table) == [str(number) for number in numbers]
+    rows = [{"a": number, "n": i % 7} for i, number in enumerate(numbers)]
+    assert read(json.dumps(rows), "a.json").preview("a") == numbers
