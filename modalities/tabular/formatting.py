@@ -85,7 +85,7 @@ _TEXT_TYPES = ("datetime", "time", "duration")
 
 def _numbers(values: pa.Array, column: Column) -> list[Any]:
     form = form_of_number(column)
-    if not form.is_plain:
+    if not form.is_plain or column.arrow == "string":
         return list(form.write(values).to_pylist())
     if pa.types.is_integer(values.type):
         return list(values.to_pylist())

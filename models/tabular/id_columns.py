@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from models.noise import uniforms
+from models.tabular.id_dates import Dates
 from models.tabular.id_kinds import FITTERS, fit_codes
 from models.tabular.id_lists import Lists
 from models.tabular.id_quantities import Quantities
@@ -29,12 +30,12 @@ _STREAMS = 2**31  # streams of identifiers begin here; see models.noise
 _NUMBERED = re.compile(r"(?P<prefix>.*?)(?P<digits>[0-9]+)(?P<suffix>[^0-9]*)", re.DOTALL)
 
 
-Source = Counter | TemplateSet | Quantities | Lists
+Source = Counter | TemplateSet | Quantities | Lists | Dates
 
 
 @dataclass(frozen=True)
 class IdColumn:
-    """An identifier column: consecutive numbers, texts from templates, quantities, or lists.
+    """An identifier column: consecutive numbers, texts from templates, quantities, lists, or dates.
 
     `missing` is the share of missing values.
     """
@@ -70,14 +71,15 @@ class IdColumn:
         else:
             source = _counter(present, texts, min_value_count)
         if source is None and kind is None and pa.types.is_string(present.type) and texts:
-            source = Lists.fit(texts, min_value_count)
+            source = None if min_value_count else Dates.fit(texts)
+            source = source or Lists.fit(texts, min_value_count)
         if source is None or source == Quantities(()):
             fitter = FITTERS.get(kind or "", fit_codes)
             source = fitter(texts, min_value_count)
         return cls(name, arrow, missing, source)
 
     def values(self, seed: int, indices: NDArray[np.int64]) -> pa.Array:
-        """Return one value for each index; only quantities and lists repeat."""
+        """Return one value for each index; quantities, lists and dates may repeat."""
         stream = _STREAMS + (crc32(self.name.encode()) >> 1)
         texts = self.source.texts(seed, stream, indices)
         if self.missing:
@@ -95,10 +97,11 @@ class IdColumn:
         return cls(fields["name"], arrow, fields["missing"], source)
 
 
-_SOURCES: dict[str, type[Counter | Quantities | Lists]] = {
+_SOURCES: dict[str, type[Counter | Quantities | Lists | Dates]] = {
     "counter": Counter,
     "quantities": Quantities,
     "lists": Lists,
+    "dates": Dates,
 }
 
 

@@ -34,6 +34,7 @@ MIN_USABLE_SINGLE = 0.25  # share of usable words, for which other words may be 
 FUNCTION_WORDS = (
     "a", "and", "at", "by", "for", "from", "in", "into", "of", "on", "or", "the", "to", "with",
 )  # fmt: skip
+OTHER_SCRIPT = "other-"  # before the letter case, in the kind of a word without Latin letters
 INITIAL = "initial"  # kind of a single letter before a full stop
 _YEARS = range(1500, 2200)
 _WORDS = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*|[0-9]+|.", re.DOTALL)
@@ -68,7 +69,7 @@ class _Things:
         self._names = [tokens for tokens in names if len(tokens) <= 2 * MAX_WORDS] or names[:1]
         self._smallest_group = max(min_value_count, 2)
         self._coined: dict[str, Pool] = {}
-        self._is_latin = any(token.text.isascii() for token in self._words)
+        self._is_latin = any(not _is_other(token.kind) for token in self._words)
         self._near: dict[tuple[str, str], set[str]] = defaultdict(set)
         for tokens in names:
             for i, token in enumerate(tokens):
@@ -93,7 +94,13 @@ class _Things:
             columns = zip(*group, strict=True)
             parts = zip(shape, columns, strict=True)
             slots = [
-                self._slot(part, column, shape, (column[0].kind, _mark_before(group[0], i)))
+                self._slot(
+                    part,
+                    column,
+                    shape,
+                    (column[0].kind, _mark_before(group[0], i)),
+                    is_inner=0 < i < len(shape) - 1,
+                )
                 for i, (part, column) in enumerate(parts)
             ]
             builder.add(slots, weights[shape], len(slots), extra)
@@ -154,7 +161,13 @@ class _Things:
         )
 
     def _slot(
-        self, part: str, column: tuple[Token, ...], shape: tuple[str, ...], context: tuple[str, str]
+        self,
+        part: str,
+        column: tuple[Token, ...],
+        shape: tuple[str, ...],
+        context: tuple[str, str],
+        *,
+        is_inner: bool,
     ) -> Pool:
         """Return the words, or the numbers, of one place of a template."""
         if not _is_free(part):
@@ -172,34 +185,46 @@ class _Things:
         if len(here) < needed:
             seen = {token.text for token in column}
             coined_only = len(shape) == 1 and len(here) < MIN_USABLE_SINGLE * len(seen)
-            here.update(self._pool_of_case(case, needed - len(here), coined_only=coined_only))
+            missing = needed - len(here)
+            here.update(
+                self._pool_of_case(case, missing, coined_only=coined_only, is_inner=is_inner)
+            )
         pool = sorted(here)
         return tuple(random.Random(_SEED).sample(pool, min(len(pool), MAX_POOL)))  # noqa: S311
 
-    def _pool_of_case(self, case: str, needed: int, *, coined_only: bool = False) -> Pool:
-        """Return usable words of a letter case, and coined ones if those are few."""
+    def _pool_of_case(
+        self, case: str, needed: int, *, coined_only: bool = False, is_inner: bool = True
+    ) -> Pool:
+        """Return usable words of a letter case, and coined ones if those are few.
+
+        `is_inner`: the words are neither the first nor the last ones of names.
+        """
         usable = sorted(token.text for token in self._usable if token.kind == case)
         usable = [] if coined_only else usable
         missing = max(0, needed - len(usable))
-        is_minor = (
-            self._is_latin and case == "lower" and 2 * self._kinds["lower"] < self._kinds.total()
+        is_minor = is_inner and case == "lower" and 2 * self._kinds["lower"] < self._kinds.total()
+        new = (
+            FUNCTION_WORDS
+            if is_minor
+            else in_case(self._coin(case), case.removeprefix(OTHER_SCRIPT))
         )
-        new = FUNCTION_WORDS if is_minor else in_case(self._coin(case), case)
         coined = [word for word in new if word not in self._literals]
         pool = (*usable, *coined[:missing])
         if pool:
             return pool
-        public = sorted(word for word in public_words() if word.isascii() == self._is_latin)
-        return in_case(random.Random(_SEED).sample(public, needed), case)  # noqa: S311
+        public = sorted(word for word in public_words() if word.isascii() != _is_other(case))
+        words = random.Random(_SEED).sample(public, needed)  # noqa: S311
+        return in_case(words, case.removeprefix(OTHER_SCRIPT))
 
     def _coin(self, case: str) -> Pool:
         """Return coined words that are as long as those of a letter case: acronyms are short."""
         if case not in self._coined and case == "title" and self._may_be_places:
             self._coined[case] = place_names()
         if not self._coined.get(case):
-            words = {token.text for token in self._words}
+            same = [t for t in self._words if _is_other(t.kind) == _is_other(case)]
+            words = {token.text for token in same}
             similar = {token.text for token in self._words if token.kind == case}
-            if case != "upper":
+            if not case.endswith("upper"):
                 similar = {word for word in similar if len(word) >= MIN_LETTERS}
             self._coined[case] = coin_words(
                 words, sorted(public_words()), MIN_SINGLE_POOL, self._min_names, similar
@@ -237,6 +262,15 @@ def have_few_shapes(texts: Sequence[str]) -> bool:
     return 2 * covered > len(texts)
 
 
+def _word_kind(word: str) -> str:
+    case = case_of(word)
+    return case if any(c < "\u0250" for c in word) else OTHER_SCRIPT + case
+
+
+def _is_other(kind: str) -> bool:
+    return kind.startswith(OTHER_SCRIPT)
+
+
 def _mark_before(tokens: Tokens, index: int) -> str:
     """Return the mark before a word, such as a comma; "" for the first, a blank for other words."""
     before = [token for token in tokens[:index][-2:] if token.text != " "]
@@ -257,7 +291,7 @@ def thing_tokens(text: str) -> Tokens:
     kinds = (
         INITIAL
         if initial
-        else case_of(part)
+        else _word_kind(part)
         if part[0].isalpha()
         else "9"
         if part.isdigit()

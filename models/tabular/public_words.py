@@ -82,9 +82,11 @@ def are_listed(texts: Sequence[str]) -> bool:
     if len(texts) >= MIN_NUMBERS and all(text.isdecimal() and len(text) <= 3 for text in texts):
         known = sum(text.zfill(3) in _country_numbers() for text in texts)
         return known >= MIN_LISTED_NUMBERS * len(texts)
+    if not texts:
+        return False
     keys = {text.removeprefix(_common_prefix(texts)) for text in texts}
     keys = {key for key in map(_key, keys) if any(map(str.isalpha, key))}
-    return bool(keys) and any(
+    return len(keys) >= MIN_LISTED * len(set(texts)) and any(
         len(keys & entries) >= MIN_LISTED * len(keys) for entries in _public_lists()
     )
 

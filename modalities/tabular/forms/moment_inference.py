@@ -18,6 +18,7 @@ MIN_COMPACT_VALUES = 3  # different texts of eight digits that are all dates
 MIN_COMPACT_MONTHS = 10  # different texts of six digits that are all months
 MIN_DAYS = 20  # different days of months without a year
 MIN_COMPACT_TIMES, MIN_HOURS = 20, 5  # different texts such as 0915, and hours
+MAX_YEARS_RATIO = 1.5  # of the different years of a form to those of another one
 _PROBE = 8  # texts that show whether a date form is worth trying
 
 # Date forms in order of preference: the day comes before the month, as in most countries. A letter
@@ -234,7 +235,8 @@ def _infer_compact_time(texts: Sequence[str], match: re.Match[str]) -> list[Infe
 def _infer_dates(texts: Sequence[str], templates: Sequence[str]) -> list[str]:
     """Return the formats of the templates that fit most texts.
 
-    If forms fit equally well, the first templates are preferred.
+    If forms fit equally well, those with much fewer different years are preferred, because days
+    and months are spread evenly, and then the first templates.
     """
     distinct = list(dict.fromkeys(texts))
     array, ranked = pa.array(distinct), []
@@ -247,10 +249,19 @@ def _infer_dates(texts: Sequence[str], templates: Sequence[str]) -> list[str]:
             form = parse_format(format)
             valid = 0 if form is None else len(distinct) - form.parse(array).null_count
             if valid >= MIN_FIT_FRACTION / 2 * len(distinct):
-                ranked.append((-valid, rank, format))
-    best = min(ranked, default=(0, 0, ""))[0]
-    enough = [each for each in sorted(ranked) if each[0] == best]
-    return [format for _, _, format in enough[:3]]
+                ranked.append((-valid, _count_years(pattern, distinct), rank, format))
+    best = min(ranked, default=(0, 0, 0, ""))[0]
+    enough = [each for each in ranked if each[0] == best]
+    fewest = min((years for _, years, _, _ in enough if years), default=0)
+    enough.sort(key=lambda each: (each[1] > MAX_YEARS_RATIO * fewest, each[2]))
+    return [format for _, _, _, format in enough[:3]]
+
+
+def _count_years(pattern: re.Pattern[str], texts: Sequence[str]) -> int:
+    """Return the number of different years of two digits; 0 if a pattern has none."""
+    if "y" not in pattern.groupindex:
+        return 0
+    return len({match["y"] for match in map(pattern.fullmatch, texts) if match is not None})
 
 
 def _has_plausible_years(pattern: re.Pattern[str], texts: Sequence[str]) -> bool:

@@ -73,6 +73,10 @@ _MARKS = (  # thousands mark and decimal mark, in order of preference
 )
 
 
+_GROUPED = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+")
+_WHOLE = re.compile(r"0|[1-9]\d*|[1-9]\d{0,2}(?:,\d{3})+")
+
+
 @dataclass(frozen=True)
 class _Text:
     before: str
@@ -223,6 +227,11 @@ def _infer_marks(bodies: Sequence[str], decimal_comma: bool) -> list[tuple[str, 
     ]
     if not fitting and _fits(bodies, _strict(",", ".", indian=True)):
         return [(",", ".", True)]
+    with_commas = [body for body in bodies if "," in body]
+    may_be_grouped = not decimal_comma and set(fitting) <= {("", ","), ("", ".")} and with_commas
+    if may_be_grouped and _fits(with_commas, _GROUPED) and _fits(bodies, _WHOLE):
+        # Such as 1,178 next to 2590: only some numbers have the marks.
+        return [(",", ".", False), ("", ",", False)]
     if not fitting:  # some numbers lack the marks
         loose = [marks for marks in _MARKS if marks[0] and _fits(bodies, _loose(*marks))]
         fitting = [marks for marks in loose if _occurs(bodies, *marks)]

@@ -12,7 +12,7 @@ from models.tabular.public_words import english_words
 
 # `id` or `key` as a word: team_id, id_player, teamId, BundeslandId_Impfort.
 _KEY = re.compile(
-    r"(?i:(?:^|[\W_])(?:ids?|fk|pk|guid|key|ref)$|^ids?[\W_])|[a-z](?:Id|ID|Key|Ref)(?=$|[_\W\d])"
+    r"(?i:(?:^|[\W_])(?:ids?|uid|[gops]id|fk|pk|guid|key|ref)$|^ids?[\W_])|(?:^|_)[B-DF-HJ-NP-TV-Z]{1,4}ID$|[a-z](?:Id|ID|Key|Ref)(?=$|[_\W\d])"
     r"|^(?:id|Id)[A-Z]"
 )
 _CODE = re.compile(
@@ -38,6 +38,8 @@ _MEASURE = re.compile(
 )
 _YEARS = range(1500, 2200)
 _YEAR_NAME = re.compile(r"(?i)year|season|jahr|ann[eé]e|a[nñ]o|saison|temporada")
+MIN_LONG_DIGITS, MIN_LONG_CODES, MAX_LONG_CODE_SHARE, MAX_ROUNDED = 9, 10, 0.34, 0.1
+_EPOCH = (10**9, 2_100_000_000)  # plausible seconds since 1970
 MIN_STEM = 4  # letters of the word before `id`
 MAX_CODE_CHARS = 16
 
@@ -63,12 +65,33 @@ def is_public_code(name: str, texts: Sequence[str]) -> bool:
     return all(len(text) <= MAX_CODE_CHARS and not re.search(r"\s", text) for text in texts)
 
 
-def are_code_numbers(name: str, numbers: Sequence[int], others: Collection[str] = ()) -> bool:
-    """Return True for integers that are keys or codes; years are not, whatever their name."""
-    if not numbers or not has_code_name(name, others):
+def are_code_numbers(
+    name: str, numbers: Sequence[int], valid: int, others: Collection[str] = ()
+) -> bool:
+    """Return True for the different integers of `valid` rows that are keys or codes.
+
+    Years are not, whatever their name.
+    """
+    if not numbers or not (has_code_name(name, others) or _have_code_digits(numbers, valid)):
         return False
     are_years = min(numbers) in _YEARS and max(numbers) in _YEARS
     return not (are_years and _YEAR_NAME.search(name))
+
+
+def _have_code_digits(numbers: Sequence[int], valid: int) -> bool:
+    """Return True for numbers of the same nine or more digits that rows share, and not rounded."""
+    low, high = min(numbers), max(numbers)
+    is_shared = MIN_LONG_CODES <= len(numbers) <= MAX_LONG_CODE_SHARE * valid
+    if not is_shared or low < 10 ** (MIN_LONG_DIGITS - 1) or len(str(low)) != len(str(high)):
+        return False
+    rounded = sum(number % 100 == 0 for number in numbers)
+    return not are_epochs(low, high) and rounded <= MAX_ROUNDED * len(numbers)
+
+
+def are_epochs(low: int, high: int) -> bool:
+    """Return True if numbers may be seconds since 1970, or parts of them."""
+    units = (1, 10**3, 10**6, 10**9)
+    return any(low >= unit * _EPOCH[0] and high < unit * _EPOCH[1] for unit in units)
 
 
 def is_joined_id(name: str, others: Collection[str] = ()) -> bool:

@@ -15,7 +15,7 @@ MIN_DISTINCT_OF_FEW = 0.9  # the same in tables of fewer than MANY_ROWS rows
 MAX_EXAMINED = 500
 MAX_WORD_SHARE, MAX_TITLES = 0.2, 10  # of names with the same word; titles are more common
 # Texts with a known name, in columns that are named so and in others.
-MIN_NAME_SHARE, MIN_NAME_SHARE_UNNAMED = 0.3, 0.6
+MIN_NAME_SHARE_EXPLICIT, MIN_NAME_SHARE, MIN_NAME_SHARE_UNNAMED = 0.1, 0.3, 0.6
 # Texts that begin with a given name, in a column `name` and in others, and enough of these alone.
 MIN_GIVEN_SHARE, MIN_GIVEN_SHARE_UNNAMED, SURE_GIVEN_SHARE = 0.2, 0.3, 0.4
 
@@ -29,11 +29,16 @@ _PATTERNS = {
 _PHONE = r"\+?(?:[ ()./-]*\d){7,15}"
 _GROUPED_PHONE = r"(?:\+?1[ .-]?)?\d{3}[ .-]\d{3}[ .-]\d{4}"  # of North America
 _PHONE_NAME = re.compile(r"(?i)phone|mobile|\b(?:tel|fax|cell)\b|telef|handy")
+# Names of columns that hold names of people, and of columns that hold people or firms.
+_EXPLICIT_NAME = re.compile(
+    r"(?i)(?:^|[\W_]|full|real)(?:full|first|last|sur|fore|given|family|middle|maiden|real|user|nick|"
+    r"legal)[\W_]?name|surname|^(?:vor|nach)name$|^pr[eé]nom$|^apellido|"
+    r"^(?:(?:name|person)[\W_])?(?:first|last|given|middle)$"
+)
 _PERSON_NAME = re.compile(
-    r"(?i)(?:full|first|last|sur|fore|given|family|middle|maiden|user|nick|legal)[\W_]?name|author|"
-    r"person|patient|employee|surname|^(?:vor|nach)name$|^pr[eé]nom$|^apellido|customer|contact|owner|"
-    r"writer|composer|guest|coach|winner|judge|nominee|founder|"
-    r"player|student|teacher|passenger|actor|actress|artist|singer|director|driver|senator|candidate"
+    r"(?i)author|person|patient|employee|customer|contact|owner|writer|composer|guest|coach|winner|"
+    r"judge|nominee|founder|player|student|teacher|passenger|actor|actress|artist|singer|director|"
+    r"driver|senator|candidate"
 )
 _BARE_NAME = re.compile(r"(?i)(?:^|[\W_])(?:name|nom|nombre)$")  # of a person or of a thing
 # Columns such as neighborhood_name, which do not hold the names of people.
@@ -90,15 +95,19 @@ def _are_names(name: str, texts: Sequence[str]) -> bool:
     bare = [_NICKNAME.sub(" ", text) for text in texts]
     if _share(_PEOPLE.pattern, bare) < MIN_FITTING or _share_a_word(bare):
         return False
-    is_bare = _BARE_NAME.search(name) is not None and not _PERSON_NAME.search(name)
-    is_named = is_bare or _PERSON_NAME.search(name) is not None
-    is_named = is_named and not _THING_NAME.search(name)
-    if not is_named and _share(r".*[^\W\d_] .*|.*, .*", texts) < MIN_FITTING:
+    is_thing = _THING_NAME.search(name) is not None
+    is_explicit = _EXPLICIT_NAME.search(name) is not None and not is_thing
+    is_person = is_explicit or (_PERSON_NAME.search(name) is not None and not is_thing)
+    is_bare = _BARE_NAME.search(name) is not None and not is_person and not is_thing
+    is_single = _share(r".*[^\W\d_] .*|.*, .*", texts) < MIN_FITTING
+    if is_single and not (is_person or is_bare):
         return False  # single words are names of persons only if the column says so
     locale = name_locale(texts)
     share, given = name_share(texts, locale), given_name_share(texts, locale)
-    if is_named:
-        return share >= MIN_NAME_SHARE and (not is_bare or given >= MIN_GIVEN_SHARE)
+    if is_person:
+        return share >= (MIN_NAME_SHARE_EXPLICIT if is_explicit else MIN_NAME_SHARE)
+    if is_bare:
+        return share >= MIN_NAME_SHARE and given >= MIN_GIVEN_SHARE
     is_likely = share >= MIN_NAME_SHARE_UNNAMED and given >= MIN_GIVEN_SHARE_UNNAMED
     return is_likely or given >= SURE_GIVEN_SHARE
 

@@ -4,13 +4,14 @@ import re
 from collections.abc import Collection, Sequence
 
 from modalities.tabular.schema import Column
-from modalities.tabular.upload.code_columns import is_joined_id, is_public_code
+from modalities.tabular.upload.code_columns import are_epochs, is_joined_id, is_public_code
 from modalities.tabular.upload.column_stats import ValueCounts
 from modalities.tabular.upload.identifier_kinds import MIN_ID_ROWS, is_nearly_unique
 from models.tabular.public_words import MAX_LISTED, are_listed
 
 ID_NAME = re.compile(
-    r"(?i:(^|[\W_])(id|uuid|guid|index|idx|rowid|row_?number|pk)$)|[a-z]I[dD]$|^$|^(?i:unnamed)\b"
+    r"(?i:(^|[\W_])(id|[ugops]id|uuid|guid|objectid|index|idx|rowid|row_?number|pk)$)|[a-z]I[dD]$|^$"
+    r"|^(?i:unnamed)\b|(?:^|_)[B-DF-HJ-NP-TV-Z]{1,4}ID$"
 )
 # Unique numbers with such a name, and of several digits, identify rows, too.
 _NUMBER_NAME = re.compile(
@@ -24,7 +25,6 @@ _RANK_NAME = re.compile(
     r"day|hour|minute|second|age|year|step|lap|round|stage|level|score|points|temperature|time)$"
 )
 _MIN_CODE_DIGITS = 11
-_EPOCH = (10**9, 2_100_000_000)  # plausible seconds since 1970
 _YEARS = range(1500, 2200)  # consecutive years are not row numbers
 
 
@@ -53,8 +53,8 @@ def are_row_numbers(name: str, counts: ValueCounts, valid: int, others: Collecti
 def _are_long_codes(numbers: Sequence[int]) -> bool:
     """Return True for numbers of the same many digits, such as those of cards, but not of times."""
     low, high = min(numbers), max(numbers)
-    is_time = any(low >= unit * _EPOCH[0] and high < unit * _EPOCH[1] for unit in (10**3, 10**6))
-    return low >= 10 ** (_MIN_CODE_DIGITS - 1) and len(str(low)) == len(str(high)) and not is_time
+    is_long = low >= 10 ** (_MIN_CODE_DIGITS - 1) and len(str(low)) == len(str(high))
+    return is_long and not are_epochs(low, high)
 
 
 def code_column(column: Column, counts: ValueCounts, valid: int, categories_max: int) -> Column:

@@ -200,13 +200,16 @@ def _infer_column(
     raw: ParquetSpool, field: pa.Field, table: RawTable, limits: Limits
 ) -> InferredColumn:
     hint = table.type_hints.get(field.name, Column(field.name, "category"))
+    numbers_are_texts = table.format in ("json", "ndjson") and not any(
+        pa.types.is_integer(each.type) or pa.types.is_floating(each.type) for each in raw.schema
+    )
     candidates: list[FormCandidate] = []
     if field.type in {pa.string(), pa.int64()}:
         candidates = find_candidates(
             field.name,
             sample_texts(raw, field.name),
             decimal_comma=table.decimal_comma,
-            typed_text=field.name not in table.untyped,
+            typed_text=not (field.name in table.untyped or numbers_are_texts),
         )
     if field.type == pa.string() or candidates:
         text_stats = TextColumnStats(candidates)
@@ -227,6 +230,8 @@ def _infer_column(
             categories_max=limits.categories_max,
             others=raw.schema.names,
         )
+    if numbers_are_texts and field.name not in table.untyped:
+        inferred.column = _as_json_texts(inferred.column)
     arrow = hint.arrow or inferred.column.arrow
     missing = None
     if field.name in table.untyped:
@@ -234,6 +239,16 @@ def _infer_column(
         missing = _missing_word(inferred.markers + replaced, text_stats.missing - replaced.total())
     inferred.column = replace(inferred.column, arrow=arrow, missing=missing)
     return inferred
+
+
+def _as_json_texts(column: Column) -> Column:
+    """Return the column of numbers that a JSON file without numbers has as texts."""
+    if column.type in ("integer", "number"):
+        return replace(column, arrow="string")
+    if column.type == "id":
+        return replace(column, arrow=None)
+    is_code = column.type == "category" and column.format == "integer"
+    return replace(column, format=None) if is_code else column
 
 
 def _missing_word(words: Counter[str], empty: int) -> str | None:

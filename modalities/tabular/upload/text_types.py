@@ -18,6 +18,7 @@ from modalities.tabular.upload.integer_identifiers import ID_NAME
 from modalities.tabular.upload.molecule_notation import are_molecules
 from modalities.tabular.upload.ordered_categories import are_groups
 from modalities.tabular.upload.quantities import are_quantities
+from models.tabular.id_lists import Lists
 from models.tabular.id_things import MAX_WORDS, have_few_shapes
 from models.tabular.public_words import MAX_LISTED, are_listed
 
@@ -48,7 +49,8 @@ def infer_text_type(
     is_kind = identifier is not None and identifier.format is not None
     is_rare = is_nearly_unique(distinct, valid) or distinct > categories_max
     is_rare = is_rare or (is_prose and distinct >= MIN_ID_ROWS)
-    if are_groups(texts):
+    is_listed = are_listed(texts[:MAX_LISTED]) and distinct <= categories_max
+    if are_groups(texts) or is_listed:
         return Column(name, "category")
     if is_rare and not is_kind:
         if are_molecules(name, texts[:MAX_LISTED]) or _are_json(texts):
@@ -58,7 +60,8 @@ def infer_text_type(
     if identifier is not None:
         return identifier
     if _is_free_text(counts, distinct, valid, is_prose=is_prose):
-        return Column(name, "text", exclude=True)
+        are_lists = Lists.fit(texts) is not None
+        return Column(name, "id" if are_lists else "text", exclude=not are_lists)
     if counts.overflowed or counts.distinct > categories_max:
         return Column(name, "text" if is_prose else "id", exclude=is_prose)
     return Column(name, "id" if ID_NAME.search(name) and counts.all_unique else "category")

@@ -140,7 +140,7 @@ def _infer_form(
         if not stats.markers and are_row_numbers(name, counts, valid, others):
             arrow = None if column.decimals else "int64"
             column = Column(name, "id", column.nullable, arrow=arrow)
-        elif are_code_numbers(name, integers(counts), others):
+        elif are_code_numbers(name, integers(counts), valid, others):
             column = code_column(column, counts, valid, categories_max)
             codes = None if column.arrow else readers[0]
     return InferredColumn(
@@ -179,12 +179,12 @@ def infer_typed(
         column = Column(name, "integer", decimals=0)
         if are_row_numbers(name, stats.counts, stats.valid, others):
             column = Column(name, "id", arrow="int64")
-        elif are_code_numbers(name, integers(stats.counts), others):
+        elif are_code_numbers(name, integers(stats.counts), stats.valid, others):
             column = code_column(column, stats.counts, stats.valid, categories_max)
     elif arrow_type == "double":
         column = _infer_double(name, stats, hint)
         is_whole = column.type == "integer" and not stats.non_finite and hint.arrow
-        if is_whole and are_code_numbers(name, integers(stats.counts), others):
+        if is_whole and are_code_numbers(name, integers(stats.counts), stats.valid, others):
             inferred.codes = column
             column = code_column(column, stats.counts, stats.valid, categories_max)
     elif arrow_type == "bool":

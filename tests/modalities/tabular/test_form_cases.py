@@ -362,3 +362,31 @@ def test_integers_of_many_digits_keep_every_digit(first: int, read: Read) -> Non
     assert written(table) == [str(number) for number in numbers]
     rows = [{"a": number, "n": i % 7} for i, number in enumerate(numbers)]
     assert read(json.dumps(rows), "a.json").preview("a") == numbers
+
+
+@pytest.mark.parametrize("marked", [3, 40, 200])
+def test_commas_before_three_digits_are_thousands_marks_where_others_lack_them(
+    marked: int, read: Read
+) -> None:
+    numbers = [1_100 - 400 * (i % 3) + i * 37 % 2_000 for i in range(300)]
+    texts = [f'"{n:,}"' if i < marked else str(n) for i, n in enumerate(numbers)]
+    table = read(build_column_csv(*texts))
+    assert (table["a"].type, table["a"].format) == ("integer", "#,##0")
+    assert table.values("a") == numbers
+
+
+def test_the_field_with_few_different_numbers_is_the_year(read: Read) -> None:
+    days = [date(2013, 1, 1) + timedelta(days=11 * i) for i in range(300)]
+    table = read(build_column_csv(*(day.strftime("%y/%m/%d") for day in days)))
+    assert table["a"].format == "%y/%m/%d"
+    assert [value.date() for value in table.values("a")] == days
+
+
+def test_numbers_in_quotation_marks_are_numbers_where_json_has_no_others(read: Read) -> None:
+    rows = [{"n": str(i * 37 % 7), "x": f"{i / 4:.2f}", "id": str(i)} for i in range(60)]
+    table = read(json.dumps(rows), "a.json")
+    assert table.types == {"n": "integer", "x": "number", "id": "id"}
+    assert [table.preview(name) for name in "nx"] == [[row[name] for row in rows] for name in "nx"]
+    assert table.values("id")[:2] == ["0", "1"]
+    mixed = [{**row, "y": i} for i, row in enumerate(rows)]
+    assert read(json.dumps(mixed), "a.json")["n"].type == "category"

@@ -286,3 +286,23 @@ def test_names_of_services_are_not_people_and_people_may_be_models(read: Read) -
     services = [f"{place} {kind}" for place in (*LAST, "Fair Oaks") for kind in kinds]
     assert read(build_column_csv(*services, name="name"))["name"].format is None
     assert read(build_column_csv(*PEOPLE, name="model"))["model"].format == "person"
+
+
+@pytest.mark.parametrize("name", ["first", "last", "real_name", "name_first", "given"])
+def test_columns_of_names_are_people_if_few_names_are_known(name: str, read: Read) -> None:
+    rare = [f"{a}{b}" for a in ("Ro", "De", "Ta", "Ke") for b in ("nisha", "onte", "vell", "zek")]
+    names = [*FIRST, *LAST, *rare, *(f"{each}a" for each in rare), *(f"{a}o" for a in rare)] * 2
+    assert read(build_column_csv(*names, name=name))[name].format == "person"
+    assert read(build_column_csv(*rare * 6, name=name))[name].type == "category"
+
+
+def test_pages_of_countries_are_public(read: Read) -> None:
+    countries = "Germany France Italy Spain Poland Chad Jordan Kenya Peru Fiji Iran Oman Mali Cuba"
+    countries += " Togo Niger Malta Qatar Nepal Brazil Chile Ghana India Japan"
+    pages = [f"https://example.com/wiki/{name}" for name in countries.split()]
+    assert read(build_column_csv(*pages))["a"].type == "category"
+
+
+def test_a_few_states_among_codes_do_not_make_them_public(read: Read) -> None:
+    codes = [f"{10_000 + i * 7_919 % 90_000}-{i:04}" for i in range(COUNT)] + ["IN", "TN"]
+    assert read(build_column_csv(*codes))["a"].type == "id"

@@ -1,6 +1,7 @@
 """Generated identifiers that follow the form of the table."""
 
 import re
+from datetime import date, timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -306,3 +307,26 @@ def test_new_places_are_other_cities_in_the_countries_of_the_table() -> None:
     generated = fresh(places, 200)
     assert {place.partition(", ")[2] for place in generated} == set(countries)
     assert not set(generated) & set(places)
+
+
+def test_new_texts_of_dates_are_valid_and_in_order() -> None:
+    days = [date(2019, 1, 1) + timedelta(days=17 * i % 1_999) for i in range(200)]
+    texts = [f"{day},{day + timedelta(days=i % 9)}" for i, day in enumerate(days)]
+    pairs = [text.split(",") for text in fresh([*texts, "unread"], 500)]
+    assert all(date.fromisoformat(start) <= date.fromisoformat(end) for start, end in pairs)
+    assert {start[:4] for start, _ in pairs} == {"2019", "2020", "2021", "2022", "2023", "2024"}
+
+
+def test_new_names_do_not_mix_scripts() -> None:
+    latin = [
+        f"Airports in {a}{b}" for a in ("Mala", "Tong", "Zamb") for b in ("wi", "a", "ia", "o")
+    ]
+    other = [f"مطارات {a}{b}" for a in ("ملا", "تون", "زام") for b in ("وي", "غا", "بيا", "سة")]
+    for name in fresh((latin + other) * 3, 300):
+        assert name.isascii() != any(character >= "\u0600" for character in name)
+
+
+def test_a_name_of_one_word_is_not_a_function_word() -> None:
+    names = [f"{a}{b}ol" for a in ("meth", "eth", "prop", "but") for b in ("an", "en", "yn")] * 2
+    names += [f"{i}-Chloro{a}" for i, a in enumerate(("Methane", "Ethane", "Butane") * 12)]
+    assert not {"and", "from", "in", "a", "of"} & set(fresh(names, 500))
