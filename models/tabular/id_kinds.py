@@ -55,7 +55,8 @@ def is_wordy(texts: Sequence[str]) -> bool:
 
 
 def _fit_emails(texts: Sequence[str], min_value_count: int) -> TemplateSet:
-    tokens = [id_words.email_tokens(text) for text in texts]
+    addresses = [text for text in texts if "@" in text]  # others are words such as (blank)
+    tokens = [id_words.email_tokens(text) for text in addresses or texts]
     return fit_templates(
         tokens, id_words.email_pools(), min_value_count, extra=tuple("0123456789"), growth=-2
     )

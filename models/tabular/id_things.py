@@ -24,7 +24,8 @@ MAX_WORDS = 12  # of a new name; longer names are not used as templates
 LITERAL_SHARE = 0.04  # of the names; a word of more is part of templates, such as "of the"
 MIN_LITERAL_NAMES, FEW_NAMES = 10, 8  # and at most one of so many names
 MIN_SHAPE_COVERAGE = 0.8  # of the names, by templates that several names share
-MIN_OWN_WORDS = 300  # different words that show a spelling; otherwise names of places are used
+# Different words that show a spelling. Fewer become names of places, if enough names look so.
+MIN_OWN_WORDS, MIN_PLACES = 300, 0.2
 MAX_SINGLE = 0.7  # share of names of one word; a column of more may be one of any words
 MIN_POOL, MAX_POOL = 10, 1_000
 MIN_CONTEXT = 3  # words with the same mark before them, which need no other words
@@ -37,6 +38,12 @@ FUNCTION_WORDS = (
 OTHER_SCRIPT = "other-"  # before the letter case, in the kind of a word without Latin letters
 INITIAL = "initial"  # kind of a single letter before a full stop
 _YEARS = range(1500, 2200)
+_PLACE = re.compile(
+    r"(?i)\b(?:city|county|town|village|state|district|region|province|park|lake|river|mount|island|"
+    r"north|south|east|west|new|san|santa|saint|st|fort|port|street|road|school|university|station|"
+    r"airport|hospital|church|bank)\b|(?:ton|town|ville|burgh?|berg|borough|bury|port|mouth|stadt|furt|"
+    r"chester|haven|shire|field|ford|land|ham|grad|pur|abad|stan|wood|dale)\b"
+)
 _WORDS = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*|[0-9]+|.", re.DOTALL)
 _SEED = 0
 
@@ -77,7 +84,9 @@ class _Things:
                     self._near[token.kind, _mark_before(tokens, i)].add(token.text)
         single = sum(len(tokens) == 1 for tokens in names)
         is_small = len(self._words) < MIN_OWN_WORDS
-        self._may_be_places = self._is_latin and is_small and single < MAX_SINGLE * len(names)
+        places = sum(_PLACE.search(text) is not None for text in texts)
+        are_places = places >= MIN_PLACES * len(texts) and single < MAX_SINGLE * len(names)
+        self._may_be_places = self._is_latin and is_small and are_places
         self._kinds = Counter(token.kind for tokens in names for token in tokens if token.kind)
 
     def fit(self) -> TemplateSet:

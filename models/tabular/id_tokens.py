@@ -178,10 +178,13 @@ def _widened_pool(pool: Pool, alphabets: Sequence[str]) -> Pool:
     lengths = {len(choice) for choice in pool}
     if lengths == {1}:
         fitting = (alphabet for alphabet in alphabets if set(pool) <= set(alphabet))
-        return tuple(next(fitting, pool))
+        # A run of digits has no leading zero if none of the texts has one.
+        return tuple(c for c in next(fitting, "".join(pool)) if c != "0" or "0" in pool)
     digits = next(iter(lengths))
     if len(lengths) == 1 and digits <= MAX_WIDENED_DIGITS and all(map(str.isdigit, pool)):
-        return tuple(f"{number:0{digits}}" for number in range(10**digits))
+        has_zeros = digits == 1 or any(choice[0] == "0" for choice in pool)
+        numbers = range(0 if has_zeros else 10 ** (digits - 1), 10**digits)
+        return tuple(f"{number:0{digits}}" for number in numbers)
     return pool
 
 

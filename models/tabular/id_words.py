@@ -22,7 +22,8 @@ LOCALES = (
 _TITLE = re.compile(
     r"(?i)mr|mrs|ms|miss|dr|prof|rev|master|sir|lady|lord|mme|mlle|herr|frau|sig|sr|sra|jr|col|capt"
     r"|major|ing|mag|dipl|phd|md|don|dona|von|van|de|den|der|da|do|dos|del|della|di|la|le|du|al|bin"
-    r"|ibn|ter|zu|af|och|and|und|et|with"
+    r"|ibn|ter|zu|af|och|and|und|et|with|rep|sen|senator|gov|governor|congressman|congresswoman|hon"
+    r"|lt|sgt|capt|gen|adm|mayor|justice|judge|ambassador|pastor|father|sister|brother|officer|det"
 )
 _JOINT = re.compile(r"(?i)and|und|et|y|with|&|;|/")  # between the names of several people
 EXAMPLE_DOMAINS = ("example.com", "example.net", "example.org")  # RFC 2606

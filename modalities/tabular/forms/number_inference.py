@@ -281,6 +281,7 @@ class NumberTexts:
     without_exponent: int = 0
     significant: int = 0
     integers_only: bool = True
+    min_length: int = 99  # characters of the shortest text
     plain_zeros: int = 0  # texts such as 0, less those such as 0.00
     exponent_decimals: int = 0  # that the few texts with an exponent need in a plain form
 
@@ -295,6 +296,7 @@ class NumberTexts:
             else pc.ends_with(bodies, "0")
         )
         padded = np.asarray(ends_in_zero.to_numpy(zero_copy_only=False), bool) & (counts > 0)
+        self.min_length = min(self.min_length, pc.min(pc.utf8_length(bodies)).as_py() or 99)
         is_zero = pc.match_substring_regex(bodies, r"^0?\.?0*$").to_numpy(zero_copy_only=False)
         self.plain_zeros += int((is_zero & (counts == 0)).sum()) - int((is_zero & padded).sum())
         _increment(self.decimals, counts)
@@ -333,14 +335,17 @@ class NumberTexts:
         if self.form.exponent:
             return self._complete_scientific(low, high)
         if max(high, self.exponent_decimals) > MAX_DECIMALS:
-            is_trimmed = self.decimals.get(0, 0) > self.padded.get(1, 0)
-            digits = ALL_DIGITS_TRIMMED if is_trimmed else ALL_DIGITS
-            return replace(self.form, significant=digits)
+            return replace(self.form, significant=self._all_digits)
         low = max(range(low, high + 1), key=lambda decimals: (self._exact(decimals), decimals))
         high = max(high, self.exponent_decimals)
         # Distinct texts show whether zero has decimals, as the other numbers do.
         plain_zero = low > 0 and self.plain_zeros > 0
         return replace(self.form, min_decimals=low, max_decimals=high, plain_zero=plain_zero)
+
+    @property
+    def _all_digits(self) -> int:
+        is_trimmed = self.decimals.get(0, 0) > self.padded.get(1, 0)
+        return ALL_DIGITS_TRIMMED if is_trimmed else ALL_DIGITS
 
     def _exact(self, min_decimals: int) -> int:
         """Return the number of texts that `min_decimals` writes as they came.
@@ -356,7 +361,7 @@ class NumberTexts:
         letters = {text[0] for text in self.exponents}
         widths = {len(text.strip("eE+-")) for text in self.exponents}
         if self.without_exponent or len(letters) != 1 or low != high or high > MAX_DECIMALS:
-            digits = self.significant if self.significant <= _MAX_SIGNIFICANT else ALL_DIGITS
+            digits = self.significant if self.significant <= _MAX_SIGNIFICANT else self._all_digits
             return replace(form, significant=digits, thousands="")
         plus = "" if any(text[1:2] == "0" for text in self.exponents) else "+"
         exponent = f"{letters.pop()}{plus}{'0' * min(widths)}"

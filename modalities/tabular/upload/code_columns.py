@@ -23,14 +23,14 @@ _CODE = re.compile(
 _LISTS = re.compile(
     r"(?i)(?:^|[\W_\d])(?:zip|zip[345]|zipcode|postcode|postal|plz|cep|tract|block_?group|siren|"
     r"siret|ndc|npi|cusip|isin|sedol|cik|permno|gvkey|ein|duns|wban|usaf|wmo|tmc|sku|gtin|ean|upc|"
-    r"isbn|issn|barcode|ssn|acct|account[\W_]?(?:no|nr|number)|licen[cs]e)(?:$|[\W_]|(?=\d))"
+    r"isbn|issn|barcode|ssn|acct|account[\W_]?(?:no|nr|number)|licen[cs]e)(?:\d{0,2}$|\d{0,2}[\W_])"
 )
 # Codes of public lists of places, trades, goods and diseases.
 _PUBLIC = re.compile(
-    r"(?i:(?:^|[\W_\d])(?:fips|geoid\d{0,2}|ags|insee|nuts\d?|lau\d?|gss|naics|sic|isic|nace|cnae|"
+    r"(?i:(?:^|[\W_\d])(?:fips|ansi|geoid\d{0,2}|ags|insee|nuts\d?|lau\d?|gss|naics|sic|isic|nace|cnae|"
     r"soc|isco|onet|hs\d{0,2}|hts|sitc|cpv|unspsc|cpc|icd(?:9|10|11)?(?:cm)?|cpt|hcpcs|drg|atc|"
-    r"loinc|snomed|mesh|iata|icao|iso(?:639|3166|4217)?|m49|ccn3|huc\d{0,2}|cbsa|msa|mcc|mnc)"
-    r"(?:$|[\W_]|(?=\d)))|[a-z](?:FIPS|ISO|NAICS|SIC)$"
+    r"loinc|snomed|mesh|iata|icao|iso(?:639|3166|4217)?|m49|ccn3|huc\d{0,2}|cbsa|msa|mcc|mnc|(?:phone|calling|dial(?:ing)?)[\W_]?codes?)"
+    r"(?:\d{0,2}$|\d{0,2}[\W_]))|[a-z](?:FIPS|ISO|NAICS|SIC)$"
 )
 _MEASURE = re.compile(
     r"(?i)(?:count|total|rate|share|percent|pct|value|amount|price|sum|mean|avg|size|length|lines|"

@@ -246,7 +246,9 @@ def _personal_values(profile: ColumnProfile) -> str | None:
     if len(rare) < MIN_RARE_VALUES:
         return None
     texts = [str(value) for value in counts]
-    if are_listed(texts) or are_groups(texts) or is_public_code(profile.column.name, texts):
+    is_symbol = not any(map(str.isalnum, "".join(texts)))
+    is_public = are_listed(texts) or is_public_code(profile.column.name, texts)
+    if is_public or is_symbol or are_groups(texts):
         return None
     kind = kind_of_texts(profile.column.name, rare)
     if kind not in PERSONAL_KINDS and not is_nearly_unique(

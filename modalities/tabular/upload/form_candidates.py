@@ -30,6 +30,8 @@ MAX_EXAMPLES = 5
 MAX_ODD_FRACTION = 0.01  # of the values that a number or date column may lose
 MIN_ROWS_WITH_ODD_VALUE = 20  # with fewer rows, no value may be lost
 MAX_DISTINCT_ODD = 100
+# Different words among the numbers of a large table, and their share.
+MAX_ODD_WORDS, MAX_ODD_WORD_FRACTION, MIN_ROWS_WITH_ODD_WORDS = 3, 0.1, 1_000
 # Many different numbers, and one word in up to this share of the rows, such as T or <0.5.
 MAX_WORD_FRACTION, MIN_WORD_ROWS, MIN_NUMBERS = 0.5, 5, 25
 _MIN_FRACTION = 0.3  # candidates that fit fewer rows are dropped early
@@ -128,7 +130,14 @@ class FormCandidate:
         allowed = max(int(total >= MIN_ROWS_WITH_ODD_VALUE), int(MAX_ODD_FRACTION * total))
         is_exact = self.odd == 0 and not self.has_codes
         is_tolerable = self.odd <= allowed and self.distinct_odd <= MAX_DISTINCT_ODD
+        is_tolerable |= self._are_odd_words(total)
         return self.fitting > 0 and not self.has_codes and (is_exact or is_tolerable)
+
+    def _are_odd_words(self, total: int) -> bool:
+        """Return True if a few words such as REP and DEM are among very many numbers."""
+        are_few = 0 < self.distinct_odd == len(self.odd_words) <= MAX_ODD_WORDS
+        are_rare = total >= MIN_ROWS_WITH_ODD_WORDS and self.odd <= MAX_ODD_WORD_FRACTION * total
+        return are_few and are_rare and all(map(str.isalpha, self.odd_words))
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ _PHONE = r"\+?(?:[ ()./-]*\d){7,15}"
 _GROUPED_PHONE = r"(?:\+?1[ .-]?)?\d{3}[ .-]\d{3}[ .-]\d{4}"  # of North America
 _PHONE_NAME = re.compile(r"(?i)phone|mobile|\b(?:tel|fax|cell)\b|telef|handy")
 # Names of columns that hold names of people, and of columns that hold people or firms.
-_EXPLICIT_NAME = re.compile(
+EXPLICIT_NAME = re.compile(
     r"(?i)(?:^|[\W_]|full|real)(?:full|first|last|sur|fore|given|family|middle|maiden|real|user|nick|"
     r"legal)[\W_]?name|surname|^(?:vor|nach)name$|^pr[eé]nom$|^apellido|"
     r"^(?:(?:name|person)[\W_])?(?:first|last|given|middle)$"
@@ -96,7 +96,7 @@ def _are_names(name: str, texts: Sequence[str]) -> bool:
     if _share(_PEOPLE.pattern, bare) < MIN_FITTING or _share_a_word(bare):
         return False
     is_thing = _THING_NAME.search(name) is not None
-    is_explicit = _EXPLICIT_NAME.search(name) is not None and not is_thing
+    is_explicit = EXPLICIT_NAME.search(name) is not None and not is_thing
     is_person = is_explicit or (_PERSON_NAME.search(name) is not None and not is_thing)
     is_bare = _BARE_NAME.search(name) is not None and not is_person and not is_thing
     is_single = _share(r".*[^\W\d_] .*|.*, .*", texts) < MIN_FITTING

@@ -14,9 +14,13 @@ ID_NAME = re.compile(
     r"|^(?i:unnamed)\b|(?:^|_)[B-DF-HJ-NP-TV-Z]{1,4}ID$"
 )
 # Unique numbers with such a name, and of several digits, identify rows, too.
-_NUMBER_NAME = re.compile(
+NUMBER_NAME = re.compile(
     r"(?i)(?:^|[\W_])(?:no|nr|num|number|nummer|key|ref|sku|ean|gtin|isbn|ssn|account|acct|"
     r"barcode|phone|tel|mobile|fax|zip4|license|matricule)$|(?-i:[a-z](?:No|Nr|Number|Key|Ref))$"
+)
+_DOCUMENT_NAME = re.compile(
+    r"(?i)(?:^|[\W_])(?:cert|certificate|permit|docket|badge|serial|registration|charter|rssd|policy|"
+    r"claim|invoice|receipt|voucher|ticket|issue|case)$"
 )
 _MIN_NUMBER = 1_000
 # Consecutive numbers with such a name say something about their row.
@@ -30,7 +34,9 @@ _YEARS = range(1500, 2200)  # consecutive years are not row numbers
 
 def are_row_numbers(name: str, counts: ValueCounts, valid: int, others: Collection[str]) -> bool:
     """Return True for integers that are named like an id, or are unique and consecutive."""
-    if ID_NAME.search(name) and is_nearly_unique(counts.distinct, valid):
+    if is_nearly_unique(counts.distinct, valid) and (
+        ID_NAME.search(name) or _are_long_codes(integers(counts))
+    ):
         return True
     if not counts.all_unique or valid < 2:
         return False
@@ -43,9 +49,10 @@ def are_row_numbers(name: str, counts: ValueCounts, valid: int, others: Collecti
         return False
     if valid >= MIN_ID_ROWS and is_joined_id(name, others):
         return True
-    if valid >= MIN_ID_ROWS and _NUMBER_NAME.search(name) and min(numbers) >= _MIN_NUMBER:
-        return True
-    if valid >= MIN_ID_ROWS and _are_long_codes(numbers):
+    if valid >= MIN_ID_ROWS and (
+        (NUMBER_NAME.search(name) and min(numbers) >= _MIN_NUMBER)
+        or (_DOCUMENT_NAME.search(name) and max(numbers) >= _MIN_NUMBER)
+    ):
         return True
     return valid >= MIN_ID_ROWS and max(numbers) - min(numbers) + 1 == len(numbers)
 

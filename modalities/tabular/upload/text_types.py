@@ -4,11 +4,13 @@ import re
 from collections.abc import Sequence
 
 from modalities.tabular import type_casting
-from modalities.tabular.schema import Column
+from modalities.tabular.schema import PERSONAL_KINDS, Column
 from modalities.tabular.upload.code_columns import is_public_code
 from modalities.tabular.upload.column_stats import ProseStats, ValueCounts
 from modalities.tabular.upload.identifier_kinds import (
+    EXPLICIT_NAME,
     MAX_EXAMINED,
+    MIN_DISTINCT_OF_FEW,
     MIN_ID_ROWS,
     is_nearly_unique,
     is_personal,
@@ -28,6 +30,7 @@ _MIN_PROSE_SPACES = 3
 _MIN_RARE = 0.8  # share of different texts that occur once, of prose among other texts
 _MAX_TITLE_CHARS, _MAX_TITLE_SPACES = 60, 9  # of names of things, such as titles
 _MAX_CATEGORY_DISTINCT = 0.5  # up to this fraction of different values, long texts are a category
+MIN_FEW = 5  # values of people in a table of fewer than MIN_ID_ROWS rows
 _JSON = re.compile(r"\[.*\]|\{.*\}", re.DOTALL)
 _MIN_JSON = 0.9  # share of the texts
 
@@ -50,7 +53,7 @@ def infer_text_type(
     is_rare = is_nearly_unique(distinct, valid) or distinct > categories_max
     is_rare = is_rare or (is_prose and distinct >= MIN_ID_ROWS)
     is_listed = are_listed(texts[:MAX_LISTED]) and distinct <= categories_max
-    if are_groups(texts) or is_listed:
+    if are_groups(texts) or is_listed or not any(map(str.isalnum, "".join(texts))):
         return Column(name, "category")
     if is_rare and not is_kind:
         if are_molecules(name, texts[:MAX_LISTED]) or _are_json(texts):
@@ -92,12 +95,16 @@ def _infer_identifier(
     """Return the column of texts that identify rows or people."""
     is_short = prose.mean_chars <= _MAX_TITLE_CHARS and prose.mean_spaces <= _MAX_TITLE_SPACES
     nearly_unique = is_nearly_unique(distinct, valid)
-    if not nearly_unique and not is_personal("person", distinct, valid):
+    are_few = MIN_FEW <= distinct < MIN_ID_ROWS and distinct >= MIN_DISTINCT_OF_FEW * valid
+    if not (nearly_unique or are_few or is_personal("person", distinct, valid)):
         return None
     texts = [str(value) for value in counts.values]
     if are_listed(texts[:MAX_LISTED]) or is_public_code(name, texts):
         return None
     kind = kind_of_texts(name, texts)
+    is_explicit = kind != "person" or EXPLICIT_NAME.search(name)
+    if are_few and kind in PERSONAL_KINDS and is_explicit:
+        return Column(name, "id", format=kind)
     if is_personal(kind, distinct, valid) or (nearly_unique and kind is not None):
         return Column(name, "id", format=kind)
     if not nearly_unique or not (is_short or _are_composed(prose, texts)):

@@ -1,5 +1,6 @@
 """Inference of a column's type from its statistics."""
 
+import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,12 +11,20 @@ from modalities.tabular.schema import Column, ColumnType
 from modalities.tabular.upload.code_columns import are_code_numbers, has_code_name
 from modalities.tabular.upload.column_stats import TextColumnStats, TypedColumnStats
 from modalities.tabular.upload.form_candidates import FormCandidate, NumberReader, value_class
-from modalities.tabular.upload.integer_identifiers import are_row_numbers, code_column, integers
+from modalities.tabular.upload.integer_identifiers import (
+    NUMBER_NAME,
+    are_row_numbers,
+    code_column,
+    integers,
+)
 from modalities.tabular.upload.ordered_categories import order_of
 from modalities.tabular.upload.quantities import contain_numbers
 from modalities.tabular.upload.text_types import infer_text_type
 
 MAX_DECIMALS = 15
+MIN_PHONE_DIGITS = 8
+MIN_ODD_CODES = 5  # different ones among the numbers of things
+_ALPHANUMERIC = re.compile(r"(?=[^\W_]*\d)(?=[^\W_]*[^\W\d_])[^\W_]+")
 _MIN_FITTING = 0.7  # share of numbers or times in a column that would be an identifier as text
 
 
@@ -56,6 +65,7 @@ def infer_text(
     candidates = stats.candidates
     if has_code_name(name, others):
         candidates = [each for each in candidates if not _is_number_of_texts(each)]
+    candidates = [each for each in candidates if not _are_numbered_texts(name, each)]
     accepted = [
         candidate
         for candidate in candidates
@@ -112,6 +122,17 @@ def _is_number_of_texts(candidate: FormCandidate) -> bool:
     form = candidate.reader.form
     is_whole = candidate.reader.texts.integers_only and not form.scales and form.is_plain
     return not is_whole or bool(candidate.odd or candidate.has_codes)
+
+
+def _are_numbered_texts(name: str, candidate: FormCandidate) -> bool:
+    """Return True for phone numbers such as +4930901820, and for numbers such as 12A of things."""
+    if not isinstance(candidate.reader, NumberReader):
+        return False
+    form = candidate.reader.form
+    if form.positive == ("+", "") and candidate.reader.texts.min_length >= MIN_PHONE_DIGITS:
+        return True
+    codes = [word for word in candidate.odd_words if _ALPHANUMERIC.fullmatch(word)]
+    return NUMBER_NAME.search(name) is not None and len(codes) >= MIN_ODD_CODES
 
 
 def _infer_form(

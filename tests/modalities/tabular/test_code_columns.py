@@ -104,3 +104,39 @@ def test_new_unsigned_integers_fit_their_type(read: Read) -> None:
     column = read(build_parquet({"hash": numbers, "n": list(range(ROWS))}))["hash"]
     new = to_output_type(pa.array(["19999999999999999999", "7", None]), column)
     assert new.to_pylist() == [9999999999999999999, 7, None]
+
+
+@pytest.mark.parametrize("name", ["CERT", "permit", "case", "OBJECTID", "FMID", "uid"])
+def test_unique_numbers_of_documents_and_records_are_identifiers(name: str, read: Read) -> None:
+    numbers = [91 + i * 7_919 % 59_000 for i in range(ROWS)]
+    assert read(build_column_csv(*numbers, name=name))[name].type == "id"
+
+
+def test_names_of_lists_before_many_digits_are_no_codes(read: Read) -> None:
+    numbers = [3_000 + i * 7_919 % 900_000 for i in range(ROWS)]
+    assert read(build_column_csv(*numbers, name="EAN010206"))["EAN010206"].type == "integer"
+
+
+def test_long_numbers_that_rows_share_are_codes_unless_they_are_times(read: Read) -> None:
+    codes = [222_100_018 + 1_818_179 * (i * i % 90) for i in range(ROWS)]
+    assert read(build_column_csv(*codes, name="source"))["source"].type == "category"
+    amounts = [100_000_000 + 2_000_000 * (i * i % 90) for i in range(ROWS)]
+    assert read(build_column_csv(*amounts, name="source"))["source"].type == "integer"
+    times = [1_600_000_000 + 1_818_179 * (i * i % 90) for i in range(ROWS)]
+    assert read(build_column_csv(*times, name="source"))["source"].type == "integer"
+    keys = [f"{7_000_000_000_000_000 + 7_919 * i}.0" for i in range(ROWS)]
+    assert read(build_column_csv(*keys, *keys[:60], name="os"))["os"].type == "id"
+
+
+def test_numbers_of_things_with_some_letters_keep_all_of_them(read: Read) -> None:
+    numbers = [*range(10_000, 11_000), *(f"SKU{i:05}" for i in range(6))]
+    table = read(build_column_csv(*numbers, *numbers, name="inc_num"))
+    assert table.values("inc_num").count(None) == 0
+    assert table.issue("odd_values") is None
+
+
+def test_numbers_with_a_plus_and_many_digits_are_phones(read: Read) -> None:
+    numbers = [f"+1202555{i:04}" for i in range(ROWS)]
+    assert read(build_column_csv(*numbers, name="a"))["a"].format == "phone"
+    changes = [f"+{i}" for i in range(ROWS)]
+    assert read(build_column_csv(*changes, name="a"))["a"].type == "integer"

@@ -9,7 +9,7 @@ import pytest
 from modalities.tabular.upload.schema_overrides import ColumnOverride
 from models.tabular.id_columns import IdColumn
 from tests.modalities.tabular.conftest import Read, Reject
-from tests.modalities.tabular.factories import build_column_csv
+from tests.modalities.tabular.factories import build_column_csv, build_csv
 
 COUNT = 120
 FIRST = ("James", "Mary", "Robert", "Linda", "David", "Susan", "Thomas", "Karen", "Daniel", "Lisa")
@@ -306,3 +306,35 @@ def test_pages_of_countries_are_public(read: Read) -> None:
 def test_a_few_states_among_codes_do_not_make_them_public(read: Read) -> None:
     codes = [f"{10_000 + i * 7_919 % 90_000}-{i:04}" for i in range(COUNT)] + ["IN", "TN"]
     assert read(build_column_csv(*codes))["a"].type == "id"
+
+
+def test_people_of_few_rows_are_identifiers_where_the_column_says_so(read: Read) -> None:
+    rows = {"first_name": FIRST, "email": KINDS["email"][:10], "band": PEOPLE[:10], "n": range(10)}
+    assert read(build_csv(rows)).types == {
+        "first_name": "id",
+        "email": "id",
+        "band": "category",
+        "n": "integer",
+    }
+
+
+def test_members_with_titles_are_people(read: Read) -> None:
+    titles = ("Rep.", "Sen.", "Senator", "Gov.")
+    names = [f"{titles[i % 4]} {name}" for i, name in enumerate(PEOPLE)]
+    assert read(build_column_csv(*names, name="name"))["name"].format == "person"
+
+
+def test_symbols_are_categories(read: Read) -> None:
+    flags = ["".join(chr(0x1F1E6 + k) for k in divmod(i, 26)) for i in range(COUNT)]
+    table = read(build_column_csv(*flags))
+    assert table["a"].type == "category"
+    assert table.issue("personal_values") is None
+
+
+def test_few_words_among_very_many_numbers_are_missing_and_named(read: Read) -> None:
+    values = [("REP", "DEM")[i % 2] if i % 20 == 0 else i * 37 % 1009 for i in range(2_000)]
+    table = read(build_column_csv(*values))
+    assert table["a"].type == "integer"
+    issue = table.issue("odd_values")
+    assert issue is not None
+    assert issue["count"] == 100

@@ -330,3 +330,13 @@ def test_a_name_of_one_word_is_not_a_function_word() -> None:
     names = [f"{a}{b}ol" for a in ("meth", "eth", "prop", "but") for b in ("an", "en", "yn")] * 2
     names += [f"{i}-Chloro{a}" for i, a in enumerate(("Methane", "Ethane", "Butane") * 12)]
     assert not {"and", "from", "in", "a", "of"} & set(fresh(names, 500))
+
+
+def test_words_among_addresses_are_left_out() -> None:
+    addresses = [f"anna.{i}@example.com" for i in range(60)] + ["(blank)"] * 9
+    assert all("(blank)" not in text for text in fresh(addresses, 300, "email"))
+
+
+def test_numbers_without_leading_zeros_get_none() -> None:
+    numbers = [f"{i}.0" for i in range(1, 700, 2)]
+    assert not [text for text in fresh(numbers, 500) if text.startswith("0")]
