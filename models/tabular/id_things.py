@@ -25,7 +25,8 @@ LITERAL_SHARE = 0.04  # of the names; a word of more is part of templates, such 
 MIN_LITERAL_NAMES, FEW_NAMES = 10, 8  # and at most one of so many names
 MIN_SHAPE_COVERAGE = 0.8  # of the names, by templates that several names share
 # Different words that show a spelling. Fewer become names of places, if enough names look so.
-MIN_OWN_WORDS, MIN_PLACES = 300, 0.2
+# With fewer than MIN_SPELLING_WORDS, they always do.
+MIN_OWN_WORDS, MIN_PLACES, MIN_SPELLING_WORDS = 300, 0.2, 60
 MAX_SINGLE = 0.7  # share of names of one word; a column of more may be one of any words
 MIN_POOL, MAX_POOL = 10, 1_000
 MIN_CONTEXT = 3  # words with the same mark before them, which need no other words
@@ -85,7 +86,8 @@ class _Things:
         single = sum(len(tokens) == 1 for tokens in names)
         is_small = len(self._words) < MIN_OWN_WORDS
         places = sum(_PLACE.search(text) is not None for text in texts)
-        are_places = places >= MIN_PLACES * len(texts) and single < MAX_SINGLE * len(names)
+        are_places = places >= MIN_PLACES * len(texts) or len(self._words) < MIN_SPELLING_WORDS
+        are_places = are_places and single < MAX_SINGLE * len(names)
         self._may_be_places = self._is_latin and is_small and are_places
         self._kinds = Counter(token.kind for tokens in names for token in tokens if token.kind)
 

@@ -121,7 +121,7 @@ def _format_issues(inferred: Sequence[InferredColumn]) -> list[Issue | None]:
             [
                 f"{c.column.name}: {', '.join(str(reader.format) for reader in c.readers)}"
                 for c in inferred
-                if len(c.readers) > 1
+                if len(c.readers) > 1 and c.column.type == "datetime"
             ],
             "The dates of these columns have several forms. All are read, and samples have the "
             "first form.",

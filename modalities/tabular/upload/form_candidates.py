@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -169,6 +169,8 @@ class RowsOfValues:
 class NumberReader:
     form: NumberForm
     texts: NumberTexts
+    marked: int = 0  # different texts with the thousands mark
+    unmarked: int = 0  # texts that lack it
 
     def fits(self, texts: pa.StringArray) -> NDArray[np.bool_]:
         bodies, _ = self.form.bodies(texts)
@@ -178,19 +180,30 @@ class NumberReader:
         ):  # such as 1e999
             fits = pc.is_finite(bodies.cast(pa.float64())).fill_null(False)
         mask = np.asarray(fits.to_numpy(zero_copy_only=False), bool)
+        if self.form.thousands:
+            has_mark = pc.match_substring(texts, self.form.thousands)
+            self.marked += int((mask & has_mark.to_numpy(zero_copy_only=False)).sum())
+            self.unmarked += int((mask & _matches(texts, "[0-9]{4}")).sum())
         self.texts.add(bodies if mask.all() else bodies.filter(fits))
         return mask
 
     def columns(self, name: str) -> list[Column]:
+        """Return the column; where most texts lack the mark, also the one that reads the others."""
         form = self.texts.complete()
+        if self.unmarked > self.marked:
+            plain = replace(form, thousands="")
+            return [self._column(name, plain), self._column(name, form)]
+        return [self._column(name, form)]
+
+    def _column(self, name: str, form: NumberForm) -> Column:
         is_whole = self.texts.integers_only and not form.scales
         if is_whole and not form.exponent and not form.significant:
             format = None if form == number_form(None, form.max_decimals) else form.pattern
-            return [Column(name, "integer", decimals=form.max_decimals, format=format)]
+            return Column(name, "integer", decimals=form.max_decimals, format=format)
         has_scale = form.significant or form.exponent or form.scales
         decimals = None if has_scale else form.max_decimals
         format = None if form == number_form(None, decimals) else form.pattern
-        return [Column(name, "number", decimals=decimals, format=format)]
+        return Column(name, "number", decimals=decimals, format=format)
 
 
 @dataclass

@@ -155,7 +155,8 @@ def _infer_form(
     ]
     own_format = _shown_format(readers[0])
     codes = None
-    if column.type == "integer" and column.format is None and not best.odd + best.non_finite:
+    is_exact = not best.odd + best.non_finite and len(readers) == 1
+    if column.type == "integer" and column.format is None and is_exact:
         counts = stats.counts.without(stats.markers)
         valid = stats.valid - stats.markers.total()
         if not stats.markers and are_row_numbers(name, counts, valid, others):

@@ -371,7 +371,7 @@ def test_commas_before_three_digits_are_thousands_marks_where_others_lack_them(
     numbers = [1_100 - 400 * (i % 3) + i * 37 % 2_000 for i in range(300)]
     texts = [f'"{n:,}"' if i < marked else str(n) for i, n in enumerate(numbers)]
     table = read(build_column_csv(*texts))
-    assert (table["a"].type, table["a"].format) == ("integer", "#,##0")
+    assert (table["a"].type, table["a"].format) == ("integer", "#,##0" if marked > 100 else None)
     assert table.values("a") == numbers
 
 
