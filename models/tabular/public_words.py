@@ -84,7 +84,8 @@ def are_listed(texts: Sequence[str]) -> bool:
         return known >= MIN_LISTED_NUMBERS * len(texts)
     if not texts:
         return False
-    keys = {text.removeprefix(_common_prefix(texts)) for text in texts}
+    prefix = _common_prefix(texts)
+    keys = {text.removeprefix(prefix) for text in texts}
     keys = {key for key in map(_key, keys) if any(map(str.isalpha, key))}
     return len(keys) >= MIN_LISTED * len(set(texts)) and any(
         len(keys & entries) >= MIN_LISTED * len(keys) for entries in _public_lists()

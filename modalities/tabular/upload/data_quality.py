@@ -15,7 +15,7 @@ from modalities.tabular.upload.ordered_categories import are_groups
 from modalities.tabular.upload.profile import ColumnProfile
 from modalities.tabular.upload.target_leakage import find_leaking_columns
 from modalities.tabular.upload.type_inference import InferredColumn
-from models.tabular.public_words import are_listed
+from models.tabular.public_words import MAX_LISTED, are_listed
 
 MAX_EXAMPLES = 5
 RARE_VALUE_COUNT = 10  # rows; values in fewer may identify somebody
@@ -247,7 +247,7 @@ def _personal_values(profile: ColumnProfile) -> str | None:
         return None
     texts = [str(value) for value in counts]
     is_symbol = not any(map(str.isalnum, "".join(texts)))
-    is_public = are_listed(texts) or is_public_code(profile.column.name, texts)
+    is_public = are_listed(texts[:MAX_LISTED]) or is_public_code(profile.column.name, texts)
     if is_public or is_symbol or are_groups(texts):
         return None
     kind = kind_of_texts(profile.column.name, rare)

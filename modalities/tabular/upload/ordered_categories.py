@@ -58,6 +58,8 @@ def are_groups(texts: Sequence[str]) -> bool:
     They name groups of a public statistic, possibly next to other groups. Groups may contain each
     other, but do not overlap otherwise.
     """
+    if len(texts) > MAX_GROUPS:
+        return False
     bands = [match for match in map(_BAND.fullmatch, texts) if match is not None]
     limits = {(_limit(band[2]), _limit(band[3])) for band in bands if band[3]}
     ends = {high for _, high in limits}
@@ -67,7 +69,6 @@ def are_groups(texts: Sequence[str]) -> bool:
     return (
         len(limits) >= MIN_BANDS
         and len(bands) >= MIN_BAND_SHARE * len(texts)
-        and len(texts) <= MAX_GROUPS
         and all(low < high for low, high in limits)
         and not any(a[0] < b[0] < a[1] < b[1] for a in limits for b in limits)
         and following >= MIN_FOLLOWING * len(later)
