@@ -15,6 +15,7 @@ _KEY = re.compile(
     r"(?i:(?:^|[\W_])(?:ids?|uid|[gops]id|fk|pk|guid|key|ref)$|^ids?[\W_])|(?:^|_)[B-DF-HJ-NP-TV-Z]{1,4}ID$|[a-z](?:Id|ID|Key|Ref)(?=$|[_\W\d])"
     r"|^(?:id|Id)[A-Z]"
 )
+_POINTED_KEY = re.compile(r"(?i:(?:^|[\W_])ids?$)|[a-z]I[dD]$")
 _CODE = re.compile(
     r"(?i)codes?(?:$|[\W_\d])|^codes?[A-Z]|(?:^|[\W_])(?:c[oó]d(?:igo|ice)?|kode?|kennzahl|kennziffer|"
     r"schl[uü]ssel|cve|clave)(?:$|[\W_])"
@@ -53,6 +54,12 @@ def has_code_name(name: str, others: Collection[str] = ()) -> bool:
         return False
     is_named = any(pattern.search(name) for pattern in (_KEY, _CODE, _LISTS, _PUBLIC))
     return is_named or is_joined_id(name, others)
+
+
+def may_have_points(name: str) -> bool:
+    """Return True for codes that may look like decimal numbers, such as 250.00 and 1.10."""
+    patterns = (_CODE, _PUBLIC, _POINTED_KEY)
+    return any(pattern.search(name) for pattern in patterns) and not _MEASURE.search(name)
 
 
 def is_public_code(name: str, texts: Sequence[str]) -> bool:

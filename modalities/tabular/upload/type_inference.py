@@ -8,7 +8,11 @@ from dataclasses import dataclass, field, replace
 from modalities.tabular.formatting import form_of_number
 from modalities.tabular.forms.durations import DEFAULT_FORMAT
 from modalities.tabular.schema import Column, ColumnType
-from modalities.tabular.upload.code_columns import are_code_numbers, has_code_name
+from modalities.tabular.upload.code_columns import (
+    are_code_numbers,
+    has_code_name,
+    may_have_points,
+)
 from modalities.tabular.upload.column_stats import TextColumnStats, TypedColumnStats
 from modalities.tabular.upload.form_candidates import FormCandidate, NumberReader, value_class
 from modalities.tabular.upload.integer_identifiers import (
@@ -64,7 +68,7 @@ def infer_text(
     distinct = stats.counts.distinct
     candidates = stats.candidates
     if has_code_name(name, others):
-        candidates = [each for each in candidates if not _is_number_of_texts(each)]
+        candidates = [each for each in candidates if not _is_number_of_texts(name, each)]
     candidates = [each for each in candidates if not _are_numbered_texts(name, each)]
     accepted = [
         candidate
@@ -115,13 +119,14 @@ def _shown_format(column: Column) -> str:
     return column.format or ""
 
 
-def _is_number_of_texts(candidate: FormCandidate) -> bool:
+def _is_number_of_texts(name: str, candidate: FormCandidate) -> bool:
     """Return True if not all texts are whole numbers: codes such as `1.10` and `12A` are texts."""
     if not isinstance(candidate.reader, NumberReader):
         return False
     form = candidate.reader.form
     is_whole = candidate.reader.texts.integers_only and not form.scales and form.is_plain
-    return not is_whole or bool(candidate.odd or candidate.has_codes)
+    is_pointed = not is_whole and may_have_points(name)
+    return is_pointed or bool(candidate.odd or candidate.has_codes)
 
 
 def _are_numbered_texts(name: str, candidate: FormCandidate) -> bool:

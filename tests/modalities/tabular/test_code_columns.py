@@ -140,3 +140,9 @@ def test_numbers_with_a_plus_and_many_digits_are_phones(read: Read) -> None:
     assert read(build_column_csv(*numbers, name="a"))["a"].format == "phone"
     changes = [f"+{i}" for i in range(ROWS)]
     assert read(build_column_csv(*changes, name="a"))["a"].type == "integer"
+
+
+def test_decimals_are_codes_only_where_the_column_says_codes(read: Read) -> None:
+    decimals = [f"{i * 37 % 1009 / 1000:.3f}" for i in range(ROWS)]
+    assert read(build_column_csv(*decimals, name="ean"))["ean"].type == "number"
+    assert read(build_column_csv(*decimals, name="icd9_code"))["icd9_code"].type == "id"
