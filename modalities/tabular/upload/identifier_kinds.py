@@ -29,6 +29,11 @@ _PATTERNS = {
 _PHONE = r"\+?(?:[ ()./-]*\d){7,15}"
 _GROUPED_PHONE = r"(?:\+?1[ .-]?)?\d{3}[ .-]\d{3}[ .-]\d{4}"  # of North America
 _PHONE_NAME = re.compile(r"(?i)phone|mobile|\b(?:tel|fax|cell)\b|telef|handy")
+_ADDRESS_NAME = re.compile(
+    r"(?i)(?:^|[\W_]|ship|bill|home|mail(?:ing)?|street)address(?:[\W_]?(?:line)?[\W_]?[123])?$"
+    r"|^(?:adresse|direcci[oó]n|indirizzo|endere[cç]o)\d?$|(?:ship|bill)(?:ping|ing)?[\W_]?street$"
+)
+MIN_NUMBERED = 0.5  # share of the texts in a column of addresses that have a number
 # Names of columns that hold names of people, and of columns that hold people or firms.
 EXPLICIT_NAME = re.compile(
     r"(?i)(?:^|[\W_]|full|real)(?:full|first|last|sur|fore|given|family|middle|maiden|real|user|nick|"
@@ -82,13 +87,20 @@ def kind_of_texts(name: str, texts: Sequence[str]) -> str | None:
         or _share(_GROUPED_PHONE, texts) >= MIN_FITTING
     ):
         return "phone"
-    if _share(_STREET.pattern, texts) >= MIN_FITTING:
+    if _share(_STREET.pattern, texts) >= MIN_FITTING or _are_addresses(name, texts):
         return "street"
     if _are_names(name, texts):
         return "person"
     is_text = _share(r"[^\d]*[^\W\d_]{2}[^\d]*", texts) >= MIN_FITTING
     named = (kind for kind, pattern in _NAMES.items() if is_text and pattern.search(name))
     return next(named, None)
+
+
+def _are_addresses(name: str, texts: Sequence[str]) -> bool:
+    """Return True for texts with words, most of which have numbers, in a column of addresses."""
+    if not _ADDRESS_NAME.search(name) or _share(r".*[^\W\d_]{2}.*", texts) < MIN_FITTING:
+        return False
+    return _share(r".*\d.*", texts) >= MIN_NUMBERED
 
 
 def _are_names(name: str, texts: Sequence[str]) -> bool:

@@ -338,3 +338,16 @@ def test_few_words_among_very_many_numbers_are_missing_and_named(read: Read) -> 
     issue = table.issue("odd_values")
     assert issue is not None
     assert issue["count"] == 100
+
+
+@pytest.mark.parametrize("name", ["Address1", "shipAddress", "street_address", "direccion"])
+def test_addresses_of_any_country_are_streets_where_the_column_says_so(
+    name: str, read: Read
+) -> None:
+    forms = ("Berliner Platz {}", "P.O. Box {}, 6625 Porttitor Av.", "Carrera {} con Ave. #8-35")
+    addresses = [forms[i % 3].format(i) for i in range(COUNT)] + ["Obere Str. Nord"] * 2
+    assert read(build_column_csv(*(f'"{each}"' for each in addresses), name=name))[name].format == (
+        "street"
+    )
+    pages = [f"https://example.com/{i}" for i in range(COUNT)]
+    assert read(build_column_csv(*pages, name="web_address"))["web_address"].format == "url"
