@@ -31,6 +31,7 @@ MAX_ODD_FRACTION = 0.01  # of the values that a number or date column may lose
 MIN_ROWS_WITH_ODD_VALUE = 20  # with fewer rows, no value may be lost
 MAX_DISTINCT_ODD = 100
 # Different words among the numbers of a large table, and their share.
+MIN_DISTINCT_NUMBERS = 100
 MAX_ODD_WORDS, MAX_ODD_WORD_FRACTION, MIN_ROWS_WITH_ODD_WORDS = 3, 0.1, 1_000
 # Many different numbers, and one word in up to this share of the rows, such as T or <0.5.
 MAX_WORD_FRACTION, MIN_WORD_ROWS, MIN_NUMBERS = 0.5, 5, 25
@@ -77,6 +78,7 @@ class FormCandidate:
     odd_rows: list[int] = field(default_factory=list)
     odd_classes: list[str] = field(default_factory=list)
     distinct_odd: int = 0
+    distinct_fitting: int = 0  # of the batch that has the most
     odd_words: Counter[str] = field(default_factory=Counter)  # up to MAX_DISTINCT_ODD
     has_codes: bool = False
     non_finite: int = 0
@@ -90,6 +92,7 @@ class FormCandidate:
             self.odd += rows.count(np.ones(len(distinct), bool))
             return
         fits = self.reader.fits(distinct)
+        self.distinct_fitting = max(self.distinct_fitting, int(fits.sum()))
         self.fitting += rows.count(fits)
         if isinstance(self.reader, MomentReader | DurationReader):
             is_changed = fits & self.reader.changes(distinct)
@@ -136,6 +139,7 @@ class FormCandidate:
     def _are_odd_words(self, total: int) -> bool:
         """Return True if a few words such as REP and DEM are among very many numbers."""
         are_few = 0 < self.distinct_odd == len(self.odd_words) <= MAX_ODD_WORDS
+        are_few = are_few and self.distinct_fitting > MIN_DISTINCT_NUMBERS
         are_rare = total >= MIN_ROWS_WITH_ODD_WORDS and self.odd <= MAX_ODD_WORD_FRACTION * total
         return are_few and are_rare and all(map(str.isalpha, self.odd_words))
 

@@ -16,6 +16,8 @@ MAX_EXAMINED = 500
 MAX_WORD_SHARE, MAX_TITLES = 0.2, 10  # of names with the same word; titles are more common
 # Texts with a known name, in columns that are named so and in others.
 MIN_NAME_SHARE_EXPLICIT, MIN_NAME_SHARE, MIN_NAME_SHARE_UNNAMED = 0.1, 0.3, 0.6
+MIN_FITTING_PEOPLE = 0.75  # share of people, where others have their firm after their name
+MIN_GIVEN_SHARE_OF_THINGS = 0.7  # of people in columns that are named as those of things
 # Texts that begin with a given name, in a column `name` and in others, and enough of these alone.
 MIN_GIVEN_SHARE, MIN_GIVEN_SHARE_UNNAMED, SURE_GIVEN_SHARE = 0.2, 0.3, 0.4
 
@@ -43,14 +45,15 @@ EXPLICIT_NAME = re.compile(
 _PERSON_NAME = re.compile(
     r"(?i)author|person|patient|employee|customer|contact|owner|writer|composer|guest|coach|winner|"
     r"judge|nominee|founder|player|student|teacher|passenger|actor|actress|artist|singer|director|"
-    r"driver|senator|candidate"
+    r"driver|senator|candidate|attorney|lawyer|physician|doctor|nurse|instructor|inspector|sender|"
+    r"recipient|donor|contributor|applicant|victim|suspect|defendant|plaintiff|witness"
 )
 _BARE_NAME = re.compile(r"(?i)(?:^|[\W_])(?:name|nom|nombre)$")  # of a person or of a thing
 # Columns such as neighborhood_name, which do not hold the names of people.
 _THING_NAME = re.compile(
     r"(?i)neighbo|district|place|area|region|city|town|county|street|station|airport|school|team|"
     r"hospital|club|product|item|file|brand|company|event|course|program|service|location|building|"
-    r"species|song|album|film|movie|book|title|domain|department"
+    r"species|song|album|employer|business|organi[sz]ation|institution|agency|firm|film|movie|book|title|domain|department"
 )
 _NAMES = {
     "city": re.compile(
@@ -104,8 +107,9 @@ def _are_addresses(name: str, texts: Sequence[str]) -> bool:
 
 
 def _are_names(name: str, texts: Sequence[str]) -> bool:
-    bare = [_NICKNAME.sub(" ", text) for text in texts]
-    if _share(_PEOPLE.pattern, bare) < MIN_FITTING or _share_a_word(bare):
+    bare = [" ".join(_NICKNAME.sub(" ", text).split()) for text in texts]
+    fitting = _share(_PEOPLE.pattern, bare)
+    if fitting < MIN_FITTING_PEOPLE or _share_a_word(bare):
         return False
     is_thing = _THING_NAME.search(name) is not None
     is_explicit = EXPLICIT_NAME.search(name) is not None and not is_thing
@@ -116,12 +120,17 @@ def _are_names(name: str, texts: Sequence[str]) -> bool:
         return False  # single words are names of persons only if the column says so
     locale = name_locale(texts)
     share, given = name_share(texts, locale), given_name_share(texts, locale)
+    is_sure = given >= SURE_GIVEN_SHARE
+    if fitting < MIN_FITTING and not (is_person and is_sure):
+        return False
+    if is_thing:
+        return given >= MIN_GIVEN_SHARE_OF_THINGS
     if is_person:
         return share >= (MIN_NAME_SHARE_EXPLICIT if is_explicit else MIN_NAME_SHARE)
     if is_bare:
         return share >= MIN_NAME_SHARE and given >= MIN_GIVEN_SHARE
     is_likely = share >= MIN_NAME_SHARE_UNNAMED and given >= MIN_GIVEN_SHARE_UNNAMED
-    return is_likely or given >= SURE_GIVEN_SHARE
+    return is_likely or is_sure
 
 
 def _share_a_word(texts: Sequence[str]) -> bool:

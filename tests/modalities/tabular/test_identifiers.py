@@ -338,6 +338,21 @@ def test_few_words_among_very_many_numbers_are_missing_and_named(read: Read) -> 
     issue = table.issue("odd_values")
     assert issue is not None
     assert issue["count"] == 100
+    codes = [("F", "B")[i % 2] if i % 60 == 0 else i % 3 for i in range(2_000)]
+    assert read(build_column_csv(*codes))["a"].type == "category"
+
+
+def test_names_of_attorneys_are_people_and_names_of_employers_are_not(read: Read) -> None:
+    rows = {
+        "AGENT_ATTORNEY_NAME": [
+            name if i % 6 else f"{name} /LAW OFFICES OF {name.upper()} AND SONS"
+            for i, name in enumerate(PEOPLE * 3)
+        ],
+        "Employer_Name": [f"{name} FARMS" if i % 2 else name for i, name in enumerate(PEOPLE * 3)],
+    }
+    table = read(build_csv(rows))
+    assert table["AGENT_ATTORNEY_NAME"].format == "person"
+    assert table["Employer_Name"].format != "person"
 
 
 @pytest.mark.parametrize("name", ["Address1", "shipAddress", "street_address", "direccion"])
