@@ -6,6 +6,7 @@ each (`{"red": "#ff0000", "blue": "#0000ff", …}`).
 """
 
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 Row = dict[str, Any]
 
 MAX_KEYS, MIN_FILLED = 10, 0.3  # of nested objects with the same keys in most rows
+_MARKS = re.compile(r"[:/@#=|;]")  # that names of columns seldom have
 MIN_PAIRS = 20  # of an object of texts or numbers that is a table of two columns
 
 
@@ -70,6 +72,17 @@ def are_names(value: Any) -> bool:
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         return False
     return len(set(value)) == len(value) > 0
+
+
+def are_alike(names: Sequence[str], row: Any) -> bool:
+    """Return True if texts with marks, such as `country:AF`, are in the place of names, too."""
+    if not isinstance(row, list) or len(row) != len(names):
+        return False
+    marks = ((_MARKS.findall(name), value) for name, value in zip(names, row, strict=True))
+    return any(
+        found and isinstance(value, str) and _MARKS.findall(value) == found
+        for found, value in marks
+    )
 
 
 def flatten(

@@ -20,6 +20,7 @@ from modalities.tabular.schema import Column
 from modalities.tabular.upload.json_documents import (
     NestedObjects,
     Row,
+    are_alike,
     are_names,
     array_rows,
     document_rows,
@@ -50,6 +51,8 @@ def open_json(file: TextFile, limits: Limits) -> RawTable:
         raise table_error("table_empty", f"{printable(file.name)} holds no values.")
     if rows.member:
         notes.append(f"The rows are those of {printable(rows.member)}.")
+    if not rows.has_names:
+        notes.append("The first array is a row, as its texts have the marks of the next one.")
     keys = list(column_types)
     names = normalize_names(keys, limits, issues)
     _report_nested(rows, issues)
@@ -111,12 +114,13 @@ def _column_types(rows: "_Rows", limits: Limits) -> dict[str, ColumnTypes]:
 class _Rows:
     """The rows of a file, flattened. The attributes are complete after the first iteration.
 
-    `member` is the key of the rows in a document; `objects` and `lists` name nested values, of
-    which the latter become texts.
+    `member` is the key of the rows in a document; `has_names` is False for arrays without names.
+    `objects` and `lists` name nested values, of which the latter become texts.
     """
 
     def __init__(self, file: TextFile, limits: Limits) -> None:
         self.member = ""
+        self.has_names = True
         self.objects: set[str] = set()
         self.lists: set[str] = set()
         self._whole: set[str] = set()
@@ -161,14 +165,18 @@ class _Rows:
             return
         self.member = values.member
         line, value = first
-        if are_names(value):
-            yield from array_rows(iterator, value)
-            return
         second = next(iterator, None)
+        rest = chain([] if second is None else [second], iterator)
+        if are_names(value):
+            self.has_names = second is None or not are_alike(value, second[1])
+            numbers = [f"column_{i}" for i in range(1, len(value) + 1)]
+            names, rows = (value, rest) if self.has_names else (numbers, chain([first], rest))
+            yield from array_rows(rows, names)
+            return
         is_document = isinstance(value, dict) and second is None and not values.in_array
         found = document_rows(value) if is_document else None
         if found is None:
-            yield from chain([first], [] if second is None else [second], iterator)
+            yield from chain([first], rest)
             return
         self.member, rows = found
         pairs = ((line, row) for row in rows)

@@ -1,4 +1,4 @@
-"""Recognition of molecules, written as SMILES, InChI or formulas, of which no new ones are made."""
+"""Recognition of molecules, written as SMILES, InChI or formulas, which are not regenerated."""
 
 import re
 from collections.abc import Sequence

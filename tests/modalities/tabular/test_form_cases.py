@@ -390,3 +390,13 @@ def test_numbers_in_quotation_marks_are_numbers_where_json_has_no_others(read: R
     assert table.values("id")[:2] == ["0", "1"]
     mixed = [{**row, "y": i} for i, row in enumerate(rows)]
     assert read(json.dumps(mixed), "a.json")["n"].type == "category"
+
+
+@pytest.mark.parametrize("mark", [":", "/", "@"])
+def test_an_array_with_the_marks_of_the_next_one_is_a_row(mark: str, read: Read) -> None:
+    rows = [[f"Place {i}", f"{('country', 'territory')[i % 2]}{mark}A{i}"] for i in range(30)]
+    table = read(json.dumps(rows), "a.json")
+    assert table.values("column_1") == [name for name, _ in rows]
+    assert any("first array is a row" in note for note in table.summary.notes)
+    named = read(json.dumps([["name", "code"], *rows]), "a.json")
+    assert list(named.types) == ["name", "code"]
