@@ -170,8 +170,8 @@ class _Rows:
         if are_names(value):
             self.has_names = second is None or not are_alike(value, second[1])
             numbers = [f"column_{i}" for i in range(1, len(value) + 1)]
-            names, rows = (value, rest) if self.has_names else (numbers, chain([first], rest))
-            yield from array_rows(rows, names)
+            arrays = rest if self.has_names else chain([first], rest)
+            yield from array_rows(arrays, value if self.has_names else numbers)
             return
         is_document = isinstance(value, dict) and second is None and not values.in_array
         found = document_rows(value) if is_document else None
