@@ -223,9 +223,24 @@ class _Things:
         pool = (*usable, *coined[:missing])
         if pool:
             return pool
-        public = sorted(word for word in public_words() if word.isascii() != _is_other(case))
+        if _is_other(case):
+            return self._recombined(case, needed)
+        public = sorted(word for word in public_words() if word.isascii())
         words = random.Random(_SEED).sample(public, needed)  # noqa: S311
-        return in_case(words, case.removeprefix(OTHER_SCRIPT))
+        return in_case(words, case)
+
+    def _recombined(self, case: str, needed: int) -> Pool:
+        """Return words of other letters of the column, such as Chinese ones, which are not coined.
+
+        Where at least ten letters are in several words, there are no others.
+        """
+        words = sorted(token.text for token in self._words if token.kind == case)
+        counts = Counter(letter for word in words for letter in set(word))
+        shared = sorted(letter for letter, n in counts.items() if n >= self._min_names)
+        letters = shared if len(shared) >= MIN_POOL else sorted(counts)
+        rng = random.Random(_SEED)  # noqa: S311
+        lengths = [len(rng.choice(words)) for _ in range(needed)]
+        return tuple(dict.fromkeys("".join(rng.choices(letters, k=n)) for n in lengths))
 
     def _coin(self, case: str) -> Pool:
         """Return coined words that are as long as those of a letter case: acronyms are short."""
