@@ -10,14 +10,14 @@ import random
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from itertools import pairwise
 from string import ascii_uppercase
 
 from models.tabular.coined_words import MIN_LETTERS, coin_words
 from models.tabular.id_templates import Pool, TemplateBuilder, TemplateSet
 from models.tabular.id_tokens import MAX_SHAPES, Token, Tokens
-from models.tabular.id_words import case_of, in_case, place_names
+from models.tabular.id_words import in_case, place_names
 from models.tabular.public_words import public_words
+from models.tabular.thing_tokens import INITIAL, OTHER_SCRIPT, is_other, mark_before, thing_tokens
 
 MIN_SHARED_NAMES = 3
 MAX_WORDS = 12  # of a new name; longer names are not used as templates
@@ -36,8 +36,6 @@ MIN_USABLE_SINGLE = 0.25  # share of usable words, for which other words may be 
 FUNCTION_WORDS = (
     "a", "and", "at", "by", "for", "from", "in", "into", "of", "on", "or", "the", "to", "with",
 )  # fmt: skip
-OTHER_SCRIPT = "other-"  # before the letter case, in the kind of a word without Latin letters
-INITIAL = "initial"  # kind of a single letter before a full stop
 _YEARS = range(1500, 2200)
 _PLACE = re.compile(
     r"(?i)\b(?:city|county|town|village|state|district|region|province|park|lake|river|mount|island|"
@@ -45,7 +43,6 @@ _PLACE = re.compile(
     r"airport|hospital|church|bank)\b|(?:ton|town|ville|burgh?|berg|borough|bury|port|mouth|stadt|furt|"
     r"chester|haven|shire|field|ford|land|ham|grad|pur|abad|stan|wood|dale)\b"
 )
-_WORDS = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*|[0-9]+|.", re.DOTALL)
 _SEED = 0
 
 Groups = dict[tuple[str, ...], list[Tokens]]  # names of the same shape
@@ -77,12 +74,12 @@ class _Things:
         self._names = [tokens for tokens in names if len(tokens) <= 2 * MAX_WORDS] or names[:1]
         self._smallest_group = max(min_value_count, 2)
         self._coined: dict[str, Pool] = {}
-        self._is_latin = any(not _is_other(token.kind) for token in self._words)
+        self._is_latin = any(not is_other(token.kind) for token in self._words)
         self._near: dict[tuple[str, str], set[str]] = defaultdict(set)
         for tokens in names:
             for i, token in enumerate(tokens):
                 if token in self._usable:
-                    self._near[token.kind, _mark_before(tokens, i)].add(token.text)
+                    self._near[token.kind, mark_before(tokens, i)].add(token.text)
         single = sum(len(tokens) == 1 for tokens in names)
         is_small = len(self._words) < MIN_OWN_WORDS
         places = sum(_PLACE.search(text) is not None for text in texts)
@@ -109,7 +106,7 @@ class _Things:
                     part,
                     column,
                     shape,
-                    (column[0].kind, _mark_before(group[0], i)),
+                    (column[0].kind, mark_before(group[0], i)),
                     is_inner=0 < i < len(shape) - 1,
                 )
                 for i, (part, column) in enumerate(parts)
@@ -223,7 +220,7 @@ class _Things:
         pool = (*usable, *coined[:missing])
         if pool:
             return pool
-        if _is_other(case):
+        if is_other(case):
             return self._recombined(case, needed)
         public = sorted(word for word in public_words() if word.isascii())
         words = random.Random(_SEED).sample(public, needed)  # noqa: S311
@@ -247,7 +244,7 @@ class _Things:
         if case not in self._coined and case == "title" and self._may_be_places:
             self._coined[case] = place_names()
         if not self._coined.get(case):
-            same = [t for t in self._words if _is_other(t.kind) == _is_other(case)]
+            same = [t for t in self._words if is_other(t.kind) == is_other(case)]
             words = {token.text for token in same}
             similar = {token.text for token in self._words if token.kind == case}
             if not case.endswith("upper"):
@@ -288,40 +285,6 @@ def have_few_shapes(texts: Sequence[str]) -> bool:
     return 2 * covered > len(texts)
 
 
-def _word_kind(word: str) -> str:
-    case = case_of(word)
-    return case if any(c < "\u0250" for c in word) else OTHER_SCRIPT + case
-
-
-def _is_other(kind: str) -> bool:
-    return kind.startswith(OTHER_SCRIPT)
-
-
-def _mark_before(tokens: Tokens, index: int) -> str:
-    """Return the mark before a word, such as a comma; "" for the first, a blank for other words."""
-    before = [token for token in tokens[:index][-2:] if token.text != " "]
-    if not index or not before:
-        return " " if index else ""
-    return " " if before[-1].kind else before[-1].text
-
-
 def _is_free(part: str) -> bool:
     """Return True for a part of a shape in place of which any word, or number, of a kind may be."""
     return part.startswith("<") and len(part) > 2
-
-
-def thing_tokens(text: str) -> Tokens:
-    """Split a name into words, whose kind is their letter case, numbers and marks."""
-    parts = _WORDS.findall(text)
-    is_initial = [len(a) == 1 and a.isupper() and b == "." for a, b in pairwise([*parts, ""])]
-    kinds = (
-        INITIAL
-        if initial
-        else _word_kind(part)
-        if part[0].isalpha()
-        else "9"
-        if part.isdigit()
-        else ""
-        for part, initial in zip(parts, is_initial, strict=True)
-    )
-    return tuple(Token(part, kind) for part, kind in zip(parts, kinds, strict=True))
