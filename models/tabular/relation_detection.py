@@ -32,9 +32,9 @@ MAX_STEP_SHARE = 0.1  # distinct values of a step function, relative to the rows
 MAX_LOOKUP_SHARE = 0.2  # distinct values of the source of a lookup, relative to the rows
 MAX_COMPARED_COLUMNS = 40  # compared pairwise, of each type
 MAX_EQUATION_COLUMNS = 16  # numeric columns in sums, products and ratios
-SCREENING_ROWS = 5_000  # the first rows yield candidates, which are then checked on all rows
+SCREENING_ROWS = 5_000  # yield candidates, which are then checked on all rows
 MOST_EXACT: tuple[Kind, ...] = ("sum", "linear", "elapsed")
-FIRST_ROWS = 64  # rule out most equations
+FIRST_ROWS = 64  # of the screened ones rule out most equations
 SIGNIFICANT_DIGITS = 12
 
 
@@ -65,7 +65,7 @@ def detect_relations(
     Relations whose parameters are values of single rows are left out if `min_value_count` is set,
     and so are the rarer values of a lookup.
     """
-    sample = table.slice(0, SCREENING_ROWS)
+    sample = _screened_rows(table)
     if len(sample) < MIN_ROWS:
         return []
     numbers = [
@@ -75,16 +75,22 @@ def detect_relations(
     ]
     numbers = [number for number in numbers if not np.isinf(number.values).any()]
     equations = [*_best_equations(numbers), *_date_parts(sample, numbers)]
-    candidates = [
-        *equations,
-        *([] if min_value_count else _steps(numbers, {r.columns for r in equations})),
-        *_orders(numbers),
-    ]
+    candidates = [*equations, *_orders(numbers)]
+    if not min_value_count:
+        candidates += _steps(table, numbers, {relation.columns for relation in equations})
     decimals = {n.name: NumberGrid.fit(array(table, n.name)).decimals for n in numbers}
     candidates = [replace(r, decimals=decimals[r.columns[-1]]) for r in candidates]
     relations = [relation for relation in candidates if relation.holds(table).all()]
     discrete = [name for name, type in types.items() if type in DISCRETE_TYPES]
     return relations + list(_lookups(table, discrete, min_value_count))
+
+
+def _screened_rows(table: pa.Table) -> pa.Table:
+    """Return a sample of the rows in their order: the first ones of a sorted table are alike."""
+    if len(table) <= SCREENING_ROWS:
+        return table
+    chosen = np.random.default_rng(0).choice(len(table), SCREENING_ROWS, replace=False)
+    return table.take(pa.array(np.sort(chosen)))
 
 
 def _number(rows: pa.Table, name: str) -> _Number:
@@ -256,31 +262,39 @@ def _date_parts(rows: pa.Table, numbers: list[_Number]) -> Iterator[Relation]:
                     yield relation
 
 
-def _steps(numbers: list[_Number], found: set[tuple[str, ...]]) -> Iterator[Relation]:
+def _steps(
+    table: pa.Table, numbers: list[_Number], found: set[tuple[str, ...]]
+) -> Iterator[Relation]:
     """Yield monotone step functions of columns with many more values than steps."""
     for source, total in permutations(numbers[:MAX_COMPARED_COLUMNS], 2):
-        both = np.isfinite(source.values) & np.isfinite(total.values)
-        if (source.name, total.name) in found or both.sum() < MIN_ROWS:
+        if (source.name, total.name) in found or not 2 <= total.distinct <= source.distinct / 2:
             continue
-        if not 2 <= total.distinct <= min(MAX_STEP_SHARE * both.sum(), source.distinct / 2):
+        columns = (source.name, total.name)
+        if _fit_steps(columns, source.values, total.values) is None:
             continue
-        order = np.argsort(source.values[both], kind="stable")
-        x, y = source.values[both][order], total.values[both][order]
-        changes = np.flatnonzero(np.diff(y))
-        directions = np.unique(np.sign(np.diff(y)[changes]))
-        if len(directions) != 1 or (x[changes] == x[changes + 1]).any():
-            continue
-        # The positions of the steps are fitted: each costs as much as the choice of a row.
-        fitted = len(changes) * math.log2(len(x))
-        if _evidence_bits(y) - fitted >= MIN_EVIDENCE_BITS:
-            keys = (x[changes] + x[changes + 1]) / 2
-            values = [y[0], *y[changes + 1]]
-            yield Relation(
-                "step",
-                (source.name, total.name),
-                keys=tuple(map(float, keys)),
-                values=tuple(map(float, values)),
-            )
+        # Rows that were not screened may have further steps, or other positions of them.
+        values = (as_floats(array(table, name)) for name in columns)
+        if relation := _fit_steps(columns, *values):
+            yield relation
+
+
+def _fit_steps(columns: tuple[str, str], x: Floats, y: Floats) -> Relation | None:
+    """Return the monotone step function from (N,) `x` to `y`; None if chance may explain it."""
+    both = np.isfinite(x) & np.isfinite(y)
+    order = np.argsort(x[both], kind="stable")
+    x, y = x[both][order], y[both][order]
+    changes = np.flatnonzero(np.diff(y))
+    directions = np.unique(np.sign(np.diff(y)[changes]))
+    if len(x) < MIN_ROWS or len(changes) >= MAX_STEP_SHARE * len(x):
+        return None
+    if len(directions) != 1 or (x[changes] == x[changes + 1]).any():
+        return None
+    # The positions of the steps are fitted: each costs as much as the choice of a row.
+    if _evidence_bits(y) - len(changes) * math.log2(len(x)) < MIN_EVIDENCE_BITS:
+        return None
+    keys = (x[changes] + x[changes + 1]) / 2
+    values = [y[0], *y[changes + 1]]
+    return Relation("step", columns, keys=tuple(map(float, keys)), values=tuple(map(float, values)))
 
 
 def _orders(numbers: list[_Number]) -> Iterator[Relation]:

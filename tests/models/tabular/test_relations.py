@@ -159,6 +159,24 @@ def test_independent_columns_have_no_relations() -> None:
     assert names_of(table) == []
 
 
+def test_relations_of_a_table_that_is_sorted_by_time_are_found() -> None:
+    """The first rows of such a table have only some of the seasons, and one of the tax rates."""
+    n = 30_000
+    days = np.sort(RNG.integers(0, 90 * 365, n))
+    net = np.round(RNG.lognormal(4, 1, n), 2) * (days > 4 * 365)
+    table = pa.table(
+        {
+            "date": (np.datetime64("1929-07-01") + days).astype("M8[s]"),
+            "season": 1929 + days // 365,
+            "net": net,
+            "tax": np.round(0.19 * net, 2),
+        }
+    )
+    assert names_of(table) == ["0.19 * net = tax", "tax <= net", "date -> season"]
+    relation = detect_relations(table, column_types(table))[-1]
+    assert len(relation.values) == 90
+
+
 def test_one_row_that_breaks_a_relation_is_enough_to_dismiss_it() -> None:
     total = A + B
     total[7] += 1
