@@ -1,7 +1,8 @@
 """Coding of rows by the relations between their columns, so that generated rows satisfy them.
 
 Before tokenization, a column that others determine is left out, and a column that others bound
-becomes its distance from the bound. Decoding computes the columns again.
+becomes its distance from the bound. Decoding computes the columns again. Rows with two equal values
+that must differ are generated again, as those that leave their limits.
 """
 
 from collections.abc import Mapping
@@ -223,9 +224,19 @@ class RelationCoding:
             [arrays[item.name] for item in fields], schema=pa.schema(fields)
         )
 
-    def in_limits(self, coded: pa.RecordBatch, schema: pa.Schema) -> NDArray[np.bool_]:
-        """Return the (N,) mask of coded rows that decoding leaves within all limits."""
-        return self._decode(coded, schema)[1]
+    @property
+    def may_reject(self) -> bool:
+        """Return True if `is_valid` may return False for a row."""
+        return bool(self.limits) or any(each.kind == "distinct" for each in self.relations)
+
+    def is_valid(self, coded: pa.RecordBatch, schema: pa.Schema) -> NDArray[np.bool_]:
+        """Return the (N,) mask of coded rows within all limits, without equal distinct columns."""
+        arrays, mask = self._decode(coded, schema)
+        rows = pa.RecordBatch.from_pydict(arrays)
+        for relation in self.relations:
+            if relation.kind == "distinct":
+                mask &= relation.holds(rows)
+        return mask
 
     def _decode(
         self, coded: pa.RecordBatch, schema: pa.Schema

@@ -25,7 +25,7 @@ from models.tabular.relations import (
 
 MIN_ROWS = 50  # fewer rows are too little evidence
 MIN_EVIDENCE_BITS = 60.0  # that a determined column agrees with another one by chance
-MIN_EXPECTED_VIOLATIONS = 20.0  # of an order, if the columns were independent
+MIN_EXPECTED_VIOLATIONS = 20.0  # of an order or of different values, if columns were independent
 MIN_NONZERO_ROWS = 20  # of each term of a sum
 MIN_DISTINCT_VALUES = 10  # of the columns of an equation
 MAX_STEP_SHARE = 0.1  # distinct values of a step function, relative to the rows
@@ -82,7 +82,9 @@ def detect_relations(
     candidates = [replace(r, decimals=decimals[r.columns[-1]]) for r in candidates]
     relations = [relation for relation in candidates if relation.holds(table).all()]
     discrete = [name for name, type in types.items() if type in DISCRETE_TYPES]
-    return relations + list(_lookups(table, discrete, min_value_count))
+    relations += _lookups(table, discrete, min_value_count)
+    related = {frozenset(relation.columns) for relation in relations}
+    return relations + list(_distinct(table, discrete, related))
 
 
 def _screened_rows(table: pa.Table) -> pa.Table:
@@ -350,3 +352,29 @@ def _lookup(table: pa.Table, source: str, total: str, min_value_count: int) -> R
     grouped = grouped.filter(pa.compute.greater_equal(grouped.column("count_sum"), min_value_count))
     keys, values = (tuple(grouped.column(name).to_pylist()) for name in ("key", "value"))
     return Relation("lookup", (source, total), keys=keys, values=values)
+
+
+def _distinct(
+    table: pa.Table, names: list[str], related: set[frozenset[str]]
+) -> Iterator[Relation]:
+    """Yield the pairs of columns with common values that no row has twice, such as two teams."""
+    encoded = {
+        name: as_text(array(table, name)).dictionary_encode()
+        for name in names[:MAX_COMPARED_COLUMNS]
+    }
+    counts = {}
+    for name, column in encoded.items():
+        indices = column.indices.drop_null().to_numpy(zero_copy_only=False)
+        counts[name] = np.bincount(indices, minlength=len(column.dictionary))
+    for a, b in combinations(encoded, 2):
+        common = pa.compute.index_in(encoded[b].dictionary, value_set=encoded[a].dictionary)
+        is_common = ~np.isnan(common.to_numpy(zero_copy_only=False))
+        of_a = common.drop_null().to_numpy(zero_copy_only=False)
+        expected = (counts[a][of_a] * counts[b][is_common]).sum() / len(table)
+        relation = Relation("distinct", (a, b))
+        if (
+            expected >= MIN_EXPECTED_VIOLATIONS
+            and {a, b} not in related
+            and relation.holds(table).all()
+        ):
+            yield relation

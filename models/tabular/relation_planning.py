@@ -28,10 +28,11 @@ def plan_coding(
     """
     planner = _Planner(table, frozenset(fixed))
     for relation in relations:
-        if relation.kind != "order":
+        if relation.kind not in ("order", "distinct"):
             planner.derive(relation)
     orders = [relation for relation in relations if relation.kind == "order"]
     planner.bound({relation.columns: relation for relation in orders})  # type: ignore[misc]
+    planner.kept += [relation for relation in relations if relation.kind == "distinct"]
     planner.add_near(near)
     columns = {column.name: column for column in planner.columns}
     # Sorted, because the order of a set differs between processes.

@@ -1,7 +1,8 @@
 """Relations that hold between the columns of a row, such as orders, sums and lookups.
 
-A relation of kind `order` bounds one column by another. All other kinds determine the last of their
-columns: it is a function of the columns before it, up to the rounding of its decimals.
+A relation of kind `order` bounds one column by another, and one of kind `distinct` excludes equal
+values. All other kinds determine the last of their columns: it is a function of the columns before
+it, up to the rounding of its decimals.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,16 @@ from models.tabular.categorical_columns import Floats, as_text
 from models.tabular.number_grid import is_numeric
 
 Kind = Literal[
-    "order", "sum", "linear", "product", "ratio", "elapsed", "date_part", "step", "lookup"
+    "order",
+    "distinct",
+    "sum",
+    "linear",
+    "product",
+    "ratio",
+    "elapsed",
+    "date_part",
+    "step",
+    "lookup",
 ]
 ROUNDING = 0.5 + 1e-6  # units of the last decimal
 SOLVABLE = ("sum", "linear", "product")
@@ -30,6 +40,7 @@ class Relation:
     """A relation between `columns`.
 
     - `order`: the first column is at most the second one.
+    - `distinct`: the two columns are never equal.
     - `sum`: the last column is the sum of the others.
     - `linear`: factor * first + offset.
     - `product`: factor * first * second.
@@ -58,6 +69,8 @@ class Relation:
         *sources, last = self.columns
         if self.kind == "order":
             return f"{sources[0]} <= {last}"
+        if self.kind == "distinct":
+            return f"{sources[0]} != {last}"
         if self.kind == "sum":
             return f"{' + '.join(sources)} = {last}"
         if self.kind == "date_part":
@@ -159,6 +172,9 @@ class Relation:
             both_missing = pa.compute.and_(computed.is_null(), last.is_null())
             mask = pa.compute.or_(equal, both_missing)
             return np.asarray(mask.to_numpy(zero_copy_only=False), bool)
+        if self.kind == "distinct":
+            different = pa.compute.not_equal(as_text(array(rows, self.columns[0])), as_text(last))
+            return np.asarray(different.fill_null(True).to_numpy(zero_copy_only=False), bool)
         if self.kind == "order":
             ordered = pa.compute.less_equal(array(rows, self.columns[0]), last)
             return np.asarray(ordered.fill_null(True).to_numpy(zero_copy_only=False), bool)

@@ -127,14 +127,14 @@ def test_rows_whose_coded_columns_leave_their_range_are_known() -> None:
     coding = RelationCoding.unpack(coding.pack())
     assert coding.names == {"start", "part", "rest"}
     coded = coding.encode(table).combine_chunks().to_batches()[0]
-    assert coding.in_limits(coded, table.schema).all()
+    assert coding.is_valid(coded, table.schema).all()
     # Each value of another row: rests become negative, and ends come after the last one.
     shuffled = [values.take(pa.array(rng.permutation(N))) for values in coded.columns]
     mixed = pa.RecordBatch.from_arrays(shuffled, schema=coded.schema)
     decoded = pa.Table.from_batches([coding.decode(mixed, table.schema)])
-    in_limits = coding.in_limits(mixed, table.schema)
-    assert 0.1 < in_limits.mean() < 0.95
-    kept = decoded.filter(pa.array(in_limits))
+    is_valid = coding.is_valid(mixed, table.schema)
+    assert 0.1 < is_valid.mean() < 0.95
+    kept = decoded.filter(pa.array(is_valid))
     for name in table.schema.names:
         low, high = pa.compute.min_max(table[name]).values()
         assert pa.compute.min(kept[name]).as_py() >= low.as_py()
@@ -175,6 +175,34 @@ def test_relations_of_a_table_that_is_sorted_by_time_are_found() -> None:
     assert names_of(table) == ["0.19 * net = tax", "tax <= net", "date -> season"]
     relation = detect_relations(table, column_types(table))[-1]
     assert len(relation.values) == 90
+
+
+def make_matches() -> pa.Table:
+    """Return matches between different ones of 10 teams, which are numbered in another order."""
+    home = RNG.integers(0, 10, 600)
+    visitor = (home + RNG.integers(1, 10, 600)) % 10
+    names = np.array(list("ABCDEFGHIJ"))
+    return pa.table({"home": names[home], "visitor": names[visitor], "home_id": home})
+
+
+def test_two_columns_with_common_values_that_are_never_equal_are_distinct() -> None:
+    matches = make_matches()
+    assert "home != visitor" in names_of(matches)
+    twice = pa.concat_tables([matches, matches.slice(0, 1).set_column(1, "visitor", [["A"]])])
+    with_equal = twice.set_column(0, "home", pa.array([*matches["home"].to_pylist(), "A"]))
+    assert "home != visitor" not in names_of(with_equal)
+    separate = matches.set_column(1, "visitor", pa.compute.utf8_lower(matches["visitor"]))
+    assert "home != visitor" not in names_of(separate)
+
+
+def test_samples_have_no_equal_values_in_distinct_columns(tmp_path: Path) -> None:
+    matches = make_matches().select(["home", "visitor"])
+    schema = tuple(ColumnSchema(name, "category") for name in matches.column_names)
+    for relations, has_equal in ((True, False), (False, True)):
+        options: dict[str, Any] = {"steps": 5, "label": "home", "relations": relations}
+        model = train_sampler(matches, schema, tmp_path, **options)
+        rows = model.sample(1, np.arange(500)).rows
+        assert pa.compute.any(pa.compute.equal(*rows.columns)).as_py() == has_equal
 
 
 def test_one_row_that_breaks_a_relation_is_enough_to_dismiss_it() -> None:
