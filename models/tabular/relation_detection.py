@@ -11,8 +11,15 @@ import pyarrow as pa
 import pyarrow.compute
 from numpy.typing import NDArray
 
-from models.tabular.categorical_columns import Floats, as_text
-from models.tabular.constraints import DISCRETE_TYPES, NUMERIC_TYPES
+from models.tabular.categorical_columns import Floats
+from models.tabular.constraints import NUMERIC_TYPES
+from models.tabular.discrete_relations import (
+    MAX_COMPARED_COLUMNS,
+    MIN_EVIDENCE_BITS,
+    MIN_EXPECTED_VIOLATIONS,
+    find_distinct,
+    find_lookups,
+)
 from models.tabular.number_grid import NumberGrid, is_numeric
 from models.tabular.relations import (
     DATE_PARTS,
@@ -24,13 +31,9 @@ from models.tabular.relations import (
 )
 
 MIN_ROWS = 50  # fewer rows are too little evidence
-MIN_EVIDENCE_BITS = 60.0  # that a determined column agrees with another one by chance
-MIN_EXPECTED_VIOLATIONS = 20.0  # of an order or of different values, if columns were independent
 MIN_NONZERO_ROWS = 20  # of each term of a sum
 MIN_DISTINCT_VALUES = 10  # of the columns of an equation
 MAX_STEP_SHARE = 0.1  # distinct values of a step function, relative to the rows
-MAX_LOOKUP_SHARE = 0.2  # distinct values of the source of a lookup, relative to the rows
-MAX_COMPARED_COLUMNS = 40  # compared pairwise, of each type
 MAX_EQUATION_COLUMNS = 16  # numeric columns in sums, products and ratios
 SCREENING_ROWS = 5_000  # yield candidates, which are then checked on all rows
 MOST_EXACT: tuple[Kind, ...] = ("sum", "linear", "elapsed")
@@ -81,10 +84,9 @@ def detect_relations(
     decimals = {n.name: NumberGrid.fit(array(table, n.name)).decimals for n in numbers}
     candidates = [replace(r, decimals=decimals[r.columns[-1]]) for r in candidates]
     relations = [relation for relation in candidates if relation.holds(table).all()]
-    discrete = [name for name, type in types.items() if type in DISCRETE_TYPES]
-    relations += _lookups(table, discrete, min_value_count)
+    relations += find_lookups(table, types, min_value_count)
     related = {frozenset(relation.columns) for relation in relations}
-    return relations + list(_distinct(table, discrete, related))
+    return relations + find_distinct(table, types, related)
 
 
 def _screened_rows(table: pa.Table) -> pa.Table:
@@ -315,66 +317,3 @@ def _is_order(low: Floats, high: Floats) -> bool:
     if len(a) < MIN_ROWS or (a > b).any() or not (a < b).any():
         return False
     return bool(np.searchsorted(np.sort(b), a).mean() > MIN_EXPECTED_VIOLATIONS)
-
-
-def _lookups(table: pa.Table, names: list[str], min_value_count: int) -> Iterator[Relation]:
-    """Yield the pairs of columns of which the first one determines the second one."""
-    codes: dict[str, tuple[NDArray[np.int64], int]] = {}
-    for name in names[:MAX_COMPARED_COLUMNS]:
-        encoded = as_text(array(table, name)).dictionary_encode()
-        indices = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False) + 1
-        codes[name] = indices.astype(np.int64), len(encoded.dictionary) + 1
-    # Of two columns that determine each other, numbers stay, because their order helps to learn.
-    sources = sorted(codes, key=lambda name: not is_numeric(table.schema.field(name).type))
-    for source, total in ((a, b) for a in sources for b in codes if a != b):
-        (a, size), (b, total_size) = codes[source], codes[total]
-        if not 2 < size <= MAX_LOOKUP_SHARE * len(a) or total_size > size or total_size <= 2:
-            continue
-        value = np.zeros(size, np.int64)
-        value[a] = b
-        if not np.array_equal(value[a], b):
-            continue
-        counts = np.bincount(b) / len(b)
-        repeated = len(a) - len(np.unique(a))
-        if -repeated * math.log2(float((counts**2).sum())) >= MIN_EVIDENCE_BITS:
-            yield _lookup(table, source, total, min_value_count)
-
-
-def _lookup(table: pa.Table, source: str, total: str, min_value_count: int) -> Relation:
-    pairs = pa.table(
-        {
-            "key": as_text(array(table, source)),
-            "value": as_text(array(table, total)),
-            "count": np.ones(len(table), np.int64),
-        }
-    )
-    grouped = pairs.group_by(["key", "value"]).aggregate([("count", "sum")]).sort_by("key")
-    grouped = grouped.filter(pa.compute.greater_equal(grouped.column("count_sum"), min_value_count))
-    keys, values = (tuple(grouped.column(name).to_pylist()) for name in ("key", "value"))
-    return Relation("lookup", (source, total), keys=keys, values=values)
-
-
-def _distinct(
-    table: pa.Table, names: list[str], related: set[frozenset[str]]
-) -> Iterator[Relation]:
-    """Yield the pairs of columns with common values that no row has twice, such as two teams."""
-    encoded = {
-        name: as_text(array(table, name)).dictionary_encode()
-        for name in names[:MAX_COMPARED_COLUMNS]
-    }
-    counts = {}
-    for name, column in encoded.items():
-        indices = column.indices.drop_null().to_numpy(zero_copy_only=False)
-        counts[name] = np.bincount(indices, minlength=len(column.dictionary))
-    for a, b in combinations(encoded, 2):
-        common = pa.compute.index_in(encoded[b].dictionary, value_set=encoded[a].dictionary)
-        is_common = ~np.isnan(common.to_numpy(zero_copy_only=False))
-        of_a = common.drop_null().to_numpy(zero_copy_only=False)
-        expected = (counts[a][of_a] * counts[b][is_common]).sum() / len(table)
-        relation = Relation("distinct", (a, b))
-        if (
-            expected >= MIN_EXPECTED_VIOLATIONS
-            and {a, b} not in related
-            and relation.holds(table).all()
-        ):
-            yield relation
