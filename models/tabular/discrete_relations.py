@@ -18,17 +18,18 @@ MIN_EVIDENCE_BITS = 60.0  # that a determined column agrees with another one by 
 MIN_EXPECTED_VIOLATIONS = 20.0  # of an order or of distinct columns, if they were independent
 MAX_LOOKUP_SHARE = 0.2  # distinct values of the source of a lookup, relative to the rows
 MAX_COMPARED_COLUMNS = 40  # compared pairwise, of each type
+QUANTITY_TYPES = ("number", "datetime")  # that Arrow reads from text; integers are discrete
 FIRST_ROWS = 5_000  # rule out most lookups
 
 
 def find_lookups(table: pa.Table, types: Mapping[str, str], min_value_count: int) -> list[Relation]:
     """Return the pairs of columns of which the first one determines the second one.
 
-    The first one is discrete; the second one may be of any type, such as the latitude of a station.
+    The first one is discrete; the second one may be a quantity, such as the latitude of a station.
     Keys that fewer than `min_value_count` rows have are left out.
     """
     names = _discrete(types)
-    others = [name for name in types if name not in names][:MAX_COMPARED_COLUMNS]
+    others = [name for name, type in types.items() if type in QUANTITY_TYPES][:MAX_COMPARED_COLUMNS]
     codes = {name: encoded for name in names if (encoded := _encode(table, name))}
     # Of two columns that determine each other, numbers stay, because their order helps to learn.
     sources = sorted(codes, key=lambda name: not is_numeric(table.schema.field(name).type))

@@ -193,6 +193,13 @@ def test_relations_of_a_table_that_is_sorted_by_time_are_found() -> None:
     assert len(relation.values) == 90
 
 
+def test_values_that_are_not_learned_and_times_of_day_follow_from_nothing() -> None:
+    seconds = pa.array(CITIES * 3_600, pa.int32()).cast(pa.time32("s")).cast(pa.time64("us"))
+    table = pa.table({"city": CITIES, "mayor": CITIES.astype(str), "opens": seconds})
+    types = {"city": "integer", "mayor": "id", "opens": "time"}
+    assert detect_relations(table, types) == []
+
+
 def make_matches() -> pa.Table:
     """Return matches between different ones of 10 teams, which are numbered in another order."""
     home = RNG.integers(0, 10, 600)
