@@ -19,6 +19,7 @@ MIN_EXPECTED_VIOLATIONS = 20.0  # of an order or of distinct columns, if they we
 MAX_LOOKUP_SHARE = 0.2  # distinct values of the source of a lookup, relative to the rows
 MAX_COMPARED_COLUMNS = 40  # compared pairwise, of each type
 QUANTITY_TYPES = ("number", "datetime")  # that Arrow reads from text; integers are discrete
+MIN_COMMON_SHARE = 0.8  # of the rows have values that the other one of two distinct columns has
 FIRST_ROWS = 5_000  # rule out most lookups
 
 
@@ -106,18 +107,21 @@ def find_distinct(
         for a, b in combinations(names, 2)
         if types[a] == types[b]
         and {a, b} not in related
-        and _expected_equal(encoded[a], encoded[b]) >= MIN_EXPECTED_VIOLATIONS
+        and _may_be_equal(encoded[a], encoded[b])
         and (relation := Relation("distinct", (a, b))).holds(table).all()
     ]
 
 
-def _expected_equal(a: pa.DictionaryArray, b: pa.DictionaryArray) -> float:
-    """Return in how many rows the columns would be equal if they were independent."""
+def _may_be_equal(a: pa.DictionaryArray, b: pa.DictionaryArray) -> bool:
+    """Return True if the columns have nearly the same values, and independent ones were equal."""
     counts = []
     for column in (a, b):
         indices = column.indices.drop_null().to_numpy(zero_copy_only=False)
         counts.append(np.bincount(indices, minlength=len(column.dictionary)))
     common = pa.compute.index_in(b.dictionary, value_set=a.dictionary)
     is_common = common.is_valid().to_numpy(zero_copy_only=False)
-    of_a = common.drop_null().to_numpy(zero_copy_only=False)
-    return float((counts[0][of_a] * counts[1][is_common]).sum()) / len(a)
+    of_a = counts[0][common.drop_null().to_numpy(zero_copy_only=False)]
+    of_b = counts[1][is_common]
+    covered = min(of_a.sum() / max(counts[0].sum(), 1), of_b.sum() / max(counts[1].sum(), 1))
+    expected = float((of_a * of_b).sum()) / len(a)
+    return bool(covered >= MIN_COMMON_SHARE) and expected >= MIN_EXPECTED_VIOLATIONS

@@ -165,7 +165,49 @@ class BoundedColumn:
         }
 
 
-CodedColumn: TypeAlias = DerivedColumn | BoundedColumn | NearColumn
+@dataclass(frozen=True)
+class RemainderColumn:
+    """A column of a rounded sum, as the units of its last decimal that rounding has changed.
+
+    These are a few small integers. Where another column of the sum is missing, it counts as 0.
+    """
+
+    name: str
+    relation: Relation
+    decimals: int
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return tuple(name for name in self.relation.columns if name != self.name)
+
+    def coded_type(self, _: pa.DataType) -> pa.DataType:
+        return pa.int64()
+
+    def encode(self, rows: Rows, _: pa.DataType) -> pa.Array:
+        values = array(rows, self.name)
+        numbers, is_missing = NumberGrid(values.type, self.decimals).to_grid(values)
+        return pa.array(numbers - self._computed(rows), pa.int64(), mask=is_missing)
+
+    def decode(self, coded: Rows, arrow: pa.DataType) -> pa.Array:
+        remainders, is_missing = NumberGrid(pa.int64(), 0).to_grid(array(coded, self.name))
+        return NumberGrid(arrow, self.decimals).from_grid(
+            self._computed(coded) + remainders, is_missing
+        )
+
+    def _computed(self, rows: Rows) -> NDArray[np.int64]:
+        """Return the (N,) numbers that the other columns determine, in units of the column."""
+        computed = np.nan_to_num(self.relation.solve(rows, self.name))
+        return np.rint(computed * 10.0**self.decimals).astype(np.int64)
+
+    def pack(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "remainder_of": self.relation.pack(),
+            "decimals": self.decimals,
+        }
+
+
+CodedColumn: TypeAlias = DerivedColumn | RemainderColumn | BoundedColumn | NearColumn
 
 
 @dataclass(frozen=True)
@@ -299,6 +341,9 @@ class RelationCoding:
 def _unpack_column(packed: Mapping[str, Any]) -> CodedColumn:
     if "near" in packed:
         return NearColumn.unpack(packed)
+    if "remainder_of" in packed:
+        relation = Relation.unpack(packed["remainder_of"])
+        return RemainderColumn(packed["name"], relation, packed["decimals"])
     if "relation" in packed:
         return DerivedColumn(**{**packed, "relation": Relation.unpack(packed["relation"])})
     return BoundedColumn(

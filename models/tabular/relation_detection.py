@@ -1,7 +1,7 @@
 """Search for relations that all rows with values satisfy and that chance does not explain."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, permutations
 from typing import Any
@@ -81,6 +81,8 @@ def detect_relations(
     candidates = [*equations, *_orders(numbers)]
     if not min_value_count:
         candidates += _steps(table, numbers, {relation.columns for relation in equations})
+    # Last, because these columns may be coded by an exact relation.
+    candidates += _rounded_sums(numbers, {frozenset(relation.columns) for relation in equations})
     decimals = {n.name: NumberGrid.fit(array(table, n.name)).decimals for n in numbers}
     candidates = [replace(r, decimals=decimals[r.columns[-1]]) for r in candidates]
     relations = [relation for relation in candidates if relation.holds(table).all()]
@@ -158,6 +160,37 @@ def _sums(numbers: list[_Number]) -> Iterator[Relation]:
                     np.sum([t.values for t in chosen], axis=0), total
                 ):
                     yield Relation("sum", (*(term.name for term in chosen), total.name))
+
+
+def _rounded_sums(numbers: list[_Number], found: Collection[frozenset[str]]) -> Iterator[Relation]:
+    """Yield sums that rounding has changed, of columns with as many decimals and without gaps."""
+    plain = [n for n in numbers if not n.is_datetime and n.decimals >= 0 and n.distinct > 1]
+    plain = [n for n in plain if not np.isnan(n.values).any()][:MAX_EQUATION_COLUMNS]
+    first_rows = np.stack([n.values[:FIRST_ROWS] for n in plain]) if plain else np.empty((0, 1))
+    units = np.array([[number.unit] for number in plain])
+    for size in (2, 3, 4):
+        tolerances = ROUNDING * (size + 1) * units
+        for chosen in combinations(plain, size):
+            computed = np.sum([term.values[:FIRST_ROWS] for term in chosen], axis=0)
+            differs = (np.abs(first_rows - computed) > tolerances).any(1)
+            for total in (plain[i] for i in np.flatnonzero(~differs)):
+                columns = (*(term.name for term in chosen), total.name)
+                is_new = total not in chosen and frozenset(columns) not in found
+                if is_new and _is_rounded_sum(chosen, total):
+                    yield Relation("rounded_sum", columns)
+
+
+def _is_rounded_sum(terms: Sequence[_Number], total: _Number) -> bool:
+    if any(term.decimals != total.decimals for term in terms):
+        return False
+    tolerance = ROUNDING * (len(terms) + 1) * total.unit
+    computed = np.sum([term.values for term in terms], axis=0)
+    if (np.abs(computed - total.values) > tolerance).any():
+        return False
+    # Without one of the terms, the sum would differ, and the total does not agree by chance.
+    least = min((np.abs(term.values) > 2 * tolerance).sum() for term in terms)
+    coarse = np.floor(total.values / (2 * tolerance + total.unit))
+    return bool(least >= MIN_NONZERO_ROWS) and _evidence_bits(coarse) >= MIN_EVIDENCE_BITS
 
 
 def _scaled(

@@ -9,7 +9,13 @@ import pyarrow.compute
 
 from models.tabular.near_relations import NearColumn
 from models.tabular.number_grid import NumberGrid
-from models.tabular.relation_coding import BoundedColumn, CodedColumn, DerivedColumn, RelationCoding
+from models.tabular.relation_coding import (
+    BoundedColumn,
+    CodedColumn,
+    DerivedColumn,
+    RelationCoding,
+    RemainderColumn,
+)
 from models.tabular.relations import Relation, array
 
 Edge = tuple[str, str]  # the first column is at most the second one
@@ -59,20 +65,24 @@ class _Planner:
     def derive(self, relation: Relation) -> None:
         """Leave a column out that the others of `relation` determine, if one can be."""
         candidates = [relation.columns[-1]]
-        if relation.kind == "sum":
+        if relation.kind in ("sum", "rounded_sum"):
             candidates += reversed(relation.columns[:-1])
         for name in candidates:
             sources = set(relation.columns) - {name}
             if name in self.fixed or name in self.sources:
                 # A column that is coded already agrees with this relation, too.
-                if name in self.sources:
+                if name in self.sources and relation.kind != "rounded_sum":
                     return
                 continue
             if any(self._depends(source, name) for source in sources):
                 continue
-            if relation.kind == "sum" and not self._is_exact(relation, name):
+            if relation.kind in ("sum", "rounded_sum") and not self._is_exact(relation, name):
                 continue
-            self.columns.append(self._derived(relation, name))
+            if relation.kind == "rounded_sum":
+                decimals = NumberGrid.fit(array(self.table, name)).decimals
+                self.columns.append(RemainderColumn(name, relation, decimals))
+            else:
+                self.columns.append(self._derived(relation, name))
             self.sources[name] = sources
             self.kept.append(relation)
             return

@@ -2,7 +2,7 @@
 
 A relation of kind `order` bounds one column by another, and one of kind `distinct` excludes equal
 values. All other kinds determine the last of their columns: it is a function of the columns before
-it, up to the rounding of its decimals.
+it, up to the rounding of its decimals, or, for a `rounded_sum`, of the decimals of all columns.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,6 +21,7 @@ Kind = Literal[
     "order",
     "distinct",
     "sum",
+    "rounded_sum",
     "linear",
     "product",
     "ratio",
@@ -30,7 +31,7 @@ Kind = Literal[
     "lookup",
 ]
 ROUNDING = 0.5 + 1e-6  # units of the last decimal
-SOLVABLE = ("sum", "linear", "product")
+SOLVABLE = ("sum", "rounded_sum", "linear", "product")
 DATE_PARTS = ("year", "quarter", "month", "day", "day_of_week", "hour")
 Rows: TypeAlias = pa.Table | pa.RecordBatch
 
@@ -42,6 +43,7 @@ class Relation:
     - `order`: the first column is at most the second one.
     - `distinct`: the two columns are never equal.
     - `sum`: the last column is the sum of the others.
+    - `rounded_sum`: the last column is a sum that was computed before all columns were rounded.
     - `linear`: factor * first + offset.
     - `product`: factor * first * second.
     - `ratio`: factor * first / second.
@@ -71,8 +73,9 @@ class Relation:
             return f"{sources[0]} <= {last}"
         if self.kind == "distinct":
             return f"{sources[0]} != {last}"
-        if self.kind == "sum":
-            return f"{' + '.join(sources)} = {last}"
+        if self.kind in ("sum", "rounded_sum"):
+            sign = "=" if self.kind == "sum" else "≈"
+            return f"{' + '.join(sources)} {sign} {last}"
         if self.kind == "date_part":
             return f"{self.part}({sources[0]}) = {last}"
         if self.kind in ("step", "lookup"):
@@ -119,7 +122,7 @@ class Relation:
         if name == self.columns[-1]:
             return self.compute_numbers(rows)
         others = [as_floats(array(rows, column)) for column in self.columns if column != name]
-        if self.kind == "sum":
+        if self.kind in ("sum", "rounded_sum"):
             return np.asarray(others[-1] - np.sum(others[:-1], axis=0))
         if self.kind == "linear":
             return (others[0] - self.offset) / self.factor
@@ -136,7 +139,7 @@ class Relation:
         if self.kind == "step":
             index = np.searchsorted(np.array(self.keys), numbers[0], side="right")
             return np.where(np.isnan(numbers[0]), np.nan, np.array(self.values, float)[index])
-        if self.kind == "sum":
+        if self.kind in ("sum", "rounded_sum"):
             return np.sum(numbers, axis=0)
         if self.kind == "ratio":
             divisor = np.where(numbers[1] == 0, np.nan, numbers[1])
@@ -178,13 +181,19 @@ class Relation:
         if self.kind == "order":
             ordered = pa.compute.less_equal(array(rows, self.columns[0]), last)
             return np.asarray(ordered.fill_null(True).to_numpy(zero_copy_only=False), bool)
-        return _is_rounding_of(last, self.compute_numbers(rows), self.decimals)
+        roundings = len(self.columns) if self.kind == "rounded_sum" else 1
+        return _is_rounding_of(last, self.compute_numbers(rows), self.decimals, roundings)
 
 
-def _is_rounding_of(values: pa.Array, computed: Floats, decimals: int) -> NDArray[np.bool_]:
-    """Return the (N,) mask of values that are missing, or `computed`, rounded to `decimals`."""
+def _is_rounding_of(
+    values: pa.Array, computed: Floats, decimals: int, roundings: int
+) -> NDArray[np.bool_]:
+    """Return the (N,) mask of values that are missing, or `computed`, rounded to `decimals`.
+
+    `roundings` is how many numbers were rounded, each of which may have changed the value.
+    """
     unit = 10.0**decimals if decimals >= 0 else 1.0
-    tolerance = ROUNDING if decimals >= 0 else 1e-9 * np.abs(computed)
+    tolerance = ROUNDING * roundings if decimals >= 0 else 1e-9 * np.abs(computed)
     # The comparison is negated, so that a missing value satisfies it.
     return np.asarray(~(np.abs(computed - as_floats(values)) * unit > tolerance))
 

@@ -34,6 +34,7 @@ QUANTITIES = RNG.integers(1, 30, N)
 TIMES = np.datetime64("2024-01-01T08:00:00", "s") + RNG.integers(0, 10**7, N).astype("m8[s]")
 MINUTES = RNG.integers(1, 3000, N)
 CITIES = RNG.integers(0, 12, N)
+REGIONS = RNG.lognormal(2, 1, (3, N))
 
 
 def column_types(table: pa.Table) -> dict[str, ColumnType]:
@@ -82,6 +83,15 @@ def round_trip(coding: RelationCoding, table: pa.Table) -> pa.Table:
         (
             "(end - start) = seconds",
             {"start": TIMES, "end": TIMES + MINUTES.astype("m8[m]"), "seconds": 60 * MINUTES},
+        ),
+        (
+            "north + south + west ≈ all",
+            {
+                "north": np.round(REGIONS[0], 1),
+                "south": np.round(REGIONS[1], 1),
+                "west": np.round(REGIONS[2], 1),
+                "all": np.round(REGIONS.sum(0), 1),
+            },
         ),
         ("month(day) = m", {"day": TIMES, "m": TIMES.astype("M8[M]").astype(int) % 12 + 1}),
         ("a -> band", {"a": A, "band": A // 100}),
@@ -230,8 +240,25 @@ def test_samples_have_no_equal_values_in_distinct_columns(tmp_path: Path) -> Non
 
 def test_one_row_that_breaks_a_relation_is_enough_to_dismiss_it() -> None:
     total = A + B
-    total[7] += 1
+    total[7] += 100
     assert names_of(pa.table({"a": A, "b": B, "c": total})) == ["a <= c", "b <= c"]
+
+
+def test_samples_of_a_rounded_sum_stay_within_its_roundings(tmp_path: Path) -> None:
+    parts = np.round(REGIONS, 1)
+    columns = dict(zip(("north", "south", "west"), parts, strict=True))
+    table = pa.table({"city": CITIES, **columns, "all": np.round(REGIONS.sum(0), 1)})
+    schema = tuple(ColumnSchema(name, type) for name, type in column_types(table).items())
+    model = train_sampler(table, schema, tmp_path, steps=30, label="city")
+    rows = model.sample(1, np.arange(500)).rows
+    differences = np.sum([rows[name].to_numpy() for name in columns], 0) - rows["all"].to_numpy()
+    assert set(np.unique(np.round(differences, 1))) <= {-0.2, -0.1, 0.0, 0.1, 0.2}
+    assert (np.abs(differences) > 0.05).mean() > 0.1
+    partial = PartialRows.parse(model.tokenizer, [{"north": 5.0, "all": 50.0}] * 20)
+    completed = complete_rows(model, 1, np.arange(20), partial).rows
+    assert completed["all"].to_pylist() == [50.0] * 20
+    total = np.sum([completed[name].to_numpy() for name in columns], 0)
+    assert np.abs(total - 50).max() < 0.25
 
 
 def test_few_rows_are_too_little_evidence() -> None:
