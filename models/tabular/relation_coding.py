@@ -1,8 +1,8 @@
 """Coding of rows by the relations between their columns, so that generated rows satisfy them.
 
 Before tokenization, a column that others determine is left out, and a column that others bound
-becomes its distance from the bound. Decoding computes the columns again. Rows with two equal values
-that must differ are generated again, as those that leave their limits.
+becomes its distance from the bound. Decoding computes the columns again. Relations that no coding
+enforces are checked: rows that break one are generated again, as those that leave their limits.
 """
 
 from collections.abc import Mapping
@@ -212,14 +212,16 @@ CodedColumn: TypeAlias = DerivedColumn | RemainderColumn | BoundedColumn | NearC
 
 @dataclass(frozen=True)
 class RelationCoding:
-    """The coded columns, in decoding order, and the relations that hold by construction.
+    """The coded columns, in decoding order, and the relations that samples satisfy.
 
-    `limits` are the smallest and the largest number of coded columns in the training rows: what
-    follows from generated numbers may be beyond them, such as a negative count.
+    Those in `checked` do not follow from the coding. `limits` are the smallest and the largest
+    number of coded columns in the training rows: what follows from generated numbers may be beyond
+    them, such as a negative count.
     """
 
     columns: tuple[CodedColumn, ...] = ()
     relations: tuple[Relation, ...] = ()
+    checked: tuple[Relation, ...] = ()
     limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     names: frozenset[str] = field(init=False)  # of the coded columns
     near: Mapping[str, NearColumn] = field(init=False)  # by name, those without a relation
@@ -269,15 +271,14 @@ class RelationCoding:
     @property
     def may_reject(self) -> bool:
         """Return True if `is_valid` may return False for a row."""
-        return bool(self.limits) or any(each.kind == "distinct" for each in self.relations)
+        return bool(self.limits or self.checked)
 
     def is_valid(self, coded: pa.RecordBatch, schema: pa.Schema) -> NDArray[np.bool_]:
-        """Return the (N,) mask of coded rows within all limits, without equal distinct columns."""
+        """Return the (N,) mask of coded rows within all limits that satisfy the relations."""
         arrays, mask = self._decode(coded, schema)
         rows = pa.RecordBatch.from_pydict(arrays)
-        for relation in self.relations:
-            if relation.kind == "distinct":
-                mask &= relation.holds(rows)
+        for relation in self.checked:
+            mask &= relation.holds(rows)
         return mask
 
     def _decode(
@@ -326,6 +327,7 @@ class RelationCoding:
         packed: dict[str, Any] = {
             "columns": [column.pack() for column in self.columns],
             "relations": [relation.pack() for relation in self.relations],
+            "checked": [relation.pack() for relation in self.checked],
         }
         if self.limits:
             packed["limits"] = {name: list(limits) for name, limits in self.limits.items()}
@@ -335,7 +337,10 @@ class RelationCoding:
     def unpack(cls, packed: Mapping[str, Any]) -> Self:
         columns = tuple(map(_unpack_column, packed["columns"]))
         limits = {name: (low, high) for name, (low, high) in packed.get("limits", {}).items()}
-        return cls(columns, tuple(map(Relation.unpack, packed["relations"])), limits)
+        relations, checked = (
+            tuple(map(Relation.unpack, packed[name])) for name in ("relations", "checked")
+        )
+        return cls(columns, relations, checked, limits)
 
 
 def _unpack_column(packed: Mapping[str, Any]) -> CodedColumn:

@@ -16,9 +16,10 @@ from models.tabular.relation_coding import (
     RelationCoding,
     RemainderColumn,
 )
-from models.tabular.relations import Relation, array
+from models.tabular.relations import Relation, array, as_floats
 
 Edge = tuple[str, str]  # the first column is at most the second one
+MAX_ADDED_BITS = 0.1  # per value, by coding a column by its bounds
 
 
 def plan_coding(
@@ -38,7 +39,7 @@ def plan_coding(
             planner.derive(relation)
     orders = [relation for relation in relations if relation.kind == "order"]
     planner.bound({relation.columns: relation for relation in orders})  # type: ignore[misc]
-    planner.kept += [relation for relation in relations if relation.kind == "distinct"]
+    planner.check([relation for relation in relations if relation.kind == "distinct"])
     planner.add_near(near)
     columns = {column.name: column for column in planner.columns}
     # Sorted, because the order of a set differs between processes.
@@ -47,6 +48,7 @@ def plan_coding(
     return RelationCoding(
         tuple(columns[name] for name in decoding_order if name in columns),
         tuple(planner.kept),
+        tuple(planner.checked),
     )
 
 
@@ -60,13 +62,15 @@ class _Planner:
         self.table, self.fixed = table, fixed
         self.columns: list[CodedColumn] = []
         self.kept: list[Relation] = []
+        self.checked: list[Relation] = []  # of the kept ones, those that coding does not enforce
         self.sources: dict[str, set[str]] = {}  # of each coded column
 
     def derive(self, relation: Relation) -> None:
         """Leave a column out that the others of `relation` determine, if one can be."""
         candidates = [relation.columns[-1]]
         if relation.kind in ("sum", "rounded_sum"):
-            candidates += reversed(relation.columns[:-1])
+            # The errors of small terms are small relative to the largest one.
+            candidates += sorted(relation.columns[:-1], key=self._mean_size, reverse=True)
         for name in candidates:
             sources = set(relation.columns) - {name}
             if name in self.fixed or name in self.sources:
@@ -87,6 +91,9 @@ class _Planner:
             self.kept.append(relation)
             return
 
+    def _mean_size(self, name: str) -> float:
+        return float(np.nanmean(np.abs(as_floats(array(self.table, name)))))
+
     def _is_exact(self, relation: Relation, name: str) -> bool:
         """Return True if no other column of a sum has more decimals than column `name`."""
         decimals = {
@@ -104,25 +111,32 @@ class _Planner:
         return DerivedColumn(name, relation, decimals, bool(pa.compute.all(is_omitted).as_py()))
 
     def bound(self, orders: dict[Edge, Relation]) -> None:
-        """Code the columns that others bound."""
+        """Code the columns that others bound, unless that loses their frequent values."""
         derived = {column.name for column in self.columns}
         immovable = self.fixed | derived
-        edges = {
+        independent = {
             (low, high)
             for low, high in orders
-            if not self._depends(low, high)
-            and not self._depends(high, low)
-            and not (low in immovable and high in immovable)
+            if not self._depends(low, high) and not self._depends(high, low)
         }
+        edges = {edge for edge in independent if not immovable.issuperset(edge)}
         edges = _without_implied(edges)
         upward, downward = (self._place(edges, immovable, upward=up) for up in (True, False))
         # Ties go upward: durations and remainders usually follow what they begin with.
         chosen = min((upward, downward), key=self._added_bits)
+        # A value that many rows have, such as zero, has another distance from the bound in each.
+        chosen = [column for column in chosen if self._added_bits([column]) <= MAX_ADDED_BITS]
         self.columns += chosen
         self.sources |= {column.name: set(column.sources) for column in chosen}
         enforced = {(low, c.name) for c in chosen for low in c.lower}
         enforced |= {(c.name, high) for c in chosen for high in c.upper}
         self.kept += [orders[edge] for edge in sorted(edges & enforced)]
+        self.check([orders[edge] for edge in sorted(_without_implied(independent) - enforced)])
+
+    def check(self, relations: Sequence[Relation]) -> None:
+        """Keep relations by generating rows again that break them."""
+        self.kept += relations
+        self.checked += relations
 
     def add_near(self, near: Sequence[NearColumn]) -> None:
         self.columns += near

@@ -151,10 +151,10 @@ def test_rows_whose_coded_columns_leave_their_range_are_known() -> None:
     types = column_types(table)
     coding = plan_coding(detect_relations(table, types), table, ("all",)).with_limits(table)
     coding = RelationCoding.unpack(coding.pack())
-    assert coding.names == {"start", "part", "rest"}
+    assert coding.names == {"start", "part"}
     coded = coding.encode(table).combine_chunks().to_batches()[0]
     assert coding.is_valid(coded, table.schema).all()
-    # Each value of another row: rests become negative, and ends come after the last one.
+    # Each value of another row: parts become negative, and ends come after the last one.
     shuffled = [values.take(pa.array(rng.permutation(N))) for values in coded.columns]
     mixed = pa.RecordBatch.from_arrays(shuffled, schema=coded.schema)
     decoded = pa.Table.from_batches([coding.decode(mixed, table.schema)])
@@ -312,6 +312,32 @@ def test_of_two_ordered_columns_the_one_with_round_values_is_not_coded() -> None
     arriving = leaving - RNG.integers(60, 10**6, N).astype("m8[s]")
     for columns in ({"a": arriving, "b": leaving}, {"b": leaving, "a": arriving}):
         assert coding_of(pa.table(columns)).names == {"a"}
+
+
+def test_an_order_whose_coding_would_lose_frequent_values_is_checked_instead(
+    tmp_path: Path,
+) -> None:
+    """Sales of a region are often 0, which is at another distance from the total in each row."""
+    total = RNG.integers(1, 13, N) * 10
+    part = np.where(RNG.random(N) < 0.6, 0, RNG.integers(0, 10_000, N) % (total + 1))
+    table = pa.table({"total": total, "part": part})
+    coding = coding_of(table, "total")
+    assert not coding.names
+    assert [relation.name for relation in coding.checked] == ["part <= total"]
+    schema = tuple(ColumnSchema(name, type) for name, type in column_types(table).items())
+    model = train_sampler(table, schema, tmp_path, steps=20, label="total")
+    rows = model.sample(1, np.arange(500)).rows
+    totals = rows["total"].cast(pa.int64()).to_numpy()
+    assert (rows["part"].to_numpy() <= totals).all()
+    assert (rows["part"].to_numpy() == 0).mean() > 0.3
+
+
+def test_of_several_terms_the_largest_is_the_rest_of_a_sum() -> None:
+    parts = np.stack([RNG.lognormal(1, 1, N), RNG.lognormal(4, 1, N), RNG.lognormal(2, 1, N)])
+    parts = np.round(parts, 2)
+    table = pa.table({"a": parts[0], "b": parts[1], "c": parts[2], "all": parts.sum(0).round(2)})
+    assert coding_of(table).names == {"all"}
+    assert coding_of(table, "all").names == {"b"}
 
 
 def test_the_target_column_is_never_coded() -> None:
