@@ -20,7 +20,7 @@ linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
 class Instruction(BaseModel):
-    """What a sandbox process does before it describes itself."""
+    """Instruction to a sandbox process, which then describes itself."""
 
     sleep_s: float = 0
     signal: int | None = None
