@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from models.tabular.categorical_columns import Floats
 from models.tabular.discrete_relations import MIN_EVIDENCE_BITS
 from models.tabular.number_grid import NumberGrid
-from models.tabular.relations import ROUNDING, Kind, Relation, array, as_floats
+from models.tabular.relations import FLOAT_TOLERANCE, ROUNDING, Kind, Relation, array, as_floats
 
 MIN_ROWS = 50  # fewer rows are too little evidence
 MIN_NONZERO_ROWS = 20  # of each term of a sum
@@ -46,6 +46,13 @@ class ScreenedNumber:
         return 10.0**-self.decimals
 
     @property
+    def tolerance(self) -> float:
+        """Return by how much a computed value may differ; `Relation.holds` checks floats closer."""
+        if self.decimals >= 0:
+            return ROUNDING * self.unit
+        return FLOAT_TOLERANCE * float(np.nanmax(np.abs(self.values), initial=0.0))
+
+    @property
     def is_datetime(self) -> bool:
         return bool(pa.types.is_temporal(self.type))
 
@@ -53,15 +60,18 @@ class ScreenedNumber:
 def find_equations(numbers: list[ScreenedNumber]) -> list[Relation]:
     """Return the equations in the order of their evidence, and only one between the same columns.
 
-    Where each of two columns follows from the other, the one with more values is determined. Among
-    several formulas for it, the one with the fewest digits is likely the true one.
+    Where each of two columns follows from the other, the one that is not rounded is determined, or
+    the one with more values. Among several formulas for it, the one with the fewest digits is
+    likely the true one.
     """
+    is_rounded = {number.name: number.decimals >= 0 for number in numbers}
     evidence = {number.name: round(evidence_bits(number.values)) for number in numbers}
     best: dict[frozenset[str], Relation] = {}
     for relation in sorted(
         _equations([number for number in numbers if number.distinct > 1]),
         key=lambda relation: (
             MOST_EXACT.index(relation.kind) if relation.kind in MOST_EXACT else len(MOST_EXACT),
+            is_rounded[relation.columns[-1]],
             -evidence[relation.columns[-1]],
             len(repr((relation.factor, relation.offset))),
         ),
@@ -72,9 +82,7 @@ def find_equations(numbers: list[ScreenedNumber]) -> list[Relation]:
 
 def _equations(numbers: list[ScreenedNumber]) -> Iterator[Relation]:
     datetimes = [number for number in numbers if number.is_datetime][:MAX_EQUATION_COLUMNS]
-    plain = [number for number in numbers if not number.is_datetime and number.decimals >= 0][
-        :MAX_EQUATION_COLUMNS
-    ]
+    plain = [number for number in numbers if not number.is_datetime][:MAX_EQUATION_COLUMNS]
     yield from _sums(plain)
     for total, source in permutations(plain, 2):
         yield from _linear("linear", (source.name,), source.values, total)
@@ -93,7 +101,7 @@ def _equations(numbers: list[ScreenedNumber]) -> Iterator[Relation]:
 def _sums(numbers: list[ScreenedNumber]) -> Iterator[Relation]:
     terms = [number for number in numbers if _nonzero(number.values) >= MIN_NONZERO_ROWS]
     first_rows = np.stack([n.values[:FIRST_ROWS] for n in numbers]) if numbers else np.empty((0, 1))
-    tolerances = np.array([[ROUNDING * number.unit] for number in numbers])
+    tolerances = np.array([[number.tolerance] for number in numbers])
     for size in (2, 3, 4):
         for chosen in combinations(terms, size):
             computed = np.sum([term.values[:FIRST_ROWS] for term in chosen], axis=0)
@@ -161,7 +169,7 @@ def _scaled(
         slope = total.values[largest] / computed[largest]
         spread = 1 + np.abs(computed[:FIRST_ROWS] / computed[largest])
         differences = np.abs(slope * computed[:FIRST_ROWS] - total.values[:FIRST_ROWS])
-        if (differences > ROUNDING * total.unit * spread).any():
+        if (differences > total.tolerance * spread).any():
             continue
         for factor in _round_numbers(slope):
             if _agrees(factor * computed, total):
@@ -180,13 +188,13 @@ def _linear(
         return
     slope = (total.values[high] - total.values[low]) / (source[high] - source[low])
     first = both[:FIRST_ROWS]
-    if np.ptp(total.values[first] - slope * source[first]) > 4 * ROUNDING * total.unit:
+    if np.ptp(total.values[first] - slope * source[first]) > 4 * total.tolerance:
         return
     # A rounded number of few digits is the likely factor; others are tried with more digits.
     for factor in _round_numbers(slope):
         residuals = total.values[both] - factor * source[both]
         middle = (residuals.min() + residuals.max()) / 2
-        if factor == 0 or residuals.max() - residuals.min() > 2 * ROUNDING * total.unit:
+        if factor == 0 or residuals.max() - residuals.min() > 2 * total.tolerance:
             continue
         for offset in _round_numbers(middle, with_zero=True):
             if _agrees(factor * source + offset, total):
@@ -211,7 +219,7 @@ def _agrees(computed: Floats, total: ScreenedNumber) -> bool:
     """Return True if `total` is `computed`, rounded, in all rows, and too often for chance."""
     for part in (slice(0, FIRST_ROWS), slice(None)):
         difference = np.abs(computed[part] - total.values[part])
-        if (difference > ROUNDING * total.unit).any():
+        if (difference > total.tolerance).any():
             return False
     both = np.isfinite(computed) & np.isfinite(total.values)
     return (

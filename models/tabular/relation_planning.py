@@ -20,6 +20,8 @@ from models.tabular.relations import Relation, array, as_floats
 
 Edge = tuple[str, str]  # the first column is at most the second one
 MAX_ADDED_BITS = 0.1  # per value, by coding a column by its bounds
+ALL_DECIMALS = 99  # of floats that are not rounded
+FOLLOWING_ROWS = 500  # of columns in another order show whether a relation follows from others
 
 
 def plan_coding(
@@ -41,15 +43,7 @@ def plan_coding(
     planner.bound({relation.columns: relation for relation in orders})  # type: ignore[misc]
     planner.check([relation for relation in relations if relation.kind == "distinct"])
     planner.add_near(near)
-    columns = {column.name: column for column in planner.columns}
-    # Sorted, because the order of a set differs between processes.
-    sources = {name: sorted(names) for name, names in planner.sources.items()}
-    decoding_order = TopologicalSorter(sources).static_order()
-    return RelationCoding(
-        tuple(columns[name] for name in decoding_order if name in columns),
-        tuple(planner.kept),
-        tuple(planner.checked),
-    )
+    return RelationCoding(planner.in_decoding_order(), tuple(planner.kept), tuple(planner.checked))
 
 
 def independent_relations(relations: Sequence[Relation], table: pa.Table) -> list[Relation]:
@@ -67,16 +61,17 @@ class _Planner:
 
     def derive(self, relation: Relation) -> None:
         """Leave a column out that the others of `relation` determine, if one can be."""
+        if self.sources.keys() & relation.columns and self._follows(relation):
+            return
         candidates = [relation.columns[-1]]
         if relation.kind in ("sum", "rounded_sum"):
             # The errors of small terms are small relative to the largest one.
-            candidates += sorted(relation.columns[:-1], key=self._mean_size, reverse=True)
+            terms = sorted(relation.columns[:-1], key=self._mean_size, reverse=True)
+            finer = [name for name in terms if self._decimals(name) > self._decimals(candidates[0])]
+            candidates = [*finer, *candidates, *(name for name in terms if name not in finer)]
         for name in candidates:
             sources = set(relation.columns) - {name}
             if name in self.fixed or name in self.sources:
-                # A column that is coded already agrees with this relation, too.
-                if name in self.sources and relation.kind != "rounded_sum":
-                    return
                 continue
             if any(self._depends(source, name) for source in sources):
                 continue
@@ -96,11 +91,29 @@ class _Planner:
 
     def _is_exact(self, relation: Relation, name: str) -> bool:
         """Return True if no other column of a sum has more decimals than column `name`."""
-        decimals = {
-            column: NumberGrid.fit(array(self.table, column)).decimals
-            for column in relation.columns
-        }
-        return name == relation.columns[-1] or decimals[name] == max(decimals.values())
+        finest = max(self._decimals(column) for column in relation.columns)
+        return name == relation.columns[-1] or self._decimals(name) == finest
+
+    def _decimals(self, name: str) -> int:
+        decimals = NumberGrid.fit(array(self.table, name)).decimals
+        return decimals if decimals >= 0 else ALL_DECIMALS
+
+    def _follows(self, relation: Relation) -> bool:
+        """Return True if the coded columns satisfy `relation` even in rows that do not exist."""
+        coding = RelationCoding(self.in_decoding_order())
+        sample = self.table.slice(0, FOLLOWING_ROWS)
+        rng = np.random.default_rng(0)
+        coded = coding.encode(sample).combine_chunks()
+        mixed = [column.take(pa.array(rng.permutation(len(coded)))) for column in coded.columns]
+        batch = pa.table(mixed, schema=coded.schema).combine_chunks().to_batches()[0]
+        return bool(relation.holds(coding.decode(batch, sample.schema)).all())
+
+    def in_decoding_order(self) -> tuple[CodedColumn, ...]:
+        columns = {column.name: column for column in self.columns}
+        # Sorted, because the order of a set differs between processes.
+        sources = {name: sorted(names) for name, names in self.sources.items()}
+        order = TopologicalSorter(sources).static_order()
+        return tuple(columns[name] for name in order if name in columns)
 
     def _derived(self, relation: Relation, name: str) -> DerivedColumn:
         values = array(self.table, name)

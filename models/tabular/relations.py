@@ -31,6 +31,7 @@ Kind = Literal[
     "lookup",
 ]
 ROUNDING = 0.5 + 1e-6  # units of the last decimal
+FLOAT_TOLERANCE = 1e-9  # of floats that are not rounded, relative to what they are computed from
 SOLVABLE = ("sum", "rounded_sum", "linear", "product")
 DATE_PARTS = ("year", "quarter", "month", "day", "day_of_week", "hour")
 Rows: TypeAlias = pa.Table | pa.RecordBatch
@@ -181,21 +182,22 @@ class Relation:
         if self.kind == "order":
             ordered = pa.compute.less_equal(array(rows, self.columns[0]), last)
             return np.asarray(ordered.fill_null(True).to_numpy(zero_copy_only=False), bool)
-        roundings = len(self.columns) if self.kind == "rounded_sum" else 1
-        return _is_rounding_of(last, self.compute_numbers(rows), self.decimals, roundings)
+        computed = self.compute_numbers(rows)
+        if self.decimals < 0:
+            tolerance = FLOAT_TOLERANCE * self._magnitude(rows, computed)
+        else:
+            # Each number that was rounded may have changed the sum.
+            roundings = len(self.columns) if self.kind == "rounded_sum" else 1
+            tolerance = np.full(len(computed), ROUNDING * roundings * 10.0**-self.decimals)
+        # The comparison is negated, so that a missing value satisfies it.
+        return np.asarray(~(np.abs(computed - as_floats(last)) > tolerance))
 
-
-def _is_rounding_of(
-    values: pa.Array, computed: Floats, decimals: int, roundings: int
-) -> NDArray[np.bool_]:
-    """Return the (N,) mask of values that are missing, or `computed`, rounded to `decimals`.
-
-    `roundings` is how many numbers were rounded, each of which may have changed the value.
-    """
-    unit = 10.0**decimals if decimals >= 0 else 1.0
-    tolerance = ROUNDING * roundings if decimals >= 0 else 1e-9 * np.abs(computed)
-    # The comparison is negated, so that a missing value satisfies it.
-    return np.asarray(~(np.abs(computed - as_floats(values)) * unit > tolerance))
+    def _magnitude(self, rows: Rows, computed: Floats) -> Floats:
+        """Return the (N,) size of the numbers from which the last column is computed."""
+        if self.kind == "sum":
+            sources = [as_floats(array(rows, name)) for name in self.columns[:-1]]
+            return np.asarray(np.sum(np.abs(sources), axis=0))
+        return np.abs(computed - self.offset) + abs(self.offset)
 
 
 def as_floats(values: pa.Array) -> Floats:
