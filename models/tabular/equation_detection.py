@@ -67,8 +67,10 @@ def find_equations(numbers: list[ScreenedNumber]) -> list[Relation]:
     is_rounded = {number.name: number.decimals >= 0 for number in numbers}
     evidence = {number.name: round(evidence_bits(number.values)) for number in numbers}
     best: dict[frozenset[str], Relation] = {}
+    with np.errstate(over="ignore", invalid="ignore"):  # infinity equals no value
+        equations = list(_equations([number for number in numbers if number.distinct > 1]))
     for relation in sorted(
-        _equations([number for number in numbers if number.distinct > 1]),
+        equations,
         key=lambda relation: (
             MOST_EXACT.index(relation.kind) if relation.kind in MOST_EXACT else len(MOST_EXACT),
             is_rounded[relation.columns[-1]],
