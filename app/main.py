@@ -52,6 +52,7 @@ from app.routes import (
     webhooks,
     workers,
 )
+from app.sampling.model_cache import removing_deleted_models
 from core.database import get_engine
 from core.settings import get_settings
 
@@ -110,7 +111,8 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         preload.start()
     if app.state.role == "api" and get_settings().broker_url.get_secret_value():
         get_job_notifier()  # also sends notifications again that an earlier process has lost
-    yield
+    with removing_deleted_models():
+        yield
 
 
 def create_app() -> FastAPI:

@@ -6,7 +6,7 @@ a model is `job_…@latest`, `job_…@best` or `job_…@1200`.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import delete as delete_rows
@@ -225,6 +225,15 @@ def _as_model(job: Job, checkpoint: Checkpoint) -> Model:
         weights=checkpoint.files["model"],
         manifest=checkpoint.manifest,
     )
+
+
+def existing_ids(session: Session, ids: Collection[str]) -> set[str]:
+    """Return those of the ids of models and checkpoints (`job_…@step`) that are not deleted."""
+    job_ids = {model_id.partition("@")[0] for model_id in ids if "@" in model_id}
+    steps = select(Checkpoint.job_id, Checkpoint.step).where(Checkpoint.job_id.in_(job_ids))
+    checkpoints = {f"{job_id}@{step}" for job_id, step in session.execute(steps)}
+    models = select(Model.id).where(Model.id.in_([each for each in ids if "@" not in each]))
+    return (checkpoints & set(ids)) | set(session.scalars(models))
 
 
 def find_by_weights(session: Session, tenant_id: str, sha256: str) -> list[Model]:

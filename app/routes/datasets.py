@@ -20,6 +20,7 @@ from app.idempotent_requests import (
     run_idempotently,
 )
 from app.request_body import StrictJsonRoute, limit_body, read_body
+from app.sampling.model_cache import get_model_cache
 from app.schemas.datasets import (
     DatasetFrom,
     DatasetMeta,
@@ -389,3 +390,5 @@ def delete_dataset(
         else:
             keys = repository.delete(session, caller.tenant_id, dataset_id)
     storage.delete(keys)
+    if cascade:
+        get_model_cache().remove_deleted()
