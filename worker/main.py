@@ -223,6 +223,7 @@ class WorkerMain:
         webhooks.deliver_due(stop=self._stop)
 
     def _collect_garbage(self) -> None:
+        worker_folder.remove_leftovers(self.settings.scratch)
         removed = jobs.remove_orphans(get_storage())
         removed += repository.remove_replaced(get_storage(), self.settings.orphan_retention_seconds)
         removed += uploads.remove_unused(get_storage(), self.settings.upload_retention_seconds)
@@ -231,7 +232,6 @@ class WorkerMain:
 
     def _apply_retention(self) -> None:
         retention.apply(get_storage(), self.settings)
-        worker_folder.remove_leftovers(self.settings.scratch)
 
     def _start_celery(self) -> subprocess.Popen[bytes]:
         kind = self.device.kind
