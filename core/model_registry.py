@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from core import jobs
 from core.errors import FieldError, NotFound, NotReady, ResourceInUse, ValidationFailed
+from core.idempotency import forget_responses
 from core.ids import new_id
 from core.listing import ListedPage, PageRequest, forget_tags, list_page
 from core.storage import StoredObject
@@ -321,6 +322,7 @@ def delete(session: Session, model: Model) -> list[str]:
         keys += jobs.delete_checkpoint(session, model.job_id, model.step)
     session.execute(delete_rows(Model).where(Model.id == model.id))
     forget_tags(session, [model.id])
+    forget_responses(session, [model.id])
     return list(dict.fromkeys(keys))
 
 

@@ -482,13 +482,17 @@ class IdempotencyKey(Leased, Base):
     """An `Idempotency-Key`, first reserved and later completed with the saved response."""
 
     __tablename__ = "idempotency_keys"
-    __table_args__ = (Index("ix_idempotency_keys_created_at", "created_at"),)
+    __table_args__ = (
+        Index("ix_idempotency_keys_created_at", "created_at"),
+        Index("ix_idempotency_keys_resource_id", "resource_id"),
+    )
 
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
     key: Mapped[str] = mapped_column(primary_key=True)
     fingerprint: Mapped[str]
     response_status: Mapped[int | None]
-    response_body: Mapped[Json | None]
+    response_body: Mapped[Json | None]  # {} once the resource is deleted
+    resource_id: Mapped[str | None]  # of what the request has created
     created_at: Mapped[datetime] = mapped_column(default=clock())
 
 
