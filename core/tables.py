@@ -1,4 +1,6 @@
-"""Database tables. Every table except `tenants`, `workers` and `losses` has a `tenant_id`.
+"""Database tables.
+
+Every table has a `tenant_id`, except `tenants`, `erased_tenants`, `workers` and `losses`.
 
 Only `core.jobs` writes to `jobs`, `shards`, `events`, `checkpoints`, `artifacts` and `losses`; only
 `core.datasets` to `datasets`, `uploads` and `upload_parts`; only `core.model_registry` to `models`
@@ -130,6 +132,15 @@ class Tenant(Base):
     created_at: Mapped[datetime] = mapped_column(default=clock())
     claimed_at: Mapped[datetime | None]  # when a worker last took a job of the tenant
     suspended_at: Mapped[datetime | None]  # since then, its keys are not valid
+
+
+class ErasedTenant(Base):
+    """A tenant for which a process that was stopped may still store objects (core.tenants)."""
+
+    __tablename__ = "erased_tenants"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    erased_at: Mapped[datetime] = mapped_column(default=clock())
 
 
 class ApiKey(Base):

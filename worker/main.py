@@ -25,7 +25,7 @@ from pathlib import Path
 import psutil
 from sqlalchemy.exc import SQLAlchemyError
 
-from core import broker, jobs, retention, webhooks, workers
+from core import broker, jobs, retention, tenants, webhooks, workers
 from core.database import get_engine, read, write
 from core.datasets import repository, uploads
 from core.devices import DeviceKind
@@ -227,6 +227,7 @@ class WorkerMain:
         removed = jobs.remove_orphans(get_storage())
         removed += repository.remove_replaced(get_storage(), self.settings.orphan_retention_seconds)
         removed += uploads.remove_unused(get_storage(), self.settings.upload_retention_seconds)
+        removed += tenants.remove_late_objects(get_storage())
         if removed:
             log.info("unreferenced files removed", extra={"files": removed})
 

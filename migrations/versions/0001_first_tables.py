@@ -29,6 +29,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_tenants")),
     )
     op.create_table(
+        "erased_tenants",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("erased_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_erased_tenants")),
+    )
+    op.create_table(
         "losses",
         sa.Column("reason", sa.String(), nullable=False),
         sa.Column("count", sa.BigInteger(), nullable=False),
@@ -538,4 +544,5 @@ def downgrade() -> None:
     op.drop_table("login_codes")
     op.drop_table("api_keys")
     op.drop_table("workers")
+    op.drop_table("erased_tenants")
     op.drop_table("tenants")
