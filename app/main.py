@@ -52,6 +52,8 @@ from app.routes import (
     webhooks,
     workers,
 )
+from app.sampling.model_cache import removing_deleted_models
+from core import process_folder
 from core.database import get_engine
 from core.settings import get_settings
 
@@ -104,13 +106,15 @@ problem documents (RFC 9457) with a stable `code`. Lists are paginated: pass `ne
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     # Starlette spools large uploads to disk: use our own folder instead of the shared /tmp.
-    tempfile.tempdir = str(get_settings().scratch)
+    process_folder.remove_leftovers(get_settings().scratch)
+    tempfile.tempdir = str(process_folder.get())
     get_engine()  # before the threads of requests, which share its connections
     if get_settings().preload:
         preload.start()
     if app.state.role == "api" and get_settings().broker_url.get_secret_value():
         get_job_notifier()  # also sends notifications again that an earlier process has lost
-    yield
+    with removing_deleted_models():
+        yield
 
 
 def create_app() -> FastAPI:

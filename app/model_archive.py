@@ -27,12 +27,12 @@ from typing import Annotated, Any, NoReturn, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app import strict_json
+from core import process_folder
 from core.datasets.chunk_buffer import ChunkBuffer
 from core.datasets.reader_slots import reader_slot
 from core.errors import BadRequest, DatasetUnreadable, ValidationFailed
 from core.limits import MIB
 from core.request_fields import Label, ModelName, Tags
-from core.settings import get_settings
 from core.storage import Storage, StoredObject
 from core.tables import Model
 from modalities import registry
@@ -179,7 +179,7 @@ def open_archive(path: Path) -> Iterator[ModelImport]:
         ValidationFailed: The archive is not an exported model, or its hashes do not match.
     """
     _check_end(path)
-    with tempfile.TemporaryDirectory(dir=get_settings().scratch, prefix="import-") as folder:
+    with tempfile.TemporaryDirectory(dir=process_folder.get(), prefix="import-") as folder:
         with _errors_as_not_an_archive(), zipfile.ZipFile(path) as archive:
             model = _read(archive, Path(folder) / WEIGHTS)
         yield model

@@ -1,32 +1,25 @@
-"""Quotas that each API process counts in memory: requests in time, and requests at once."""
+"""Quotas that each API process counts in memory: rates in a minute, and requests at once."""
 
 import math
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from core.errors import QuotaExceeded
+from core.quotas import QuotaUsage
 from core.settings import get_settings
 
 if TYPE_CHECKING:
     from app.authentication import Caller
 
-MINUTE_S = 60.0
+MINUTE_S = 60
 MAX_BUCKETS = 10_000
 
 
-@dataclass
-class _Bucket:
-    """Token bucket: requests that may be sent at once, refilled over a minute."""
-
-    tokens: float
-    updated_at: float
-
-
-_buckets: dict[str, _Bucket] = {}  # by the id of a key or tenant
+# When each token bucket is full again, by quota and by the id of a key or tenant.
+_full_at: dict[tuple[str, str], float] = {}
 
 
 def count_request(caller: "Caller") -> dict[str, str]:
@@ -41,29 +34,46 @@ def count_request(caller: "Caller") -> dict[str, str]:
         ("key_requests", caller.key_id, quotas.key_requests_per_minute),
         ("requests", caller.tenant_id, quotas.requests_per_minute),
     ):
-        left, wait_s = _take(owner, quota)
-        if wait_s:
-            raise QuotaExceeded(name, quota, "requests in a minute", retry_s=wait_s, window_s=60)
-        policies.append(f'"{name}";q={quota};w=60')
+        left = _take(name, owner, quota, 1, "requests in a minute")
+        policies.append(f'"{name}";q={quota};w={MINUTE_S}')
         remaining.append(f'"{name}";r={left};t={math.ceil((quota - left) * MINUTE_S / quota)}')
     return {"RateLimit-Policy": ", ".join(policies), "RateLimit": ", ".join(remaining)}
 
 
-def _take(owner: str, quota: int) -> tuple[int, int]:
-    """Take a token; return how many are left, and the seconds to wait if there was none."""
+def count_samples(caller: "Caller", count: int) -> None:
+    """Count the samples of a request, which may have more of them than the quota has left.
+
+    Raises:
+        QuotaExceeded: The key or the tenant has nothing left of its samples in a minute.
+    """
+    quotas = get_settings().quotas
+    for name, owner, quota in (
+        ("key_samples", caller.key_id, quotas.key_samples_per_minute),
+        ("samples", caller.tenant_id, quotas.samples_per_minute),
+    ):
+        if quota is not None:
+            _take(name, owner, quota, count, "samples in a minute")
+
+
+def _take(name: str, owner: str, quota: int, count: int, content: str) -> int:
+    """Take tokens; return how many are left. Raises QuotaExceeded if there is not a single one."""
     now = time.monotonic()
-    if len(_buckets) > MAX_BUCKETS:  # full buckets need no memory
-        full = [name for name, each in _buckets.items() if now - each.updated_at > MINUTE_S]
-        for name in full:
-            del _buckets[name]
-    bucket = _buckets.setdefault(owner, _Bucket(quota, now))
-    rate = quota / MINUTE_S
-    bucket.tokens = min(quota, bucket.tokens + (now - bucket.updated_at) * rate)
-    bucket.updated_at = now
-    if bucket.tokens < 1:
-        return 0, math.ceil((1 - bucket.tokens) / rate)
-    bucket.tokens -= 1
-    return int(bucket.tokens), 0
+    if len(_full_at) > MAX_BUCKETS:  # full buckets need no memory
+        for key in [key for key, full_at in _full_at.items() if full_at <= now]:
+            del _full_at[key]
+    left = quota - _used(name, owner, quota, now)
+    if left < 1:
+        wait_s = math.ceil((1 - left) * MINUTE_S / quota)
+        raise QuotaExceeded(name, quota, content, retry_s=wait_s, window_s=MINUTE_S)
+    full_at = max(now, _full_at.get((name, owner), now))
+    _full_at[name, owner] = full_at + count * MINUTE_S / quota
+    return max(0, int(left - count))
+
+
+def _used(name: str, owner: str, quota: int, now: float) -> float:
+    """Return the tokens that are missing in a bucket: more than the quota if it is overdrawn."""
+    used = (_full_at.get((name, owner), now) - now) * quota / MINUTE_S
+    return max(0.0, round(used, 6))
 
 
 class ConcurrentRequests:
@@ -72,6 +82,10 @@ class ConcurrentRequests:
     def __init__(self, name: str, description: str) -> None:
         self.name, self.description = name, description
         self._counts: Counter[str] = Counter()
+
+    def of(self, owner: str) -> int:
+        """Return the number of requests of a key or tenant."""
+        return self._counts[owner]
 
     @contextmanager
     def count(self, caller: "Caller", quota: int, key_quota: int) -> Iterator[None]:
@@ -88,3 +102,25 @@ class ConcurrentRequests:
             for owner in owners:
                 if not self._counts[owner]:
                     del self._counts[owner]
+
+
+concurrent_samples = ConcurrentRequests("concurrent_samples", "concurrent samples requests")
+open_streams = ConcurrentRequests("streams", "streams of events and waits for jobs")
+
+
+def usage_of(tenant_id: str) -> list[QuotaUsage]:
+    """Return what the tenant uses of these quotas in this process."""
+    quotas, now = get_settings().quotas, time.monotonic()
+    usage = []
+    for name, limit in (
+        ("requests", quotas.requests_per_minute),
+        ("samples", quotas.samples_per_minute),
+    ):
+        used = 0 if limit is None else math.ceil(_used(name, tenant_id, limit, now))
+        usage.append(QuotaUsage(name, limit, used, MINUTE_S))
+    for requests, limit in (
+        (concurrent_samples, quotas.concurrent_samples),
+        (open_streams, quotas.streams),
+    ):
+        usage.append(QuotaUsage(requests.name, limit, requests.of(tenant_id)))
+    return usage

@@ -25,7 +25,7 @@ from sqlalchemy.orm import Session
 
 from app import shutdown
 from app.authentication import ReadOrSampleScope
-from app.quotas import ConcurrentRequests
+from app.quotas import open_streams
 from app.schemas.events import ProgressView, StreamEnd, event_view
 from core import api_keys, jobs
 from core.database import read
@@ -33,8 +33,6 @@ from core.settings import get_settings
 from core.tables import Event, Job
 
 log = logging.getLogger(__name__)
-
-_open_streams = ConcurrentRequests("streams", "streams of events and waits for jobs")
 
 POLL_S = 0.5
 SETTLE_S = 1.0
@@ -57,7 +55,7 @@ class FeedKey(NamedTuple):
 async def _count_stream(caller: ReadOrSampleScope) -> AsyncIterator[None]:
     """Count a request until its response is sent. Raises QuotaExceeded."""
     quotas = get_settings().quotas
-    with _open_streams.count(caller, quotas.streams, quotas.key_streams):
+    with open_streams.count(caller, quotas.streams, quotas.key_streams):
         yield
 
 

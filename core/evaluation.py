@@ -156,7 +156,12 @@ def failed_criteria(
             relative_min = bound.min_fraction_of_reference * (score["real_reference"] or 0.0)
             minimum = relative_min if minimum is None else max(relative_min, minimum)
         if minimum is not None and value < minimum:
-            failures.append(f"{name} is {value:.3g}, below {minimum:.3g}")
+            failures.append(f"{name} is {_format(value)}, below {_format(minimum)}")
         if maximum is not None and value > maximum:
-            failures.append(f"{name} is {value:.3g}, above {maximum:.3g}")
+            failures.append(f"{name} is {_format(value)}, above {_format(maximum)}")
     return failures
+
+
+def _format(score: float) -> str:
+    """Return the score with at least three significant digits, and without an exponent if large."""
+    return f"{score:,.0f}" if abs(score) >= 100 else f"{score:.3g}"

@@ -4,11 +4,12 @@ A key is reserved in a separate transaction: the request holds its row by a leas
 The response is saved in the same transaction as the effect, so both are committed or neither is.
 """
 
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete
+from sqlalchemy import ColumnElement, delete, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -44,7 +45,7 @@ def reserve(tenant_id: str, key: str, fingerprint: str) -> Reservation | SavedRe
 
     Raises:
         ValidationFailed: The key was used with a different request.
-        Conflict: The first request is still running.
+        Conflict: The first request is still running, or what it created is deleted.
     """
     try:
         with write() as session:
@@ -69,6 +70,11 @@ def _replay_or_take_over(
         raise ValidationFailed(
             "This `Idempotency-Key` was used with a different request. Use a new key.",
             code="idempotency_conflict",
+        )
+    if row.response_body == {}:
+        raise Conflict(
+            "The resource that this `Idempotency-Key` created was deleted. Use a new key.",
+            code="idempotency_resource_deleted",
         )
     if row.response_body is not None and row.response_status is not None:
         return SavedResponse(row.response_status, row.response_body)
@@ -105,9 +111,19 @@ def complete(session: Session, reservation: Reservation, status: int, body: Json
     Raises Conflict if the reservation has expired; the caller must then roll back.
     """
     try:
-        _release(session, reservation, response_status=status, response_body=body)
+        saved = {"response_status": status, "response_body": body, "resource_id": body.get("id")}
+        _release(session, reservation, **saved)
     except LeaseLost as error:
         raise _in_progress_error() from error
+
+
+def forget_responses(session: Session, resource_ids: Collection[str]) -> None:
+    """Delete the content of responses that created these resources, which are deleted.
+
+    The keys remain: a request that is repeated late must not create another resource.
+    """
+    created = update(IdempotencyKey).where(IdempotencyKey.resource_id.in_(resource_ids))
+    session.execute(created.values(response_body={}))
 
 
 def release(reservation: Reservation) -> None:

@@ -6,7 +6,7 @@ a model is `job_…@latest`, `job_…@best` or `job_…@1200`.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import delete as delete_rows
@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from core import jobs
 from core.errors import FieldError, NotFound, NotReady, ResourceInUse, ValidationFailed
+from core.idempotency import forget_responses
 from core.ids import new_id
 from core.listing import ListedPage, PageRequest, forget_tags, list_page
 from core.storage import StoredObject
@@ -227,6 +228,15 @@ def _as_model(job: Job, checkpoint: Checkpoint) -> Model:
     )
 
 
+def existing_ids(session: Session, ids: Collection[str]) -> set[str]:
+    """Return those of the ids of models and checkpoints (`job_…@step`) that are not deleted."""
+    job_ids = {model_id.partition("@")[0] for model_id in ids if "@" in model_id}
+    steps = select(Checkpoint.job_id, Checkpoint.step).where(Checkpoint.job_id.in_(job_ids))
+    checkpoints = {f"{job_id}@{step}" for job_id, step in session.execute(steps)}
+    models = select(Model.id).where(Model.id.in_([each for each in ids if "@" not in each]))
+    return (checkpoints & set(ids)) | set(session.scalars(models))
+
+
 def find_by_weights(session: Session, tenant_id: str, sha256: str) -> list[Model]:
     """Return up to 20 versions with exactly these weights, newest first."""
     same_weights = Model.weights["sha256"].as_string() == sha256
@@ -312,6 +322,7 @@ def delete(session: Session, model: Model) -> list[str]:
         keys += jobs.delete_checkpoint(session, model.job_id, model.step)
     session.execute(delete_rows(Model).where(Model.id == model.id))
     forget_tags(session, [model.id])
+    forget_responses(session, [model.id])
     return list(dict.fromkeys(keys))
 
 

@@ -3,6 +3,7 @@
 The operator lists them in `allowed_output_uris`. Workers open them with their own credentials.
 """
 
+from core import process_folder
 from core.errors import FieldError, ValidationFailed
 from core.settings import get_settings
 from core.storage import Storage
@@ -22,7 +23,7 @@ def check_output_uri(url: str, pointer: str) -> None:
 
 
 def open_destination(url: str) -> Storage:
-    return Storage.from_url(url, get_settings().scratch)
+    return Storage.from_url(url, process_folder.get())
 
 
 def _is_within(url: str, parent: str) -> bool:

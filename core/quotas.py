@@ -5,6 +5,7 @@ expected size of a generation job until it ends. What is not used is free again 
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
@@ -18,6 +19,17 @@ from core.storage import get_storage
 from core.tables import Artifact, Job, JobState, Upload, UploadPart
 
 DAY_S = 86_400
+_WAITING = (JobState.QUEUED, JobState.PAUSED)
+
+
+@dataclass(frozen=True)
+class QuotaUsage:
+    """Current use of a tenant's quota."""
+
+    name: str
+    limit: int | None  # None: no limit
+    used: int
+    window_s: int | None = None  # None: the use does not end with time
 
 
 def check_new_job(session: Session, tenant_id: str, reserved_bytes: int = 0) -> None:
@@ -28,23 +40,13 @@ def check_new_job(session: Session, tenant_id: str, reserved_bytes: int = 0) -> 
         StorageFull: The disk has no room for it.
     """
     quotas = get_settings().quotas
-    waiting = select(func.count()).where(
-        Job.tenant_id == tenant_id, Job.state.in_((JobState.QUEUED, JobState.PAUSED))
-    )
-    if (session.scalar(waiting) or 0) >= quotas.waiting_jobs:
+    if _count_jobs(session, tenant_id, *_WAITING) >= quotas.waiting_jobs:
         raise QuotaExceeded("waiting_jobs", quotas.waiting_jobs, "queued and paused jobs")
-    if quotas.compute_seconds_per_day is not None:
-        seconds = [
-            func.coalesce(func.sum(Job.usage[name].as_float()), 0.0) for name in ("cpu_s", "gpu_s")
-        ]
-        spent = select(seconds[0] + seconds[1]).where(
-            Job.tenant_id == tenant_id, Job.created_at > cutoff(session, DAY_S)
+    limit = quotas.compute_seconds_per_day
+    if limit is not None and _compute_seconds(session, tenant_id) >= limit:
+        raise QuotaExceeded(
+            "compute_seconds_per_day", limit, "seconds of computing in 24 hours", retry_s=3_600
         )
-        if (session.scalar(spent) or 0.0) >= quotas.compute_seconds_per_day:
-            limit = quotas.compute_seconds_per_day
-            raise QuotaExceeded(
-                "compute_seconds_per_day", limit, "seconds of computing in 24 hours", retry_s=3_600
-            )
     check_storage(session, tenant_id, reserved_bytes)
     _check_disk(session, reserved_bytes)
 
@@ -57,8 +59,7 @@ def check_new_upload(session: Session, tenant_id: str, size: int | None) -> None
         StorageFull: The disk has no room for it.
     """
     limit = get_settings().quotas.uploads
-    count = select(func.count()).where(Upload.tenant_id == tenant_id)
-    if (session.scalar(count) or 0) >= limit:
+    if _count_uploads(session, tenant_id) >= limit:
         raise QuotaExceeded("uploads", limit, "uploads that are not datasets yet")
     _check_upload_bytes(session, tenant_id, size or 0)
 
@@ -85,11 +86,52 @@ def check_storage(session: Session, tenant_id: str, size: int = 0) -> None:
     limit = get_settings().quotas.stored_bytes
     if limit is None:
         return
-    stored = usage.storage_usage(session, tenant_id)
-    total = stored.datasets + stored.models + stored.artifacts + uploaded_bytes(session, tenant_id)
-    total += _reserved_by_jobs(session, Job.tenant_id == tenant_id)
+    total = _stored_bytes(session, tenant_id)
     if total + size > limit or total >= limit:
         raise QuotaExceeded("stored_bytes", limit, "stored bytes")
+
+
+def usage_of(session: Session, tenant_id: str) -> list[QuotaUsage]:
+    """Return what the tenant uses of these quotas."""
+    quotas = get_settings().quotas
+    spent = round(_compute_seconds(session, tenant_id))
+    return [
+        QuotaUsage("uploads", quotas.uploads, _count_uploads(session, tenant_id)),
+        QuotaUsage("upload_bytes", quotas.upload_bytes, uploaded_bytes(session, tenant_id)),
+        QuotaUsage("waiting_jobs", quotas.waiting_jobs, _count_jobs(session, tenant_id, *_WAITING)),
+        QuotaUsage(
+            "running_jobs", quotas.running_jobs, _count_jobs(session, tenant_id, JobState.RUNNING)
+        ),
+        QuotaUsage("stored_bytes", quotas.stored_bytes, _stored_bytes(session, tenant_id)),
+        QuotaUsage("compute_seconds_per_day", quotas.compute_seconds_per_day, spent, DAY_S),
+    ]
+
+
+def _count_jobs(session: Session, tenant_id: str, *states: JobState) -> int:
+    count = select(func.count()).where(Job.tenant_id == tenant_id, Job.state.in_(states))
+    return session.scalar(count) or 0
+
+
+def _compute_seconds(session: Session, tenant_id: str) -> float:
+    """Return the CPU and GPU seconds of the jobs that were created in the last 24 hours."""
+    cpu_s, gpu_s = (
+        func.coalesce(func.sum(Job.usage[name].as_float()), 0.0) for name in ("cpu_s", "gpu_s")
+    )
+    spent = select(cpu_s + gpu_s).where(
+        Job.tenant_id == tenant_id, Job.created_at > cutoff(session, DAY_S)
+    )
+    return session.scalar(spent) or 0.0
+
+
+def _count_uploads(session: Session, tenant_id: str) -> int:
+    return session.scalar(select(func.count()).where(Upload.tenant_id == tenant_id)) or 0
+
+
+def _stored_bytes(session: Session, tenant_id: str) -> int:
+    """Return the stored bytes, with uploads and with what is reserved."""
+    stored = usage.storage_usage(session, tenant_id)
+    total = stored.datasets + stored.models + stored.artifacts + uploaded_bytes(session, tenant_id)
+    return total + _reserved_by_jobs(session, Job.tenant_id == tenant_id)
 
 
 def uploaded_bytes(session: Session, tenant_id: str) -> int:

@@ -24,6 +24,16 @@ class Quotas(BaseModel):
     key_requests_per_minute: int = Field(
         60_000, ge=1, description="Maximum requests of an API key in a minute."
     )
+    samples_per_minute: int | None = Field(
+        None,
+        ge=1,
+        description="Maximum samples of a tenant's requests in a minute, generation jobs excepted. "
+        "A request is accepted while some are left, even if it has more; the next ones then "
+        "wait longer. Default: no limit.",
+    )
+    key_samples_per_minute: int | None = Field(
+        None, ge=1, description="The same of an API key. Default: no limit."
+    )
     concurrent_samples: int = Field(
         224, ge=1, description="Maximum concurrent samples requests of a tenant."
     )

@@ -22,6 +22,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
 
+from core import process_folder
 from core.errors import StorageFull, Unavailable
 from core.ids import new_id
 from core.settings import get_settings
@@ -253,5 +254,4 @@ def _translate_write_errors() -> Iterator[None]:
 
 @lru_cache
 def get_storage() -> Storage:
-    settings = get_settings()
-    return Storage.from_url(settings.storage_url, settings.scratch)
+    return Storage.from_url(get_settings().storage_url, process_folder.get())

@@ -1,4 +1,6 @@
-"""Database tables. Every table except `tenants`, `workers` and `losses` has a `tenant_id`.
+"""Database tables.
+
+Every table has a `tenant_id`, except `tenants`, `erased_tenants`, `workers` and `losses`.
 
 Only `core.jobs` writes to `jobs`, `shards`, `events`, `checkpoints`, `artifacts` and `losses`; only
 `core.datasets` to `datasets`, `uploads` and `upload_parts`; only `core.model_registry` to `models`
@@ -130,6 +132,15 @@ class Tenant(Base):
     created_at: Mapped[datetime] = mapped_column(default=clock())
     claimed_at: Mapped[datetime | None]  # when a worker last took a job of the tenant
     suspended_at: Mapped[datetime | None]  # since then, its keys are not valid
+
+
+class ErasedTenant(Base):
+    """A tenant for which a process that was stopped may still store objects (core.tenants)."""
+
+    __tablename__ = "erased_tenants"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    erased_at: Mapped[datetime] = mapped_column(default=clock())
 
 
 class ApiKey(Base):
@@ -482,13 +493,17 @@ class IdempotencyKey(Leased, Base):
     """An `Idempotency-Key`, first reserved and later completed with the saved response."""
 
     __tablename__ = "idempotency_keys"
-    __table_args__ = (Index("ix_idempotency_keys_created_at", "created_at"),)
+    __table_args__ = (
+        Index("ix_idempotency_keys_created_at", "created_at"),
+        Index("ix_idempotency_keys_resource_id", "resource_id"),
+    )
 
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
     key: Mapped[str] = mapped_column(primary_key=True)
     fingerprint: Mapped[str]
     response_status: Mapped[int | None]
-    response_body: Mapped[Json | None]
+    response_body: Mapped[Json | None]  # {} once the resource is deleted
+    resource_id: Mapped[str | None]  # of what the request has created
     created_at: Mapped[datetime] = mapped_column(default=clock())
 
 

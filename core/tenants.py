@@ -12,11 +12,12 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from core import api_keys, jobs, server_secret
-from core.database import clock, write
+from core.database import clock, cutoff, read, write
 from core.errors import Conflict, NotFound
 from core.ids import new_id
+from core.settings import get_settings
 from core.storage import Storage, key_of
-from core.tables import Base, Job, JobKind, JobState, Tenant
+from core.tables import Base, ErasedTenant, Job, JobKind, JobState, Tenant
 
 
 @dataclass(frozen=True)
@@ -109,10 +110,32 @@ def erase(storage: Storage, tenant_id: str) -> Erasure:
                 # A result of DML has the number of rows.
                 deleted = session.execute(delete(table).where(column == tenant_id))
                 rows[table.name] = deleted.rowcount  # type: ignore[attr-defined]
+        session.add(ErasedTenant(id=tenant_id))
     prefix = key_of(tenant_id)
     keys = list(storage.keys(prefix))
     storage.delete(keys)
     return _prove(storage, tenant_id, rows, len(keys))
+
+
+def remove_late_objects(storage: Storage) -> int:
+    """Delete what was stored for tenants after their erasure; return the number of objects.
+
+    A process that was stopped, and has lost its job, may store a file before it notices. Workers
+    with a lost claim have ended after `orphan_retention_seconds`.
+    """
+    removed = 0
+    with read() as session:
+        latest = cutoff(session, get_settings().orphan_retention_seconds)
+        erased = select(ErasedTenant.id).where(ErasedTenant.erased_at < latest)
+        tenant_ids = session.scalars(erased).all()
+    for tenant_id in tenant_ids:
+        keys = list(storage.keys(key_of(tenant_id)))
+        storage.delete(keys)
+        removed += len(keys)
+    if tenant_ids:
+        with write() as session:
+            session.execute(delete(ErasedTenant).where(ErasedTenant.id.in_(tenant_ids)))
+    return removed
 
 
 def _prove(storage: Storage, tenant_id: str, rows: dict[str, int], objects: int) -> Erasure:

@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from core import leases, quotas
+from core import leases, process_folder, quotas
 from core.database import read, write
 from core.datasets import remote_file, repository
 from core.datasets.reader_slots import reader_slot
@@ -277,7 +277,7 @@ def working_folder(needed_bytes: int = 0) -> Iterator[Path]:
     Raises Unavailable if the disk has no room for `needed_bytes`.
     """
     check_free_disk(needed_bytes)
-    folder = get_settings().scratch / new_id("ingest")
+    folder = process_folder.get() / new_id("ingest")
     folder.mkdir(mode=0o700)
     try:
         yield folder

@@ -254,4 +254,4 @@ def test_mutated_uploads_are_no_error_of_the_service(client: TestClient) -> None
             files = {"file": (f"a.{form}", mutate_bytes(TABLES_BY_FORM[form], rng))}
             response = client.post("/v1/datasets", files=files)
             assert response.status_code < 500, (number, form, response.text)
-    assert list((get_settings().scratch).glob("ingest*")) == []
+    assert list((get_settings().scratch).rglob("ingest*")) == []

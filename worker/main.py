@@ -25,7 +25,7 @@ from pathlib import Path
 import psutil
 from sqlalchemy.exc import SQLAlchemyError
 
-from core import broker, jobs, retention, webhooks, workers
+from core import broker, jobs, retention, tenants, webhooks, workers
 from core.database import get_engine, read, write
 from core.datasets import repository, uploads
 from core.devices import DeviceKind
@@ -223,15 +223,16 @@ class WorkerMain:
         webhooks.deliver_due(stop=self._stop)
 
     def _collect_garbage(self) -> None:
+        worker_folder.remove_leftovers(self.settings.scratch)
         removed = jobs.remove_orphans(get_storage())
         removed += repository.remove_replaced(get_storage(), self.settings.orphan_retention_seconds)
         removed += uploads.remove_unused(get_storage(), self.settings.upload_retention_seconds)
+        removed += tenants.remove_late_objects(get_storage())
         if removed:
             log.info("unreferenced files removed", extra={"files": removed})
 
     def _apply_retention(self) -> None:
         retention.apply(get_storage(), self.settings)
-        worker_folder.remove_leftovers(self.settings.scratch)
 
     def _start_celery(self) -> subprocess.Popen[bytes]:
         kind = self.device.kind

@@ -13,10 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from core import file_lock
+from core import file_lock, process_folder
 from worker import device_loss, worker_lock
-
-MAX_AGE_S = 86_400.0  # no upload, import or validation takes so long
 
 
 @contextmanager
@@ -69,16 +67,11 @@ def may_claim(folder: Path) -> bool:
 
 
 def remove_leftovers(scratch: Path) -> None:
-    """Remove the folders of dead workers, and temporary files that are older than a day."""
+    """Remove what dead processes have left, and the folders of dead workers."""
+    process_folder.remove_leftovers(scratch)
     for path in scratch.iterdir():
-        if _main_lock(path).exists():
-            is_unused = _is_abandoned(path) and worker_lock.is_free(path)
-        else:
-            is_unused = time.time() - path.stat().st_mtime > MAX_AGE_S
-        if is_unused and path.is_dir():
+        if _main_lock(path).exists() and _is_abandoned(path) and worker_lock.is_free(path):
             shutil.rmtree(path, ignore_errors=True)
-        elif is_unused:
-            path.unlink(missing_ok=True)
 
 
 def _is_abandoned(folder: Path) -> bool:

@@ -20,6 +20,7 @@ from app.idempotent_requests import (
     run_idempotently,
 )
 from app.request_body import StrictJsonRoute, limit_body, read_body
+from app.sampling.model_cache import get_model_cache
 from app.schemas.datasets import (
     DatasetFrom,
     DatasetMeta,
@@ -28,7 +29,7 @@ from app.schemas.datasets import (
     DescendantsView,
 )
 from app.schemas.pagination import CountedPage, list_parameters
-from core import quotas, validation_errors
+from core import process_folder, quotas, validation_errors
 from core.database import read, write
 from core.datasets import builtin, remote_file, repository, uploads
 from core.datasets.cascade import delete_with_descendants, find_descendants
@@ -140,7 +141,7 @@ def _from_form(caller: Caller, key: str | None, form: FormData) -> Response:
             field_errors=[FieldError("/meta", "invalid", "Must be a JSON string, not a file.")],
         )
     meta = _parse(DatasetMeta, strict_json.loads(text.encode(), "The form field `meta`"))
-    with tempfile.TemporaryDirectory(dir=get_settings().scratch, prefix="upload-") as folder:
+    with tempfile.TemporaryDirectory(dir=process_folder.get(), prefix="upload-") as folder:
         spooled = [_spool(part, Path(folder) / str(i)) for i, part in enumerate(parts)]
         contents = [(source.name, sha256) for source, sha256 in spooled]
         sources = [source for source, _ in spooled]
@@ -229,7 +230,7 @@ def _store_builtin(
 ) -> tuple[int, DatasetView]:
     if request.builtin == "digits":
         return _store(caller, request, builtin.get_digits(), save)
-    with tempfile.TemporaryDirectory(dir=get_settings().scratch, prefix="upload-") as folder:
+    with tempfile.TemporaryDirectory(dir=process_folder.get(), prefix="upload-") as folder:
         radius = 1.0 if request.radius is None else request.radius
         sources = builtin.make_circle(Path(folder), radius=radius, points=request.points or 1_000)
         return _store(caller, request, sources, save)
@@ -389,3 +390,5 @@ def delete_dataset(
         else:
             keys = repository.delete(session, caller.tenant_id, dataset_id)
     storage.delete(keys)
+    if cascade:
+        get_model_cache().remove_deleted()

@@ -8,6 +8,7 @@ from pydantic import AwareDatetime, BaseModel, Field
 import job_kinds
 from app import audit
 from app.authentication import JobScope, check_scope
+from app.sampling.model_cache import get_model_cache
 from core import jobs
 from core.database import write
 from core.errors import FieldError, ValidationFailed
@@ -38,6 +39,7 @@ def delete_job(job_id: str, caller: JobScope) -> None:
         audit.record(session, caller, "job.delete", job_id)
         keys = jobs.delete(session, storage, [job.id])
     storage.delete(keys)
+    get_model_cache().remove_deleted()  # its checkpoints
 
 
 @router.delete("", response_model=DeletedJobs)
@@ -71,4 +73,5 @@ def delete_jobs(
             audit.record(session, caller, "job.delete", job_id)
         keys = jobs.delete(session, storage, job_ids)
     storage.delete(keys)
+    get_model_cache().remove_deleted()
     return DeletedJobs(deleted=len(job_ids), more=len(job_ids) == BATCH)

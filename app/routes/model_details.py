@@ -37,7 +37,7 @@ from app.schemas.models import (
 )
 from app.schemas.pagination import Limit, page_size
 from app.schemas.reports import Report
-from core import jobs, model_registry, quotas
+from core import jobs, model_registry, process_folder, quotas
 from core.database import read, write
 from core.errors import FieldError, TooLarge, UnsupportedMedia, ValidationFailed
 from core.ids import new_id
@@ -263,7 +263,7 @@ async def import_model(
         field_error = FieldError("/name", "invalid", message)
         raise ValidationFailed(message, field_errors=[field_error])
     limit = get_settings().limits.model_bytes
-    with tempfile.TemporaryDirectory(dir=get_settings().scratch, prefix="import-") as folder:
+    with tempfile.TemporaryDirectory(dir=process_folder.get(), prefix="import-") as folder:
         path, size = Path(folder) / "model.zip", 0
         with path.open("wb") as out:
             async for chunk in request.stream():

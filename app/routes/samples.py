@@ -184,7 +184,7 @@ def _respond(
 
     model = first_readable(models)
     response = build_response(
-        model, request, seed, format=format, accept=accept, is_cached=is_cached
+        model, request, seed, caller, format=format, accept=accept, is_cached=is_cached
     )
     response.headers["Semblance-Model"] = model.id
     response.headers["Semblance-Quality"] = quality.quality

@@ -106,7 +106,7 @@ def erase_tenant(tenant_id: str, caller: AdminScope) -> ErasureView:
     """
     check_operator(caller)
     erasure = tenants.erase(get_storage(), tenant_id)
-    get_model_cache().clear_idle()
+    get_model_cache().remove_deleted()
     with write() as session:
         audit.record(session, caller, "tenant.erase", tenant_id)
     return ErasureView(**asdict(erasure))

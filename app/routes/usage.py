@@ -1,4 +1,4 @@
-"""`/v1/usage`: resource usage of a tenant's jobs, and its storage."""
+"""`/v1/usage`: resource usage of a tenant's jobs, its storage and its quotas."""
 
 import re
 from datetime import UTC, date, datetime
@@ -7,7 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, BeforeValidator, Field
 
+from app import quotas
 from app.authentication import ReadScope
+from core import quotas as stored_quotas
 from core import usage
 from core.database import read
 from core.errors import FieldError, ValidationFailed
@@ -53,11 +55,26 @@ class StoredUsage(BaseModel):
     artifacts: int = Field(description="Size of the jobs' artifacts and checkpoints in bytes.")
 
 
+class QuotaUsageView(BaseModel):
+    """Current use of a quota that all keys of the tenant share."""
+
+    name: str = Field(description="Name of the quota, as in errors with the code `quota_exceeded`.")
+    limit: int | None = Field(description="Limit that the operator has set; null: no limit.")
+    used: int = Field(
+        description="Current use. Rates and concurrent requests are those of the API process that "
+        "responds."
+    )
+    window_s: int | None = Field(
+        description="Seconds after which the use no longer counts; null: it counts until it ends."
+    )
+
+
 class UsageReport(BaseModel):
     since: datetime | None = Field(description="Start of the period (inclusive).")
     until: datetime = Field(description="End of the period (exclusive).")
     jobs: list[JobsUsage] = Field(description="Usage by kind of job.")
     stored: StoredUsage = Field(description="Current storage.")
+    quotas: list[QuotaUsageView] = Field(description="Current use of the tenant's quotas.")
 
 
 @router.get("/usage", response_model=UsageReport)
@@ -70,9 +87,10 @@ def read_usage(
         Query(description="Divide by `day` (UTC) or by the `key` that created the jobs, too."),
     ] = None,
 ) -> UsageReport:
-    """Return the usage of jobs created in a period, by kind of job, and the current storage.
+    """Return the usage of a period by kind of job, the current storage and the use of quotas.
 
-    Without `since`, the period has no start. Without `until`, it ends now.
+    The period selects jobs by their creation. Without `since`, it has no start. Without `until`,
+    it ends now.
     """
     for name, moment in (("since", since), ("until", until)):
         if moment is not None and moment.tzinfo is None:
@@ -86,9 +104,11 @@ def read_usage(
     with read() as session:
         jobs = usage.job_usage(session, caller.tenant_id, since=since, until=until, by=by)
         stored = usage.storage_usage(session, caller.tenant_id)
+        used = quotas.usage_of(caller.tenant_id) + stored_quotas.usage_of(session, caller.tenant_id)
     return UsageReport(
         since=since,
         until=until,
         jobs=[JobsUsage.model_validate(row, from_attributes=True) for row in jobs],
         stored=StoredUsage.model_validate(stored, from_attributes=True),
+        quotas=[QuotaUsageView.model_validate(each, from_attributes=True) for each in used],
     )

@@ -116,6 +116,7 @@ class Batcher:
                     return
             with self._sampling_lock:
                 self._generate(slices)
+            del slices  # not kept until the next request, as the model may be deleted
 
     def _next_batch(self) -> list[BatchSlice]:
         """Wait for the next batch. Return an empty list after IDLE_S without requests."""

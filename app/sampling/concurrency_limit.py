@@ -11,7 +11,7 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import Depends
 
 from app.authentication import SampleScope
-from app.quotas import ConcurrentRequests
+from app.quotas import concurrent_samples
 from core.errors import Unavailable
 from core.settings import get_settings
 
@@ -20,7 +20,6 @@ Arguments = TypeVarTuple("Arguments")
 
 _threads = CapacityLimiter(64)  # threads mostly wait for batches
 _in_flight = 0
-_by_owner = ConcurrentRequests("concurrent_samples", "concurrent samples requests")
 
 
 def in_flight() -> int:
@@ -44,7 +43,7 @@ async def _take_place(caller: SampleScope) -> AsyncIterator[None]:
             headers={"Retry-After": "1"},
             limit=limit,
         )
-    with _by_owner.count(caller, quotas.concurrent_samples, quotas.key_concurrent_samples):
+    with concurrent_samples.count(caller, quotas.concurrent_samples, quotas.key_concurrent_samples):
         _in_flight += 1
         try:
             yield

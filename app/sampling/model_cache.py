@@ -12,6 +12,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from sqlalchemy.exc import SQLAlchemyError
+
+from core import model_registry
+from core.database import read
 from core.errors import ResourceInUse, Unavailable
 from core.settings import get_settings
 from core.storage import ObjectCorrupted, Storage, StoredObject, get_storage
@@ -23,6 +27,7 @@ from models.device import DeviceUnavailable
 log = logging.getLogger(__name__)
 
 EVICTION_TIMEOUT_S = 1.0  # longest wait for idle models to evict
+DELETION_CHECK_S = 60.0  # another process may have deleted a model
 
 # From the name of the modality and the file; raises ValueError if the file is not a model.
 LoadSampler = Callable[[str, Path], Sampler]
@@ -32,6 +37,7 @@ LoadSampler = Callable[[str, Path], Sampler]
 class CachedModel:
     sampler: Sampler
     bytes: int
+    model_ids: set[str]  # of the models and checkpoints with these weights that were used
     streams: int = 0  # number of responses that are using the model
 
 
@@ -86,11 +92,22 @@ class ModelCache:
                 )
             self._models.pop(sha256, None)
 
-    def clear_idle(self) -> None:
-        """Remove all models from which no samples are being generated."""
+    def remove_deleted(self) -> None:
+        """Remove models that are deleted, except those that samples are being generated from."""
         with self._lock:
-            for sha256 in [sha256 for sha256, each in self._models.items() if not each.streams]:
-                del self._models[sha256]
+            cached_ids = {sha256: set(each.model_ids) for sha256, each in self._models.items()}
+        if not cached_ids:
+            return
+        with read() as session:
+            existing = model_registry.existing_ids(session, set().union(*cached_ids.values()))
+        with self._lock:
+            for sha256, ids in cached_ids.items():
+                cached = self._models.get(sha256)
+                if cached is None:
+                    continue
+                cached.model_ids -= ids - existing
+                if not cached.model_ids and not cached.streams:
+                    del self._models[sha256]
 
     def is_loaded(self, model: Model) -> bool:
         with self._lock:
@@ -104,19 +121,19 @@ class ModelCache:
     def _acquire(self, model: Model) -> CachedModel:
         stored = StoredObject.from_dict(model.weights)
         with self._lock:
-            if (cached := self._lookup(stored.sha256)) is not None:
+            if (cached := self._lookup(stored.sha256, model.id)) is not None:
                 return cached
             load_lock = self._load_locks.setdefault(stored.sha256, threading.Lock())
         with load_lock:
             with self._lock:
-                if (cached := self._lookup(stored.sha256)) is not None:
+                if (cached := self._lookup(stored.sha256, model.id)) is not None:
                     return cached
                 self._wait_for_space(stored.bytes)
                 self._reserved[stored.sha256] = stored.bytes
             loaded = None
             try:
                 sampler = self._open(model.modality, stored)
-                loaded = CachedModel(sampler, sampler.bytes, streams=1)
+                loaded = CachedModel(sampler, sampler.bytes, {model.id}, streams=1)
             finally:
                 # One critical section, so that no other model takes the reserved space.
                 with self._lock:
@@ -128,9 +145,10 @@ class ModelCache:
                     self._lock.notify_all()
             return loaded
 
-    def _lookup(self, sha256: str) -> CachedModel | None:
+    def _lookup(self, sha256: str, model_id: str) -> CachedModel | None:
         cached = self._models.get(sha256)
         if cached is not None:
+            cached.model_ids.add(model_id)
             self._models.move_to_end(sha256)
             cached.streams += 1
         return cached
@@ -174,6 +192,26 @@ class ModelCache:
     def _used_bytes(self) -> int:
         loaded = sum(cached.bytes for cached in self._models.values())
         return loaded + sum(self._reserved.values())
+
+
+@contextmanager
+def removing_deleted_models() -> Iterator[None]:
+    """Remove deleted models from the cache of this process once a minute, in the block."""
+    stop = threading.Event()
+
+    def repeat() -> None:
+        while not stop.wait(DELETION_CHECK_S):
+            try:
+                if get_model_cache.cache_info().currsize:  # a request has created it
+                    get_model_cache().remove_deleted()
+            except SQLAlchemyError as error:
+                log.warning("action failed; will retry", extra={"cause": type(error).__name__})
+
+    threading.Thread(target=repeat, name="deleted-models", daemon=True).start()
+    try:
+        yield
+    finally:
+        stop.set()
 
 
 @lru_cache

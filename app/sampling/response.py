@@ -11,7 +11,8 @@ from fastapi import Response
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from app import content_negotiation
+from app import content_negotiation, quotas
+from app.authentication import Caller
 from app.sampling.batcher import ClientDisconnected
 from app.sampling.concurrency_limit import run_in_sampling_thread
 from app.sampling.service import SampleStream, get_sampling_service
@@ -30,6 +31,7 @@ def build_response(
     model: Model,
     request: SamplesRequest,
     seed: int,
+    caller: Caller,
     *,
     format: str | None,
     accept: str | None,
@@ -43,6 +45,7 @@ def build_response(
         NotAcceptable: No requested format is available.
         ValidationFailed: The request does not fit the model, or too few candidates of the first
             samples are accepted.
+        QuotaExceeded: The key or the tenant has requested too many samples in the last minute.
         Unavailable: The model cannot be loaded.
     """
     modality = registry.get(model.modality)
@@ -55,6 +58,7 @@ def build_response(
     etag = _etag(model, request, seed, output_format)
     if is_cached is not None and is_cached(etag):
         return Response(status_code=304, headers={"ETag": etag} | CACHE_HEADERS)
+    quotas.count_samples(caller, plan.count)
     stream = SampleStream(get_sampling_service(), model, plan)
     try:
         # Before the headers are sent, an error can still be reported with its HTTP status.

@@ -2003,6 +2003,19 @@ class QueueView(TypedDict):
     """Number of active workers that take jobs from this queue."""
 
 
+class QuotaUsageView(TypedDict):
+    """Current use of a quota that all keys of the tenant share."""
+
+    name: str
+    """Name of the quota, as in errors with the code `quota_exceeded`."""
+    limit: int | None
+    """Limit that the operator has set; null: no limit."""
+    used: int
+    """Current use. Rates and concurrent requests are those of the API process that responds."""
+    window_s: int | None
+    """Seconds after which the use no longer counts; null: it counts until it ends."""
+
+
 class Quotas(TypedDict):
     """Shares of one tenant, and of one API key. Each API process counts requests on its own."""
 
@@ -2010,6 +2023,14 @@ class Quotas(TypedDict):
     """Maximum requests of a tenant in a minute."""
     key_requests_per_minute: NotRequired[int]
     """Maximum requests of an API key in a minute."""
+    samples_per_minute: NotRequired[int | None]
+    """Maximum samples of a tenant's requests in a minute, generation jobs excepted.
+
+    A request is accepted while some are left, even if it has more; the next ones then wait longer.
+    Default: no limit.
+    """
+    key_samples_per_minute: NotRequired[int | None]
+    """The same of an API key. Default: no limit."""
     concurrent_samples: NotRequired[int]
     """Maximum concurrent samples requests of a tenant."""
     key_concurrent_samples: NotRequired[int]
@@ -2859,6 +2880,8 @@ class UsageReport(TypedDict):
     """Usage by kind of job."""
     stored: StoredUsage
     """Current storage."""
+    quotas: list[QuotaUsageView]
+    """Current use of the tenant's quotas."""
 
 
 class ValueCount(TypedDict):

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from core import jobs
 from core.datasets import repository
+from core.idempotency import forget_responses
 from core.listing import forget_tags
 from core.storage import Storage
 from core.tables import Alias, Dataset, Job, Model
@@ -64,6 +65,7 @@ def delete_with_descendants(
     keys += jobs.delete(session, storage, tree.jobs)
     session.execute(delete(Dataset).where(Dataset.id.in_(tree.datasets)))
     forget_tags(session, [*tree.datasets, *tree.models])
+    forget_responses(session, [*tree.datasets, *tree.models])
     return list(dict.fromkeys(keys))
 
 

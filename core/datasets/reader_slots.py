@@ -1,7 +1,7 @@
 """Slots of the processes that read untrusted files: all on a machine stay under one budget.
 
-Each such process may use up to 4 GiB (core.datasets.sandbox_main), so only a few may run at a time,
-in whatever process they are started.
+Each such process may use up to 4 GiB (core.datasets.sandbox_child), so only a few may run at a
+time, in whatever process they are started.
 """
 
 import time

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from core import jobs, leases, model_registry
 from core.database import clock, cutoff, write
 from core.errors import NotFound, NotReady, ResourceInUse, SemblanceError
+from core.idempotency import forget_responses
 from core.listing import ListedPage, PageRequest, forget_tags, list_page
 from core.storage import Storage, StoredObject
 from core.tables import HAS_REPLACED, VALIDATING, Dataset, DatasetState, Json
@@ -145,6 +146,7 @@ def delete(session: Session, tenant_id: str, dataset_id: str) -> list[str]:
     model_registry.detach_dataset(session, tenant_id, dataset_id)
     session.execute(delete_rows(Dataset).where(Dataset.id == dataset_id))
     forget_tags(session, [dataset_id])
+    forget_responses(session, [dataset_id])
     return dataset.object_keys + [
         part["key"] for source in dataset.sources for part in source["parts"]
     ]

@@ -3,21 +3,26 @@
 A bug in a decoder can crash or hang only the child.
 """
 
+import atexit
 import contextlib
 import json
 import logging
 import os
-import signal
+import selectors
+import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
 import core
+from core.datasets.sandbox_server import NAME_BYTES, STARTED
 from core.errors import DatasetUnreadable, FieldError, SemblanceError, StorageFull, ValidationFailed
 
 log = logging.getLogger(__name__)
@@ -25,6 +30,7 @@ log = logging.getLogger(__name__)
 OnWait = Callable[[], None]  # called about once a second; an exception that it raises ends the work
 
 _WAIT_S = 1.0
+_MAX_STARTS = 3  # a fork server that is about to exit loses the requests that it has not read
 _PACKAGES = str(Path(core.__path__[0]).parent)
 _MAX_LOGGED_CHARS = 4_000
 # Messages of Rust and C++ before they abort the process.
@@ -47,30 +53,110 @@ def run_in_sandbox(
         SemblanceError: The function raised it.
         DatasetUnreadable: The child crashed or timed out.
     """
-    request = {
-        "function": function,
-        "argument": argument.model_dump(mode="json"),
-        "cpu_s": int(timeout_s) + 1,
-    }
-    with subprocess.Popen(
-        [sys.executable, "-P", "-m", "core.datasets.sandbox_main"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        errors="replace",
-        env=_environment(),
-        start_new_session=True,
-    ) as process:
-        try:
-            output, stderr = _communicate(process, json.dumps(request), timeout_s, on_wait)
-        finally:
-            _kill(process)
-    return _parse_response(process.returncode, output, stderr)
+    request = {"argument": argument.model_dump(mode="json"), "cpu_s": int(timeout_s) + 1}
+    with _start(function) as sandbox:
+        response, stderr, exit_status = _communicate(
+            sandbox, json.dumps(request).encode(), timeout_s, on_wait
+        )
+    return _parse_response(exit_status, response, stderr)
+
+
+@dataclass(frozen=True)
+class _Sandbox:
+    """This side of a sandbox process; the sockets are those of core.datasets.sandbox_server."""
+
+    channel: socket.socket
+    lifeline: socket.socket
+    stderr: int
+
+
+@contextlib.contextmanager
+def _start(function: str) -> Iterator[_Sandbox]:
+    """Start a sandbox process; kill it, unless it has exited, when the block is left."""
+    for _ in range(_MAX_STARTS):
+        with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+            channel, its_channel = socket.socketpair()
+            lifeline, its_lifeline = socket.socketpair()
+            stderr, its_stderr = os.pipe()
+            ours.enter_context(channel)
+            ours.enter_context(lifeline)
+            ours.callback(os.close, stderr)
+            theirs.enter_context(its_channel)
+            theirs.enter_context(its_lifeline)
+            theirs.callback(os.close, its_stderr)
+            _fork_server.request(
+                function, [its_channel.fileno(), its_stderr, its_lifeline.fileno()]
+            )
+            theirs.close()
+            if lifeline.recv(1) != STARTED:
+                continue  # the fork server ended before it took the request
+            try:
+                yield _Sandbox(channel, lifeline, stderr)
+            finally:
+                with contextlib.suppress(OSError):  # it has exited
+                    lifeline.shutdown(socket.SHUT_WR)
+                while lifeline.recv(64):
+                    pass
+            return
+    raise RuntimeError("A sandbox process could not be started.")
+
+
+class _ForkServer:
+    """The fork server of this process, which is started when it is needed."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._owner = 0  # process id, because a forked worker inherits this object
+        self._control: socket.socket | None = None
+        self._processes: list[subprocess.Popen[bytes]] = []  # earlier ones may still have work
+
+    def request(self, function: str, descriptors: list[int]) -> None:
+        """Send a request; if the server is about to exit, it may be lost."""
+        message = function.encode().ljust(NAME_BYTES)
+        with self._lock:
+            if self._control is not None and self._owner == os.getpid():
+                try:
+                    socket.send_fds(self._control, [message], descriptors)
+                except OSError:
+                    self._control.close()
+                else:
+                    return
+            socket.send_fds(self._launch(), [message], descriptors)
+
+    def _launch(self) -> socket.socket:
+        """Start a server, which ends when the returned socket is closed."""
+        self._control, its_control = socket.socketpair()
+        with its_control:
+            process = subprocess.Popen(  # noqa: S603 - our own module
+                [
+                    *(sys.executable, "-P", "-m", "core.datasets.sandbox_server"),
+                    str(its_control.fileno()),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                env=_environment(),
+                pass_fds=[its_control.fileno()],
+                start_new_session=True,
+            )
+        self._processes = [each for each in self._processes if each.poll() is None] + [process]
+        self._owner = os.getpid()
+        return self._control
+
+    def close(self) -> None:
+        """End the server, which needs only milliseconds, unless a sandbox process still runs."""
+        if self._control is not None and self._owner == os.getpid():
+            self._control.close()
+            for process in self._processes:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout=1)
+
+
+_fork_server = _ForkServer()
+atexit.register(_fork_server.close)
 
 
 def _environment() -> dict[str, str]:
-    """Return the child's environment: no variable that may hold a secret, one thread for numpy."""
+    """Return the server's environment: no variable that may hold a secret, one thread for numpy."""
     inherited = {
         name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ
     }
@@ -79,39 +165,53 @@ def _environment() -> dict[str, str]:
 
 
 def _communicate(
-    process: subprocess.Popen[str],
-    request: str,
-    timeout_s: float,
-    on_wait: OnWait | None,
-) -> tuple[str, str]:
-    """Send the request and return stdout and stderr of the child."""
+    sandbox: _Sandbox, request: bytes, timeout_s: float, on_wait: OnWait | None
+) -> tuple[str, str, str]:
+    """Send the request and return the response, stderr and the exit status."""
     deadline = time.monotonic() + timeout_s
-    unsent: str | None = request
-    while True:
-        try:
-            remaining_s = deadline - time.monotonic()
-            return process.communicate(unsent, timeout=max(0.01, min(_WAIT_S, remaining_s)))
-        except subprocess.TimeoutExpired as error:
-            unsent = None  # the first call has sent it; further calls continue to read
-            if remaining_s <= _WAIT_S:
+    next_wait = time.monotonic() + _WAIT_S
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has crashed
+        sandbox.channel.sendall(request)
+        sandbox.channel.shutdown(socket.SHUT_WR)
+    received = {
+        source: bytearray()
+        for source in (sandbox.channel.fileno(), sandbox.stderr, sandbox.lifeline.fileno())
+    }
+    with selectors.DefaultSelector() as selector:
+        for source in received:
+            selector.register(source, selectors.EVENT_READ)
+        while selector.get_map():
+            now = time.monotonic()
+            if now >= deadline:
                 raise DatasetUnreadable(
                     f"Reading the data took longer than {timeout_s:,.0f} seconds. "
                     "Upload a smaller dataset."
-                ) from error
-            if on_wait is not None:
-                on_wait()
+                )
+            if now >= next_wait:
+                next_wait = now + _WAIT_S
+                if on_wait is not None:
+                    on_wait()
+            for key, _ in selector.select(min(deadline, next_wait) - now):
+                data = _read(key.fd)
+                received[key.fd] += data
+                if not data:
+                    selector.unregister(key.fd)
+    response, stderr, exit_status = (
+        bytes(data).decode(errors="replace") for data in received.values()
+    )
+    return response, stderr, exit_status
 
 
-def _kill(process: subprocess.Popen[str]) -> None:
-    """Kill the child and the processes it started, unless it has exited."""
-    if process.poll() is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-
-
-def _parse_response(returncode: int, output: str, stderr: str) -> dict[str, Any]:
+def _read(descriptor: int) -> bytes:
     try:
-        response = json.loads(output) if returncode == 0 else {}
+        return os.read(descriptor, 1 << 16)
+    except ConnectionResetError:  # the sandbox process has crashed
+        return b""
+
+
+def _parse_response(exit_status: str, output: str, stderr: str) -> dict[str, Any]:
+    try:
+        response = json.loads(output) if exit_status == "0" else {}
         if "answer" in response:
             return dict(response["answer"])
         if "problem" in response:
@@ -119,7 +219,9 @@ def _parse_response(returncode: int, output: str, stderr: str) -> dict[str, Any]
     except (ValueError, TypeError, KeyError) as error:
         log.error("The response of a sandbox process cannot be parsed: %r.", error)
     log.error(
-        "A sandbox process exited with status %s: %s", returncode, stderr[-_MAX_LOGGED_CHARS:]
+        "A sandbox process exited with status %s: %s",
+        exit_status or "unknown",
+        stderr[-_MAX_LOGGED_CHARS:],
     )
     if any(message in stderr for message in _OUT_OF_MEMORY):
         raise DatasetUnreadable(

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from core import webhooks
 from core.errors import ResourceInUse
+from core.idempotency import forget_responses
 from core.jobs.state_machine import TERMINAL
 from core.listing import forget_tags
 from core.storage import Storage, key_of
@@ -50,6 +51,7 @@ def delete(session: Session, storage: Storage, job_ids: Sequence[str]) -> list[s
     session.execute(update(Job).where(Job.retry_of.in_(job_ids)).values(retry_of=None))
     session.execute(delete_rows(Job).where(Job.id.in_(job_ids)))
     forget_tags(session, job_ids)
+    forget_responses(session, job_ids)
     return sorted(keys)
 
 

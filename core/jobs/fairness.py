@@ -52,12 +52,6 @@ class Turns:
 
     def __init__(self, session: Session, tenant_id: str) -> None:
         self._tenant_id = tenant_id
-        running = session.execute(
-            select(Job.tenant_id, func.count()).where(*_RUNNING).group_by(Job.tenant_id)
-        )
-        self._running = Counter[str]()
-        for tenant, count in running:
-            self._running[tenant] = count
         kinds = (None, *DeviceKind)
         counts = [
             func.count() if kind is None else func.sum(case((may_run_on(kind), 1), else_=0))
@@ -74,12 +68,16 @@ class Turns:
             for kind, count in zip(kinds, numbers, strict=True)
         }
         self._order: dict[str, int] = {}
+        self._running = Counter[str]()
         if self._queued:
             tenants = {tenant_id, *(tenant for tenant, _, _ in self._queued)}
             rows = session.scalars(
                 select(Tenant.id).where(Tenant.id.in_(tenants)).order_by(*_LEAST_RECENT)
             )
             self._order = {tenant: i for i, tenant in enumerate(rows)}
+            running = select(Job.tenant_id, func.count()).where(*_RUNNING).group_by(Job.tenant_id)
+            for tenant, count in session.execute(running):
+                self._running[tenant] = count
 
     def jobs_ahead(self, own: int, queue: str, kind: DeviceKind | None) -> int:
         """Return how many jobs start before one that has `own` jobs of its tenant before it.

@@ -29,6 +29,7 @@ from core.tables import Job, Model
 from job_kinds import process_device
 from job_kinds.generation.current_shard import CurrentShard
 from job_kinds.generation.request import GenerationSpec
+from job_kinds.generation.sampler_cache import SamplerCache
 from job_kinds.job_errors import TRANSIENT_ERRORS, as_job_error
 from job_kinds.lease import JobCancelled, JobPaused, Lease, WorkerStopping
 from job_kinds.resource_usage import TimeUsed
@@ -334,16 +335,14 @@ def generate_shards(job: Job, lease: Lease, current_shard: CurrentShard) -> None
                 jobs.fail_shard(session, current_shard.shard, failure)
 
 
-_last_loaded: tuple[str, Sampler] | None = None  # many small jobs use the same model
+_samplers = SamplerCache()
 
 
 def _load_model(model: Model, storage: Storage) -> Sampler:
-    global _last_loaded
-    sha256 = model.weights["sha256"]
-    if _last_loaded is None or _last_loaded[0] != sha256:
+    def load() -> Sampler:
         modality, device = registry.get(model.modality), process_device.require()
-        sampler = stored_samplers.load(
+        return stored_samplers.load(
             model, storage, lambda path: modality.load_sampler(path, device)
         )
-        _last_loaded = (sha256, sampler)
-    return _last_loaded[1]
+
+    return _samplers.get(model.weights["sha256"], load)

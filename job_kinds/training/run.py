@@ -287,10 +287,10 @@ class RunningTraining:
 
 
 def format_log_line(step: int, metrics: dict[str, float]) -> str:
-    """Return `step [D loss, accuracy real, accuracy fake] [G loss]`, the usual GAN log line."""
-    shown = {name: f"{value:.3f}" for name, value in metrics.items()}
-    critic = ", ".join(
-        shown.get(name, "-")
-        for name in ("critic_loss", "critic_accuracy_real", "critic_accuracy_fake")
-    )
-    return f"{step} [D {critic}] [G {shown.get('generator_loss', '-')}]"
+    """Return the losses and accuracies, such as `step 20: critic loss 0.512, …`."""
+    shown = [
+        f"{name.replace('_', ' ')} {value:.3f}"
+        for name, value in metrics.items()
+        if "loss" in name or "accuracy" in name
+    ]
+    return f"step {step}: {', '.join(shown)}" if shown else f"step {step}"

@@ -29,6 +29,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_tenants")),
     )
     op.create_table(
+        "erased_tenants",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("erased_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_erased_tenants")),
+    )
+    op.create_table(
         "losses",
         sa.Column("reason", sa.String(), nullable=False),
         sa.Column("count", sa.BigInteger(), nullable=False),
@@ -135,6 +141,7 @@ def upgrade() -> None:
         sa.Column("fingerprint", sa.String(), nullable=False),
         sa.Column("response_status", sa.Integer(), nullable=True),
         sa.Column("response_body", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=True),
+        sa.Column("resource_id", sa.String(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("fencing_token", sa.Integer(), nullable=False),
         sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
@@ -145,6 +152,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("idempotency_keys", schema=None) as batch_op:
         batch_op.create_index("ix_idempotency_keys_created_at", ["created_at"], unique=False)
+        batch_op.create_index("ix_idempotency_keys_resource_id", ["resource_id"], unique=False)
 
     op.create_table(
         "uploads",
@@ -536,4 +544,5 @@ def downgrade() -> None:
     op.drop_table("login_codes")
     op.drop_table("api_keys")
     op.drop_table("workers")
+    op.drop_table("erased_tenants")
     op.drop_table("tenants")

@@ -55,15 +55,8 @@ def read_images_in_sandbox(
     """
     files = [SourceFile(file.path.resolve(), file.name) for file in files]
     upload = ImageUpload(files=files, options=options, limits=limits, out=out.resolve())
-    answer = run_in_sandbox("modalities.image.ingest:read", upload, timeout_s, on_wait)
+    answer = run_in_sandbox("modalities.image.sandboxed:read", upload, timeout_s, on_wait)
     return ImageSummary.from_dict(answer)
-
-
-def read(upload: ImageUpload) -> dict[str, Any]:
-    """Read the files; in the sandbox process."""
-    from modalities.image.upload.reading import read_images  # numpy is slow to import
-
-    return read_images(upload.files, upload.options, upload.limits, upload.out).to_dict()
 
 
 def summarize(summary: ImageSummary, out: Path) -> Json:

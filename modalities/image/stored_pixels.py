@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from core import process_folder
 from core.database import write
 from core.datasets import repository as datasets
 from core.ids import new_id
-from core.settings import get_settings
 from core.storage import Storage, StoredObject, key_of
 from core.tables import Dataset
 from models.images.reduction import Size, reduce_images
@@ -47,7 +47,7 @@ def _copy_name(size: Size) -> str:
 def _store_copy(dataset: Dataset, storage: Storage, size: Size) -> StoredObject:
     name = _copy_name(size)
     key = key_of(dataset.tenant_id, "datasets", dataset.id, f"{name}-{new_id('copy')}.npy")
-    with tempfile.TemporaryDirectory(dir=get_settings().scratch, prefix="reduce-") as folder:
+    with tempfile.TemporaryDirectory(dir=process_folder.get(), prefix="reduce-") as folder:
         path = Path(folder) / "x.npy"
         with storage.open(StoredObject.from_dict(dataset.objects["x"])) as original:
             _write_reduced(np.load(original, mmap_mode="r", allow_pickle=False), size, path)

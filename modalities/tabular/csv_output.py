@@ -8,7 +8,7 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from modalities.tabular.formatting import format_values
+from modalities.tabular.formatting import form_of_number, format_values
 from modalities.tabular.schema import Column
 
 
@@ -47,6 +47,7 @@ class CsvDialect:
 
 
 RFC_4180 = CsvDialect()
+_NUMBER_CHARACTERS = "0123456789.+-eE"
 
 
 def encode_csv(
@@ -61,14 +62,25 @@ def encode_csv(
 
 
 def _text(values: pa.Array, column: Column, dialect: CsvDialect) -> pa.Array:
-    text = format_values(values, column)
-    if column.type in {"category", "id"}:  # a number may begin with a minus
-        text = _disarmed(text, dialect)
-    is_plain = column.type == "boolean" or (column.type == "integer" and column.format is None)
-    quoted = text if is_plain else _quoted(text, dialect)
+    if column.type == "category":  # the few different texts are faster to quote than all rows
+        encoded = values.dictionary_encode()
+        quoted = _quoted(_disarmed(encoded.dictionary, dialect), dialect).take(encoded.indices)
+    else:
+        text = format_values(values, column)
+        if column.type == "id":  # a number may begin with a minus, so only texts are disarmed
+            text = _disarmed(text, dialect)
+        quoted = text if _needs_no_quotes(column, dialect) else _quoted(text, dialect)
     if column.missing is None:
         return quoted
     return quoted.fill_null(_quoted(pa.array([column.missing]), dialect)[0])
+
+
+def _needs_no_quotes(column: Column, dialect: CsvDialect) -> bool:
+    if column.type == "boolean":
+        return True
+    marks = {dialect.delimiter, dialect.quote, dialect.escape}
+    has_digits_only = column.type in ("integer", "number") and form_of_number(column).is_plain
+    return has_digits_only and marks.isdisjoint(_NUMBER_CHARACTERS)
 
 
 def _disarmed(text: pa.Array, dialect: CsvDialect) -> pa.Array:

@@ -65,17 +65,8 @@ def read_table_in_sandbox(
     upload = TableUpload(
         files=files, overrides=overrides, options=options, limits=limits, out=out.resolve()
     )
-    answer = run_in_sandbox("modalities.tabular.ingest:read", upload, timeout_s, on_wait)
+    answer = run_in_sandbox("modalities.tabular.sandboxed:read", upload, timeout_s, on_wait)
     return TableSummary.from_dict(answer)
-
-
-def read(upload: TableUpload) -> dict[str, Any]:
-    """Read the file; in the sandbox process."""
-    from modalities.tabular.upload.reading import read_table  # pyarrow is slow to import
-
-    return read_table(
-        upload.files, upload.overrides, upload.limits, upload.out, upload.options
-    ).to_dict()
 
 
 def update_table_schema_in_sandbox(
@@ -94,15 +85,5 @@ def update_table_schema_in_sandbox(
         limits=limits,
         out=out.resolve(),
     )
-    answer = run_in_sandbox("modalities.tabular.ingest:update_schema", update, timeout_s)
+    answer = run_in_sandbox("modalities.tabular.sandboxed:update_schema", update, timeout_s)
     return TableSummary.from_dict(answer)
-
-
-def update_schema(update: SchemaUpdate) -> dict[str, Any]:
-    """Check the stored values against the new schema; in the sandbox process."""
-    from modalities.tabular.upload.reading import update_table_schema  # pyarrow is slow to import
-
-    summary = TableSummary.from_dict(update.summary)
-    return update_table_schema(
-        update.path, summary, update.overrides, update.limits, update.out
-    ).to_dict()

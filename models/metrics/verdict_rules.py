@@ -26,7 +26,8 @@ class Rule:
     """A fault of a model, and the values of a score that show it.
 
     `is_broken` takes the score, its reference and all scores of the evaluation. `reason` is a
-    template with the fields `name`, `value`, `reference` and `baseline`.
+    template with the fields `name`, `value` and `reference`, and with `value_text`,
+    `reference_text` and `baseline_text`, which have three significant digits.
     """
 
     fault: Fault
@@ -42,8 +43,18 @@ class Rule:
         if not self.is_broken(score, reference, scores):
             return None
         return self.reason.format(
-            name=score.name, value=score.value, reference=reference, baseline=score.naive_baseline
+            name=score.name,
+            value=score.value,
+            value_text=format_score(score.value),
+            reference=reference,
+            reference_text=format_score(reference),
+            baseline_text=format_score(score.naive_baseline or 0.0),
         )
+
+
+def format_score(value: float) -> str:
+    """Return the score with at least three significant digits, and without an exponent if large."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def copies(reason: str) -> Rule:
@@ -123,13 +134,13 @@ BROKEN_RELATION = Rule(
 CLOSER_TO_NAIVE = Rule(
     "poor",
     _is_naive,
-    "{name} is {value:.3g}, closer to naive samples ({baseline:.3g}) than to real items "
-    "({reference:.3g})",
+    "{name} is {value_text}, closer to naive samples ({baseline_text}) than to real items "
+    "({reference_text})",
 )
 WORSE_THAN_NAIVE = Rule(
     "poor",
     _is_worse_than_naive,
-    "{name} is {value:.3g}; real items have {reference:.3g} and naive samples {baseline:.3g}",
+    "{name} is {value_text}; real items have {reference_text} and naive samples {baseline_text}",
 )
 # For tables only: a network detects synthetic images even if they look right to people.
 DETECTED_ROWS = Rule(

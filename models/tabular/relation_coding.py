@@ -1,7 +1,8 @@
 """Coding of rows by the relations between their columns, so that generated rows satisfy them.
 
 Before tokenization, a column that others determine is left out, and a column that others bound
-becomes its distance from the bound. Decoding computes the columns again.
+becomes its distance from the bound. Decoding computes the columns again. Relations that no coding
+enforces are checked: rows that break one are generated again, as those that leave their limits.
 """
 
 from collections.abc import Mapping
@@ -164,19 +165,63 @@ class BoundedColumn:
         }
 
 
-CodedColumn: TypeAlias = DerivedColumn | BoundedColumn | NearColumn
+@dataclass(frozen=True)
+class RemainderColumn:
+    """A column of a rounded sum, as the units of its last decimal that rounding has changed.
+
+    These are a few small integers. Where another column of the sum is missing, it counts as 0.
+    """
+
+    name: str
+    relation: Relation
+    decimals: int
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return tuple(name for name in self.relation.columns if name != self.name)
+
+    def coded_type(self, _: pa.DataType) -> pa.DataType:
+        return pa.int64()
+
+    def encode(self, rows: Rows, _: pa.DataType) -> pa.Array:
+        values = array(rows, self.name)
+        numbers, is_missing = NumberGrid(values.type, self.decimals).to_grid(values)
+        return pa.array(numbers - self._computed(rows), pa.int64(), mask=is_missing)
+
+    def decode(self, coded: Rows, arrow: pa.DataType) -> pa.Array:
+        remainders, is_missing = NumberGrid(pa.int64(), 0).to_grid(array(coded, self.name))
+        return NumberGrid(arrow, self.decimals).from_grid(
+            self._computed(coded) + remainders, is_missing
+        )
+
+    def _computed(self, rows: Rows) -> NDArray[np.int64]:
+        """Return the (N,) numbers that the other columns determine, in units of the column."""
+        computed = np.nan_to_num(self.relation.solve(rows, self.name))
+        return np.rint(computed * 10.0**self.decimals).astype(np.int64)
+
+    def pack(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "remainder_of": self.relation.pack(),
+            "decimals": self.decimals,
+        }
+
+
+CodedColumn: TypeAlias = DerivedColumn | RemainderColumn | BoundedColumn | NearColumn
 
 
 @dataclass(frozen=True)
 class RelationCoding:
-    """The coded columns, in decoding order, and the relations that hold by construction.
+    """The coded columns, in decoding order, and the relations that samples satisfy.
 
-    `limits` are the smallest and the largest number of coded columns in the training rows: what
-    follows from generated numbers may be beyond them, such as a negative count.
+    Those in `checked` do not follow from the coding. `limits` are the smallest and the largest
+    number of coded columns in the training rows: what follows from generated numbers may be beyond
+    them, such as a negative count.
     """
 
     columns: tuple[CodedColumn, ...] = ()
     relations: tuple[Relation, ...] = ()
+    checked: tuple[Relation, ...] = ()
     limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     names: frozenset[str] = field(init=False)  # of the coded columns
     near: Mapping[str, NearColumn] = field(init=False)  # by name, those without a relation
@@ -223,9 +268,18 @@ class RelationCoding:
             [arrays[item.name] for item in fields], schema=pa.schema(fields)
         )
 
-    def in_limits(self, coded: pa.RecordBatch, schema: pa.Schema) -> NDArray[np.bool_]:
-        """Return the (N,) mask of coded rows that decoding leaves within all limits."""
-        return self._decode(coded, schema)[1]
+    @property
+    def may_reject(self) -> bool:
+        """Return True if `is_valid` may return False for a row."""
+        return bool(self.limits or self.checked)
+
+    def is_valid(self, coded: pa.RecordBatch, schema: pa.Schema) -> NDArray[np.bool_]:
+        """Return the (N,) mask of coded rows within all limits that satisfy the relations."""
+        arrays, mask = self._decode(coded, schema)
+        rows = pa.RecordBatch.from_pydict(arrays)
+        for relation in self.checked:
+            mask &= relation.holds(rows)
+        return mask
 
     def _decode(
         self, coded: pa.RecordBatch, schema: pa.Schema
@@ -273,6 +327,7 @@ class RelationCoding:
         packed: dict[str, Any] = {
             "columns": [column.pack() for column in self.columns],
             "relations": [relation.pack() for relation in self.relations],
+            "checked": [relation.pack() for relation in self.checked],
         }
         if self.limits:
             packed["limits"] = {name: list(limits) for name, limits in self.limits.items()}
@@ -282,12 +337,18 @@ class RelationCoding:
     def unpack(cls, packed: Mapping[str, Any]) -> Self:
         columns = tuple(map(_unpack_column, packed["columns"]))
         limits = {name: (low, high) for name, (low, high) in packed.get("limits", {}).items()}
-        return cls(columns, tuple(map(Relation.unpack, packed["relations"])), limits)
+        relations, checked = (
+            tuple(map(Relation.unpack, packed[name])) for name in ("relations", "checked")
+        )
+        return cls(columns, relations, checked, limits)
 
 
 def _unpack_column(packed: Mapping[str, Any]) -> CodedColumn:
     if "near" in packed:
         return NearColumn.unpack(packed)
+    if "remainder_of" in packed:
+        relation = Relation.unpack(packed["remainder_of"])
+        return RemainderColumn(packed["name"], relation, packed["decimals"])
     if "relation" in packed:
         return DerivedColumn(**{**packed, "relation": Relation.unpack(packed["relation"])})
     return BoundedColumn(

@@ -9,10 +9,19 @@ import pyarrow.compute
 
 from models.tabular.near_relations import NearColumn
 from models.tabular.number_grid import NumberGrid
-from models.tabular.relation_coding import BoundedColumn, CodedColumn, DerivedColumn, RelationCoding
-from models.tabular.relations import Relation, array
+from models.tabular.relation_coding import (
+    BoundedColumn,
+    CodedColumn,
+    DerivedColumn,
+    RelationCoding,
+    RemainderColumn,
+)
+from models.tabular.relations import Relation, array, as_floats
 
 Edge = tuple[str, str]  # the first column is at most the second one
+MAX_ADDED_BITS = 0.1  # per value, by coding a column by its bounds
+ALL_DECIMALS = 99  # of floats that are not rounded
+FOLLOWING_ROWS = 500  # of columns in another order show whether a relation follows from others
 
 
 def plan_coding(
@@ -28,19 +37,13 @@ def plan_coding(
     """
     planner = _Planner(table, frozenset(fixed))
     for relation in relations:
-        if relation.kind != "order":
+        if relation.kind not in ("order", "distinct"):
             planner.derive(relation)
     orders = [relation for relation in relations if relation.kind == "order"]
     planner.bound({relation.columns: relation for relation in orders})  # type: ignore[misc]
+    planner.check([relation for relation in relations if relation.kind == "distinct"])
     planner.add_near(near)
-    columns = {column.name: column for column in planner.columns}
-    # Sorted, because the order of a set differs between processes.
-    sources = {name: sorted(names) for name, names in planner.sources.items()}
-    decoding_order = TopologicalSorter(sources).static_order()
-    return RelationCoding(
-        tuple(columns[name] for name in decoding_order if name in columns),
-        tuple(planner.kept),
-    )
+    return RelationCoding(planner.in_decoding_order(), tuple(planner.kept), tuple(planner.checked))
 
 
 def independent_relations(relations: Sequence[Relation], table: pa.Table) -> list[Relation]:
@@ -53,36 +56,64 @@ class _Planner:
         self.table, self.fixed = table, fixed
         self.columns: list[CodedColumn] = []
         self.kept: list[Relation] = []
+        self.checked: list[Relation] = []  # of the kept ones, those that coding does not enforce
         self.sources: dict[str, set[str]] = {}  # of each coded column
 
     def derive(self, relation: Relation) -> None:
         """Leave a column out that the others of `relation` determine, if one can be."""
+        if self.sources.keys() & relation.columns and self._follows(relation):
+            return
         candidates = [relation.columns[-1]]
-        if relation.kind == "sum":
-            candidates += reversed(relation.columns[:-1])
+        if relation.kind in ("sum", "rounded_sum"):
+            # The errors of small terms are small relative to the largest one.
+            terms = sorted(relation.columns[:-1], key=self._mean_size, reverse=True)
+            finer = [name for name in terms if self._decimals(name) > self._decimals(candidates[0])]
+            candidates = [*finer, *candidates, *(name for name in terms if name not in finer)]
         for name in candidates:
             sources = set(relation.columns) - {name}
             if name in self.fixed or name in self.sources:
-                # A column that is coded already agrees with this relation, too.
-                if name in self.sources:
-                    return
                 continue
             if any(self._depends(source, name) for source in sources):
                 continue
-            if relation.kind == "sum" and not self._is_exact(relation, name):
+            if relation.kind in ("sum", "rounded_sum") and not self._is_exact(relation, name):
                 continue
-            self.columns.append(self._derived(relation, name))
+            if relation.kind == "rounded_sum":
+                decimals = NumberGrid.fit(array(self.table, name)).decimals
+                self.columns.append(RemainderColumn(name, relation, decimals))
+            else:
+                self.columns.append(self._derived(relation, name))
             self.sources[name] = sources
             self.kept.append(relation)
             return
 
+    def _mean_size(self, name: str) -> float:
+        return float(np.nanmean(np.abs(as_floats(array(self.table, name)))))
+
     def _is_exact(self, relation: Relation, name: str) -> bool:
         """Return True if no other column of a sum has more decimals than column `name`."""
-        decimals = {
-            column: NumberGrid.fit(array(self.table, column)).decimals
-            for column in relation.columns
-        }
-        return name == relation.columns[-1] or decimals[name] == max(decimals.values())
+        finest = max(self._decimals(column) for column in relation.columns)
+        return name == relation.columns[-1] or self._decimals(name) == finest
+
+    def _decimals(self, name: str) -> int:
+        decimals = NumberGrid.fit(array(self.table, name)).decimals
+        return decimals if decimals >= 0 else ALL_DECIMALS
+
+    def _follows(self, relation: Relation) -> bool:
+        """Return True if the coded columns satisfy `relation` even in rows that do not exist."""
+        coding = RelationCoding(self.in_decoding_order())
+        sample = self.table.slice(0, FOLLOWING_ROWS)
+        rng = np.random.default_rng(0)
+        coded = coding.encode(sample).combine_chunks()
+        mixed = [column.take(pa.array(rng.permutation(len(coded)))) for column in coded.columns]
+        batch = pa.table(mixed, schema=coded.schema).combine_chunks().to_batches()[0]
+        return bool(relation.holds(coding.decode(batch, sample.schema)).all())
+
+    def in_decoding_order(self) -> tuple[CodedColumn, ...]:
+        columns = {column.name: column for column in self.columns}
+        # Sorted, because the order of a set differs between processes.
+        sources = {name: sorted(names) for name, names in self.sources.items()}
+        order = TopologicalSorter(sources).static_order()
+        return tuple(columns[name] for name in order if name in columns)
 
     def _derived(self, relation: Relation, name: str) -> DerivedColumn:
         values = array(self.table, name)
@@ -93,25 +124,32 @@ class _Planner:
         return DerivedColumn(name, relation, decimals, bool(pa.compute.all(is_omitted).as_py()))
 
     def bound(self, orders: dict[Edge, Relation]) -> None:
-        """Code the columns that others bound."""
+        """Code the columns that others bound, unless that loses their frequent values."""
         derived = {column.name for column in self.columns}
         immovable = self.fixed | derived
-        edges = {
+        independent = {
             (low, high)
             for low, high in orders
-            if not self._depends(low, high)
-            and not self._depends(high, low)
-            and not (low in immovable and high in immovable)
+            if not self._depends(low, high) and not self._depends(high, low)
         }
+        edges = {edge for edge in independent if not immovable.issuperset(edge)}
         edges = _without_implied(edges)
         upward, downward = (self._place(edges, immovable, upward=up) for up in (True, False))
         # Ties go upward: durations and remainders usually follow what they begin with.
         chosen = min((upward, downward), key=self._added_bits)
+        # A value that many rows have, such as zero, has another distance from the bound in each.
+        chosen = [column for column in chosen if self._added_bits([column]) <= MAX_ADDED_BITS]
         self.columns += chosen
         self.sources |= {column.name: set(column.sources) for column in chosen}
         enforced = {(low, c.name) for c in chosen for low in c.lower}
         enforced |= {(c.name, high) for c in chosen for high in c.upper}
         self.kept += [orders[edge] for edge in sorted(edges & enforced)]
+        self.check([orders[edge] for edge in sorted(_without_implied(independent) - enforced)])
+
+    def check(self, relations: Sequence[Relation]) -> None:
+        """Keep relations by generating rows again that break them."""
+        self.kept += relations
+        self.checked += relations
 
     def add_near(self, near: Sequence[NearColumn]) -> None:
         self.columns += near

@@ -9,7 +9,12 @@ from numpy.typing import NDArray
 
 from models.tabular.near_relations import NearColumn
 from models.tabular.number_grid import NumberGrid
-from models.tabular.relation_coding import BoundedColumn, DerivedColumn, RelationCoding
+from models.tabular.relation_coding import (
+    BoundedColumn,
+    DerivedColumn,
+    RelationCoding,
+    RemainderColumn,
+)
 from models.tabular.relations import SOLVABLE, array
 
 
@@ -43,7 +48,10 @@ def solve_sources(
 
 
 def _solve(
-    column: DerivedColumn | BoundedColumn, name: str, coded: pa.RecordBatch, rows: pa.RecordBatch
+    column: DerivedColumn | RemainderColumn | BoundedColumn,
+    name: str,
+    coded: pa.RecordBatch,
+    rows: pa.RecordBatch,
 ) -> pa.Array | None:
     """Return the values of source `name` that agree with `column` in `rows`, if they follow."""
     arrow = coded.schema.field(name).type

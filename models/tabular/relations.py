@@ -1,7 +1,8 @@
 """Relations that hold between the columns of a row, such as orders, sums and lookups.
 
-A relation of kind `order` bounds one column by another. All other kinds determine the last of their
-columns: it is a function of the columns before it, up to the rounding of its decimals.
+A relation of kind `order` bounds one column by another, and one of kind `distinct` excludes equal
+values. All other kinds determine the last of their columns: it is a function of the columns before
+it, up to the rounding of its decimals, or, for a `rounded_sum`, of the decimals of all columns.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,10 +18,21 @@ from models.tabular.categorical_columns import Floats, as_text
 from models.tabular.number_grid import is_numeric
 
 Kind = Literal[
-    "order", "sum", "linear", "product", "ratio", "elapsed", "date_part", "step", "lookup"
+    "order",
+    "distinct",
+    "sum",
+    "rounded_sum",
+    "linear",
+    "product",
+    "ratio",
+    "elapsed",
+    "date_part",
+    "step",
+    "lookup",
 ]
 ROUNDING = 0.5 + 1e-6  # units of the last decimal
-SOLVABLE = ("sum", "linear", "product")
+FLOAT_TOLERANCE = 1e-9  # of floats that are not rounded, relative to what they are computed from
+SOLVABLE = ("sum", "rounded_sum", "linear", "product")
 DATE_PARTS = ("year", "quarter", "month", "day", "day_of_week", "hour")
 Rows: TypeAlias = pa.Table | pa.RecordBatch
 
@@ -30,7 +42,9 @@ class Relation:
     """A relation between `columns`.
 
     - `order`: the first column is at most the second one.
+    - `distinct`: the two columns are never equal.
     - `sum`: the last column is the sum of the others.
+    - `rounded_sum`: the last column is a sum that was computed before all columns were rounded.
     - `linear`: factor * first + offset.
     - `product`: factor * first * second.
     - `ratio`: factor * first / second.
@@ -58,8 +72,11 @@ class Relation:
         *sources, last = self.columns
         if self.kind == "order":
             return f"{sources[0]} <= {last}"
-        if self.kind == "sum":
-            return f"{' + '.join(sources)} = {last}"
+        if self.kind == "distinct":
+            return f"{sources[0]} != {last}"
+        if self.kind in ("sum", "rounded_sum"):
+            sign = "=" if self.kind == "sum" else "≈"
+            return f"{' + '.join(sources)} {sign} {last}"
         if self.kind == "date_part":
             return f"{self.part}({sources[0]}) = {last}"
         if self.kind in ("step", "lookup"):
@@ -106,7 +123,7 @@ class Relation:
         if name == self.columns[-1]:
             return self.compute_numbers(rows)
         others = [as_floats(array(rows, column)) for column in self.columns if column != name]
-        if self.kind == "sum":
+        if self.kind in ("sum", "rounded_sum"):
             return np.asarray(others[-1] - np.sum(others[:-1], axis=0))
         if self.kind == "linear":
             return (others[0] - self.offset) / self.factor
@@ -123,7 +140,7 @@ class Relation:
         if self.kind == "step":
             index = np.searchsorted(np.array(self.keys), numbers[0], side="right")
             return np.where(np.isnan(numbers[0]), np.nan, np.array(self.values, float)[index])
-        if self.kind == "sum":
+        if self.kind in ("sum", "rounded_sum"):
             return np.sum(numbers, axis=0)
         if self.kind == "ratio":
             divisor = np.where(numbers[1] == 0, np.nan, numbers[1])
@@ -159,18 +176,28 @@ class Relation:
             both_missing = pa.compute.and_(computed.is_null(), last.is_null())
             mask = pa.compute.or_(equal, both_missing)
             return np.asarray(mask.to_numpy(zero_copy_only=False), bool)
+        if self.kind == "distinct":
+            different = pa.compute.not_equal(as_text(array(rows, self.columns[0])), as_text(last))
+            return np.asarray(different.fill_null(True).to_numpy(zero_copy_only=False), bool)
         if self.kind == "order":
             ordered = pa.compute.less_equal(array(rows, self.columns[0]), last)
             return np.asarray(ordered.fill_null(True).to_numpy(zero_copy_only=False), bool)
-        return _is_rounding_of(last, self.compute_numbers(rows), self.decimals)
+        computed = self.compute_numbers(rows)
+        if self.decimals < 0:
+            tolerance = FLOAT_TOLERANCE * self._magnitude(rows, computed)
+        else:
+            # Each number that was rounded may have changed the sum.
+            roundings = len(self.columns) if self.kind == "rounded_sum" else 1
+            tolerance = np.full(len(computed), ROUNDING * roundings * 10.0**-self.decimals)
+        # The comparison is negated, so that a missing value satisfies it.
+        return np.asarray(~(np.abs(computed - as_floats(last)) > tolerance))
 
-
-def _is_rounding_of(values: pa.Array, computed: Floats, decimals: int) -> NDArray[np.bool_]:
-    """Return the (N,) mask of values that are missing, or `computed`, rounded to `decimals`."""
-    unit = 10.0**decimals if decimals >= 0 else 1.0
-    tolerance = ROUNDING if decimals >= 0 else 1e-9 * np.abs(computed)
-    # The comparison is negated, so that a missing value satisfies it.
-    return np.asarray(~(np.abs(computed - as_floats(values)) * unit > tolerance))
+    def _magnitude(self, rows: Rows, computed: Floats) -> Floats:
+        """Return the (N,) size of the numbers from which the last column is computed."""
+        if self.kind == "sum":
+            sources = [as_floats(array(rows, name)) for name in self.columns[:-1]]
+            return np.asarray(np.sum(np.abs(sources), axis=0))
+        return np.abs(computed - self.offset) + abs(self.offset)
 
 
 def as_floats(values: pa.Array) -> Floats:

@@ -33,7 +33,7 @@ from models.tabular.tokenizer import Tokenizer
 
 BATCH_SIZE = 1024  # fixed, so that a row does not depend on the number of rows sampled with it
 MAX_ATTEMPTS = 2_000  # candidates per row
-MAX_LIMITED_ATTEMPTS = 300  # afterwards, columns that follow from others may leave their range
+MAX_LIMITED_ATTEMPTS = 300  # afterwards, rows that the coding rejects are accepted
 MAX_CANDIDATES_PER_ROUND = 64  # per row
 
 
@@ -186,8 +186,8 @@ class TableSampler:
         accepted = self._accept(tokens, decode_u, u[-1], plan).reshape(len(attempts), len(pending))
         is_limited = np.array(attempts) < MAX_LIMITED_ATTEMPTS
         if is_limited.any():
-            in_limits = self.tokenizer.in_limits(tokens, decode_u).reshape(accepted.shape)
-            accepted &= in_limits | ~is_limited[:, None]
+            is_valid = self.tokenizer.is_valid(tokens, decode_u).reshape(accepted.shape)
+            accepted &= is_valid | ~is_limited[:, None]
         first = accepted.argmax(0)
         has_accepted = accepted.any(0)
         # The acceptance rate ignores candidates after the first accepted one.

@@ -218,11 +218,11 @@ class Tokenizer:
         """
         return self.decode_relations(self.decode_columns(tokens, u, id_values))
 
-    def in_limits(self, tokens: Tokens, u: Floats) -> NDArray[np.bool_]:
-        """Return the (N,) mask of rows in which coded columns stay within their limits."""
-        if not self.coding.limits:
+    def is_valid(self, tokens: Tokens, u: Floats) -> NDArray[np.bool_]:
+        """Return the (N,) mask of rows that `coding` does not reject."""
+        if not self.coding.may_reject:
             return np.ones(tokens.shape[1], bool)
-        return self.coding.in_limits(self.decode_columns(tokens, u), self.arrow)
+        return self.coding.is_valid(self.decode_columns(tokens, u), self.arrow)
 
     def decode_columns(
         self, tokens: Tokens, u: Floats, id_values: Mapping[str, pa.Array] | None = None

@@ -1,6 +1,8 @@
 """Batches of several requests: even shares, unchanged items, no slot for a cancelled request."""
 
+import gc
 import threading
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +10,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.sampling.batcher import Batcher, BatchRequest, ClientDisconnected, split_evenly
+from app.sampling.batcher import IDLE_S, Batcher, BatchRequest, ClientDisconnected, split_evenly
 from app.sampling.fair_lock import FairLock
 from modalities.image.sampler import ImagePlanSampler
 from tests.factories import build_checkpoint
+from tests.processes import eventually
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +53,22 @@ def paused() -> PausedBatcher:
 def generate_alone(generator: ImagePlanSampler, seed: int, count: int) -> NDArray[np.uint8]:
     batches = np.split(np.arange(count), range(generator.batch_size, count, generator.batch_size))
     return np.concatenate([generator.generate(*make_columns(seed, indices)) for indices in batches])
+
+
+def test_samples_and_their_model_are_released_with_their_request(
+    paused: PausedBatcher, tmp_path: Path
+) -> None:
+    generator = load_sampler(tmp_path / "model")
+    request = paused.submit(generator, 0, 3)
+    samples = weakref.ref(request.result())
+    model = weakref.ref(generator)
+    del request, generator
+
+    def are_released() -> bool:
+        gc.collect()
+        return samples() is model() is None
+
+    eventually(are_released, within=IDLE_S / 2)
 
 
 def test_items_do_not_depend_on_other_requests_in_their_batches(

@@ -16,7 +16,7 @@ from core.settings import Settings, get_settings
 from core.storage import get_storage
 from core.tables import Dataset
 from modalities import ingestion
-from tests.uploads import make_image_zip, make_people_csv
+from tests.uploads import list_stored_files, make_image_zip, make_people_csv
 
 
 class FileServer:
@@ -151,7 +151,7 @@ def test_a_file_that_exceeds_the_limit_fails_and_leaves_nothing(
     created = post(allowing, f"{files.url}/people.csv")
     dataset = allowing.get(created.headers["location"]).json()
     assert (dataset["state"], dataset["error"]["code"]) == ("failed", "too_large")
-    assert list(configured.scratch.iterdir()) == []
+    assert list_stored_files(configured) == []
 
 
 def test_a_file_counts_for_the_quota_of_stored_bytes(

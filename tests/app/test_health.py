@@ -6,13 +6,16 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
+from anyio import to_thread
 from sqlalchemy import text
 from starlette.testclient import TestClient
 
 from app.main import create_sampler_app
+from app.routes import health
 from core import workers
 from core.database import write
 from core.settings import Settings
@@ -56,6 +59,56 @@ def test_readiness_writes_nothing(anonymous: TestClient, configured: Settings) -
     assert anonymous.get("/readyz").status_code == 200
     after = [path for path in configured.data_dir.rglob("*") if path.is_file()]
     assert sorted(after) == sorted(before)
+
+
+def test_probes_share_the_checks_that_run(
+    anonymous: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs, may_end = [], threading.Event()
+
+    def check_storage() -> str | None:
+        runs.append(time.monotonic())
+        may_end.wait(20)
+        return None
+
+    monkeypatch.setattr(health, "_storage", check_storage)
+    with ThreadPoolExecutor(20) as pool:
+        probes = [pool.submit(anonymous.get, "/readyz") for _ in range(20)]
+        eventually(lambda: runs)
+        eventually(lambda: anonymous.get("/livez").status_code == 200)
+        time.sleep(0.3)  # for all probes to arrive
+        assert not any(probe.done() for probe in probes)
+        may_end.set()
+        assert {probe.result().status_code for probe in probes} == {200}
+    assert len(runs) == 1
+    assert anonymous.get("/readyz").status_code == 200
+    assert len(runs) == 2  # what has ended is not shown again
+
+
+def test_a_failed_check_is_shown_to_all_probes_and_not_kept(
+    anonymous: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr(health, "read", lambda: 1 / 0)
+        checks = anonymous.get("/readyz").json()["checks"]
+        assert {checks[name] for name in ("database", "worker", "gpus")} == {"Does not respond."}
+    assert anonymous.get("/readyz").json()["checks"]["database"] == "ok"
+
+
+def test_readiness_does_not_wait_for_requests_that_hold_all_threads(
+    anonymous: TestClient,
+) -> None:
+    may_end = threading.Event()
+    assert anonymous.portal is not None
+    waiting = [
+        anonymous.portal.start_task_soon(to_thread.run_sync, may_end.wait, 20) for _ in range(100)
+    ]
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(anonymous.get, "/readyz").result(timeout=10).status_code == 200
+        assert not any(each.done() for each in waiting)
+    finally:
+        may_end.set()
 
 
 @pytest.mark.slow

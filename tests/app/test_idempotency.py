@@ -3,13 +3,14 @@
 import threading
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 from starlette.testclient import TestClient
 
 from core import idempotency
-from core.database import write
+from core.database import read, write
 from core.errors import Conflict
 from core.idempotency import Reservation
+from core.tables import IdempotencyKey
 from tests.conftest import TENANT
 from tests.factories import create_digits_dataset
 from tests.uploads import make_image_zip
@@ -60,6 +61,25 @@ def test_a_rejected_request_leaves_its_key_unused(client: TestClient) -> None:
     key = {"Idempotency-Key": "other"}
     assert client.post("/v1/jobs", json=invalid, headers=key).status_code == 404
     assert client.post("/v1/uploads", json={"filename": "x"}, headers=key).status_code == 201
+
+
+@pytest.mark.parametrize("query", ["", "?cascade=true"])
+def test_the_response_of_a_deleted_resource_is_forgotten(client: TestClient, query: str) -> None:
+    files = {"file": ("pets.zip", make_image_zip())}
+    dataset = client.post("/v1/datasets", files=files, headers=KEY).json()["id"]
+    body = {"kind": "training", "dataset": dataset, "budget": {"steps": 5}, "tags": {"of": "cats"}}
+    key = {"Idempotency-Key": "another"}
+    job = client.post("/v1/jobs", json=body, headers=key).json()["id"]
+    client.post(f"/v1/jobs/{job}/cancel")
+    assert client.delete(f"/v1/datasets/{dataset}{query}").status_code == 204
+    assert client.delete(f"/v1/jobs/{job}").status_code == (404 if query else 204)
+    with read() as session:
+        rows = session.scalars(select(IdempotencyKey)).all()
+    assert {row.resource_id: row.response_body for row in rows} == {dataset: {}, job: {}}
+    repeated = client.post("/v1/datasets", files=files, headers=KEY)
+    assert (repeated.status_code, repeated.json()["code"]) == (409, "idempotency_resource_deleted")
+    assert not repeated.json()["retryable"]
+    assert client.get("/v1/datasets").json()["data"] == []
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "a\x7fb"])

@@ -358,10 +358,10 @@ def test_metrics_are_thinned_to_the_requested_number_of_points(
 def test_the_log_has_one_line_for_each_event(client: TestClient, add_job: AddJob) -> None:
     job = add_job()
     send_heartbeat(
-        claim_job(job.id), 1, NewEvent("log", {"message": "1 [D 0.5, 0.7, 0.6] [G 1.2]"}, 1)
+        claim_job(job.id), 1, NewEvent("log", {"message": "step 1: critic loss 0.500"}, 1)
     )
     lines = client.get(f"/v1/jobs/{job.id}/logs").text.splitlines()
-    assert lines[-1].endswith(" info 1 [D 0.5, 0.7, 0.6] [G 1.2]")
+    assert lines[-1].endswith(" info step 1: critic loss 0.500")
     assert "state: state queued" in lines[0]
     assert len(client.get(f"/v1/jobs/{job.id}/logs?tail=1").text.splitlines()) == 1
 

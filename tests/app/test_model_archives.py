@@ -162,7 +162,7 @@ def test_a_modified_archive_is_rejected(
     assert response.json()["code"] in ("import_rejected", "json_too_deep")
     assert len(service.get("/v1/models").json()["data"]) == 1
     assert sorted((configured.data_dir / "objects").rglob("*")) == before
-    assert not list(configured.scratch.glob("import-*"))
+    assert not list(configured.scratch.rglob("import-*"))
 
 
 @pytest.mark.parametrize("name", ["compare", "mdl_shoes", "a:b", ""])

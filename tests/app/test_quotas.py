@@ -12,9 +12,10 @@ from sqlalchemy import select
 from starlette.testclient import TestClient
 
 from app import quotas
+from app.authentication import Caller
 from app.sampling.concurrency_limit import in_flight
 from app.sampling.service import get_sampling_service
-from core import api_keys, jobs, usage, webhooks
+from core import api_keys, jobs, tenants, usage, webhooks
 from core.database import clock, read, write
 from core.datasets import uploads
 from core.settings import Settings
@@ -24,6 +25,7 @@ from core.webhooks import endpoints
 from tests.conftest import TENANT, AddJob
 
 OTHER = {"Authorization": "Bearer sem_other"}
+EVENT_STREAM = {"Accept": "text/event-stream"}
 
 
 @pytest.fixture
@@ -37,9 +39,9 @@ def two_tenants(client: TestClient) -> TestClient:
 
 @pytest.fixture(autouse=True)
 def empty_buckets() -> Iterator[None]:
-    quotas._buckets.clear()
+    quotas._full_at.clear()
     yield
-    quotas._buckets.clear()
+    quotas._full_at.clear()
 
 
 def check_quota(response: Any, name: str, limit: int) -> None:
@@ -77,6 +79,86 @@ def test_a_tenant_does_not_take_all_places_for_samples(
             check_quota(pets.get(path), "concurrent_samples", 1)
         assert first.result().status_code == 200
     assert pets.get(path).status_code == 200
+
+
+def test_open_streams_and_waits_are_limited_by_tenant(
+    client: TestClient, configured: Settings, monkeypatch: pytest.MonkeyPatch, add_job: AddJob
+) -> None:
+    monkeypatch.setattr(configured.quotas, "streams", 1)
+    job = add_job().id
+    caller = Caller(TENANT, "key_another", frozenset())
+    with quotas.open_streams.count(caller, 1, 1):
+        check_quota(client.get(f"/v1/jobs/{job}?wait=20"), "streams", 1)
+        check_quota(client.get(f"/v1/jobs/{job}/events", headers=EVENT_STREAM), "streams", 1)
+    assert client.get(f"/v1/jobs/{job}?wait=0.01").status_code == 200
+
+
+@pytest.mark.parametrize("owner", ["key_samples", "samples"])
+def test_samples_in_a_minute_are_limited_by_key_and_by_tenant(
+    pets: TestClient, configured: Settings, monkeypatch: pytest.MonkeyPatch, owner: str
+) -> None:
+    monkeypatch.setattr(configured.quotas, f"{owner}_per_minute", 10)
+    path = "/v1/models/pets/samples"
+    assert pets.get(f"{path}?count=6").status_code == 200
+    assert pets.get(f"{path}?count=14").status_code == 200  # the last one may exceed the rest
+    rejected = pets.get(f"{path}?count=1")
+    check_quota(rejected, owner, 10)
+    assert rejected.headers["ratelimit-policy"] == f'"{owner}";q=10;w=60'
+    assert 60 <= int(rejected.headers["retry-after"]) <= 66  # 11 samples at 10 in a minute
+    with write() as session:
+        _, other_tenant = tenants.create(session, "other")
+        api_keys.add(session, TENANT, "sem_second", name="x", scopes=api_keys.SCOPES)
+    second = pets.get(path, headers={"Authorization": "Bearer sem_second"})
+    assert second.status_code == (429 if owner == "samples" else 200)
+    of_other = pets.get(path, headers={"Authorization": f"Bearer {other_tenant}"})
+    assert of_other.status_code == 404
+
+
+def test_a_request_without_samples_does_not_use_their_quota(
+    pets: TestClient, configured: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(configured.quotas, "samples_per_minute", 5)
+    path = "/v1/models/pets/samples?count=5&seed=1"
+    assert pets.get(f"{path}&format=csv").status_code == 406
+    tag = pets.get(path).headers["etag"]
+    assert pets.get(path, headers={"If-None-Match": tag}).status_code == 304
+    check_quota(pets.get(path), "samples", 5)
+
+
+def test_the_use_of_each_quota_of_a_tenant_is_shown(
+    pets: TestClient, configured: Settings, monkeypatch: pytest.MonkeyPatch, add_job: AddJob
+) -> None:
+    monkeypatch.setattr(configured.quotas, "requests_per_minute", 10)  # refilled slowly
+    monkeypatch.setattr(configured.quotas, "samples_per_minute", 8)
+    monkeypatch.setattr(configured.quotas, "running_jobs", 3)
+    assert pets.get("/v1/models/pets/samples?count=7").status_code == 200
+    pets.post("/v1/uploads", json={"filename": "a", "bytes": 8})
+    pets.post("/v1/jobs", json={"kind": "generation", "model": "pets", "count": 5})
+    job = add_job()
+    with write() as session:
+        session.get_one(Job, job.id).usage = {"cpu_s": 61.5, "gpu_s": 2.0, "wall_s": 70.0}
+        session.get_one(Job, job.id).state = JobState.RUNNING
+    with quotas.open_streams.count(Caller(TENANT, "key_another", frozenset()), 9, 9):
+        rows = {row.pop("name"): row for row in pets.get("/v1/usage").json()["quotas"]}
+    assert rows["stored_bytes"].pop("used") > 8
+    assert rows["compute_seconds_per_day"].pop("used") >= 64
+    assert 2 <= rows["requests"].pop("used") <= 4
+    assert 4 <= rows["samples"].pop("used") <= 7
+    assert rows == {
+        "requests": {"limit": 10, "window_s": 60},
+        "samples": {"limit": 8, "window_s": 60},
+        "concurrent_samples": {"limit": 224, "used": 0, "window_s": None},
+        "streams": {"limit": 1_024, "used": 1, "window_s": None},
+        "uploads": {"limit": 1_000, "used": 1, "window_s": None},
+        "upload_bytes": {"limit": 100 * 2**30, "used": 8, "window_s": None},
+        "waiting_jobs": {"limit": 5_000, "used": 1, "window_s": None},
+        "running_jobs": {"limit": 3, "used": 1, "window_s": None},
+        "stored_bytes": {"limit": None, "window_s": None},
+        "compute_seconds_per_day": {"limit": None, "window_s": 86_400},
+    }
+    limits = pets.get("/v1").json()["quotas"]
+    of_tenant = {name.removesuffix("_per_minute") for name in limits if not name.startswith("key_")}
+    assert of_tenant == set(rows)
 
 
 def test_queued_and_paused_jobs_are_limited_by_tenant(

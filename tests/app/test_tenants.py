@@ -1,13 +1,14 @@
 """Tenants: creation, suspension and erasure, by an administrator and by command."""
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 from starlette.testclient import TestClient
 
 from core import cli, jobs, tenants
-from core.database import read, write
+from core.database import clock, read, write
+from core.settings import Settings
 from core.storage import get_storage, key_of
-from core.tables import Event, Job, Tenant
+from core.tables import ErasedTenant, Event, Job, Tenant
 from tests.conftest import TENANT, AddJob
 
 
@@ -67,6 +68,26 @@ def test_a_tenant_with_running_jobs_is_not_erased(client: TestClient, add_job: A
         assert session.get_one(Job, job.id).cancel_requested
     rejected = client.delete(path)
     assert (rejected.status_code, rejected.json()["code"]) == (409, "tenant_has_running_jobs")
+
+
+def test_objects_that_are_stored_after_an_erasure_are_removed_an_hour_later(
+    client: TestClient, configured: Settings
+) -> None:
+    created = client.post("/v1/tenants", json={"name": "research"}).json()["id"]
+    client.post(f"/v1/tenants/{created}/suspend")
+    assert client.delete(f"/v1/tenants/{created}").json()["remaining_objects"] == 0
+    late, other = key_of(created, "jobs", "job_1", "state-5"), key_of(TENANT, "jobs", "job_1", "x")
+    for key in (late, other):
+        get_storage().put(key, b"x")
+    assert tenants.remove_late_objects(get_storage()) == 0
+    age_s = configured.orphan_retention_seconds + 1
+    with write() as session:
+        session.execute(update(ErasedTenant).values(erased_at=clock(-age_s)))
+    assert tenants.remove_late_objects(get_storage()) == 1
+    assert list(get_storage().keys(key_of(created))) == []
+    assert list(get_storage().keys(key_of(TENANT))) == [other]
+    with read() as session:
+        assert session.scalars(select(ErasedTenant)).all() == []
 
 
 def test_only_administrators_of_the_default_tenant_manage_tenants(client: TestClient) -> None:

@@ -35,7 +35,7 @@ CHECKS = (
     "response_headers_conformance",
     "response_schema_conformance",
 )
-NEGATIVE_STATUSES = [400, 401, 403, 404, 405, 406, 409, 413, 415, 416, 422]
+NEGATIVE_STATUSES = [400, 401, 403, 404, 405, 406, 409, 413, 414, 415, 416, 422]
 LONG_CHECKS = (
     *CHECKS,
     "negative_data_rejection",

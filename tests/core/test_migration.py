@@ -70,4 +70,4 @@ def test_a_migration_may_create_an_index_while_others_write(
 
 def test_every_table_of_what_a_tenant_owns_has_a_tenant_id() -> None:
     without = {name for name, table in Base.metadata.tables.items() if "tenant_id" not in table.c}
-    assert without == {"losses", "tenants", "workers"}
+    assert without == {"erased_tenants", "losses", "tenants", "workers"}

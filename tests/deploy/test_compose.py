@@ -17,11 +17,12 @@ ROOT = Path(__file__).parents[2]
 SECRETS = {
     name: f"secret-{name.lower()}"
     for name in (
-        *("POSTGRES_PASSWORD", "REDIS_PASSWORD", "OBJECTS_PASSWORD"),
+        *("POSTGRES_PASSWORD", "REDIS_PASSWORD", "OBJECTS_PASSWORD", "OBJECTS_ROOT_PASSWORD"),
         *("SEMBLANCE_SIGNING_SECRET", "SEMBLANCE_ADMIN_KEY"),
     )
 }
 ROLES = {"migrate", "api", "sampler", "worker"}
+ONCE = {"migrate", "objects-user"}  # end when they are done
 
 
 @pytest.fixture(scope="module")
@@ -50,20 +51,48 @@ def test_only_one_service_builds_the_image_that_all_roles_use(compose: dict[str,
 def test_every_service_restarts_and_waits_for_what_it_needs(compose: dict[str, Any]) -> None:
     services = compose["services"]
     for name, service in services.items():
-        assert service["restart"] == ("on-failure" if name == "migrate" else "unless-stopped")
-        assert name == "migrate" or "healthcheck" in service, name
+        assert service["restart"] == ("on-failure" if name in ONCE else "unless-stopped")
+        assert name in ONCE or "healthcheck" in service, name
     for role in ROLES - {"migrate"}:
         waits = services[role]["depends_on"]
-        assert waits["migrate"]["condition"] == "service_completed_successfully"
+        assert {waits[name]["condition"] for name in ONCE} == {"service_completed_successfully"}
         assert {waits[name]["condition"] for name in ("redis", "objects")} == {"service_healthy"}
         assert services[role]["read_only"]
     volumes = {
         volume.split(":")[0]
         for service in services.values()
         for volume in service.get("volumes", [])
-        if ":" in volume
+        if ":" in volume and not volume.startswith("./")
     }
     assert volumes == set(compose["volumes"])
+
+
+def test_only_the_object_store_and_its_set_up_have_the_rights_of_its_root(
+    compose: dict[str, Any],
+) -> None:
+    services = compose["services"]
+    with_root = {
+        name
+        for name, service in services.items()
+        if "OBJECTS_ROOT_PASSWORD" in json.dumps(service.get("environment", {}))
+    }
+    assert with_root == {"objects", "objects-user"}
+    root, user = services["objects"]["environment"], services["objects-user"]["environment"]
+    assert root["ROOT_ACCESS_KEY"] != user["AWS_ACCESS_KEY_ID"]
+    assert root.items() <= user.items()
+    for role in ROLES:
+        environment = services[role]["environment"]
+        assert environment["SEMBLANCE_STORAGE_URL"].startswith(f"s3://{user['BUCKET']}/")
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            assert environment[name] == user[name]
+    command, volumes = services["objects"]["command"], services["objects"]["volumes"]
+    folder = command[command.index("--iam-dir") + 1]
+    assert f"objects-users:{folder}" in volumes  # users survive a restart
+    assert f"objects:{command[-1]}/{user['BUCKET']}" in volumes
+    (mount,) = services["objects-user"]["volumes"]
+    source, target, _ = mount.split(":")
+    assert (ROOT / source).exists()
+    assert services["objects-user"]["entrypoint"] == ["python", target]
 
 
 def test_settings_of_the_services_are_valid(

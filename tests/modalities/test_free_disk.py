@@ -10,6 +10,7 @@ from core.errors import Unavailable
 from core.settings import Settings, get_settings
 from core.storage import get_storage
 from modalities import ingestion
+from tests.uploads import list_stored_files
 
 
 def test_upload_larger_than_the_free_disk_is_rejected_before_unpacking(
@@ -23,7 +24,7 @@ def test_upload_larger_than_the_free_disk_is_rejected_before_unpacking(
         ingestion.ingest(
             get_storage(), "default", new, [SourceFile(path, "huge.zip")], lambda *_: None
         )
-    assert list(configured.scratch.iterdir()) == []
+    assert list_stored_files(configured) == []
 
 
 def test_free_disk_check_rejects_with_storage_full_below_the_minimum(

@@ -1259,9 +1259,10 @@ class AsyncOperations(AsyncCalls):
         until: str | None = None,
         by: Literal["day", "key"] | None = None,
     ) -> types.UsageReport:
-        """Return the usage of jobs created in a period, by kind of job, and the current storage.
+        """Return the usage of a period by kind of job, the current storage and the use of quotas.
 
-        Without `since`, the period has no start. Without `until`, it ends now.
+        The period selects jobs by their creation. Without `since`, it has no start. Without
+        `until`, it ends now.
         """
         return cast(
             "types.UsageReport",

@@ -201,7 +201,9 @@ class NumberForm:
         if self.scales:
             sizes, scales = choose_scales(sizes, self.scales, self.max_decimals)
         digits = self._digits(sizes)
-        is_zero = pc.invert(pc.match_substring_regex(digits, r"^[^eE]*[1-9]"))
+        if self.is_plain and self.leading_zero and not self.plain_zero:
+            return _with_minus(digits, values)
+        is_zero = pc.invert(_find_nonzero(digits))
         digits = pc.if_else(is_zero, "0", digits) if self.plain_zero else digits
         is_negative = pc.and_not(pc.less(values, pa.scalar(0, values.type)), is_zero)
         whole = pc.replace_substring_regex(digits, r"[.eE].*$", "")
@@ -341,6 +343,19 @@ def number_form(format: str | None, decimals: int | None) -> NumberForm:
     if decimals is None:
         return NumberForm(significant=ALL_DIGITS)
     return NumberForm(min_decimals=decimals, max_decimals=decimals)
+
+
+def _with_minus(digits: pa.StringArray, values: pa.Array) -> pa.StringArray:
+    """Return the digits after a minus where the value is negative and not written as zero."""
+    is_negative = pc.less(values, pa.scalar(0, values.type))
+    if not pc.any(is_negative).as_py():
+        return digits
+    has_minus = pc.and_(is_negative, _find_nonzero(digits))
+    return pc.if_else(has_minus, pc.binary_join_element_wise("-", digits, ""), digits)
+
+
+def _find_nonzero(digits: pa.StringArray) -> pa.BooleanArray:
+    return pc.match_substring_regex(digits, r"^[^eE]*[1-9]")
 
 
 def fixed_point(values: pa.DoubleArray, decimals: int) -> pa.StringArray:

@@ -6,13 +6,20 @@ import psutil
 
 
 def list_children() -> list[psutil.Process]:
-    """Return the running ones; other tests may have servers that run for longer."""
-    return [child for child in psutil.Process().children() if is_running_sandbox(child)]
+    """Return the running ones, which are children of the fork servers of this process."""
+    return [
+        child
+        for server in psutil.Process().children()
+        if is_sandbox(server)
+        for child in server.children()
+        if is_sandbox(child)
+    ]
 
 
-def is_running_sandbox(process: psutil.Process) -> bool:
+def is_sandbox(process: psutil.Process) -> bool:
+    """Return True for fork servers and their children, which have the same command line."""
     try:
-        return "core.datasets.sandbox_main" in process.cmdline()  # empty for zombies
+        return "core.datasets.sandbox_server" in process.cmdline()  # empty for zombies
     except psutil.NoSuchProcess:
         return False
 

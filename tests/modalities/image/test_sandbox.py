@@ -207,9 +207,10 @@ def test_sandbox_ends_when_its_parent_is_killed(endless_source: SourceFile, out:
         deadline = time.monotonic() + 60
         while not (out / "x.npy").exists() and time.monotonic() < deadline:
             time.sleep(0.1)
-        (child,) = psutil.Process(parent.pid).children()
+        server, sandbox = psutil.Process(parent.pid).children(recursive=True)
         parent.kill()
-    child.wait(timeout=30)
+    sandbox.wait(timeout=30)
+    server.wait(timeout=30)
 
 
 @pytest.fixture

@@ -31,3 +31,12 @@ def test_no_model_is_good_whose_samples_break_a_relation_of_all_training_rows() 
         score = create_score("relation_violation_rate", Estimate(broken), real_reference=0.0)
         assert verdict_of([*GOOD, score]).verdict == verdict
     assert verdict_of([*GOOD, score]).reasons[0].startswith("2.0% of the samples break a relation")
+
+
+def test_large_scores_are_shown_without_an_exponent() -> None:
+    distance = create_score(
+        "frechet_distance", Estimate(2_184.3, 1.0), real_reference=28.25, naive_baseline=2_500.0
+    )
+    assert verdict_of([distance]).reasons == (
+        "frechet_distance is 2,184, closer to naive samples (2,500) than to real items (28.2)",
+    )

@@ -1,24 +1,24 @@
-"""Main program of the sandbox process: one JSON object on stdin, one on stdout.
+"""Main program of a sandbox process: one request, one response, under limits.
 
-Input: {"function": "package.module:name", "argument": {…}, "cpu_s"}. The function takes one
-pydantic model, whose type its signature declares, and returns a JSON object.
-Output: {"answer": {…}} or {"problem": {…}}, with exit status 0 for both. The parent handles
-everything else, such as a crash in a decoder.
+The request on the channel is {"argument": {…}, "cpu_s"}. The function takes one pydantic model,
+whose type its signature declares, and returns a JSON object. The response is {"answer": {…}} or
+{"problem": {…}}, with exit status 0 for both. The client handles everything else, such as a crash
+in a decoder.
 """
 
 import contextlib
 import json
 import os
 import resource
+import socket
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable
 from importlib import import_module
-from importlib.abc import MetaPathFinder
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, NoReturn, get_type_hints
 
 from core.errors import DatasetUnreadable, SemblanceError
 from core.limits import MIB
@@ -27,30 +27,26 @@ MEMORY_BYTES = 4096 * MIB  # of address space, in addition to what the interpret
 OPEN_FILES = 256
 
 
-class _NoPandas(MetaPathFinder):
-    """Let `import pandas` fail, as if pandas were not installed.
-
-    pyarrow imports it for its first array, which takes half a second. No reader uses it.
-    """
-
-    def find_spec(self, fullname: str, _path: object, _target: object = None) -> None:
-        if fullname == "pandas":
-            raise ModuleNotFoundError("No reader uses pandas.", name=fullname)
-
-
-def main() -> None:
-    sys.meta_path.insert(0, _NoPandas())
+def serve(function_name: str, channel: socket.socket) -> NoReturn:
+    """Call the function with the argument of the request, send the response and exit."""
     threading.Thread(target=_exit_with_parent, args=(os.getppid(),), daemon=True).start()
-    request = json.load(sys.stdin)
-    module, _, name = request["function"].partition(":")
-    function = getattr(import_module(module), name)
-    argument_type = next(iter(get_type_hints(function).values()))
-    argument = argument_type.model_validate(request["argument"])
-    _limit_resources(request["cpu_s"])
-    json.dump(_respond(function, argument), sys.stdout)
-    sys.stdout.flush()
+    try:
+        module, _, name = function_name.partition(":")
+        function = getattr(import_module(module), name)
+        argument_type = next(iter(get_type_hints(function).values()))
+        with channel.makefile("rb") as request_file:
+            request = json.load(request_file)
+        argument = argument_type.model_validate(request["argument"])
+        _limit_resources(request["cpu_s"])
+        channel.sendall(json.dumps(_respond(function, argument)).encode())
+    except BaseException as error:
+        # The client logs stderr; the message is omitted because it may hold a customer's values.
+        traceback.print_tb(error.__traceback__)
+        sys.stderr.write(f"{type(error).__name__}\n")
+        sys.stderr.flush()
+        os._exit(1)
     # Threads of native libraries occasionally abort the process during a normal shutdown. The
-    # parent would then discard a complete answer because of the exit status.
+    # client would then discard a complete response because of the exit status.
     os._exit(0)
 
 
@@ -65,10 +61,6 @@ def _respond(function: Callable[[Any], dict[str, Any]], argument: Any) -> dict[s
             "Upload a smaller dataset."
         )
         return {"problem": DatasetUnreadable(detail).to_problem()}
-    except Exception as error:
-        # The parent logs stderr; the message is omitted because it may hold a customer's values.
-        frames = "".join(traceback.format_tb(error.__traceback__))
-        sys.exit(f"{frames}{type(error).__name__}")
 
 
 def _limit_resources(cpu_s: int) -> None:
@@ -90,11 +82,7 @@ def _limit(name: str, value: int) -> None:
 
 
 def _exit_with_parent(parent_pid: int) -> None:
-    """Exit when the parent has died: then no process reads the result."""
+    """Exit when the fork server has died: then no process would end this one."""
     while os.getppid() == parent_pid:
         time.sleep(1)
     os._exit(1)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,127 @@
+"""Search for columns that tell another one, and for columns that are never equal."""
+
+import math
+from collections.abc import Collection, Mapping
+from itertools import combinations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+from numpy.typing import NDArray
+
+from models.tabular.categorical_columns import as_text, from_text
+from models.tabular.constraints import DISCRETE_TYPES
+from models.tabular.number_grid import is_numeric
+from models.tabular.relations import Relation, array
+
+MIN_EVIDENCE_BITS = 60.0  # that a determined column agrees with another one by chance
+MIN_EXPECTED_VIOLATIONS = 20.0  # of an order or of distinct columns, if they were independent
+MAX_LOOKUP_SHARE = 0.2  # distinct values of the source of a lookup, relative to the rows
+MAX_COMPARED_COLUMNS = 40  # compared pairwise, of each type
+QUANTITY_TYPES = ("number", "datetime")  # that Arrow reads from text; integers are discrete
+MIN_COMMON_SHARE = 0.8  # of the rows have values that the other one of two distinct columns has
+FIRST_ROWS = 5_000  # rule out most lookups
+
+
+def find_lookups(table: pa.Table, types: Mapping[str, str], min_value_count: int) -> list[Relation]:
+    """Return the pairs of columns of which the first one determines the second one.
+
+    The first one is discrete; the second one may be a quantity, such as the latitude of a station.
+    Keys that fewer than `min_value_count` rows have are left out.
+    """
+    names = _discrete(types)
+    others = [name for name, type in types.items() if type in QUANTITY_TYPES][:MAX_COMPARED_COLUMNS]
+    codes = {name: encoded for name in names if (encoded := _encode(table, name))}
+    # Of two columns that determine each other, numbers stay, because their order helps to learn.
+    sources = sorted(codes, key=lambda name: not is_numeric(table.schema.field(name).type))
+    codes |= {name: encoded for name in others if (encoded := _encode(table, name))}
+    return [
+        _lookup(table, source, total, min_value_count)
+        for source in sources
+        for total in codes
+        if source != total and _determines(codes[source], codes[total])
+    ]
+
+
+Codes = tuple[NDArray[np.int64], int]  # (N,) codes, 0 where missing; their number
+
+
+def _discrete(types: Mapping[str, str]) -> list[str]:
+    return [name for name, type in types.items() if type in DISCRETE_TYPES][:MAX_COMPARED_COLUMNS]
+
+
+def _encode(table: pa.Table, name: str) -> Codes | None:
+    """Return the codes of a column; None if it has too many values, or some that are not exact."""
+    values = array(table, name)
+    if not pa.types.is_dictionary(values.type):
+        values = values.dictionary_encode()
+    distinct = values.dictionary
+    if len(distinct) + 1 > MAX_LOOKUP_SHARE * len(values):
+        return None
+    if not from_text(as_text(distinct), distinct.type).equals(distinct):
+        return None
+    indices = values.indices.fill_null(-1).to_numpy(zero_copy_only=False) + 1
+    return indices.astype(np.int64), len(distinct) + 1
+
+
+def _determines(source: Codes, total: Codes) -> bool:
+    """Return True if each value of the source has one of the total, too often for chance."""
+    (a, size), (b, total_size) = source, total
+    if not 2 < total_size <= size:
+        return False
+    for rows in (slice(FIRST_ROWS), slice(None)):
+        value = np.zeros(size, np.int64)
+        value[a[rows]] = b[rows]
+        if not np.array_equal(value[a[rows]], b[rows]):
+            return False
+    shares = np.bincount(b) / len(b)
+    repeated = len(a) - len(np.unique(a))
+    return -repeated * math.log2(float((shares**2).sum())) >= MIN_EVIDENCE_BITS
+
+
+def _lookup(table: pa.Table, source: str, total: str, min_value_count: int) -> Relation:
+    pairs = pa.table(
+        {
+            "key": as_text(array(table, source)),
+            "value": as_text(array(table, total)),
+            "count": np.ones(len(table), np.int64),
+        }
+    )
+    grouped = pairs.group_by(["key", "value"]).aggregate([("count", "sum")]).sort_by("key")
+    grouped = grouped.filter(pa.compute.greater_equal(grouped.column("count_sum"), min_value_count))
+    keys, values = (tuple(grouped.column(name).to_pylist()) for name in ("key", "value"))
+    return Relation("lookup", (source, total), keys=keys, values=values)
+
+
+def find_distinct(
+    table: pa.Table, types: Mapping[str, str], related: Collection[frozenset[str]]
+) -> list[Relation]:
+    """Return the pairs with common values that no row has twice, such as the teams of a match.
+
+    Pairs in `related`, between which another relation holds, are left out.
+    """
+    names = _discrete(types)
+    encoded = {name: as_text(array(table, name)).dictionary_encode() for name in names}
+    return [
+        relation
+        for a, b in combinations(names, 2)
+        if types[a] == types[b]
+        and {a, b} not in related
+        and _may_be_equal(encoded[a], encoded[b])
+        and (relation := Relation("distinct", (a, b))).holds(table).all()
+    ]
+
+
+def _may_be_equal(a: pa.DictionaryArray, b: pa.DictionaryArray) -> bool:
+    """Return True if the columns have nearly the same values, and independent ones were equal."""
+    counts = []
+    for column in (a, b):
+        indices = column.indices.drop_null().to_numpy(zero_copy_only=False)
+        counts.append(np.bincount(indices, minlength=len(column.dictionary)))
+    common = pa.compute.index_in(b.dictionary, value_set=a.dictionary)
+    is_common = common.is_valid().to_numpy(zero_copy_only=False)
+    of_a = counts[0][common.drop_null().to_numpy(zero_copy_only=False)]
+    of_b = counts[1][is_common]
+    covered = min(of_a.sum() / max(counts[0].sum(), 1), of_b.sum() / max(counts[1].sum(), 1))
+    expected = float((of_a * of_b).sum()) / len(a)
+    return bool(covered >= MIN_COMMON_SHARE) and expected >= MIN_EXPECTED_VIOLATIONS
