@@ -73,6 +73,8 @@ _MARKS = (  # thousands mark and decimal mark, in order of preference
 )
 
 
+_PADDED = re.compile(r"(\d+)([.,])(\d+)")
+_MIN_PADDED_DECIMALS = 4
 _GROUPED = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+")
 _WHOLE = re.compile(r"0|[1-9]\d*|[1-9]\d{0,2}(?:,\d{3})+")
 
@@ -130,11 +132,19 @@ def infer_number_forms(sample: Sequence[str], *, decimal_comma: bool) -> list[Nu
     form = replace(
         affixes, leading_zero=not all(text.body[0] in ".," for text in _fractions(texts))
     )
-    forms = [
-        replace(form, thousands=mark, decimal=decimal, indian=indian)
-        for mark, decimal, indian in _infer_marks([text.body for text in texts], decimal_comma)
-    ]
-    if form.positive[0].startswith("+") and not any(text.is_zero for text in texts):
+    bodies = [text.body for text in texts]
+    if padded := _infer_padded(texts):
+        forms = [replace(form, whole_digits=padded[0], decimal=padded[1])]
+    else:
+        forms = [
+            replace(form, thousands=mark, decimal=decimal, indian=indian)
+            for mark, decimal, indian in _infer_marks(bodies, decimal_comma)
+        ]
+    if all(text.is_negative for text in texts) and form.negative[0] == "-":
+        # The sample does not show whether positive numbers have a sign.
+        with_sign = ("+" + form.positive[0], form.positive[1])
+        forms += [replace(each, positive=with_sign, zero=with_sign) for each in forms]
+    elif form.positive[0].startswith("+") and not any(text.is_zero for text in texts):
         # The sample does not show whether zero has a sign.
         unsigned = (form.positive[0].removeprefix("+"), form.positive[1])
         forms += [replace(each, zero=unsigned) for each in forms]
@@ -237,6 +247,23 @@ def _infer_marks(bodies: Sequence[str], decimal_comma: bool) -> list[tuple[str, 
         fitting = [marks for marks in loose if _occurs(bodies, *marks)]
     fitting.sort(key=lambda marks: _preference(marks, decimal_comma))
     return [(mark, decimal, False) for mark, decimal in fitting[:3]]
+
+
+def _infer_padded(texts: Sequence[_Text]) -> tuple[int, str] | None:
+    """Return the width and the decimal mark of numbers such as -086.6445, padded with zeros.
+
+    Codes such as 01.10 have neither a sign nor as many decimals.
+    """
+    parts = [_PADDED.fullmatch(text.body) for text in texts]
+    wholes = [len(part[1]) for part in parts if part]
+    width, marks = min(wholes, default=0), {part[2] for part in parts if part}
+    if None in parts or width < 2 or len(marks) != 1:
+        return None
+    padded = [part for part in parts if part and part[1].startswith("0")]
+    has_signs = any(text.before.strip(_BLANKS) in ("-", "+", "\u2212") for text in texts)
+    has_decimals = all(len(part[3]) >= _MIN_PADDED_DECIMALS for part in parts if part)
+    is_number = padded and all(len(part[1]) == width for part in padded)
+    return (width, marks.pop()) if is_number and (has_signs or has_decimals) else None
 
 
 def _preference(marks: tuple[str, str], decimal_comma: bool) -> tuple[bool, int]:

@@ -28,7 +28,7 @@ _EXACT = 1e15  # integers below are floats of which all digits are significant
 _NO_FRACTION = 2.0**53  # floats above have no digits after the point
 _MAX_PATTERN_CHARS = 64
 _BODY = re.compile(
-    r"(?:@{1,18}|(?:#(?P<mark>[^#0@;\d])##(?:(?P=mark)##)?0|#(?=[.,][0#])|0)"
+    r"(?:@{1,18}|(?:#(?P<mark>[^#0@;\d])##(?:(?P=mark)##)?0|#(?=[.,][0#])|0{1,9})"
     r"(?:(?P<decimal>[.,])(?P<zeros>0{0,15})(?P<optional>#{0,15}))?"
     r"(?P<exponent>[eE]\+?0{1,3})?(?:\[(?P<scales>[^\[\]]*)\])?)"
 )
@@ -50,6 +50,7 @@ class NumberForm:
     thousands: str = ""
     indian: bool = False  # 12,34,567 instead of 1,234,567
     leading_zero: bool = True  # 0.5 instead of .5
+    whole_digits: int = 1  # at least, before the decimal mark: 3 in 086.64
     decimal: str = "."
     min_decimals: int = 0
     max_decimals: int = 0
@@ -64,7 +65,8 @@ class NumberForm:
         """Return True if the texts are numbers in most programming languages."""
         has_signs = (self.positive, self.negative, self.zero) != (("", ""), ("-", ""), ("", ""))
         has_words = bool(self.scales or self.plural)
-        return not (has_signs or self.thousands or has_words) and self.decimal == "."
+        has_marks = bool(self.thousands) or self.whole_digits > 1 or self.decimal != "."
+        return not (has_signs or has_words or has_marks)
 
     @property
     def pattern(self) -> str:
@@ -76,7 +78,8 @@ class NumberForm:
 
     def _body(self) -> str:
         mark = self.thousands
-        whole = f"#{mark}##{mark}##0" if self.indian else f"#{mark}##0" if mark else "0"
+        whole = "0" * self.whole_digits
+        whole = f"#{mark}##{mark}##0" if self.indian else f"#{mark}##0" if mark else whole
         whole = whole if self.leading_zero else "#"
         optional = "#" * (self.max_decimals - self.min_decimals)
         decimals = f"{self.decimal}{'0' * self.min_decimals}{optional}" if self.max_decimals else ""
@@ -166,6 +169,8 @@ class NumberForm:
                 else (f"(?:{mark}[0-9]{{3}})+")
             )
             whole = f"(?:[1-9][0-9]{{0,2}}{group}|0|[1-9]{digits})"
+        elif self.whole_digits > 1:
+            whole = f"(?:[0-9]{{{self.whole_digits}}}|[1-9][0-9]{{{self.whole_digits},18}})"
         else:
             whole = f"(?:0|[1-9]{digits})"
         number = f"(?:{whole}(?:{decimal}[0-9]*)?|{decimal}[0-9]+)"
@@ -218,6 +223,8 @@ class NumberForm:
             for side in (0, 1)
         )
         whole = self._grouped(whole)
+        if self.whole_digits > 1:
+            whole = pc.utf8_lpad(whole, self.whole_digits, "0")
         if not self.leading_zero:
             whole = pc.if_else(pc.equal(rest, ""), whole, pc.utf8_ltrim(whole, "0"))
         ending: str | pa.Array = ""
@@ -320,6 +327,7 @@ def _with_body(form: NumberForm, match: re.Match[str]) -> NumberForm | None:
         form,
         thousands=mark,
         leading_zero="0" in match[0].partition(decimal)[0],
+        whole_digits=max(1, len(match[0]) - len(match[0].lstrip("0"))),
         indian=bool(mark) and f"{mark}##{mark}##0" in match[0],
         decimal=decimal,
         min_decimals=zeros,

@@ -40,6 +40,8 @@ _MAX_MIXED_FORMS = 3  # of the dates of a column
 
 # Digit strings that a numeric type would change: leading zeros (007) and card numbers.
 _CODE = r"^[-+]?(?:0[0-9]+|[0-9]{19,})$"
+_POINTED_CODE = r"^0[0-9]+\.[0-9]+$"  # such as 01.10; one among many numbers may be a typing error
+_MIN_POINTED_CODES = 0.02  # share of the different texts of a batch
 
 # Seconds and milliseconds since 1970 of the years 2001 to 2036, in columns that are named so.
 _EPOCH_NAME = re.compile(
@@ -106,6 +108,8 @@ class FormCandidate:
             self.non_finite_rows = rows.examples(self.non_finite_rows, is_infinite)
             fits |= is_infinite
             self.has_codes |= bool((~fits & _matches(distinct, _CODE)).any())
+            pointed = ~fits & _matches(distinct, _POINTED_CODE)
+            self.has_codes |= bool(pointed.mean() > _MIN_POINTED_CODES)
         self.odd += rows.count(~fits)
         self.odd_rows = rows.examples(self.odd_rows, ~fits)
         odd_texts = distinct.filter(pa.array(~fits))

@@ -133,8 +133,9 @@ def _are_numbered_texts(name: str, candidate: FormCandidate) -> bool:
     """Return True for phone numbers such as +4930901820, and for numbers such as 12A of things."""
     if not isinstance(candidate.reader, NumberReader):
         return False
-    form = candidate.reader.form
-    if form.positive == ("+", "") and candidate.reader.texts.min_length >= MIN_PHONE_DIGITS:
+    form, texts = candidate.reader.form, candidate.reader.texts
+    is_long = texts.integers_only and texts.min_length >= MIN_PHONE_DIGITS
+    if form.positive == ("+", "") and is_long:
         return True
     codes = [word for word in candidate.odd_words if _ALPHANUMERIC.fullmatch(word)]
     return NUMBER_NAME.search(name) is not None and len(codes) >= MIN_ODD_CODES

@@ -400,3 +400,22 @@ def test_an_array_with_the_marks_of_the_next_one_is_a_row(mark: str, read: Read)
     assert any("first array is a row" in note for note in table.summary.notes)
     named = read(json.dumps([["name", "code"], *rows]), "a.json")
     assert list(named.types) == ["name", "code"]
+
+
+def test_coordinates_with_leading_zeros_and_a_late_positive_sign_are_numbers(read: Read) -> None:
+    texts = [f"-{7 * n % 180:03}.{n + 1:04}" for n in range(5_000)]
+    texts[4_321] = "+179.6130"
+    table = read(build_column_csv(*texts))
+    column = table.summary.schema["a"]
+    assert (column.type, column.format, column.nullable) == ("number", "+000.0000", False)
+    assert written(table) == texts
+
+
+def test_codes_of_two_digits_with_a_point_are_no_coordinates(read: Read) -> None:
+    texts = [f"{n % 60 + 1:02}.{n % 30 + 10}" for n in range(300)]
+    assert read(build_column_csv(*texts)).summary.schema["a"].type == "category"
+
+
+def test_signed_numbers_of_many_decimals_are_not_phone_numbers(read: Read) -> None:
+    texts = [f"+{30 + n / 7:.7f}" for n in range(300)]
+    assert read(build_column_csv(*texts)).summary.schema["a"].type == "number"
