@@ -19,6 +19,9 @@ from models.tabular.tokenizer import Tokenizer
 from models.training_loop import Batches
 from models.weight_average import WeightAverage
 
+# Later weights replace the best ones unless their held-out loss is higher by more than this share.
+MAX_LOSS_INCREASE = 0.01
+
 
 class GeneratorPhase:
     """Training of the generator by maximum likelihood."""
@@ -39,7 +42,7 @@ class GeneratorPhase:
         self.settings = settings
         self.G = build_generator(tokenizer, settings).to(device)
         self.average = WeightAverage(self.G, settings.ema_decay)
-        self.best = copy.deepcopy(self.average.network)  # of all evaluations on held-out rows
+        self.best = copy.deepcopy(self.average.network)  # see update_best
         self.optimizer = generator_optimizer(self.G, settings)
         self.optimizers = (self.optimizer,)
         self.batches = OrderedBatches(
@@ -97,9 +100,11 @@ class GeneratorPhase:
 
     @torch.no_grad()
     def update_best(self, holdout: Tensor) -> dict[str, Tensor]:
-        """Evaluate the averaged weights on held-out rows, and copy them to `best` if they improve.
+        """Evaluate the averaged weights on held-out rows, and update `best`.
 
-        With fewer than MIN_HOLDOUT_ROWS, copy them without an evaluation.
+        Of weights with nearly the lowest loss, the latest are kept: they had a lower learning rate,
+        and their samples are closer to real rows. With fewer than MIN_HOLDOUT_ROWS, copy them
+        without an evaluation.
         """
         average = self.average.network
         if holdout.shape[1] < MIN_HOLDOUT_ROWS:
@@ -113,8 +118,8 @@ class GeneratorPhase:
         previous_best = math.inf if self.best_holdout_loss is None else self.best_holdout_loss
         has_improved = previous_best - float(loss) > self.settings.min_delta * abs(float(loss))
         self.evals_without_gain = 0 if has_improved else self.evals_without_gain + 1
-        if float(loss) < previous_best:
-            self.best_holdout_loss = float(loss)
+        self.best_holdout_loss = min(previous_best, float(loss))
+        if float(loss) <= self.best_holdout_loss * (1 + MAX_LOSS_INCREASE):
             self.best.load_state_dict(average.state_dict())
         return {"holdout_loss": loss}
 
