@@ -133,6 +133,7 @@ def configured(
     }
     for name, value in environment.items():
         monkeypatch.setenv(f"SEMBLANCE_{name}", value)
+    monkeypatch.setattr(tempfile, "tempdir", tempfile.tempdir)  # the application replaces it
     clear_caches()
     with database.write() as session:
         session.add(Tenant(id=TENANT, name="default"))
@@ -157,7 +158,6 @@ def anonymous(
     from tests.factories import clear_model_caches
 
     clear_model_caches()
-    monkeypatch.setattr(tempfile, "tempdir", tempfile.tempdir)  # the application replaces it
     application.middleware_stack = None  # build it again: it belongs to one event loop
     with TestClient(application, base_url="http://localhost") as client:
         yield client

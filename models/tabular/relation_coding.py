@@ -327,8 +327,9 @@ class RelationCoding:
         packed: dict[str, Any] = {
             "columns": [column.pack() for column in self.columns],
             "relations": [relation.pack() for relation in self.relations],
-            "checked": [relation.pack() for relation in self.checked],
         }
+        if self.checked:
+            packed["checked"] = [relation.pack() for relation in self.checked]
         if self.limits:
             packed["limits"] = {name: list(limits) for name, limits in self.limits.items()}
         return packed
@@ -338,7 +339,7 @@ class RelationCoding:
         columns = tuple(map(_unpack_column, packed["columns"]))
         limits = {name: (low, high) for name, (low, high) in packed.get("limits", {}).items()}
         relations, checked = (
-            tuple(map(Relation.unpack, packed[name])) for name in ("relations", "checked")
+            tuple(map(Relation.unpack, packed.get(name, ()))) for name in ("relations", "checked")
         )
         return cls(columns, relations, checked, limits)
 
