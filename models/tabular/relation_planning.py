@@ -7,15 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
+from models.tabular.coded_columns import BoundedColumn, CodedColumn, DerivedColumn, RemainderColumn
 from models.tabular.near_relations import NearColumn
 from models.tabular.number_grid import NumberGrid
-from models.tabular.relation_coding import (
-    BoundedColumn,
-    CodedColumn,
-    DerivedColumn,
-    RelationCoding,
-    RemainderColumn,
-)
+from models.tabular.relation_coding import RelationCoding
 from models.tabular.relations import Relation, array, as_floats
 
 Edge = tuple[str, str]  # the first column is at most the second one

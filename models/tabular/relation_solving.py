@@ -7,14 +7,10 @@ import pyarrow as pa
 import pyarrow.compute
 from numpy.typing import NDArray
 
+from models.tabular.coded_columns import BoundedColumn, DerivedColumn, RemainderColumn
 from models.tabular.near_relations import NearColumn
 from models.tabular.number_grid import NumberGrid
-from models.tabular.relation_coding import (
-    BoundedColumn,
-    DerivedColumn,
-    RelationCoding,
-    RemainderColumn,
-)
+from models.tabular.relation_coding import RelationCoding
 from models.tabular.relations import SOLVABLE, array
 
 
