@@ -19,6 +19,8 @@ MIN_ROWS = 50  # fewer rows are too little evidence
 MIN_NONZERO_ROWS = 20  # of each term of a sum
 MIN_DISTINCT_VALUES = 10  # of the columns of an equation
 MAX_EQUATION_COLUMNS = 16  # numeric columns in sums, products and ratios
+MAX_LINEAR_COLUMNS = 200  # numeric columns in linear functions
+MIN_CORRELATION = 0.98  # of the first rows, before rounding less; other pairs are not tried
 MOST_EXACT: tuple[Kind, ...] = ("sum", "linear", "elapsed")
 FIRST_ROWS = 64  # of the screened ones rule out most equations
 SIGNIFICANT_DIGITS = 12
@@ -84,10 +86,11 @@ def find_equations(numbers: list[ScreenedNumber]) -> list[Relation]:
 
 def _equations(numbers: list[ScreenedNumber]) -> Iterator[Relation]:
     datetimes = [number for number in numbers if number.is_datetime][:MAX_EQUATION_COLUMNS]
-    plain = [number for number in numbers if not number.is_datetime][:MAX_EQUATION_COLUMNS]
-    yield from _sums(plain)
-    for total, source in permutations(plain, 2):
+    plain = [number for number in numbers if not number.is_datetime]
+    for total, source in _correlated(plain[:MAX_LINEAR_COLUMNS]):
         yield from _linear("linear", (source.name,), source.values, total)
+    plain = plain[:MAX_EQUATION_COLUMNS]
+    yield from _sums(plain)
     for a, b in combinations(plain, 2):
         yield from _scaled("product", (a, b), a.values * b.values, plain)
     for a, b in permutations(plain, 2):
@@ -98,6 +101,25 @@ def _equations(numbers: list[ScreenedNumber]) -> Iterator[Relation]:
             for total in plain:
                 difference = end.values - start.values
                 yield from _linear("elapsed", (start.name, end.name), difference, total)
+
+
+def _correlated(
+    numbers: list[ScreenedNumber],
+) -> Iterator[tuple[ScreenedNumber, ScreenedNumber]]:
+    """Yield the pairs (a, b) of which a may be a linear function of b in the first rows.
+
+    Of two equal columns, the later one comes first as a.
+    """
+    if len(numbers) < 2:
+        return
+    first_rows = np.stack([number.values[:FIRST_ROWS] for number in numbers])
+    with np.errstate(all="ignore"):
+        correlations = np.atleast_2d(
+            np.corrcoef(first_rows)
+        )  # NaN where values are missing or constant
+    for i, j in permutations(range(len(numbers)), 2):
+        if not abs(correlations[i, j]) < MIN_CORRELATION:
+            yield numbers[j], numbers[i]
 
 
 def _sums(numbers: list[ScreenedNumber]) -> Iterator[Relation]:

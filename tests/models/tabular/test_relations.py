@@ -359,6 +359,12 @@ def test_each_of_two_sums_of_the_same_column_determines_a_column() -> None:
     assert coding.satisfied(decoded).all()
 
 
+def test_equal_columns_are_found_in_a_table_of_many_columns() -> None:
+    columns = {f"x{i}": RNG.integers(0, 1_000, N) for i in range(60)}
+    table = pa.table({**columns, "copy": columns["x41"], "fahrenheit": 1.8 * columns["x50"] + 32})
+    assert set(names_of(table)) >= {"1.8 * x50 + 32 = fahrenheit", "x41 = copy"}
+
+
 def test_of_several_terms_the_largest_is_the_rest_of_a_sum() -> None:
     parts = np.stack([RNG.lognormal(1, 1, N), RNG.lognormal(4, 1, N), RNG.lognormal(2, 1, N)])
     parts = np.round(parts, 2)
