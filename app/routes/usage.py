@@ -18,16 +18,16 @@ from core.usage import Grouping
 router = APIRouter(prefix="/v1", tags=["operations"])
 
 
-def _reject_number(text: object) -> object:
+def _require_date(text: object) -> object:
     """Raise ValueError for a number, which pydantic takes for seconds since 1970."""
-    if isinstance(text, str) and re.fullmatch(r"[-+\d.eE]*", text) and text.count("-") < 2:
+    if isinstance(text, str) and not re.match(r"\d{4}-\d{2}-\d{2}", text):
         raise ValueError("must be a time in RFC 3339 format")
     return text
 
 
 Timestamp = Annotated[
     datetime | None,
-    BeforeValidator(_reject_number),
+    BeforeValidator(_require_date),
     Query(description="Time in RFC 3339 format, with a time zone."),
 ]
 

@@ -220,7 +220,8 @@ def test_usage_is_summed_by_job_kind(client: TestClient, add_job: AddJob) -> Non
     assert report["stored"] == {"datasets": 0, "models": 0, "artifacts": 0}
     assert client.get("/v1/usage?until=2020-01-01T00:00:00Z").json()["jobs"] == []
     assert client.get("/v1/usage?since=2999-01-01T00:00:00Z").json()["jobs"] == []
-    assert client.get("/v1/usage?since=2020-01-01T00:00:00").status_code == 422
+    for invalid in ("2020-01-01T00:00:00", "0", "1e9", "-1.2e-07"):
+        assert client.get(f"/v1/usage?since={invalid}").status_code == 422
 
 
 def test_usage_includes_stored_bytes(client: TestClient) -> None:
