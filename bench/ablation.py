@@ -67,9 +67,19 @@ def with_shared_threads() -> FastAPI:
 
 
 def with_plain_lock() -> FastAPI:
-    from app.sampling import service
+    from app.sampling import fair_lock, service
 
-    setattr(service, "FairLock", threading.Lock)  # noqa: B010
+    class PlainLock(fair_lock.FairLock):
+        def __init__(self, slots: int = 1) -> None:
+            self._semaphore = threading.Semaphore(slots)
+
+        def _acquire(self, _owner: str) -> None:
+            self._semaphore.acquire()
+
+        def _release(self) -> None:
+            self._semaphore.release()
+
+    setattr(service, "FairLock", PlainLock)  # noqa: B010
     return complete()
 
 

@@ -76,7 +76,9 @@ async def create_samples(
 
     For larger sets of samples, create a job of the kind `generation`.
     """
-    return await run_in_sampling_thread(_respond, reference, request, caller, format, accept)
+    return await run_in_sampling_thread(
+        caller.tenant_id, _respond, reference, request, caller, format, accept
+    )
 
 
 @router.get(
@@ -157,7 +159,7 @@ async def read_samples(
     if seed is not None:
         is_cached = partial(is_match, http_request.headers.get("if-none-match"))
     return await run_in_sampling_thread(
-        _respond, reference, request, caller, format, accept, is_cached
+        caller.tenant_id, _respond, reference, request, caller, format, accept, is_cached
     )
 
 

@@ -6,6 +6,7 @@ not import torch.
 
 from collections.abc import AsyncIterator, Callable
 from typing import Annotated, TypeVar, TypeVarTuple
+from weakref import WeakValueDictionary
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import Depends
@@ -18,7 +19,9 @@ from core.settings import get_settings
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
 
-_threads = CapacityLimiter(64)  # threads mostly wait for batches
+_threads = CapacityLimiter(128)  # threads mostly wait for batches
+TENANT_THREADS = 96  # one tenant leaves some to the others
+_tenant_threads: WeakValueDictionary[str, CapacityLimiter] = WeakValueDictionary()
 _in_flight = 0
 
 
@@ -54,6 +57,10 @@ async def _take_place(caller: SampleScope) -> AsyncIterator[None]:
 SamplingPlace = Annotated[None, Depends(_take_place)]
 
 
-async def run_in_sampling_thread(work: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
+async def run_in_sampling_thread(
+    tenant_id: str, work: Callable[[*Arguments], T], *arguments: *Arguments
+) -> T:
     """Run `work` in a thread of the sampling pool, so that other routes keep their threads."""
-    return await to_thread.run_sync(work, *arguments, limiter=_threads)
+    own_threads = _tenant_threads.setdefault(tenant_id, CapacityLimiter(TENANT_THREADS))
+    async with own_threads:
+        return await to_thread.run_sync(work, *arguments, limiter=_threads)

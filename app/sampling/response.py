@@ -1,7 +1,7 @@
 """Response to a samples request, whose samples are generated while it is sent."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from hashlib import sha256
 from importlib.metadata import version
 from itertools import chain
@@ -79,14 +79,18 @@ def build_response(
         if is_cached is not None:
             headers |= {"ETag": etag} | CACHE_HEADERS
         if output_format in plan.documents:
-            content = b"".join(body)
+            content = b"".join(iter(lambda: stream.encode(body), None))
             return Response(content, headers=headers, media_type=plan.formats[output_format])
     except BaseException:
         stream.close()
         raise
     headers["Content-Disposition"] = f'attachment; filename="samples.{output_format}"'
     return SampleStreamingResponse(
-        body, stream.close, headers=headers, media_type=plan.formats[output_format]
+        model.tenant_id,
+        lambda: stream.encode(body),
+        stream.close,
+        headers=headers,
+        media_type=plan.formats[output_format],
     )
 
 
@@ -142,13 +146,14 @@ class SampleStreamingResponse(StreamingResponse):
 
     def __init__(
         self,
-        body: Iterator[bytes],
+        tenant_id: str,
+        next_chunk: Callable[[], bytes | None],
         close: Callable[[], None],
         *,
         headers: Mapping[str, str],
         media_type: str,
     ) -> None:
-        super().__init__(_chunks(body), headers=headers, media_type=media_type)
+        super().__init__(_chunks(tenant_id, next_chunk), headers=headers, media_type=media_type)
         self._close = close
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -162,10 +167,10 @@ class SampleStreamingResponse(StreamingResponse):
         self._close()
 
 
-async def _chunks(body: Iterator[bytes]) -> AsyncIterator[bytes]:
+async def _chunks(tenant_id: str, next_chunk: Callable[[], bytes | None]) -> AsyncIterator[bytes]:
     while True:
         try:
-            chunk = await run_in_sampling_thread(next, body, None)
+            chunk = await run_in_sampling_thread(tenant_id, next_chunk)
         except ClientDisconnected:
             return
         if chunk is None:

@@ -3,6 +3,7 @@
 import gc
 import threading
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -155,19 +156,51 @@ def test_batch_slots_are_divided_evenly(counts: list[int], slots: int, shares: l
     assert split_evenly(counts, slots) == shares
 
 
-def test_the_lock_is_granted_in_order_of_arrival() -> None:
-    lock, order, threads = FairLock(), [], []
+def acquired_by(lock: FairLock, owners: Sequence[str]) -> list[int]:
+    """Return the order in which threads of the owners, started in turn, get the lock."""
+    order: list[int] = []
 
-    def acquire(name: int) -> None:
-        with lock:
-            order.append(name)
+    def acquire(index: int, owner: str) -> None:
+        with lock.take(owner):
+            order.append(index)
 
+    threads = []
     with lock:
-        for name in range(5):
-            threads.append(threading.Thread(target=acquire, args=(name,)))
+        for index, owner in enumerate(owners):
+            threads.append(threading.Thread(target=acquire, args=(index, owner)))
             threads[-1].start()
-            while len(lock._waiting) <= name:
+            while sum(map(len, lock._waiting.values())) <= index:
                 threads[-1].join(0.001)
     for thread in threads:
         thread.join()
-    assert order == [0, 1, 2, 3, 4]
+    return order
+
+
+def test_the_lock_is_granted_in_order_of_arrival() -> None:
+    assert acquired_by(FairLock(), ["tenant"] * 5) == [0, 1, 2, 3, 4]
+
+
+def test_owners_of_the_lock_take_turns() -> None:
+    owners = ["greedy", "greedy", "greedy", "modest", "modest", "greedy"]
+    assert acquired_by(FairLock(), owners) == [0, 3, 1, 4, 2, 5]
+
+
+def test_a_lent_lock_serves_others_meanwhile() -> None:
+    lock = FairLock()
+    with lock.take("a"):
+        with lock.lend("a"):
+            assert acquired_by(lock, ["b", "c"]) == [0, 1]
+        assert not lock._free
+    assert lock._free == 1
+
+
+def test_as_many_threads_as_there_are_slots_hold_the_lock() -> None:
+    lock = FairLock(slots=2)
+    with lock.take("a"), lock.take("a"):
+        waiting = threading.Thread(target=lock._acquire, args=("a",))
+        waiting.start()
+        waiting.join(0.1)
+        assert waiting.is_alive()
+    waiting.join(5)
+    assert not waiting.is_alive()
+    assert lock._free == 1
