@@ -70,14 +70,14 @@ def with_plain_lock() -> FastAPI:
     from app.sampling import fair_lock, service
 
     class PlainLock(fair_lock.FairLock):
-        def __init__(self, slots: int = 1) -> None:
-            self._semaphore = threading.Semaphore(slots)
+        def __init__(self) -> None:
+            self._plain = threading.Lock()
 
         def _acquire(self, _owner: str) -> None:
-            self._semaphore.acquire()
+            self._plain.acquire()
 
         def _release(self) -> None:
-            self._semaphore.release()
+            self._plain.release()
 
     setattr(service, "FairLock", PlainLock)  # noqa: B010
     return complete()

@@ -63,7 +63,7 @@ Reasons = dict[str, str | None]  # why a check fails, by its name; None if it pa
 OPTIONAL = {"worker", "gpus"}
 
 # On a machine without time, probes arrive faster than they are answered, and their senders give up:
-# if each had checks of its own, they would never catch up. Requests that hold all other threads do
+# if each ran its own checks, they would never catch up. Requests that hold all other threads do
 # not delay them.
 _threads = CapacityLimiter(1)
 

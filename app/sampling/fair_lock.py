@@ -12,15 +12,15 @@ from contextlib import contextmanager
 
 
 class FairLock:
-    """Lock that up to `slots` threads hold at a time.
+    """Lock that goes to the next owner, and of its threads to the one that has waited longest.
 
     `threading.Lock` usually goes back to the thread that has just released it, so a long stream
     would lock out all other requests.
     """
 
-    def __init__(self, slots: int = 1) -> None:
+    def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._free = slots
+        self._locked = False
         self._waiting: OrderedDict[str, deque[threading.Event]] = OrderedDict()  # by owner
 
     @contextmanager
@@ -32,15 +32,6 @@ class FairLock:
         finally:
             self._release()
 
-    @contextmanager
-    def lend(self, owner: str) -> Iterator[None]:
-        """Let others hold the lock that this thread holds, while the block runs."""
-        self._release()
-        try:
-            yield
-        finally:
-            self._acquire(owner)
-
     def __enter__(self) -> None:
         self._acquire("")
 
@@ -49,8 +40,8 @@ class FairLock:
 
     def _acquire(self, owner: str) -> None:
         with self._lock:
-            if self._free:
-                self._free -= 1
+            if not self._locked:
+                self._locked = True
                 return
             turn = threading.Event()
             self._waiting.setdefault(owner, deque()).append(turn)
@@ -59,7 +50,7 @@ class FairLock:
     def _release(self) -> None:
         with self._lock:
             if not self._waiting:
-                self._free += 1
+                self._locked = False
                 return
             owner, turns = self._waiting.popitem(last=False)
             turns.popleft().set()

@@ -1,7 +1,7 @@
 """Response to a samples request, whose samples are generated while it is sent."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from importlib.metadata import version
 from itertools import chain
@@ -79,7 +79,7 @@ def build_response(
         if is_cached is not None:
             headers |= {"ETag": etag} | CACHE_HEADERS
         if output_format in plan.documents:
-            content = b"".join(iter(lambda: stream.encode(body), None))
+            content = b"".join(body)
             return Response(content, headers=headers, media_type=plan.formats[output_format])
     except BaseException:
         stream.close()
@@ -87,7 +87,7 @@ def build_response(
     headers["Content-Disposition"] = f'attachment; filename="samples.{output_format}"'
     return SampleStreamingResponse(
         model.tenant_id,
-        lambda: stream.encode(body),
+        body,
         stream.close,
         headers=headers,
         media_type=plan.formats[output_format],
@@ -147,13 +147,13 @@ class SampleStreamingResponse(StreamingResponse):
     def __init__(
         self,
         tenant_id: str,
-        next_chunk: Callable[[], bytes | None],
+        body: Iterator[bytes],
         close: Callable[[], None],
         *,
         headers: Mapping[str, str],
         media_type: str,
     ) -> None:
-        super().__init__(_chunks(tenant_id, next_chunk), headers=headers, media_type=media_type)
+        super().__init__(_chunks(tenant_id, body), headers=headers, media_type=media_type)
         self._close = close
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -167,10 +167,10 @@ class SampleStreamingResponse(StreamingResponse):
         self._close()
 
 
-async def _chunks(tenant_id: str, next_chunk: Callable[[], bytes | None]) -> AsyncIterator[bytes]:
+async def _chunks(tenant_id: str, body: Iterator[bytes]) -> AsyncIterator[bytes]:
     while True:
         try:
-            chunk = await run_in_sampling_thread(tenant_id, next_chunk)
+            chunk = await run_in_sampling_thread(tenant_id, next, body, None)
         except ClientDisconnected:
             return
         if chunk is None:

@@ -46,7 +46,6 @@ class SampleStream(Iterator[Batch]):
         self._service, self._modality, self._tenant = service, model.modality, model.tenant_id
         self._lock = threading.Lock()
         self._closed = False
-        self._is_encoding = False
         self._requests: list[BatchRequest] = []
         self._turn_s = 0.0  # time of the turns since the last batch
         with ExitStack() as resources:
@@ -57,8 +56,7 @@ class SampleStream(Iterator[Batch]):
 
     def __next__(self) -> Batch:
         try:
-            with self._without_encoder():
-                batch = next(self._batches)
+            batch = next(self._batches)
         except StopIteration:
             with self._lock:
                 self._resources.close()
@@ -74,24 +72,6 @@ class SampleStream(Iterator[Batch]):
             tracing.record_span("generate", now - self._turn_s, now, {"samples": len(batch)})
             self._turn_s = 0.0
         return batch
-
-    def encode(self, body: Iterator[bytes]) -> bytes | None:
-        """Return the next chunk of `body`, which encodes this stream; None at its end."""
-        with self._service.encoders.take(self._tenant):
-            self._is_encoding = True
-            try:
-                return next(body, None)
-            finally:
-                self._is_encoding = False
-
-    @contextmanager
-    def _without_encoder(self) -> Iterator[None]:
-        """Let other requests encode while this one waits for its samples."""
-        if not self._is_encoding:
-            yield
-            return
-        with self._service.encoders.lend(self._tenant):
-            yield
 
     @contextmanager
     def take(self) -> Iterator[None]:
@@ -135,8 +115,6 @@ class SamplingService:
         self.cache, self._stop_process = cache, stop_process
         # One batch at a time: torch already uses all of its threads for each batch.
         self.sampling_lock = FairLock()
-        # More encoding threads than cores would only delay the event loop and small requests.
-        self.encoders = FairLock(os.cpu_count() or 1)
         self.batcher = Batcher(self.sampling_lock, window_s, expected=in_flight)
 
     def check_device(self, error: Exception) -> None:

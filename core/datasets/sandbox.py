@@ -31,6 +31,7 @@ OnWait = Callable[[], None]  # called about once a second; an exception that it 
 
 _WAIT_S = 1.0
 _MAX_STARTS = 3  # a fork server that is about to exit loses the requests that it has not read
+_SERVER_REPLY_S = 30.0  # for a start, which takes milliseconds, or the end of a killed process
 _PACKAGES = str(Path(core.__path__[0]).parent)
 _MAX_LOGGED_CHARS = 4_000
 # Messages of Rust and C++ before they abort the process.
@@ -88,17 +89,28 @@ def _start(function: str) -> Iterator[_Sandbox]:
                 function, [its_channel.fileno(), its_stderr, its_lifeline.fileno()]
             )
             theirs.close()
-            if lifeline.recv(1) != STARTED:
+            lifeline.settimeout(_SERVER_REPLY_S)
+            if _read_lifeline(lifeline) != STARTED:
                 continue  # the fork server ended before it took the request
             try:
                 yield _Sandbox(channel, lifeline, stderr)
             finally:
                 with contextlib.suppress(OSError):  # it has exited
                     lifeline.shutdown(socket.SHUT_WR)
-                while lifeline.recv(64):
+                while _read_lifeline(lifeline):
                     pass
             return
     raise RuntimeError("A sandbox process could not be started.")
+
+
+def _read_lifeline(lifeline: socket.socket) -> bytes:
+    """Return a byte from the fork server, or nothing at its end; kill a server that hangs."""
+    try:
+        return lifeline.recv(1)
+    except TimeoutError:
+        log.error("The server of sandbox processes did not reply for %.0f s.", _SERVER_REPLY_S)
+        _fork_server.kill()
+        return b""
 
 
 class _ForkServer:
@@ -141,6 +153,12 @@ class _ForkServer:
         self._processes = [each for each in self._processes if each.poll() is None] + [process]
         self._owner = os.getpid()
         return self._control
+
+    def kill(self) -> None:
+        """Kill the server; its sandbox processes notice it within a second and exit."""
+        with self._lock:
+            for process in self._processes:
+                process.kill()
 
     def close(self) -> None:
         """End the server, which needs only milliseconds, unless a sandbox process still runs."""

@@ -20,7 +20,7 @@ MIN_NONZERO_ROWS = 20  # of each term of a sum
 MIN_DISTINCT_VALUES = 10  # of the columns of an equation
 MAX_EQUATION_COLUMNS = 16  # numeric columns in sums, products and ratios
 MAX_LINEAR_COLUMNS = 200  # numeric columns in linear functions
-MIN_CORRELATION = 0.98  # of the first rows, before rounding less; other pairs are not tried
+MIN_CORRELATION = 0.98  # of the first rows, for pairs of more columns than in other equations
 MOST_EXACT: tuple[Kind, ...] = ("sum", "linear", "elapsed")
 FIRST_ROWS = 64  # of the screened ones rule out most equations
 SIGNIFICANT_DIGITS = 12
@@ -114,11 +114,11 @@ def _correlated(
         return
     first_rows = np.stack([number.values[:FIRST_ROWS] for number in numbers])
     with np.errstate(all="ignore"):
-        correlations = np.atleast_2d(
-            np.corrcoef(first_rows)
-        )  # NaN where values are missing or constant
+        # NaN where values are missing or constant; such pairs are tried.
+        correlations = np.atleast_2d(np.corrcoef(first_rows))
     for i, j in permutations(range(len(numbers)), 2):
-        if not abs(correlations[i, j]) < MIN_CORRELATION:
+        # Rounding lowers the correlation of columns of few values.
+        if max(i, j) < MAX_EQUATION_COLUMNS or not abs(correlations[i, j]) < MIN_CORRELATION:
             yield numbers[j], numbers[i]
 
 

@@ -30,7 +30,7 @@ _NOISE_SLOTS = 4
 class Lists:
     """New lists of a column; different rows may have the same list.
 
-    `items` are in the order in which they stand in lists, with the share of the lists that have
+    `items` are in the order in which lists have them, with the share of the lists that have
     them. `sizes` counts lists by number of items.
     """
 

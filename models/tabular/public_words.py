@@ -78,10 +78,10 @@ def english_words() -> frozenset[str]:
 
 
 def are_listed(texts: Sequence[str]) -> bool:
-    """Return True if most texts stand in one of the public lists, such as that of countries."""
+    """Return True if most texts are in one of the public lists, such as that of countries."""
     if len(texts) >= MIN_NUMBERS and all(text.isdecimal() and len(text) <= 3 for text in texts):
-        known = sum(text.zfill(3) in _country_numbers() for text in texts)
-        return known >= MIN_LISTED_NUMBERS * len(texts)
+        listed = sum(text.zfill(3) in _country_numbers() for text in texts)
+        return listed >= MIN_LISTED_NUMBERS * len(texts)
     if not texts:
         return False
     prefix = _common_prefix(texts)

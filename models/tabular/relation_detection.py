@@ -93,11 +93,11 @@ def _date_parts(rows: pa.Table, numbers: list[ScreenedNumber]) -> Iterator[Relat
 
 
 def _steps(
-    table: pa.Table, numbers: list[ScreenedNumber], found: set[tuple[str, ...]]
+    table: pa.Table, numbers: list[ScreenedNumber], excluded: set[tuple[str, ...]]
 ) -> Iterator[Relation]:
     """Yield monotone step functions of columns with many more values than steps."""
     for source, total in permutations(numbers[:MAX_COMPARED_COLUMNS], 2):
-        if (source.name, total.name) in found or not 2 <= total.distinct <= source.distinct / 2:
+        if (source.name, total.name) in excluded or not 2 <= total.distinct <= source.distinct / 2:
             continue
         columns = (source.name, total.name)
         if _fit_steps(columns, source.values, total.values) is None:

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import anyio
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from app.sampling.batcher import IDLE_S, Batcher, BatchRequest, ClientDisconnected, split_evenly
+from app.sampling.concurrency_limit import run_in_sampling_thread
 from app.sampling.fair_lock import FairLock
 from modalities.image.sampler import ImagePlanSampler
 from tests.factories import build_checkpoint
@@ -185,22 +187,22 @@ def test_owners_of_the_lock_take_turns() -> None:
     assert acquired_by(FairLock(), owners) == [0, 3, 1, 4, 2, 5]
 
 
-def test_a_lent_lock_serves_others_meanwhile() -> None:
-    lock = FairLock()
-    with lock.take("a"):
-        with lock.lend("a"):
-            assert acquired_by(lock, ["b", "c"]) == [0, 1]
-        assert not lock._free
-    assert lock._free == 1
+def test_one_tenant_leaves_threads_of_the_sampling_pool_to_others() -> None:
+    release = threading.Event()
 
+    async def hold() -> None:
+        await run_in_sampling_thread("greedy", lambda: release.wait(20))
 
-def test_as_many_threads_as_there_are_slots_hold_the_lock() -> None:
-    lock = FairLock(slots=2)
-    with lock.take("a"), lock.take("a"):
-        waiting = threading.Thread(target=lock._acquire, args=("a",))
-        waiting.start()
-        waiting.join(0.1)
-        assert waiting.is_alive()
-    waiting.join(5)
-    assert not waiting.is_alive()
-    assert lock._free == 1
+    async def sample() -> bool:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(200):
+                tasks.start_soon(hold)
+            await anyio.sleep(0.1)
+            with anyio.move_on_after(5):
+                served = await run_in_sampling_thread("modest", release.is_set)
+                release.set()
+                return not served
+            release.set()
+        return False
+
+    assert anyio.run(sample)

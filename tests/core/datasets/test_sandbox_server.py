@@ -13,6 +13,7 @@ import psutil
 import pytest
 from pydantic import BaseModel
 
+from core.datasets import sandbox
 from core.datasets.sandbox import run_in_sandbox
 from core.errors import DatasetUnreadable
 
@@ -92,6 +93,28 @@ def test_a_server_that_has_ended_is_replaced() -> None:
     server.kill()
     server.wait(timeout=30)
     assert run()["server"] != server.pid
+
+
+def test_a_server_that_hangs_is_killed_and_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = psutil.Process(run()["server"])
+    monkeypatch.setattr(sandbox, "_SERVER_REPLY_S", 5)
+    server.suspend()
+    assert run()["server"] != server.pid
+    server.wait(timeout=30)
+
+
+def test_a_timeout_ends_although_the_server_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = psutil.Process(run()["server"])
+    monkeypatch.setattr(sandbox, "_SERVER_REPLY_S", 0.5)
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(run, timeout_s=1, sleep_s=60)
+        while not server.children():
+            time.sleep(0.01)
+        (child,) = server.children()
+        server.suspend()
+        with pytest.raises(DatasetUnreadable, match="took longer"):
+            slow.result(timeout=30)
+    child.wait(timeout=30)
 
 
 def test_a_timeout_kills_the_sandbox_process_only() -> None:

@@ -365,6 +365,13 @@ def test_equal_columns_are_found_in_a_table_of_many_columns() -> None:
     assert set(names_of(table)) >= {"1.8 * x50 + 32 = fahrenheit", "x41 = copy"}
 
 
+def test_a_linear_function_of_which_rounding_leaves_few_values_is_found() -> None:
+    quantity = np.minimum(RNG.lognormal(1, 1.2, 2_000).astype(int), 400)
+    quantity[:300] = RNG.integers(0, 12, 300)  # in the first rows, rounding explains most of it
+    fee = np.floor(0.1 * quantity + 0.5).astype(int)
+    assert "0.1 * quantity = fee" in names_of(pa.table({"quantity": quantity, "fee": fee}))
+
+
 def test_of_several_terms_the_largest_is_the_rest_of_a_sum() -> None:
     parts = np.stack([RNG.lognormal(1, 1, N), RNG.lognormal(4, 1, N), RNG.lognormal(2, 1, N)])
     parts = np.round(parts, 2)
