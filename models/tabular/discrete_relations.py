@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -12,15 +13,16 @@ from numpy.typing import NDArray
 from models.tabular.categorical_columns import as_text, from_text
 from models.tabular.constraints import DISCRETE_TYPES
 from models.tabular.number_grid import is_numeric
-from models.tabular.relations import Relation, array
+from models.tabular.relations import Relation, array, available_parts, date_part
 
 MIN_EVIDENCE_BITS = 60.0  # that a determined column agrees with another one by chance
 MIN_EXPECTED_VIOLATIONS = 20.0  # of an order or of distinct columns, if they were independent
-MAX_LOOKUP_SHARE = 0.2  # distinct values of the source of a lookup, relative to the rows
+MAX_LOOKUP_SHARE = 0.5  # distinct values of the source of a lookup, relative to the rows
 MAX_COMPARED_COLUMNS = 40  # compared pairwise, of each type
 QUANTITY_TYPES = ("number", "datetime")  # that Arrow reads from text; integers are discrete
 MIN_COMMON_SHARE = 0.8  # of the rows have values that the other one of two distinct columns has
 FIRST_ROWS = 5_000  # rule out most lookups
+COARSEST_FIRST = ("quarter", "day_of_week", "month", "hour", "day", "year")
 
 
 def find_lookups(table: pa.Table, types: Mapping[str, str], min_value_count: int) -> list[Relation]:
@@ -36,11 +38,33 @@ def find_lookups(table: pa.Table, types: Mapping[str, str], min_value_count: int
     sources = sorted(codes, key=lambda name: not is_numeric(table.schema.field(name).type))
     codes |= {name: encoded for name in others if (encoded := _encode(table, name))}
     return [
-        _lookup(table, source, total, min_value_count)
+        _with_values(Relation("lookup", (source, total)), table, min_value_count)
         for source in sources
         for total in codes
         if source != total and _determines(codes[source], codes[total])
     ]
+
+
+def find_date_lookups(
+    table: pa.Table, types: Mapping[str, str], related: Collection[frozenset[str]]
+) -> list[Relation]:
+    """Return the parts of dates that determine a discrete column, such as names of months.
+
+    The coarsest part is chosen. Pairs of columns in `related` are left out.
+    """
+    codes = {name: encoded for name in _discrete(types) if (encoded := _encode(table, name))}
+    relations = []
+    for source in (name for name, type in types.items() if type == "datetime"):
+        dates = array(table, source)
+        for part in available_parts(dates.type, COARSEST_FIRST):
+            part_codes = _codes(date_part(dates, part).dictionary_encode())
+            for total, total_codes in codes.items():
+                pair = frozenset((source, total))
+                if pair not in related and _determines(part_codes, total_codes):
+                    relation = Relation("lookup", (source, total), part=part)
+                    relations.append(_with_values(relation, table, 0))
+                    related = {*related, pair}
+    return relations
 
 
 Codes = tuple[NDArray[np.int64], int]  # (N,) codes, 0 where missing; their number
@@ -58,10 +82,12 @@ def _encode(table: pa.Table, name: str) -> Codes | None:
     distinct = values.dictionary
     if len(distinct) + 1 > MAX_LOOKUP_SHARE * len(values):
         return None
-    if not from_text(as_text(distinct), distinct.type).equals(distinct):
-        return None
+    return _codes(values) if from_text(as_text(distinct), distinct.type).equals(distinct) else None
+
+
+def _codes(values: pa.DictionaryArray) -> Codes:
     indices = values.indices.fill_null(-1).to_numpy(zero_copy_only=False) + 1
-    return indices.astype(np.int64), len(distinct) + 1
+    return indices.astype(np.int64), len(values.dictionary) + 1
 
 
 def _determines(source: Codes, total: Codes) -> bool:
@@ -79,18 +105,22 @@ def _determines(source: Codes, total: Codes) -> bool:
     return -repeated * math.log2(float((shares**2).sum())) >= MIN_EVIDENCE_BITS
 
 
-def _lookup(table: pa.Table, source: str, total: str, min_value_count: int) -> Relation:
+def _with_values(relation: Relation, table: pa.Table, min_value_count: int) -> Relation:
+    """Return a copy of a lookup with its keys and values, without the keys of too few rows."""
+    source, total = (array(table, name) for name in relation.columns)
+    if relation.part:
+        source = date_part(source, relation.part)
     pairs = pa.table(
         {
-            "key": as_text(array(table, source)),
-            "value": as_text(array(table, total)),
+            "key": as_text(source),
+            "value": as_text(total),
             "count": np.ones(len(table), np.int64),
         }
     )
     grouped = pairs.group_by(["key", "value"]).aggregate([("count", "sum")]).sort_by("key")
     grouped = grouped.filter(pa.compute.greater_equal(grouped.column("count_sum"), min_value_count))
     keys, values = (tuple(grouped.column(name).to_pylist()) for name in ("key", "value"))
-    return Relation("lookup", (source, total), keys=keys, values=values)
+    return replace(relation, keys=keys, values=values)
 
 
 def find_distinct(

@@ -56,6 +56,18 @@ class ScreenedNumber:
 
     @property
     def is_datetime(self) -> bool:
+        return bool(pa.types.is_timestamp(self.type) or pa.types.is_date(self.type))
+
+    @property
+    def is_time_of_day(self) -> bool:
+        return bool(pa.types.is_time(self.type))
+
+    @property
+    def is_duration(self) -> bool:
+        return bool(pa.types.is_duration(self.type))
+
+    @property
+    def is_temporal(self) -> bool:
         return bool(pa.types.is_temporal(self.type))
 
 
@@ -85,20 +97,22 @@ def find_equations(numbers: list[ScreenedNumber]) -> list[Relation]:
 
 
 def _equations(numbers: list[ScreenedNumber]) -> Iterator[Relation]:
-    datetimes = [number for number in numbers if number.is_datetime][:MAX_EQUATION_COLUMNS]
-    plain = [number for number in numbers if not number.is_datetime]
-    for total, source in _correlated(plain[:MAX_LINEAR_COLUMNS]):
+    plain = [number for number in numbers if not number.is_temporal]
+    durations = [number for number in numbers if number.is_duration]
+    for total, source in _correlated([*plain, *durations][:MAX_LINEAR_COLUMNS]):
         yield from _linear("linear", (source.name,), source.values, total)
-    plain = plain[:MAX_EQUATION_COLUMNS]
+    plain, durations = plain[:MAX_EQUATION_COLUMNS], durations[:MAX_EQUATION_COLUMNS]
     yield from _sums(plain)
+    yield from _sums(durations)
     for a, b in combinations(plain, 2):
         yield from _scaled("product", (a, b), a.values * b.values, plain)
     for a, b in permutations(plain, 2):
         divisor = np.where(b.values == 0, np.nan, b.values)
         yield from _scaled("ratio", (a, b), a.values / divisor, plain)
-    for start, end in permutations(datetimes, 2):
+    moments = [number for number in numbers if number.is_datetime or number.is_time_of_day]
+    for start, end in permutations(moments[:MAX_EQUATION_COLUMNS], 2):
         if start.type == end.type:
-            for total in plain:
+            for total in (*plain, *durations):
                 difference = end.values - start.values
                 yield from _linear("elapsed", (start.name, end.name), difference, total)
 
@@ -145,7 +159,7 @@ def find_rounded_sums(
 
     Sets of columns in `excluded` have an exact equation.
     """
-    plain = [n for n in numbers if not n.is_datetime and n.decimals >= 0 and n.distinct > 1]
+    plain = [n for n in numbers if not n.is_temporal and n.decimals >= 0 and n.distinct > 1]
     plain = [n for n in plain if not np.isnan(n.values).any()][:MAX_EQUATION_COLUMNS]
     first_rows = np.stack([n.values[:FIRST_ROWS] for n in plain]) if plain else np.empty((0, 1))
     units = np.array([[number.unit] for number in plain])

@@ -1,4 +1,4 @@
-"""Numbers and datetimes as integers, so that sums and differences of them are exact."""
+"""Numbers, dates and times as integers, so that sums and differences of them are exact."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,8 +19,7 @@ def is_numeric(arrow: pa.DataType) -> bool:
     return bool(
         (pa.types.is_integer(arrow) and not pa.types.is_uint64(arrow))
         or pa.types.is_floating(arrow)
-        or pa.types.is_timestamp(arrow)
-        or pa.types.is_date(arrow)
+        or pa.types.is_temporal(arrow)
     )
 
 

@@ -15,6 +15,7 @@ from models.tabular.discrete_relations import (
     MAX_COMPARED_COLUMNS,
     MIN_EVIDENCE_BITS,
     MIN_EXPECTED_VIOLATIONS,
+    find_date_lookups,
     find_distinct,
     find_lookups,
 )
@@ -26,9 +27,10 @@ from models.tabular.equation_detection import (
     find_rounded_sums,
 )
 from models.tabular.number_grid import NumberGrid, is_numeric
-from models.tabular.relations import DATE_PARTS, Relation, array, as_floats
+from models.tabular.relations import Relation, array, as_floats, available_parts
 
 MAX_STEP_SHARE = 0.1  # distinct values of a step function, relative to the rows
+TEMPORAL_TYPES = ("datetime", "time", "duration")
 SCREENING_ROWS = 5_000  # yield candidates, which are then checked on all rows
 
 
@@ -46,7 +48,7 @@ def detect_relations(
     numbers = [
         ScreenedNumber.of(sample, name)
         for name, type in types.items()
-        if type in (*NUMERIC_TYPES, "datetime") and is_numeric(sample.schema.field(name).type)
+        if type in (*NUMERIC_TYPES, *TEMPORAL_TYPES) and is_numeric(sample.schema.field(name).type)
     ]
     numbers = [number for number in numbers if not np.isinf(number.values).any()]
     equations = [*find_equations(numbers), *_date_parts(sample, numbers)]
@@ -62,6 +64,8 @@ def detect_relations(
     relations = [relation for relation in candidates if relation.holds(table).all()]
     relations += find_lookups(table, types, min_value_count)
     related = {frozenset(relation.columns) for relation in relations}
+    if not min_value_count:
+        relations += find_date_lookups(table, types, related)
     return relations + find_distinct(table, types, related)
 
 
@@ -76,12 +80,10 @@ def _screened_rows(table: pa.Table) -> pa.Table:
 def _date_parts(rows: pa.Table, numbers: list[ScreenedNumber]) -> Iterator[Relation]:
     for source in (number for number in numbers if number.is_datetime):
         for total in numbers:
-            if not pa.types.is_integer(total.type):
-                continue
-            for part in DATE_PARTS:
-                if part == "hour" and pa.types.is_date(source.type):
-                    continue
+            for part in available_parts(source.type):
                 relation = Relation("date_part", (source.name, total.name), part=part)
+                if source is total or not _may_be(part, source.type, total.type):
+                    continue
                 computed = relation.compute_numbers(rows)
                 both = np.isfinite(computed) & np.isfinite(total.values)
                 if (
@@ -90,6 +92,13 @@ def _date_parts(rows: pa.Table, numbers: list[ScreenedNumber]) -> Iterator[Relat
                     and evidence_bits(total.values[both]) >= MIN_EVIDENCE_BITS
                 ):
                     yield relation
+
+
+def _may_be(part: str, source: pa.DataType, total: pa.DataType) -> bool:
+    """Return True if a column of the type `total` may hold a part of datetimes."""
+    if part == "date":
+        return bool(total == source)
+    return bool(total == pa.time64("us") if part == "time" else pa.types.is_integer(total))
 
 
 def _steps(
@@ -128,10 +137,10 @@ def _fit_steps(columns: tuple[str, str], x: Floats, y: Floats) -> Relation | Non
 
 
 def _orders(numbers: list[ScreenedNumber]) -> Iterator[Relation]:
-    datetimes = [number for number in numbers if number.is_datetime][:MAX_COMPARED_COLUMNS]
-    plain = [number for number in numbers if not number.is_datetime][:MAX_COMPARED_COLUMNS]
-    for low, high in (*permutations(plain, 2), *permutations(datetimes, 2)):
-        if low.is_datetime and low.type != high.type:
+    temporal = [number for number in numbers if number.is_temporal][:MAX_COMPARED_COLUMNS]
+    plain = [number for number in numbers if not number.is_temporal][:MAX_COMPARED_COLUMNS]
+    for low, high in (*permutations(plain, 2), *permutations(temporal, 2)):
+        if low.is_temporal and low.type != high.type:
             continue
         if _is_order(low.values, high.values):
             yield Relation("order", (low.name, high.name))

@@ -33,7 +33,8 @@ Kind = Literal[
 ROUNDING = 0.5 + 1e-6  # units of the last decimal
 FLOAT_TOLERANCE = 1e-9  # of floats that are not rounded, relative to what they are computed from
 SOLVABLE = ("sum", "rounded_sum", "linear", "product")
-DATE_PARTS = ("year", "quarter", "month", "day", "day_of_week", "hour")
+DATE_PARTS = ("year", "quarter", "month", "day", "day_of_week", "date")
+ALL_PARTS = (*DATE_PARTS, "hour", "minute", "second", "time")
 Rows: TypeAlias = pa.Table | pa.RecordBatch
 
 
@@ -48,10 +49,10 @@ class Relation:
     - `linear`: factor * first + offset.
     - `product`: factor * first * second.
     - `ratio`: factor * first / second.
-    - `elapsed`: factor * (second - first) + offset, in the unit of two datetimes.
-    - `date_part`: a part of a datetime, such as its year.
-    - `step`: a monotone step function of a number or datetime.
-    - `lookup`: each value of the first column has a single value of the last one.
+    - `elapsed`: factor * (second - first) + offset, in the unit of two datetimes or times.
+    - `date_part`: a part of a datetime, such as its year, its date or its time of day.
+    - `step`: a monotone step function of a number, datetime or time.
+    - `lookup`: each value of the first column, or of a part of it, has a single one of the last.
 
     `decimals` are those of the last column, -1 if it is not rounded.
     `keys` and `values` are the steps of a step function, or the texts of a lookup.
@@ -80,7 +81,8 @@ class Relation:
         if self.kind == "date_part":
             return f"{self.part}({sources[0]}) = {last}"
         if self.kind in ("step", "lookup"):
-            return f"{sources[0]} -> {last}"
+            source = f"{self.part}({sources[0]})" if self.part else sources[0]
+            return f"{source} -> {last}"
         terms = {
             "linear": sources[0],
             "product": " * ".join(sources),
@@ -134,8 +136,7 @@ class Relation:
         """Return the unrounded numbers of the last column; NaN where a source is missing."""
         sources = [array(rows, name) for name in self.columns[:-1]]
         if self.kind == "date_part":
-            part = getattr(pa.compute, self.part)(sources[0])
-            return as_floats(part)
+            return as_floats(date_part(sources[0], self.part))
         numbers = [as_floats(source) for source in sources]
         if self.kind == "step":
             index = np.searchsorted(np.array(self.keys), numbers[0], side="right")
@@ -151,10 +152,12 @@ class Relation:
         return self.factor * base + self.offset
 
     def look_up(self, source: pa.Array) -> pa.Array:
-        """Return the texts of the last column.
+        """Return the texts of the last column, given the first one.
 
         A number that no training row has is given the value of the nearest one.
         """
+        if self.part:
+            source = date_part(source, self.part)
         keys = pa.array(self.keys, pa.string())
         index = pa.compute.index_in(as_text(source), value_set=keys)
         if is_numeric(source.type) and index.null_count:
@@ -200,8 +203,22 @@ class Relation:
         return np.abs(computed - self.offset) + abs(self.offset)
 
 
+def available_parts(arrow: pa.DataType, parts: Sequence[str] = ALL_PARTS) -> list[str]:
+    """Return those of `parts` that datetimes of a type have."""
+    return [part for part in parts if part in DATE_PARTS or not pa.types.is_date(arrow)]
+
+
+def date_part(values: pa.Array, part: str) -> pa.Array:
+    """Return one of ALL_PARTS of datetimes: integers, datetimes, or times."""
+    if part == "date":
+        return pa.compute.floor_temporal(values, unit="day")
+    if part == "time":
+        return values.cast(pa.time64("us"))
+    return getattr(pa.compute, part)(values)
+
+
 def as_floats(values: pa.Array) -> Floats:
-    """Return numbers, or datetimes in their unit, as floats; NaN where missing."""
+    """Return numbers, or dates and times in their unit, as floats; NaN where missing."""
     if pa.types.is_temporal(values.type):
         values = values.cast(pa.int64() if values.type.bit_width == 64 else pa.int32())
     return np.asarray(

@@ -1,5 +1,6 @@
 """Relations between columns are found, and generated rows satisfy them."""
 
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,18 @@ CITIES = RNG.integers(0, 12, N)
 PEOPLE = RNG.integers(10**5, 10**7, N)
 EXPECTED = RNG.lognormal(6, 1, N)
 REGIONS = RNG.lognormal(2, 1, (3, N))
+DAYS = np.datetime64("2019-01-01", "s") + RNG.integers(0, 1_400, N).astype("m8[D]")
+MONTHS = DAYS.astype("M8[M]").astype(int) % 12
+WEEKDAYS = (DAYS.astype("M8[D]").astype(int) + 3) % 7  # 0: Monday
+MONTH_NAMES = np.array([date(2020, month, 1).strftime("%B") for month in range(1, 13)])
+HOURS = TIMES.astype("M8[h]").astype(int) % 24
+SHIFTS = np.array(["night", "day", "evening"])
+SECONDS = RNG.integers(0, 50_000, N)
+CLOCKED_TIMES = DAYS.astype("M8[us]") + SECONDS.astype("m8[s]")
+CLOCKS, LATER_CLOCKS = (
+    pa.array(1_000_000 * seconds).cast(pa.time64("us")) for seconds in (SECONDS, SECONDS + A)
+)
+LASTED, RESTED = (seconds.astype("m8[s]").astype("m8[us]") for seconds in (60 * A, B))
 
 
 def column_types(table: pa.Table) -> dict[str, ColumnType]:
@@ -46,6 +59,10 @@ def column_types(table: pa.Table) -> dict[str, ColumnType]:
             types[field.name] = "integer"
         elif pa.types.is_floating(field.type):
             types[field.name] = "number"
+        elif pa.types.is_duration(field.type):
+            types[field.name] = "duration"
+        elif pa.types.is_time(field.type):
+            types[field.name] = "time"
         elif pa.types.is_temporal(field.type):
             types[field.name] = "datetime"
         else:
@@ -104,6 +121,18 @@ def round_trip(coding: RelationCoding, table: pa.Table) -> pa.Table:
             {"expected": EXPECTED, "count": A + 1_000, "excess": A + 1_000 - EXPECTED},
         ),
         ("month(day) = m", {"day": TIMES, "m": TIMES.astype("M8[M]").astype(int) % 12 + 1}),
+        ("month(day) -> month", {"day": DAYS, "month": MONTH_NAMES[MONTHS]}),
+        ("day_of_week(day) -> works", {"day": DAYS, "works": WEEKDAYS < 5}),
+        ("hour(at) -> shift", {"at": TIMES, "shift": SHIFTS[HOURS // 8]}),
+        ("date(at) = day", {"at": TIMES, "day": TIMES.astype("M8[D]").astype("M8[s]")}),
+        ("time(at) = clock", {"at": CLOCKED_TIMES, "clock": CLOCKS}),
+        ("start <= end", {"start": CLOCKS, "end": LATER_CLOCKS}),
+        ("1e-06 * (end - start) = lasted", {"start": CLOCKS, "end": LATER_CLOCKS, "lasted": A}),
+        (
+            "(end - start) = lasted",
+            {"start": CLOCKED_TIMES, "end": CLOCKED_TIMES + LASTED, "lasted": LASTED},
+        ),
+        ("drive + rest = trip", {"drive": LASTED, "rest": RESTED, "trip": LASTED + RESTED}),
         ("a -> band", {"a": A, "band": A // 100}),
         (
             "city -> country",
