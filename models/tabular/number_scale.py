@@ -15,6 +15,7 @@ from models.tabular.schema import UnsupportedColumn
 MAX_DECIMALS = 9
 MAX_INTEGER_RANGE = 2**62  # larger ranges are treated as floats
 MAX_DECIMAL_MAGNITUDE = 2**52  # decimals up to this many of their last digits are exact as floats
+MIN_USUAL_SHARE = 0.8  # of floats have no more than the usual decimals
 DIGIT_PERIODS = (10, 100, 1_000)  # of the last digits
 TIME_PERIODS = ((60, 1), (3_600, 60), (86_400, 3_600), (604_800, 3_600), (604_800, 86_400))
 TICKS_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
@@ -26,8 +27,9 @@ class Scale:
 
     Integers and times are multiples of `unit` above `low`; with `months`, timestamps are counted in
     months, so that a month or quarter stays one. Decimal numbers are integers of their last digit.
-    Other floats are rounded to `decimals` on their way back (-1: not rounded). With `endings`, the
-    multiples are stretched.
+    Other floats are rounded to `decimals` on their way back (-1: not rounded). Most of the latter
+    may have `usual_decimals`, such as coordinates of which `finer_share` were computed. With
+    `endings`, the multiples are stretched.
     """
 
     arrow: pa.DataType
@@ -36,6 +38,8 @@ class Scale:
     decimals: int = -1
     months: bool = False
     endings: Endings | None = None
+    usual_decimals: int = -1
+    finer_share: float = 0.0
 
     @classmethod
     def fit(cls, arrow: pa.DataType, values: NDArray[Any], *, as_decimals: bool = True) -> Self:
@@ -48,12 +52,21 @@ class Scale:
             return cls(arrow, low, max(unit, 1), months=months)
         decimals = _decimals(values[np.isfinite(values)], arrow)
         digits = np.abs(values) * 10.0 ** max(decimals, 0)
-        if not as_decimals or decimals < 0 or not (digits < MAX_DECIMAL_MAGNITUDE).all():
+        if as_decimals and decimals < 0:
+            return cls(arrow)._with_usual_decimals(values)
+        if not as_decimals or not (digits < MAX_DECIMAL_MAGNITUDE).all():
             return cls(arrow, decimals=decimals)
         integers = np.rint(values * 10.0**decimals).astype(np.int64)
         low = int(integers.min()) if len(integers) else 0
         unit = int(np.gcd.reduce(integers - low)) if len(integers) else 1
         return cls(arrow, low, max(unit, 1), decimals)
+
+    def _with_usual_decimals(self, values: Floats) -> Self:
+        for decimals in range(MAX_DECIMALS + 1):
+            finer_share = 1 - float(_has_decimals(values, decimals, self.arrow).mean())
+            if finer_share <= 1 - MIN_USUAL_SHARE:
+                return replace(self, usual_decimals=decimals, finer_share=finer_share)
+        return self
 
     def with_endings(self, multiples: NDArray[Any]) -> Self:
         """Return a copy with the endings of (N,) multiples of `unit`, if these are not uniform."""
@@ -131,6 +144,14 @@ class Scale:
             return values.cast(pa.decimal128(38, self.arrow.scale), safe=False).cast(self.arrow)
         return values.cast(self.arrow, safe=False)
 
+    def with_decimals(self, scaled: NDArray[Any]) -> NDArray[Any]:
+        """Return new scaled numbers with as many decimals as those of the column have."""
+        if self.usual_decimals < 0:
+            return scaled
+        # The digits that rounding removes are random.
+        chance = np.modf(np.abs(scaled) * 10.0 ** (self.usual_decimals + 1))[0]
+        return np.where(chance < self.finer_share, scaled, np.round(scaled, self.usual_decimals))
+
     def to_json(self) -> dict[str, Any]:
         return {
             "low": self.low,
@@ -138,6 +159,8 @@ class Scale:
             "decimals": self.decimals,
             "months": self.months,
             "endings": None if self.endings is None else self.endings.to_json(),
+            "usual_decimals": self.usual_decimals,
+            "finer_share": self.finer_share,
         }
 
     @classmethod
@@ -164,15 +187,17 @@ def _are_months(values: NDArray[np.int64], arrow: pa.DataType) -> bool:
 
 
 def _decimals(values: Floats, arrow: pa.DataType) -> int:
-    dtype = arrow.to_pandas_dtype() if pa.types.is_floating(arrow) else np.float64
     for decimals in range(MAX_DECIMALS + 1):
         # The first 100 values rule out most candidates cheaply.
-        for part in (values[:100], values):
-            if not np.array_equal(np.round(part, decimals).astype(dtype), part.astype(dtype)):
-                break
-        else:
+        if all(_has_decimals(part, decimals, arrow).all() for part in (values[:100], values)):
             return decimals
     return -1
+
+
+def _has_decimals(values: Floats, decimals: int, arrow: pa.DataType) -> NDArray[np.bool_]:
+    """Return the (N,) mask of values of the type `arrow` with at most that many decimals."""
+    dtype = arrow.to_pandas_dtype() if pa.types.is_floating(arrow) else np.float64
+    return np.asarray(np.round(values, decimals).astype(dtype) == values.astype(dtype))
 
 
 def numeric_values(name: str, values: pa.Array) -> tuple[NDArray[Any], NDArray[np.bool_]]:

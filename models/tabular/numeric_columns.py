@@ -178,7 +178,8 @@ class NumericColumn:
                 position = (np.maximum(tokens[step, is_bin] - 1, 0) + position) / size
             bins = tokens[0, is_bin] - self.layout.exact_values
             ranks = self.bin_edges[bins] + position * np.diff(self.bin_edges)[bins]
-            scaled[is_bin] = self.quantiles.at(np.minimum(ranks, 1 - 1e-9))
+            values = self.quantiles.at(np.minimum(ranks, 1 - 1e-9))
+            scaled[is_bin] = self.scale.with_decimals(values)
         return self.scale.from_scaled(scaled, is_missing)
 
     def pack(self) -> tuple[dict[str, Any], Arrays]:

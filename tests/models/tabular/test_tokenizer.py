@@ -111,6 +111,17 @@ def test_numbers_keep_their_decimals_and_multiples() -> None:
     assert not (np.asarray(round_trip(BINNED_COLUMNS[2][1], "integer")) % 100).any()
 
 
+def test_few_of_the_new_numbers_have_more_decimals_than_usual() -> None:
+    generator = np.random.default_rng(5)
+    places = generator.normal(52, 1, 5_000)
+    is_computed = generator.random(5_000) < 0.05
+    values = np.where(is_computed, places, np.round(places, 6))
+    decoded = round_trip(pa.array(values), "number").to_numpy()
+    new = decoded[~np.isin(decoded, values)]
+    assert len(new) > 1_000
+    assert 0.02 < (np.round(new, 6) != new).mean() < 0.08
+
+
 def test_repeated_numbers_decode_only_to_values_of_the_table() -> None:
     prices = BINNED_COLUMNS[7][1]
     assert set(round_trip(prices, "number").to_pylist()) <= set(prices.to_pylist())
