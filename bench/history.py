@@ -154,7 +154,7 @@ def _rows_of_job(n: int) -> Iterator[tuple[type, dict[str, Any]]]:
         | {"state": ends[n % 3], "dataset_id": dataset_id, "model_id": model_id}
         | {
             "request": {},
-            "resolved": {"note": "x" * 500},
+            "resolved": {"modality": "image", "samples": 1_000, "note": "x" * 500},
             "result": EVALUATED,
             "max_worker_losses": 3,
         }
