@@ -51,7 +51,13 @@ from core.tables import (
 TENANT = "bench"
 BLOCK = 1_000  # jobs that are inserted one by one; the others are copies of them
 COPIES = 50  # of the block in one transaction
-EVALUATED = {"quality": "good", "failed_criteria": []}
+EVALUATED = {
+    "verdict": "good",
+    "quality": "good",
+    "reasons": [],
+    "failed_criteria": [],
+    "report": "a",
+}
 STEPS = 4  # checkpoints of a training job
 TRIES = 40
 
@@ -75,11 +81,13 @@ COPIED: dict[type[Base], tuple[str, ...]] = {
 def fill(engine: Engine, n_jobs: int) -> None:
     """Insert `n_jobs` ended jobs with their rows, and one model and dataset for ten of them.
 
-    Above 1,000, `n_jobs` is rounded down to thousands.
+    A model and dataset that the database has lend their details, which responses show. Above 1,000, `n_jobs` is rounded down to thousands.
     """
     with write(engine) as session:
         session.merge(Tenant(id=TENANT, name=TENANT))
         session.flush()
+        manifest = session.scalar(select(Model.manifest)) or {"training": {}, "note": "x" * 500}
+        summary = session.scalar(select(Dataset.summary)) or {}
         session.add(
             Webhook(
                 id="wh_all",
@@ -91,7 +99,7 @@ def fill(engine: Engine, n_jobs: int) -> None:
         )
     rows: dict[type[Base], list[dict[str, Any]]] = {table: [] for table in COPIED}
     for n in range(min(n_jobs, BLOCK)):
-        for table, values in _rows_of_job(n):
+        for table, values in _rows_of_job(n, manifest, summary):
             rows[table].append({"tenant_id": TENANT} | values)
     with engine.begin() as connection:
         for table, block in rows.items():
@@ -137,7 +145,9 @@ def _copies(table: type[Base], block: list[dict[str, Any]], first: int, last: in
     return insert(table).from_select(list(columns), copies)
 
 
-def _rows_of_job(n: int) -> Iterator[tuple[type, dict[str, Any]]]:
+def _rows_of_job(
+    n: int, manifest: dict[str, Any], summary: dict[str, Any]
+) -> Iterator[tuple[type, dict[str, Any]]]:
     """Yield the rows of the n-th old job, in the order of their references."""
     kinds, ends = list(JobKind), [JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED]
     kind = kinds[n // 10 % 4] if n % 10 else JobKind.TRAINING
@@ -146,7 +156,7 @@ def _rows_of_job(n: int) -> Iterator[tuple[type, dict[str, Any]]]:
     times = {name: _moment(n) for name in ("created_at", "started_at", "finished_at")}
     if n % 10 == 0:
         fields = {"name": f"set-{n}", "modality": "image", "state": DatasetState.READY}
-        yield Dataset, {"id": dataset_id} | fields
+        yield Dataset, {"id": dataset_id, "summary": summary} | fields
     yield (
         Job,
         times
@@ -155,7 +165,7 @@ def _rows_of_job(n: int) -> Iterator[tuple[type, dict[str, Any]]]:
         | {
             "request": {},
             "resolved": {"modality": "image", "samples": 1_000, "note": "x" * 500},
-            "result": EVALUATED,
+            "result": EVALUATED if kind is JobKind.EVALUATION else None,
             "max_worker_losses": 3,
         }
         | {"usage": {"cpu_s": 1.0}, "orphans_removed_at": _moment(n)},
@@ -172,8 +182,8 @@ def _rows_of_job(n: int) -> Iterator[tuple[type, dict[str, Any]]]:
     yield Artifact, {"id": f"art_{n}", "key": job_id, "bytes": 1, "sha256": "0"} | fields
     if n % 10 == 0:
         fields = {"name": f"model-{n}", "version": 1, "modality": "image", "job_id": job_id}
-        manifest = {"training": {}, "note": "x" * 500}
-        fields |= {"dataset_id": dataset_id, "step": 1, "weights": {"key": job_id}}
+        fields |= {"dataset_id": dataset_id, "step": 1}
+        fields |= {"weights": {"key": job_id, "bytes": 1, "sha256": "0"}}
         yield Model, {"id": model_id, "manifest": manifest} | fields
         webhook = {"id": f"wh_{n}", "job_id": job_id, "url": "https://example.com"}
         yield Webhook, webhook | {"events": ["job.failed"], "secret": "s"}
