@@ -81,7 +81,8 @@ COPIED: dict[type[Base], tuple[str, ...]] = {
 def fill(engine: Engine, n_jobs: int) -> None:
     """Insert `n_jobs` ended jobs with their rows, and one model and dataset for ten of them.
 
-    A model and dataset that the database has lend their details, which responses show. Above 1,000, `n_jobs` is rounded down to thousands.
+    A model and dataset that the database has lend their details, which responses show. Above 1,000,
+    `n_jobs` is rounded down to thousands.
     """
     with write(engine) as session:
         session.merge(Tenant(id=TENANT, name=TENANT))

@@ -31,9 +31,8 @@ def find_lookups(table: pa.Table, types: Mapping[str, str], min_value_count: int
     The first one is discrete; the second one may be a quantity, such as the latitude of a station.
     Keys that fewer than `min_value_count` rows have are left out.
     """
-    names = _discrete(types)
     others = [name for name, type in types.items() if type in QUANTITY_TYPES][:MAX_COMPARED_COLUMNS]
-    codes = {name: encoded for name in names if (encoded := _encode(table, name))}
+    codes = encode_discrete(table, types)
     # Of two columns that determine each other, numbers stay, because their order helps to learn.
     sources = sorted(codes, key=lambda name: not is_numeric(table.schema.field(name).type))
     codes |= {name: encoded for name in others if (encoded := _encode(table, name))}
@@ -52,7 +51,7 @@ def find_date_lookups(
 
     The coarsest part is chosen. Pairs of columns in `related` are left out.
     """
-    codes = {name: encoded for name in _discrete(types) if (encoded := _encode(table, name))}
+    codes = encode_discrete(table, types)
     relations = []
     for source in (name for name, type in types.items() if type == "datetime"):
         dates = array(table, source)
@@ -68,6 +67,11 @@ def find_date_lookups(
 
 
 Codes = tuple[NDArray[np.int64], int]  # (N,) codes, 0 where missing; their number
+
+
+def encode_discrete(table: pa.Table, types: Mapping[str, str]) -> dict[str, Codes]:
+    """Return the codes of the discrete columns by name, without those of too many values."""
+    return {name: encoded for name in _discrete(types) if (encoded := _encode(table, name))}
 
 
 def _discrete(types: Mapping[str, str]) -> list[str]:

@@ -1,84 +1,41 @@
 """Search for equations between numbers: sums, products, ratios and linear functions."""
 
-import math
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from itertools import combinations, permutations
-from typing import Any, Self
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from models.tabular.categorical_columns import Floats
-from models.tabular.discrete_relations import MIN_EVIDENCE_BITS
-from models.tabular.number_grid import NumberGrid
-from models.tabular.relations import FLOAT_TOLERANCE, ROUNDING, Kind, Relation, array, as_floats
+from models.tabular.relations import FLOAT_TOLERANCE, Kind, Relation
+from models.tabular.screened_numbers import (
+    FIRST_ROWS,
+    MAX_EQUATION_COLUMNS,
+    MIN_NONZERO_ROWS,
+    MIN_ROWS,
+    ScreenedNumber,
+    agrees,
+    evidence_bits,
+    round_numbers,
+)
+from models.tabular.sum_detection import find_balances, find_sums
 
-MIN_ROWS = 50  # fewer rows are too little evidence
-MIN_NONZERO_ROWS = 20  # of each term of a sum
-MIN_DISTINCT_VALUES = 10  # of the columns of an equation
-MAX_EQUATION_COLUMNS = 16  # numeric columns in sums, products and ratios
 MAX_LINEAR_COLUMNS = 200  # numeric columns in linear functions
+MAX_PRODUCT_COLUMNS = 100  # numeric columns in products and ratios
+MAX_SCREENED_PRODUCTS = 500
+MAX_ROUNDING_SHARE = 0.1  # of the variance of logarithms
 MIN_CORRELATION = 0.98  # of the first rows, for pairs of more columns than in other equations
 MOST_EXACT: tuple[Kind, ...] = ("sum", "linear", "elapsed")
-FIRST_ROWS = 64  # of the screened ones rule out most equations
-SIGNIFICANT_DIGITS = 12
-
-
-@dataclass(frozen=True)
-class ScreenedNumber:
-    """A numeric column of the screened rows; NaN where missing."""
-
-    name: str
-    type: pa.DataType
-    values: Floats
-    decimals: int
-    distinct: int
-
-    @classmethod
-    def of(cls, rows: pa.Table, name: str) -> Self:
-        values = array(rows, name)
-        floats = as_floats(values)
-        distinct = len(np.unique(floats[~np.isnan(floats)]))
-        return cls(name, values.type, floats, NumberGrid.fit(values).decimals, distinct)
-
-    @property
-    def unit(self) -> float:
-        return 10.0**-self.decimals
-
-    @property
-    def tolerance(self) -> float:
-        """Return by how much a computed value may differ; `Relation.holds` checks floats closer."""
-        if self.decimals >= 0:
-            return ROUNDING * self.unit
-        return FLOAT_TOLERANCE * float(np.nanmax(np.abs(self.values), initial=0.0))
-
-    @property
-    def is_datetime(self) -> bool:
-        return bool(pa.types.is_timestamp(self.type) or pa.types.is_date(self.type))
-
-    @property
-    def is_time_of_day(self) -> bool:
-        return bool(pa.types.is_time(self.type))
-
-    @property
-    def is_duration(self) -> bool:
-        return bool(pa.types.is_duration(self.type))
-
-    @property
-    def is_temporal(self) -> bool:
-        return bool(pa.types.is_temporal(self.type))
 
 
 def find_equations(numbers: list[ScreenedNumber]) -> list[Relation]:
     """Return the equations in the order of their evidence, and only one between the same columns.
 
-    Where each of two columns follows from the other, the one that is not rounded is determined, or
-    the one with more values. Among several formulas for it, the one with the fewest digits is
-    likely the true one.
+    Where each of two columns follows from the other, the one with more decimals is determined, or
+    the one with more values: a percentage follows from counts. Among several formulas for it, the
+    one with the fewest digits is likely the true one.
     """
-    is_rounded = {number.name: number.decimals >= 0 for number in numbers}
+    unit = {number.name: number.unit if number.decimals >= 0 else 0.0 for number in numbers}
     evidence = {number.name: round(evidence_bits(number.values)) for number in numbers}
     best: dict[frozenset[str], Relation] = {}
     with np.errstate(over="ignore", invalid="ignore"):  # infinity equals no value
@@ -87,7 +44,8 @@ def find_equations(numbers: list[ScreenedNumber]) -> list[Relation]:
         equations,
         key=lambda relation: (
             MOST_EXACT.index(relation.kind) if relation.kind in MOST_EXACT else len(MOST_EXACT),
-            is_rounded[relation.columns[-1]],
+            len(relation.columns),
+            unit[relation.columns[-1]],
             -evidence[relation.columns[-1]],
             len(repr((relation.factor, relation.offset))),
         ),
@@ -97,18 +55,25 @@ def find_equations(numbers: list[ScreenedNumber]) -> list[Relation]:
 
 
 def _equations(numbers: list[ScreenedNumber]) -> Iterator[Relation]:
-    plain = [number for number in numbers if not number.is_temporal]
+    plain = [number for number in numbers if number.is_plain]
+    flags = [number for number in numbers if number.is_flag]
     durations = [number for number in numbers if number.is_duration]
     for total, source in _correlated([*plain, *durations][:MAX_LINEAR_COLUMNS]):
         yield from _linear("linear", (source.name,), source.values, total)
+    yield from find_balances(plain)
+    yield from find_balances(flags)
+    wide = plain[:MAX_PRODUCT_COLUMNS] if len(plain) > MAX_EQUATION_COLUMNS else []
+    for total, a, b in _screened_products(wide):
+        yield from _scaled("product", (a, b), a.values * b.values, [total])
+        for source in (a, b):
+            yield from _ratios(total, source, [a if source is b else b])
     plain, durations = plain[:MAX_EQUATION_COLUMNS], durations[:MAX_EQUATION_COLUMNS]
-    yield from _sums(plain)
-    yield from _sums(durations)
+    yield from find_sums(plain)
+    yield from find_sums(durations)
     for a, b in combinations(plain, 2):
         yield from _scaled("product", (a, b), a.values * b.values, plain)
     for a, b in permutations(plain, 2):
-        divisor = np.where(b.values == 0, np.nan, b.values)
-        yield from _scaled("ratio", (a, b), a.values / divisor, plain)
+        yield from _ratios(a, b, plain)
     moments = [number for number in numbers if number.is_datetime or number.is_time_of_day]
     for start, end in permutations(moments[:MAX_EQUATION_COLUMNS], 2):
         if start.type == end.type:
@@ -136,56 +101,55 @@ def _correlated(
             yield numbers[j], numbers[i]
 
 
-def _sums(numbers: list[ScreenedNumber]) -> Iterator[Relation]:
-    terms = [number for number in numbers if _nonzero(number.values) >= MIN_NONZERO_ROWS]
-    first_rows = np.stack([n.values[:FIRST_ROWS] for n in numbers]) if numbers else np.empty((0, 1))
-    tolerances = np.array([[number.tolerance] for number in numbers])
-    for size in (2, 3, 4):
-        for chosen in combinations(terms, size):
-            computed = np.sum([term.values[:FIRST_ROWS] for term in chosen], axis=0)
-            differs = (np.abs(first_rows - computed) > tolerances).any(1)
-            for i in np.flatnonzero(~differs):
-                total = numbers[i]
-                if total not in chosen and _agrees(
-                    np.sum([t.values for t in chosen], axis=0), total
-                ):
-                    yield Relation("sum", (*(term.name for term in chosen), total.name))
+def _screened_products(
+    numbers: list[ScreenedNumber],
+) -> list[tuple[ScreenedNumber, ScreenedNumber, ScreenedNumber]]:
+    """Return triples of which the first may be proportional to the product of the others.
 
-
-def find_rounded_sums(
-    numbers: list[ScreenedNumber], excluded: Collection[frozenset[str]]
-) -> Iterator[Relation]:
-    """Yield sums that rounding has changed, of columns with as many decimals and without gaps.
-
-    Sets of columns in `excluded` have an exact equation.
+    In rows without zeros, the logarithm of a product differs from the sum of the logarithms by a
+    constant, up to rounding.
     """
-    plain = [n for n in numbers if not n.is_temporal and n.decimals >= 0 and n.distinct > 1]
-    plain = [n for n in plain if not np.isnan(n.values).any()][:MAX_EQUATION_COLUMNS]
-    first_rows = np.stack([n.values[:FIRST_ROWS] for n in plain]) if plain else np.empty((0, 1))
-    units = np.array([[number.unit] for number in plain])
-    for size in (2, 3, 4):
-        tolerances = ROUNDING * (size + 1) * units
-        for chosen in combinations(plain, size):
-            computed = np.sum([term.values[:FIRST_ROWS] for term in chosen], axis=0)
-            differs = (np.abs(first_rows - computed) > tolerances).any(1)
-            for total in (plain[i] for i in np.flatnonzero(~differs)):
-                columns = (*(term.name for term in chosen), total.name)
-                is_new = total not in chosen and frozenset(columns) not in excluded
-                if is_new and _is_rounded_sum(chosen, total):
-                    yield Relation("rounded_sum", columns)
+    numbers, sizes = _without_zeros(numbers)
+    if len(numbers) < 3:
+        return []
+    logs = np.log(sizes) - np.log(sizes).mean(1, keepdims=True)
+    units = np.array([[n.unit if n.decimals >= 0 else 0.0] for n in numbers])
+    rounding = ((units / sizes) ** 2).mean(1) + FLOAT_TOLERANCE
+    products = logs @ logs.T / logs.shape[1]
+    own = np.diag(products)
+    # The mean square of log t - log a - log b.
+    t, a, b = np.ogrid[: len(numbers), : len(numbers), : len(numbers)]
+    square = own[t] + own[a] + own[b] - 2 * (products[t, a] + products[t, b] - products[a, b])
+    allowed = rounding[t] + rounding[a] + rounding[b]
+    is_candidate = (square < allowed) & (allowed < MAX_ROUNDING_SHARE * own[t])
+    is_candidate &= (a < b) & (t != a) & (t != b)
+    found = np.argwhere(is_candidate)
+    best = found[np.argsort(square[is_candidate], kind="stable")][:MAX_SCREENED_PRODUCTS]
+    return [(numbers[t], numbers[a], numbers[b]) for t, a, b in best]
 
 
-def _is_rounded_sum(terms: Sequence[ScreenedNumber], total: ScreenedNumber) -> bool:
-    if any(term.decimals != total.decimals for term in terms):
-        return False
-    tolerance = ROUNDING * (len(terms) + 1) * total.unit
-    computed = np.sum([term.values for term in terms], axis=0)
-    if (np.abs(computed - total.values) > tolerance).any():
-        return False
-    # Without one of the terms, the sum would differ, and the total does not agree by chance.
-    least = min((np.abs(term.values) > 2 * tolerance).sum() for term in terms)
-    coarse = np.floor(total.values / (2 * tolerance + total.unit))
-    return bool(least >= MIN_NONZERO_ROWS) and evidence_bits(coarse) >= MIN_EVIDENCE_BITS
+def _without_zeros(numbers: list[ScreenedNumber]) -> tuple[list[ScreenedNumber], Floats]:
+    """Return the most numbers that enough rows have without zeros, and their (C, N) magnitudes."""
+    sizes = {number: np.abs(np.nan_to_num(number.values)) for number in numbers}
+    rows: NDArray[np.bool_] = np.array(True)
+    kept: list[ScreenedNumber] = []
+    for number in sorted(numbers, key=lambda number: -float((sizes[number] > 0).mean())):
+        remaining = rows & (sizes[number] > 0) & np.isfinite(sizes[number])
+        if remaining.sum() >= MIN_ROWS:
+            rows, kept = remaining, [*kept, number]
+    return kept, np.array([sizes[number][rows] for number in kept])
+
+
+def _ratios(
+    a: ScreenedNumber, b: ScreenedNumber, numbers: list[ScreenedNumber]
+) -> Iterator[Relation]:
+    """Yield the numbers that are proportional to a / b, or linear in it: a relative change."""
+    quotient = a.values / np.where(b.values == 0, np.nan, b.values)
+    for total in numbers:
+        if total in (a, b):
+            continue
+        found = list(_scaled("ratio", (a, b), quotient, [total]))
+        yield from found or _linear("ratio", (a.name, b.name), quotient, total)
 
 
 def _scaled(
@@ -209,8 +173,8 @@ def _scaled(
         differences = np.abs(slope * computed[:FIRST_ROWS] - total.values[:FIRST_ROWS])
         if (differences > total.tolerance * spread).any():
             continue
-        for factor in _round_numbers(slope):
-            if _agrees(factor * computed, total):
+        for factor in round_numbers(slope):
+            if agrees(factor * computed, total):
                 yield Relation(kind, (*names, total.name), factor)
                 break
 
@@ -229,50 +193,12 @@ def _linear(
     if np.ptp(total.values[first] - slope * source[first]) > 4 * total.tolerance:
         return
     # A rounded number of few digits is the likely factor; others are tried with more digits.
-    for factor in _round_numbers(slope):
+    for factor in round_numbers(slope):
         residuals = total.values[both] - factor * source[both]
         middle = (residuals.min() + residuals.max()) / 2
         if factor == 0 or residuals.max() - residuals.min() > 2 * total.tolerance:
             continue
-        for offset in _round_numbers(middle, with_zero=True):
-            if _agrees(factor * source + offset, total):
+        for offset in round_numbers(middle, with_zero=True):
+            if agrees(factor * source + offset, total):
                 yield Relation(kind, (*names, total.name), factor, offset)
                 return
-
-
-def _round_numbers(value: float, *, with_zero: bool = False) -> Iterator[float]:
-    """Yield `value` with 1, 2, … significant digits, and the ratio of whole numbers near it."""
-    if with_zero:
-        yield 0.0
-    if value == 0 or not math.isfinite(value):
-        return
-    for digits in range(1, SIGNIFICANT_DIGITS + 1):
-        yield float(f"{value:.{digits - 1}e}")
-        inverse = float(f"{1 / value:.{digits - 1}e}")
-        if inverse != 0:
-            yield 1 / inverse
-
-
-def _agrees(computed: Floats, total: ScreenedNumber) -> bool:
-    """Return True if `total` is `computed`, rounded, in all rows, and too often for chance."""
-    for part in (slice(0, FIRST_ROWS), slice(None)):
-        difference = np.abs(computed[part] - total.values[part])
-        if (difference > total.tolerance).any():
-            return False
-    both = np.isfinite(computed) & np.isfinite(total.values)
-    return (
-        int(both.sum()) >= MIN_ROWS
-        and len(np.unique(total.values[both])) >= MIN_DISTINCT_VALUES
-        and evidence_bits(total.values[both]) >= MIN_EVIDENCE_BITS
-    )
-
-
-def evidence_bits(values: NDArray[Any]) -> float:
-    """Return -log2 of the probability that independent values agree in all rows."""
-    _, counts = np.unique(values[~np.isnan(values)], return_counts=True)
-    agreement = float(((counts / counts.sum()) ** 2).sum())
-    return -len(values) * math.log2(agreement)
-
-
-def _nonzero(values: Floats) -> int:
-    return int((np.nan_to_num(values) != 0).sum())

@@ -19,15 +19,12 @@ from models.tabular.discrete_relations import (
     find_distinct,
     find_lookups,
 )
-from models.tabular.equation_detection import (
-    MIN_ROWS,
-    ScreenedNumber,
-    evidence_bits,
-    find_equations,
-    find_rounded_sums,
-)
+from models.tabular.equation_detection import find_equations
+from models.tabular.factor_detection import find_factors
 from models.tabular.number_grid import NumberGrid, is_numeric
 from models.tabular.relations import Relation, array, as_floats, available_parts
+from models.tabular.screened_numbers import MIN_ROWS, ScreenedNumber, evidence_bits
+from models.tabular.sum_detection import find_rounded_sums
 
 MAX_STEP_SHARE = 0.1  # distinct values of a step function, relative to the rows
 TEMPORAL_TYPES = ("datetime", "time", "duration")
@@ -48,13 +45,16 @@ def detect_relations(
     numbers = [
         ScreenedNumber.of(sample, name)
         for name, type in types.items()
-        if type in (*NUMERIC_TYPES, *TEMPORAL_TYPES) and is_numeric(sample.schema.field(name).type)
+        if _is_number(type, sample.schema.field(name).type)
     ]
     numbers = [number for number in numbers if not np.isinf(number.values).any()]
     equations = [*find_equations(numbers), *_date_parts(sample, numbers)]
     candidates = [*equations, *_orders(numbers)]
     if not min_value_count:
         candidates += _steps(table, numbers, {relation.columns for relation in equations})
+        candidates += find_factors(
+            table, types, numbers, {frozenset(relation.columns) for relation in equations}
+        )
     # Last, because these columns may be coded by an exact relation.
     candidates += find_rounded_sums(
         numbers, {frozenset(relation.columns) for relation in equations}
@@ -67,6 +67,12 @@ def detect_relations(
     if not min_value_count:
         relations += find_date_lookups(table, types, related)
     return relations + find_distinct(table, types, related)
+
+
+def _is_number(type: str, arrow: pa.DataType) -> bool:
+    """Return True for numbers, dates and times, and for flags."""
+    is_ordered = type in (*NUMERIC_TYPES, *TEMPORAL_TYPES) and is_numeric(arrow)
+    return is_ordered or bool(pa.types.is_boolean(arrow))
 
 
 def _screened_rows(table: pa.Table) -> pa.Table:
@@ -105,7 +111,8 @@ def _steps(
     table: pa.Table, numbers: list[ScreenedNumber], excluded: set[tuple[str, ...]]
 ) -> Iterator[Relation]:
     """Yield monotone step functions of columns with many more values than steps."""
-    for source, total in permutations(numbers[:MAX_COMPARED_COLUMNS], 2):
+    compared = [number for number in numbers if not number.is_flag][:MAX_COMPARED_COLUMNS]
+    for source, total in permutations(compared, 2):
         if (source.name, total.name) in excluded or not 2 <= total.distinct <= source.distinct / 2:
             continue
         columns = (source.name, total.name)
@@ -138,7 +145,7 @@ def _fit_steps(columns: tuple[str, str], x: Floats, y: Floats) -> Relation | Non
 
 def _orders(numbers: list[ScreenedNumber]) -> Iterator[Relation]:
     temporal = [number for number in numbers if number.is_temporal][:MAX_COMPARED_COLUMNS]
-    plain = [number for number in numbers if not number.is_temporal][:MAX_COMPARED_COLUMNS]
+    plain = [number for number in numbers if number.is_plain][:MAX_COMPARED_COLUMNS]
     for low, high in (*permutations(plain, 2), *permutations(temporal, 2)):
         if low.is_temporal and low.type != high.type:
             continue

@@ -58,6 +58,10 @@ class _Planner:
         """Leave a column out that the others of `relation` determine, if one can be."""
         if self.sources.keys() & relation.columns and self._follows(relation):
             return
+        last = self.table.schema.field(relation.columns[-1])
+        if relation.kind == "sum" and pa.types.is_boolean(last.type):
+            self.check([relation])  # a sum of flags may be no flag
+            return
         candidates = [relation.columns[-1]]
         if relation.kind in ("sum", "rounded_sum"):
             # The errors of small terms are small relative to the largest one.

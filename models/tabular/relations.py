@@ -5,7 +5,7 @@ values. All other kinds determine the last of their columns: it is a function of
 it, up to the rounding of its decimals, or, for a `rounded_sum`, of the decimals of all columns.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self, TypeAlias
 
@@ -25,6 +25,7 @@ Kind = Literal[
     "linear",
     "product",
     "ratio",
+    "factor",
     "elapsed",
     "date_part",
     "step",
@@ -44,18 +45,20 @@ class Relation:
 
     - `order`: the first column is at most the second one.
     - `distinct`: the two columns are never equal.
-    - `sum`: the last column is the sum of the others.
+    - `sum`: the last column is the sum of the others, with `signs` (default: plus), and `offset`.
     - `rounded_sum`: the last column is a sum that was computed before all columns were rounded.
     - `linear`: factor * first + offset.
     - `product`: factor * first * second.
-    - `ratio`: factor * first / second.
+    - `ratio`: factor * first / second + offset.
+    - `factor`: the second column times a factor that each value of the first one has.
     - `elapsed`: factor * (second - first) + offset, in the unit of two datetimes or times.
     - `date_part`: a part of a datetime, such as its year, its date or its time of day.
     - `step`: a monotone step function of a number, datetime or time.
     - `lookup`: each value of the first column, or of a part of it, has a single one of the last.
 
     `decimals` are those of the last column, -1 if it is not rounded.
-    `keys` and `values` are the steps of a step function, or the texts of a lookup.
+    `keys` and `values` are the steps of a step function, the texts of a lookup, or the texts and
+    their factors.
     """
 
     kind: Kind
@@ -66,6 +69,7 @@ class Relation:
     decimals: int = 0
     keys: tuple[Any, ...] = ()
     values: tuple[Any, ...] = ()
+    signs: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
@@ -76,8 +80,7 @@ class Relation:
         if self.kind == "distinct":
             return f"{sources[0]} != {last}"
         if self.kind in ("sum", "rounded_sum"):
-            sign = "=" if self.kind == "sum" else "≈"
-            return f"{' + '.join(sources)} {sign} {last}"
+            return f"{self._sum_text()} {'=' if self.kind == 'sum' else '≈'} {last}"
         if self.kind == "date_part":
             return f"{self.part}({sources[0]}) = {last}"
         if self.kind in ("step", "lookup"):
@@ -87,6 +90,7 @@ class Relation:
             "linear": sources[0],
             "product": " * ".join(sources),
             "ratio": " / ".join(sources),
+            "factor": " * ".join((f"factor({sources[0]})", *sources[1:])),
             "elapsed": f"({' - '.join(reversed(sources))})",
         }
         factor = "" if self.factor == 1 else f"{self.factor:.6g} * "
@@ -94,6 +98,18 @@ class Relation:
             "" if self.offset == 0 else f" {'+' if self.offset > 0 else '-'} {abs(self.offset):.6g}"
         )
         return f"{factor}{terms[self.kind]}{offset} = {last}"
+
+    def _sum_text(self) -> str:
+        terms = list(zip(self.term_signs, self.columns[:-1], strict=True))
+        if self.offset:
+            terms.append((1 if self.offset > 0 else -1, f"{abs(self.offset):.6g}"))
+        added, subtracted = ([name for s, name in terms if s == sign] for sign in (1, -1))
+        return " - ".join([" + ".join(added), *subtracted])
+
+    @property
+    def term_signs(self) -> tuple[int, ...]:
+        """Return the signs of the terms of a sum."""
+        return self.signs or (1,) * (len(self.columns) - 1)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what clients see: no values of rows."""
@@ -109,11 +125,12 @@ class Relation:
             "decimals": self.decimals,
             "keys": list(self.keys),
             "values": list(self.values),
+            "signs": list(self.signs),
         }
 
     @classmethod
     def unpack(cls, packed: Mapping[str, Any]) -> Self:
-        tuples = {name: tuple(packed[name]) for name in ("columns", "keys", "values")}
+        tuples = {name: tuple(packed[name]) for name in ("columns", "keys", "values", "signs")}
         return cls(**{**packed, **tuples})
 
     def solve(self, rows: Rows, name: str) -> Floats:
@@ -126,7 +143,9 @@ class Relation:
             return self.compute_numbers(rows)
         others = [as_floats(array(rows, column)) for column in self.columns if column != name]
         if self.kind in ("sum", "rounded_sum"):
-            return np.asarray(others[-1] - np.sum(others[:-1], axis=0))
+            signs = dict(zip(self.columns, self.term_signs, strict=False))
+            own = signs.pop(name)
+            return own * (others[-1] - self._signed_sum(signs.values(), others))
         if self.kind == "linear":
             return (others[0] - self.offset) / self.factor
         assert self.kind == "product"  # noqa: S101 - see the docstring
@@ -137,19 +156,30 @@ class Relation:
         sources = [array(rows, name) for name in self.columns[:-1]]
         if self.kind == "date_part":
             return as_floats(date_part(sources[0], self.part))
+        if self.kind == "factor":
+            return self._factors(sources[0]) * as_floats(sources[1])
         numbers = [as_floats(source) for source in sources]
         if self.kind == "step":
             index = np.searchsorted(np.array(self.keys), numbers[0], side="right")
             return np.where(np.isnan(numbers[0]), np.nan, np.array(self.values, float)[index])
         if self.kind in ("sum", "rounded_sum"):
-            return np.sum(numbers, axis=0)
+            return self._signed_sum(self.term_signs, numbers)
         if self.kind == "ratio":
             divisor = np.where(numbers[1] == 0, np.nan, numbers[1])
-            return self.factor * numbers[0] / divisor
+            return self.factor * numbers[0] / divisor + self.offset
         if self.kind == "product":
             return self.factor * numbers[0] * numbers[1]
         base = numbers[1] - numbers[0] if self.kind == "elapsed" else numbers[0]
         return self.factor * base + self.offset
+
+    def _signed_sum(self, signs: Iterable[int], numbers: Iterable[Floats]) -> Floats:
+        terms = [sign * values for sign, values in zip(signs, numbers, strict=False)]
+        return np.asarray(np.sum(terms, axis=0) + self.offset)
+
+    def _factors(self, keys: pa.Array) -> Floats:
+        """Return the (N,) factors of keys, NaN of those without one."""
+        index = pa.compute.index_in(as_text(keys), value_set=pa.array(self.keys, pa.string()))
+        return as_floats(pa.array(self.values, pa.float64()).take(index))
 
     def look_up(self, source: pa.Array) -> pa.Array:
         """Return the texts of the last column, given the first one.
@@ -199,7 +229,7 @@ class Relation:
         """Return the (N,) size of the numbers from which the last column is computed."""
         if self.kind == "sum":
             sources = [as_floats(array(rows, name)) for name in self.columns[:-1]]
-            return np.asarray(np.sum(np.abs(sources), axis=0))
+            return np.asarray(np.sum(np.abs(sources), axis=0) + abs(self.offset))
         return np.abs(computed - self.offset) + abs(self.offset)
 
 

@@ -49,6 +49,17 @@ CLOCKED_TIMES = DAYS.astype("M8[us]") + SECONDS.astype("m8[s]")
 CLOCKS, LATER_CLOCKS = (
     pa.array(1_000_000 * seconds).cast(pa.time64("us")) for seconds in (SECONDS, SECONDS + A)
 )
+CURRENCIES = np.array(["CHF", "EUR", "USD"])[CITIES % 3]
+EUROS = np.round(PRICES * np.array([1.0642, 1, 0.8615])[CITIES % 3], 2)
+PARTS = RNG.integers(0, 900, (5, N))
+COLORS = RNG.choice(["red", "green", "blue"], N, p=[0.5, 0.47, 0.03])
+FLAGS = ("red", "green", "blue")
+COUNTS = RNG.integers(1, 5_000, (10, N))
+WIDE = {
+    **{f"count_{i}": count for i, count in enumerate(COUNTS)},
+    "all": 5_000 + A,
+    **{f"percent_{i}": np.round(100 * count / (5_000 + A), 4) for i, count in enumerate(COUNTS)},
+}
 LASTED, RESTED = (seconds.astype("m8[s]").astype("m8[us]") for seconds in (60 * A, B))
 
 
@@ -132,6 +143,24 @@ def round_trip(coding: RelationCoding, table: pa.Table) -> pa.Table:
             "(end - start) = lasted",
             {"start": CLOCKED_TIMES, "end": CLOCKED_TIMES + LASTED, "lasted": LASTED},
         ),
+        ("factor(currency) * p = euros", {"currency": CURRENCIES, "p": PRICES, "euros": EUROS}),
+        (
+            "100 * new / old - 100 = change",
+            {"old": A + 9, "new": B + 9, "change": np.round(100 * (B + 9) / (A + 9) - 100, 2)},
+        ),
+        (
+            "opening + received - sold = closing",
+            {"opening": A, "received": B, "sold": MINUTES, "closing": A + B - MINUTES},
+        ),
+        (
+            "north + east + south + west + abroad = all",
+            {
+                "all": PARTS.sum(0),
+                **dict(zip(("north", "east", "south", "west", "abroad"), PARTS, strict=True)),
+            },
+        ),
+        ("1 - red - green = blue", {name: (name == COLORS).astype(int) for name in FLAGS}),
+        ("100 * count_9 / all = percent_9", WIDE),
         ("drive + rest = trip", {"drive": LASTED, "rest": RESTED, "trip": LASTED + RESTED}),
         ("a -> band", {"a": A, "band": A // 100}),
         (
@@ -175,6 +204,16 @@ def test_a_relation_is_found_and_survives_coding(name: str, columns: dict[str, A
         ):  # the last bit depends on the order of operations
             equal = np.isclose(decoded[name].to_numpy(), table[name].to_numpy(), rtol=1e-12, atol=0)
         assert equal.mean() > 0.97
+
+
+def test_exactly_one_of_the_flags_of_a_category_is_set() -> None:
+    table = pa.table({name: name == COLORS for name in FLAGS})
+    coding = coding_of(table).with_limits(table)
+    (relation,) = coding.checked
+    assert relation.name == "1 - red - green = blue"
+    mixed = [RNG.permutation(table[name].to_numpy()) for name in FLAGS]
+    batch = pa.RecordBatch.from_arrays([pa.array(flags) for flags in mixed], schema=table.schema)
+    assert np.array_equal(coding.is_valid(batch, table.schema), np.sum(mixed, axis=0) == 1)
 
 
 def test_rows_whose_coded_columns_leave_their_range_are_known() -> None:

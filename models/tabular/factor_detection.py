@@ -1,0 +1,136 @@
+"""Search for numbers that are another one times a factor of a category.
+
+Examples are amounts in two currencies, prices before and after inflation, and taxes by rate.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from models.tabular.categorical_columns import Floats, as_text
+from models.tabular.discrete_relations import MIN_EVIDENCE_BITS, Codes, encode_discrete
+from models.tabular.relations import Relation, array, as_floats
+from models.tabular.screened_numbers import (
+    MAX_EQUATION_COLUMNS,
+    MIN_ROWS,
+    ScreenedNumber,
+    evidence_bits,
+    round_numbers,
+)
+
+MAX_KEYS = 500
+MIN_ROWS_PER_KEY = 4  # on average
+MIN_DISTINCT_SHARE = 0.8  # distinct values, relative to those of the other number
+MIN_FACTORS = 2  # different ones
+
+
+def find_factors(
+    table: pa.Table,
+    types: Mapping[str, str],
+    numbers: list[ScreenedNumber],
+    excluded: Collection[frozenset[str]],
+) -> list[Relation]:
+    """Return the columns that are another one times a factor of a discrete column's value.
+
+    The column with the fewest values is chosen. Pairs of numbers in `excluded` are left out.
+    """
+    keys = {
+        name: codes
+        for name, codes in encode_discrete(table, types).items()
+        if MIN_FACTORS < codes[1] <= min(MAX_KEYS, len(table) / MIN_ROWS_PER_KEY)
+    }
+    by_size = sorted(keys, key=lambda name: keys[name][1])
+    plain = [n for n in numbers if n.is_plain and n.distinct > MIN_ROWS // 2]
+    plain = plain[:MAX_EQUATION_COLUMNS]
+    values = {number.name: as_floats(array(table, number.name)) for number in plain}
+    relations = []
+    for total in plain:
+        for source in plain:
+            # Round numbers would be lost if they were computed from others.
+            if source is total or total.distinct < MIN_DISTINCT_SHARE * source.distinct:
+                continue
+            if {source.name, total.name} in excluded:
+                continue
+            pair = _Pair.of(values[source.name], values[total.name], total)
+            for key in by_size:
+                if key not in (source.name, total.name) and pair.has_factors(keys[key]):
+                    relations.append(_relation(key, source, total, table, pair, keys[key]))
+                    break
+    # A column that is finer or has more values follows from the other one.
+    order = {n.name: (n.unit if n.decimals >= 0 else 0.0, -n.distinct) for n in plain}
+    best: dict[frozenset[str], Relation] = {}
+    for relation in sorted(relations, key=lambda relation: order[relation.columns[-1]]):
+        best.setdefault(frozenset(relation.columns), relation)
+    return list(best.values())
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """The factors that turn one number into another, from `low` to `high`: each (N,)."""
+
+    low: Floats
+    high: Floats
+    is_known: NDArray[np.bool_]  # (N,)
+    bits: float  # evidence of one row
+
+    @classmethod
+    def of(cls, source: Floats, total: Floats, number: ScreenedNumber) -> "_Pair":
+        is_known = np.isfinite(source) & np.isfinite(total) & (np.abs(source) > 0)
+        with np.errstate(all="ignore"):
+            bounds = np.stack([total - number.tolerance, total + number.tolerance]) / source
+        low, high = bounds.min(0), bounds.max(0)
+        bits = evidence_bits(number.values) / max(int(np.isfinite(number.values).sum()), 1)
+        return cls(low, high, is_known, bits)
+
+    def has_factors(self, codes: Codes) -> bool:
+        """Return True if the rows of each value share a factor, too often for chance."""
+        if self.is_known.sum() < MIN_ROWS:
+            return False
+        low, high = self.factor_ranges(codes)
+        has_rows = np.isfinite(low)
+        if (low > high)[has_rows].any():
+            return False
+        # Of several different factors, the ranges do not all overlap.
+        if low[has_rows].max() <= high[has_rows].min():
+            return False
+        repeated = int(self.is_known.sum()) - int(has_rows.sum())
+        return repeated * self.bits >= MIN_EVIDENCE_BITS
+
+    def factor_ranges(self, codes: Codes) -> tuple[Floats, Floats]:
+        """Return the lowest and highest factor of each value; -inf and inf without a row."""
+        index, size = codes
+        low, high = np.full(size, -np.inf), np.full(size, np.inf)
+        np.maximum.at(low, index[self.is_known], self.low[self.is_known])
+        np.minimum.at(high, index[self.is_known], self.high[self.is_known])
+        return low, high
+
+
+def _relation(
+    key: str,
+    source: ScreenedNumber,
+    total: ScreenedNumber,
+    table: pa.Table,
+    pair: _Pair,
+    codes: Codes,
+) -> Relation:
+    low, high = pair.factor_ranges(codes)
+    values = array(table, key)
+    if not pa.types.is_dictionary(values.type):
+        values = values.dictionary_encode()
+    names = [None, *as_text(values.dictionary).to_pylist()]  # 0 is the code of missing values
+    factors = {
+        name: _simplest(*bounds)
+        for name, *bounds in zip(names, low, high, strict=True)
+        if name is not None and np.isfinite(bounds[0])
+    }
+    columns = (key, source.name, total.name)
+    return Relation("factor", columns, keys=tuple(factors), values=tuple(factors.values()))
+
+
+def _simplest(low: float, high: float) -> float:
+    """Return the number of fewest digits between two others."""
+    middle = (low + high) / 2
+    return next((n for n in round_numbers(middle) if low <= n <= high), middle)

@@ -1,0 +1,109 @@
+"""Numeric columns of the rows in which relations are looked for, and evidence for a relation."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from models.tabular.categorical_columns import Floats
+from models.tabular.discrete_relations import MIN_EVIDENCE_BITS
+from models.tabular.number_grid import NumberGrid
+from models.tabular.relations import FLOAT_TOLERANCE, ROUNDING, array, as_floats
+
+MIN_ROWS = 50  # fewer rows are too little evidence
+MIN_NONZERO_ROWS = 20  # of each term of a sum
+MIN_DISTINCT_VALUES = 10  # of the columns of an equation
+MAX_EQUATION_COLUMNS = 16  # numeric columns of which all combinations are tried
+FIRST_ROWS = 64  # of the screened ones rule out most equations
+SIGNIFICANT_DIGITS = 12
+
+
+@dataclass(frozen=True, eq=False)
+class ScreenedNumber:
+    """A column of numbers, dates, times or flags of the screened rows; NaN where missing."""
+
+    name: str
+    type: pa.DataType
+    values: Floats
+    decimals: int
+    distinct: int
+
+    @classmethod
+    def of(cls, rows: pa.Table, name: str) -> Self:
+        values = array(rows, name)
+        floats = as_floats(values)
+        distinct = len(np.unique(floats[~np.isnan(floats)]))
+        return cls(name, values.type, floats, NumberGrid.fit(values).decimals, distinct)
+
+    @property
+    def unit(self) -> float:
+        return 10.0**-self.decimals
+
+    @property
+    def tolerance(self) -> float:
+        """Return by how much a computed value may differ; `Relation.holds` checks floats closer."""
+        if self.decimals >= 0:
+            return ROUNDING * self.unit
+        return FLOAT_TOLERANCE * float(np.nanmax(np.abs(self.values), initial=0.0))
+
+    @property
+    def is_datetime(self) -> bool:
+        return bool(pa.types.is_timestamp(self.type) or pa.types.is_date(self.type))
+
+    @property
+    def is_time_of_day(self) -> bool:
+        return bool(pa.types.is_time(self.type))
+
+    @property
+    def is_duration(self) -> bool:
+        return bool(pa.types.is_duration(self.type))
+
+    @property
+    def is_temporal(self) -> bool:
+        return bool(pa.types.is_temporal(self.type))
+
+    @property
+    def is_flag(self) -> bool:
+        return bool(pa.types.is_boolean(self.type))
+
+    @property
+    def is_plain(self) -> bool:
+        return not (self.is_temporal or self.is_flag)
+
+
+def agrees(computed: Floats, total: ScreenedNumber) -> bool:
+    """Return True if `total` is `computed`, rounded, in all rows, and too often for chance."""
+    for part in (slice(0, FIRST_ROWS), slice(None)):
+        difference = np.abs(computed[part] - total.values[part])
+        if (difference > total.tolerance).any():
+            return False
+    both = np.isfinite(computed) & np.isfinite(total.values)
+    return (
+        int(both.sum()) >= MIN_ROWS
+        and len(np.unique(total.values[both])) >= MIN_DISTINCT_VALUES
+        and evidence_bits(total.values[both]) >= MIN_EVIDENCE_BITS
+    )
+
+
+def evidence_bits(values: NDArray[Any]) -> float:
+    """Return -log2 of the probability that independent values agree in all rows."""
+    _, counts = np.unique(values[~np.isnan(values)], return_counts=True)
+    agreement = float(((counts / counts.sum()) ** 2).sum())
+    return -len(values) * math.log2(agreement)
+
+
+def round_numbers(value: float, *, with_zero: bool = False) -> Iterator[float]:
+    """Yield `value` with 1, 2, … significant digits, and the ratio of whole numbers near it."""
+    if with_zero:
+        yield 0.0
+    if value == 0 or not math.isfinite(value):
+        return
+    for digits in range(1, SIGNIFICANT_DIGITS + 1):
+        yield float(f"{value:.{digits - 1}e}")
+        inverse = float(f"{1 / value:.{digits - 1}e}")
+        if inverse != 0:
+            yield 1 / inverse

@@ -1,0 +1,136 @@
+"""Search for numbers that are sums or differences of others."""
+
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import combinations
+
+import numpy as np
+
+from models.tabular.categorical_columns import Floats
+from models.tabular.discrete_relations import MIN_EVIDENCE_BITS
+from models.tabular.relations import ROUNDING, Relation
+from models.tabular.screened_numbers import (
+    FIRST_ROWS,
+    MAX_EQUATION_COLUMNS,
+    MIN_NONZERO_ROWS,
+    MIN_ROWS,
+    ScreenedNumber,
+    agrees,
+    evidence_bits,
+)
+
+MAX_BALANCE_COLUMNS = 100
+MIN_PRESENT_SHARE = 0.9  # of the rows have a value of each column
+MIN_INDEPENDENT_PART = 1e-7  # of a column, relative to its standard deviation
+FACTOR_TOLERANCE = 1e-4
+
+
+def find_sums(numbers: list[ScreenedNumber]) -> Iterator[Relation]:
+    terms = [number for number in numbers if _nonzero(number.values) >= MIN_NONZERO_ROWS]
+    first_rows = np.stack([n.values[:FIRST_ROWS] for n in numbers]) if numbers else np.empty((0, 1))
+    tolerances = np.array([[number.tolerance] for number in numbers])
+    for size in (2, 3, 4):
+        for chosen in combinations(terms, size):
+            computed = np.sum([term.values[:FIRST_ROWS] for term in chosen], axis=0)
+            differs = (np.abs(first_rows - computed) > tolerances).any(1)
+            for i in np.flatnonzero(~differs):
+                total = numbers[i]
+                if total not in chosen and agrees(
+                    np.sum([t.values for t in chosen], axis=0), total
+                ):
+                    yield Relation("sum", (*(term.name for term in chosen), total.name))
+
+
+def find_balances(numbers: list[ScreenedNumber]) -> Iterator[Relation]:
+    """Yield numbers that are sums and differences of any number of those before them, and offset.
+
+    Examples are a total of many parts, a balance (opening + received - sold = closing), and flags
+    of which one is set. Each column is projected onto those before it that are independent
+    (Gram-Schmidt); one that lies in their span has unique coefficients.
+    """
+    numbers = [
+        n
+        for n in numbers
+        if n.decimals >= 0 and n.distinct > 1 and np.isfinite(n.values).mean() >= MIN_PRESENT_SHARE
+    ][:MAX_BALANCE_COLUMNS]
+    if len(numbers) < 3:
+        return
+    values = np.stack([number.values for number in numbers])
+    values = values[:, np.isfinite(values).all(0)]
+    if values.shape[1] < MIN_ROWS + 2 * len(numbers):
+        return
+    means = values.mean(1, keepdims=True)
+    norms = np.maximum(np.linalg.norm(values - means, axis=1, keepdims=True), np.finfo(float).tiny)
+    directions = (values - means) / norms
+    basis, independent = np.empty((0, values.shape[1])), []
+    for j, direction in enumerate(directions):
+        rest = direction - (direction @ basis.T) @ basis
+        rest -= (rest @ basis.T) @ basis
+        size = np.linalg.norm(rest)
+        if size > MIN_INDEPENDENT_PART:
+            basis = np.vstack([basis, rest / size])
+            independent.append(j)
+            continue
+        coordinates = directions[independent] @ basis.T
+        shares = np.linalg.solve(coordinates.T, basis @ direction)
+        factors = shares * norms[j, 0] / norms[independent, 0]
+        signs = np.rint(factors)
+        if np.abs(factors - signs).max() > FACTOR_TOLERANCE or np.abs(signs).max() > 1:
+            continue
+        terms = {numbers[i]: int(s) for s, i in zip(signs, independent, strict=True) if s}
+        evidence = max(evidence_bits(number.values) for number in (numbers[j], *terms))
+        if len(terms) > 1 and evidence - len(independent) * math.log2(3) >= MIN_EVIDENCE_BITS:
+            offset = float((values[j] - signs @ values[independent]).mean())
+            yield _balance(terms, numbers[j], offset)
+
+
+def _balance(terms: Mapping[ScreenedNumber, int], last: ScreenedNumber, offset: float) -> Relation:
+    """Return the sum that determines the only column of its side of the equation, or `last`."""
+    offset = round(offset, max(number.decimals for number in (last, *terms)))
+    names = [number.name for number in terms]
+    added = [number.name for number, sign in terms.items() if sign > 0]
+    if len(added) == 1:  # it is the sum of the others, as these are subtracted from it
+        names = [*(name for name in names if name not in added), last.name, *added]
+        return Relation("sum", tuple(names), offset=0.0 - offset)
+    signs = () if len(added) == len(names) else tuple(terms.values())
+    return Relation("sum", (*names, last.name), offset=0.0 + offset, signs=signs)
+
+
+def find_rounded_sums(
+    numbers: list[ScreenedNumber], excluded: Collection[frozenset[str]]
+) -> Iterator[Relation]:
+    """Yield sums that rounding has changed, of columns with as many decimals and without gaps.
+
+    Sets of columns in `excluded` have an exact equation.
+    """
+    plain = [n for n in numbers if n.is_plain and n.decimals >= 0 and n.distinct > 1]
+    plain = [n for n in plain if not np.isnan(n.values).any()][:MAX_EQUATION_COLUMNS]
+    first_rows = np.stack([n.values[:FIRST_ROWS] for n in plain]) if plain else np.empty((0, 1))
+    units = np.array([[number.unit] for number in plain])
+    for size in (2, 3, 4):
+        tolerances = ROUNDING * (size + 1) * units
+        for chosen in combinations(plain, size):
+            computed = np.sum([term.values[:FIRST_ROWS] for term in chosen], axis=0)
+            differs = (np.abs(first_rows - computed) > tolerances).any(1)
+            for total in (plain[i] for i in np.flatnonzero(~differs)):
+                columns = (*(term.name for term in chosen), total.name)
+                is_new = total not in chosen and frozenset(columns) not in excluded
+                if is_new and _is_rounded_sum(chosen, total):
+                    yield Relation("rounded_sum", columns)
+
+
+def _is_rounded_sum(terms: Sequence[ScreenedNumber], total: ScreenedNumber) -> bool:
+    if any(term.decimals != total.decimals for term in terms):
+        return False
+    tolerance = ROUNDING * (len(terms) + 1) * total.unit
+    computed = np.sum([term.values for term in terms], axis=0)
+    if (np.abs(computed - total.values) > tolerance).any():
+        return False
+    # Without one of the terms, the sum would differ, and the total does not agree by chance.
+    least = min((np.abs(term.values) > 2 * tolerance).sum() for term in terms)
+    coarse = np.floor(total.values / (2 * tolerance + total.unit))
+    return bool(least >= MIN_NONZERO_ROWS) and evidence_bits(coarse) >= MIN_EVIDENCE_BITS
+
+
+def _nonzero(values: Floats) -> int:
+    return int((np.nan_to_num(values) != 0).sum())
