@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from models.tabular.categorical_columns import as_text, from_text
 from models.tabular.constraints import DISCRETE_TYPES
 from models.tabular.number_grid import is_numeric
-from models.tabular.relations import Relation, array, available_parts, date_part
+from models.tabular.relations import Relation, array, as_floats, available_parts, date_part
 
 MIN_EVIDENCE_BITS = 60.0  # that a determined column agrees with another one by chance
 MIN_EXPECTED_VIOLATIONS = 20.0  # of an order or of distinct columns, if they were independent
@@ -55,11 +55,13 @@ def find_date_lookups(
     relations = []
     for source in (name for name, type in types.items() if type == "datetime"):
         dates = array(table, source)
+        # A date that many rows share is evidence once.
+        first = np.unique(as_floats(dates), return_index=True)[1]
         for part in available_parts(dates.type, COARSEST_FIRST):
             part_codes = _codes(date_part(dates, part).dictionary_encode())
             for total, total_codes in codes.items():
                 pair = frozenset((source, total))
-                if pair not in related and _determines(part_codes, total_codes):
+                if pair not in related and _determines(part_codes, total_codes, first):
                     relation = Relation("lookup", (source, total), part=part)
                     relations.append(_with_values(relation, table, 0))
                     related = {*related, pair}
@@ -94,8 +96,13 @@ def _codes(values: pa.DictionaryArray) -> Codes:
     return indices.astype(np.int64), len(values.dictionary) + 1
 
 
-def _determines(source: Codes, total: Codes) -> bool:
-    """Return True if each value of the source has one of the total, too often for chance."""
+def _determines(
+    source: Codes, total: Codes, independent: NDArray[np.int64] | slice = slice(None)
+) -> bool:
+    """Return True if each value of the source has one of the total, too often for chance.
+
+    The rows in `independent` are the evidence.
+    """
     (a, size), (b, total_size) = source, total
     if not 2 < total_size <= size:
         return False
@@ -105,7 +112,7 @@ def _determines(source: Codes, total: Codes) -> bool:
         if not np.array_equal(value[a[rows]], b[rows]):
             return False
     shares = np.bincount(b) / len(b)
-    repeated = len(a) - len(np.unique(a))
+    repeated = len(a[independent]) - len(np.unique(a))
     return -repeated * math.log2(float((shares**2).sum())) >= MIN_EVIDENCE_BITS
 
 

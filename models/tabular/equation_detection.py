@@ -1,7 +1,7 @@
 """Search for equations between numbers: sums, products, ratios and linear functions."""
 
 from collections.abc import Iterator
-from itertools import combinations, permutations
+from itertools import combinations_with_replacement, permutations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +11,10 @@ from models.tabular.relations import FLOAT_TOLERANCE, Kind, Relation
 from models.tabular.screened_numbers import (
     FIRST_ROWS,
     MAX_EQUATION_COLUMNS,
+    MIN_DISTINCT_VALUES,
     MIN_NONZERO_ROWS,
     MIN_ROWS,
+    SIGNIFICANT_DIGITS,
     ScreenedNumber,
     agrees,
     evidence_bits,
@@ -32,26 +34,33 @@ def find_equations(numbers: list[ScreenedNumber]) -> list[Relation]:
     """Return the equations in the order of their evidence, and only one between the same columns.
 
     Where each of two columns follows from the other, the one with more decimals is determined, or
-    the one with more values: a percentage follows from counts. Among several formulas for it, the
-    one with the fewest digits is likely the true one.
+    the one with more values: a percentage follows from counts. Among several formulas for the same
+    columns, the one with the fewest digits is likely the true one.
     """
     unit = {number.name: number.unit if number.decimals >= 0 else 0.0 for number in numbers}
     evidence = {number.name: round(evidence_bits(number.values)) for number in numbers}
     best: dict[frozenset[str], Relation] = {}
     with np.errstate(over="ignore", invalid="ignore"):  # infinity equals no value
         equations = list(_equations([number for number in numbers if number.distinct > 1]))
-    for relation in sorted(
-        equations,
+    equations.sort(
         key=lambda relation: (
             MOST_EXACT.index(relation.kind) if relation.kind in MOST_EXACT else len(MOST_EXACT),
             len(relation.columns),
             unit[relation.columns[-1]],
             -evidence[relation.columns[-1]],
-            len(repr((relation.factor, relation.offset))),
-        ),
-    ):
+        )
+    )
+    for relation in sorted(equations, key=_digits):
         best.setdefault(frozenset(relation.columns), relation)
-    return list(best.values())
+    return [relation for relation in equations if relation is best[frozenset(relation.columns)]]
+
+
+def _digits(relation: Relation) -> int:
+    """Return the number of significant digits of the numbers in a formula."""
+    parts = (
+        f"{number:.{SIGNIFICANT_DIGITS - 1}e}" for number in (relation.factor, relation.offset)
+    )
+    return sum(len(part.partition("e")[0].strip("-0.").replace(".", "")) for part in parts)
 
 
 def _equations(numbers: list[ScreenedNumber]) -> Iterator[Relation]:
@@ -70,7 +79,7 @@ def _equations(numbers: list[ScreenedNumber]) -> Iterator[Relation]:
     plain, durations = plain[:MAX_EQUATION_COLUMNS], durations[:MAX_EQUATION_COLUMNS]
     yield from find_sums(plain)
     yield from find_sums(durations)
-    for a, b in combinations(plain, 2):
+    for a, b in combinations_with_replacement(plain, 2):
         yield from _scaled("product", (a, b), a.values * b.values, plain)
     for a, b in permutations(plain, 2):
         yield from _ratios(a, b, plain)
@@ -163,7 +172,7 @@ def _scaled(
         if total in sources:
             continue
         first = np.flatnonzero(np.isfinite(computed) & (np.abs(total.values) > 0))
-        if len(first) < MIN_NONZERO_ROWS:
+        if len(first) < MIN_NONZERO_ROWS or total.distinct < MIN_DISTINCT_VALUES:
             continue
         largest = first[np.argmax(np.abs(total.values[first]))]
         if computed[largest] == 0:
@@ -183,7 +192,7 @@ def _linear(
     kind: Kind, names: tuple[str, ...], source: Floats, total: ScreenedNumber
 ) -> Iterator[Relation]:
     both = np.flatnonzero(np.isfinite(source) & np.isfinite(total.values))
-    if len(both) < MIN_ROWS:
+    if len(both) < MIN_ROWS or total.distinct < MIN_DISTINCT_VALUES:
         return
     low, high = both[np.argmin(source[both])], both[np.argmax(source[both])]
     if source[low] == source[high]:

@@ -74,6 +74,7 @@ class _Pair:
     low: Floats
     high: Floats
     is_known: NDArray[np.bool_]  # (N,)
+    source: NDArray[np.int64]  # codes (N,) of the first number
     bits: float  # evidence of one row
 
     @classmethod
@@ -83,7 +84,8 @@ class _Pair:
             bounds = np.stack([total - number.tolerance, total + number.tolerance]) / source
         low, high = bounds.min(0), bounds.max(0)
         bits = evidence_bits(number.values) / max(int(np.isfinite(number.values).sum()), 1)
-        return cls(low, high, is_known, bits)
+        codes = np.unique(source, return_inverse=True)[1]
+        return cls(low, high, is_known, codes, bits)
 
     def has_factors(self, codes: Codes) -> bool:
         """Return True if the rows of each value share a factor, too often for chance."""
@@ -96,8 +98,10 @@ class _Pair:
         # Of several different factors, the ranges do not all overlap.
         if low[has_rows].max() <= high[has_rows].min():
             return False
-        repeated = int(self.is_known.sum()) - int(has_rows.sum())
-        return repeated * self.bits >= MIN_EVIDENCE_BITS
+        # Different numbers of the same value show that a factor is more than a value for each.
+        index, _ = codes
+        pairs = np.unique(index[self.is_known] * len(self.source) + self.source[self.is_known])
+        return (len(pairs) - int(has_rows.sum())) * self.bits >= MIN_EVIDENCE_BITS
 
     def factor_ranges(self, codes: Codes) -> tuple[Floats, Floats]:
         """Return the lowest and highest factor of each value; -inf and inf without a row."""
