@@ -14,6 +14,7 @@ Bins = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 TREES = 100
+MIN_TREES, MAX_TREES_OF_CLASSES = 25, 400  # of each class, and of all together
 DEPTH = 5
 LEARNING_RATE = 0.1
 MIN_LEAF_ROWS = 20
@@ -147,22 +148,25 @@ def classify(
 ) -> Floats:
     """Fit (N,) labels, and return (M, classes) probabilities for the (M, W) test rows.
 
-    More than two classes are fitted one versus the rest.
+    More than two classes are fitted one versus the rest, and many of them with fewer trees each.
     """
     if classes == 2:
-        probability = _fit_binary(bins, unordered, y == 1, test_bins)
+        probability = _fit_binary(bins, unordered, y == 1, test_bins, TREES)
         return np.stack([1 - probability, probability], 1)
-    scores = np.stack([_fit_binary(bins, unordered, y == k, test_bins) for k in range(classes)], 1)
+    trees = min(TREES, max(MIN_TREES, MAX_TREES_OF_CLASSES // classes))
+    scores = np.stack(
+        [_fit_binary(bins, unordered, y == k, test_bins, trees) for k in range(classes)], 1
+    )
     return np.asarray(scores / scores.sum(1, keepdims=True), np.float64)
 
 
 def _fit_binary(
-    bins: Bins, unordered: NDArray[np.bool_], y: NDArray[np.bool_], test_bins: Bins
+    bins: Bins, unordered: NDArray[np.bool_], y: NDArray[np.bool_], test_bins: Bins, trees: int
 ) -> Floats:
     size = _bin_count(bins, test_bins)
     log_odds = np.log((y.sum() + 0.5) / ((~y).sum() + 0.5))
     fitted, predicted = np.full(len(y), log_odds), np.full(len(test_bins), log_odds)
-    for _ in range(TREES):
+    for _ in range(trees):
         probability = 1 / (1 + np.exp(-fitted))
         hessian = probability * (1 - probability)
         tree = _grow(bins, size, unordered, (probability - y)[:, None], hessian, DEPTH)
