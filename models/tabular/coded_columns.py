@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from models.tabular.categorical_columns import from_text
 from models.tabular.near_relations import NearColumn
-from models.tabular.number_grid import NumberGrid
+from models.tabular.number_grid import NumberGrid, round_to_digits
 from models.tabular.relations import Relation, Rows, array, as_floats
 
 GRID_TOLERANCE = 1e-6  # of a bound, in units of the last decimal of the bounded column
@@ -57,6 +57,8 @@ class DerivedColumn:
             return from_text(self.relation.look_up(array(rows, self.sources[0])), arrow)
         numbers = self.relation.solve(rows, self.name)
         is_missing = ~np.isfinite(numbers)
+        if self.name == self.relation.columns[-1]:
+            numbers = round_to_digits(np.where(is_missing, 0.0, numbers), self.relation.digits)
         grid = NumberGrid(arrow, self.decimals)
         return grid.from_floats(np.where(is_missing, 0.0, numbers), is_missing)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from models.tabular.categorical_columns import Floats, as_text
 from models.tabular.discrete_relations import MIN_EVIDENCE_BITS, Codes, encode_discrete
-from models.tabular.relations import Relation, array, as_floats
+from models.tabular.relations import Relation, array, as_floats, rounding_tolerance
 from models.tabular.screened_numbers import (
     MAX_EQUATION_COLUMNS,
     MIN_ROWS,
@@ -81,7 +81,8 @@ class _Pair:
     def of(cls, source: Floats, total: Floats, number: ScreenedNumber) -> "_Pair":
         is_known = np.isfinite(source) & np.isfinite(total) & (np.abs(source) > 0)
         with np.errstate(all="ignore"):
-            bounds = np.stack([total - number.tolerance, total + number.tolerance]) / source
+            margin = rounding_tolerance(total, number.decimals, number.digits)
+            bounds = np.stack([total - margin, total + margin]) / source
         low, high = bounds.min(0), bounds.max(0)
         bits = evidence_bits(number.values) / max(int(np.isfinite(number.values).sum()), 1)
         codes = np.unique(source, return_inverse=True)[1]

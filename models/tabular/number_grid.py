@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from models.tabular.categorical_columns import Floats
 
 MAX_DECIMALS = 9
+MIN_DIGITS, MAX_DIGITS = 3, 12  # significant ones to which numbers may have been rounded
+MIN_LACKING = 8  # decimals that numbers lack because they were rounded to significant digits
 MAX_EXACT = 2**52  # integers up to this, and halves between them, are exact as floats
 
 
@@ -80,3 +82,29 @@ class NumberGrid:
         # The addition settles ties of decimal numbers that floats represent from below.
         scaled = values * 10.0**self.decimals
         return self.from_grid(np.floor(scaled + 0.5 + 1e-9).astype(np.int64), is_missing)
+
+
+def significant_digits(values: Floats, decimals: int) -> int:
+    """Return how many significant digits all numbers have at most, or 0 if decimals limit them.
+
+    The numbers have as many `decimals`. If they were rounded to significant digits, large ones have
+    fewer decimals than small ones.
+    """
+    whole = np.floor(np.log10(np.maximum(np.abs(values), 10.0**-decimals))) + 1
+    for digits in range(MIN_DIGITS, MAX_DIGITS + 1):
+        if np.maximum(whole + decimals - digits, 0).sum() < MIN_LACKING:
+            return 0
+        if all((round_to_digits(part, digits) == part).all() for part in (values[:100], values)):
+            return digits
+    return 0
+
+
+def round_to_digits(values: Floats, digits: int) -> Floats:
+    """Round (N,) numbers to significant digits; 0 digits: do not round."""
+    if not digits:
+        return values
+    exponents = np.floor(np.log10(np.where(values == 0, 1.0, np.abs(values)))).astype(np.int64)
+    # Powers of ten are exact only if they are not fractions.
+    places = digits - 1 - exponents
+    up, down = 10.0 ** np.maximum(places, 0), 10.0 ** np.maximum(-places, 0)
+    return np.asarray(np.rint(values * up / down) / up * down)

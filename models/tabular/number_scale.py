@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from models.tabular.categorical_columns import Floats
 from models.tabular.number_endings import Endings
+from models.tabular.number_grid import round_to_digits, significant_digits
 from models.tabular.schema import UnsupportedColumn
 
 MAX_DECIMALS = 9
@@ -28,8 +29,9 @@ class Scale:
     Integers and times are multiples of `unit` above `low`; with `months`, timestamps are counted in
     months, so that a month or quarter stays one. Decimal numbers are integers of their last digit.
     Other floats are rounded to `decimals` on their way back (-1: not rounded). Most of the latter
-    may have `usual_decimals`, such as coordinates of which `finer_share` were computed. With
-    `endings`, the multiples are stretched.
+    may have `usual_decimals`, such as coordinates of which `finer_share` were computed. All numbers
+    with decimals may have at most `digits` significant ones (0: any number). With `endings`, the
+    multiples are stretched.
     """
 
     arrow: pa.DataType
@@ -40,6 +42,7 @@ class Scale:
     endings: Endings | None = None
     usual_decimals: int = -1
     finer_share: float = 0.0
+    digits: int = 0
 
     @classmethod
     def fit(cls, arrow: pa.DataType, values: NDArray[Any], *, as_decimals: bool = True) -> Self:
@@ -59,7 +62,8 @@ class Scale:
         integers = np.rint(values * 10.0**decimals).astype(np.int64)
         low = int(integers.min()) if len(integers) else 0
         unit = int(np.gcd.reduce(integers - low)) if len(integers) else 1
-        return cls(arrow, low, max(unit, 1), decimals)
+        digits = significant_digits(values, decimals) if pa.types.is_float64(arrow) else 0
+        return cls(arrow, low, max(unit, 1), decimals, digits=digits)
 
     def _with_usual_decimals(self, values: Floats) -> Self:
         for decimals in range(MAX_DECIMALS + 1):
@@ -103,7 +107,8 @@ class Scale:
         if self.is_decimal:
             digits = np.round(values, self.decimals)
             remainder = (self._to_integers(values) - self.low) % self.unit
-            return np.asarray((digits == values) & (remainder == 0))
+            is_short = round_to_digits(values, self.digits) == values
+            return np.asarray((digits == values) & (remainder == 0) & is_short)
         if self.unit:
             return np.asarray((values - self.low) % self.unit == 0)
         return np.asarray((self.decimals < 0) | (np.round(values, self.decimals) == values))
@@ -127,7 +132,8 @@ class Scale:
             multiples = self.endings.from_slots(scaled) if self.endings is not None else scaled
             integers = multiples * self.unit + self.low
             if self.is_decimal:
-                return self._from_floats(integers / 10.0**self.decimals, is_missing)
+                floats = round_to_digits(integers / 10.0**self.decimals, self.digits)
+                return self._from_floats(floats, is_missing)
             integers = _from_months(integers, self.arrow) if self.months else integers
             storage = pa.array(integers, mask=is_missing)
             if pa.types.is_integer(self.arrow):
@@ -161,6 +167,7 @@ class Scale:
             "endings": None if self.endings is None else self.endings.to_json(),
             "usual_decimals": self.usual_decimals,
             "finer_share": self.finer_share,
+            "digits": self.digits,
         }
 
     @classmethod

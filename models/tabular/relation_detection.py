@@ -60,7 +60,11 @@ def detect_relations(
         numbers, {frozenset(relation.columns) for relation in equations}
     )
     decimals = {n.name: NumberGrid.fit(array(table, n.name)).decimals for n in numbers}
-    candidates = [replace(r, decimals=decimals[r.columns[-1]]) for r in candidates]
+    digits = {number.name: number.digits for number in numbers}
+    candidates = [
+        replace(r, decimals=decimals[r.columns[-1]], digits=digits[r.columns[-1]])
+        for r in candidates
+    ]
     relations = [relation for relation in candidates if relation.holds(table).all()]
     relations += find_lookups(table, types, min_value_count)
     related = {frozenset(relation.columns) for relation in relations}

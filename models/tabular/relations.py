@@ -56,7 +56,8 @@ class Relation:
     - `step`: a monotone step function of a number, datetime or time.
     - `lookup`: each value of the first column, or of a part of it, has a single one of the last.
 
-    `decimals` are those of the last column, -1 if it is not rounded.
+    `decimals` are those of the last column, -1 if it is not rounded, and `digits` the significant
+    ones to which it was rounded, 0 if only its decimals were.
     `keys` and `values` are the steps of a step function, the texts of a lookup, or the texts and
     their factors.
     """
@@ -70,6 +71,7 @@ class Relation:
     keys: tuple[Any, ...] = ()
     values: tuple[Any, ...] = ()
     signs: tuple[int, ...] = ()
+    digits: int = 0
 
     @property
     def name(self) -> str:
@@ -126,6 +128,7 @@ class Relation:
             "keys": list(self.keys),
             "values": list(self.values),
             "signs": list(self.signs),
+            "digits": self.digits,
         }
 
     @classmethod
@@ -221,7 +224,7 @@ class Relation:
         else:
             # Each number that was rounded may have changed the sum.
             roundings = len(self.columns) if self.kind == "rounded_sum" else 1
-            tolerance = np.full(len(computed), ROUNDING * roundings * 10.0**-self.decimals)
+            tolerance = roundings * rounding_tolerance(computed, self.decimals, self.digits)
         # The comparison is negated, so that a missing value satisfies it.
         return np.asarray(~(np.abs(computed - as_floats(last)) > tolerance))
 
@@ -245,6 +248,17 @@ def date_part(values: pa.Array, part: str) -> pa.Array:
     if part == "time":
         return values.cast(pa.time64("us"))
     return getattr(pa.compute, part)(values)
+
+
+def rounding_tolerance(values: Floats, decimals: int, digits: int) -> Floats:
+    """Return by how much (N,) computed values may differ from those that were rounded."""
+    sizes = np.abs(values)
+    if decimals < 0:
+        return FLOAT_TOLERANCE * sizes
+    if not digits:
+        return np.full(len(values), ROUNDING * 10.0**-decimals)
+    exponents = np.floor(np.log10(np.maximum(sizes, 10.0**-decimals)))
+    return np.asarray(ROUNDING * 10.0 ** np.maximum(exponents + 1 - digits, -decimals))
 
 
 def as_floats(values: pa.Array) -> Floats:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from models.tabular.categorical_columns import Floats
 from models.tabular.discrete_relations import MIN_EVIDENCE_BITS
-from models.tabular.number_grid import NumberGrid
-from models.tabular.relations import FLOAT_TOLERANCE, ROUNDING, array, as_floats
+from models.tabular.number_grid import NumberGrid, significant_digits
+from models.tabular.relations import array, as_floats, rounding_tolerance
 
 MIN_ROWS = 50  # fewer rows are too little evidence
 MIN_NONZERO_ROWS = 20  # of each term of a sum
@@ -30,14 +30,20 @@ class ScreenedNumber:
     type: pa.DataType
     values: Floats
     decimals: int
+    digits: int  # significant ones, to which the numbers were rounded, or 0
     distinct: int
+    tolerances: Floats  # by how much a computed value may differ in each row
 
     @classmethod
     def of(cls, rows: pa.Table, name: str) -> Self:
         values = array(rows, name)
         floats = as_floats(values)
-        distinct = len(np.unique(floats[~np.isnan(floats)]))
-        return cls(name, values.type, floats, NumberGrid.fit(values).decimals, distinct)
+        present = floats[~np.isnan(floats)]
+        decimals = NumberGrid.fit(values).decimals
+        digits = significant_digits(present, decimals) if decimals > 0 else 0
+        tolerances = rounding_tolerance(floats, decimals, digits)
+        distinct = len(np.unique(present))
+        return cls(name, values.type, floats, decimals, digits, distinct, tolerances)
 
     @property
     def unit(self) -> float:
@@ -45,10 +51,8 @@ class ScreenedNumber:
 
     @property
     def tolerance(self) -> float:
-        """Return by how much a computed value may differ; `Relation.holds` checks floats closer."""
-        if self.decimals >= 0:
-            return ROUNDING * self.unit
-        return FLOAT_TOLERANCE * float(np.nanmax(np.abs(self.values), initial=0.0))
+        """Return the largest tolerance; `Relation.holds` checks floats closer."""
+        return float(np.nanmax(self.tolerances, initial=0.0))
 
     @property
     def is_datetime(self) -> bool:
@@ -79,7 +83,8 @@ def agrees(computed: Floats, total: ScreenedNumber) -> bool:
     """Return True if `total` is `computed`, rounded, in all rows, and too often for chance."""
     for part in (slice(0, FIRST_ROWS), slice(None)):
         difference = np.abs(computed[part] - total.values[part])
-        if (difference > total.tolerance).any():
+        tolerance = total.tolerances[part] if total.decimals >= 0 else total.tolerance
+        if (difference > tolerance).any():
             return False
     both = np.isfinite(computed) & np.isfinite(total.values)
     return (

@@ -27,6 +27,12 @@ from tests.models.tabular.tiny_tables import (
     train_sampler,
 )
 
+
+def round_all(values: Any) -> Any:
+    """Round to six significant digits, as some programs print numbers."""
+    return np.array([float(f"{value:.6g}") for value in values])
+
+
 N = 400
 RNG = np.random.default_rng(3)
 A, B = RNG.integers(0, 500, N), RNG.integers(0, 500, N)
@@ -161,6 +167,14 @@ def round_trip(coding: RelationCoding, table: pa.Table) -> pa.Table:
         ),
         ("1 - red - green = blue", {name: (name == COLORS).astype(int) for name in FLAGS}),
         ("100 * count_9 / all = percent_9", WIDE),
+        (
+            "100 * a / all = percent",
+            {
+                "a": A + 1,
+                "all": 9 * A + B + 1,
+                "percent": round_all(100 * (A + 1) / (9 * A + B + 1)),
+            },
+        ),
         ("drive + rest = trip", {"drive": LASTED, "rest": RESTED, "trip": LASTED + RESTED}),
         ("a -> band", {"a": A, "band": A // 100}),
         (

@@ -122,6 +122,15 @@ def test_few_of_the_new_numbers_have_more_decimals_than_usual() -> None:
     assert 0.02 < (np.round(new, 6) != new).mean() < 0.08
 
 
+def test_new_numbers_have_as_many_significant_digits_as_those_of_the_column() -> None:
+    generator = np.random.default_rng(5)
+    rounded = np.array([float(f"{value:.5g}") for value in generator.lognormal(5, 2, 3_000)])
+    decoded = round_trip(pa.array(rounded), "number").to_numpy()
+    new = decoded[~np.isin(decoded, rounded)]
+    assert len(new) > 1_000
+    assert all(float(f"{value:.5g}") == value for value in new)
+
+
 def test_repeated_numbers_decode_only_to_values_of_the_table() -> None:
     prices = BINNED_COLUMNS[7][1]
     assert set(round_trip(prices, "number").to_pylist()) <= set(prices.to_pylist())
