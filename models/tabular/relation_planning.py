@@ -84,6 +84,9 @@ class _Planner:
             self.sources[name] = sources
             self.kept.append(relation)
             return
+        # Rows that were learned mostly satisfy it, other than an equation between numbers.
+        if relation.kind in ("lookup", "step", "date_part") and relation.columns[-1] in self.fixed:
+            self.check([relation])
 
     def _mean_size(self, name: str) -> float:
         return float(np.nanmean(np.abs(as_floats(array(self.table, name)))))

@@ -22,6 +22,7 @@ from models.training_callbacks import CheckStop
 
 MAX_PREDICTED_COLUMNS = 12
 MAX_PREDICTED_CLASSES = 20  # columns of more classes are not predicted
+MIN_CLASS_ROWS = 5  # test rows: the recall of rarer classes is chance
 MAX_TRAIN_ROWS, MAX_TEST_ROWS = 2_000, 3_000
 PREDICTOR_BINS, PREDICTOR_TREES, PREDICTOR_DEPTH = 32, 25, 4
 TAIL_FRACTION = 0.005  # numbers beyond these quantiles would determine R²
@@ -93,11 +94,12 @@ def _quality(
     if classes is not None:
         y, truth = classes.of(source), classes.of(real)
         y, truth = (np.where(part < 0, len(classes), part) for part in (y, truth))  # missing
-        if len(np.unique(truth)) < 2 or len(classes) > MAX_PREDICTED_CLASSES:
+        frequent = np.flatnonzero(np.bincount(truth) >= MIN_CLASS_ROWS)
+        if len(frequent) < 2 or len(classes) > MAX_PREDICTED_CLASSES:
             return None
         outputs = np.eye(len(classes) + 1)[y]
         prediction = _predict(x, unordered, outputs, test_x).argmax(1)
-        return lambda index: _balanced_accuracy(truth[index], prediction[index])
+        return lambda index: _balanced_accuracy(truth[index], prediction[index], frequent)
     low, high = np.nanquantile(train.columns[column], [TAIL_FRACTION, 1 - TAIL_FRACTION])
     scale = power_of_two_scale(np.array([low, high]))
     numbers, truths = (np.clip(f.columns[column], low, high) / scale for f in (source, real))
@@ -114,10 +116,12 @@ def _predict(x: Bins, unordered: NDArray[np.bool_], y: Floats, test_x: Bins) -> 
     return regress(x, unordered, y, test_x, trees=PREDICTOR_TREES, depth=PREDICTOR_DEPTH)
 
 
-def _balanced_accuracy(truth: Bins, prediction: Bins) -> float:
-    counts = np.bincount(truth)
+def _balanced_accuracy(truth: Bins, prediction: Bins, classes: Bins) -> float:
+    """Return the mean recall of those of the `classes` that occur."""
+    counts = np.bincount(truth, minlength=classes.max() + 1)
     hits = np.bincount(truth[truth == prediction], minlength=len(counts))
-    return float((hits[counts > 0] / counts[counts > 0]).mean())
+    occurring = classes[counts[classes] > 0]
+    return float((hits[occurring] / counts[occurring]).mean()) if len(occurring) else 0.0
 
 
 def _r2(truth: Floats, prediction: Floats) -> float:

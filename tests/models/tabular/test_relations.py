@@ -467,6 +467,16 @@ def test_the_target_column_is_never_coded() -> None:
     assert coding_of(table, "c").names == {"a", "b"}
     towns = pa.table({"city": CITIES, "country": np.array(["x", "y"])[CITIES % 2]})
     assert coding_of(towns, "country").names == frozenset()
+    assert [relation.name for relation in coding_of(towns, "country").checked] == [
+        "city -> country"
+    ]
+
+
+def test_rows_of_a_label_have_keys_that_belong_to_it(tmp_path: Path) -> None:
+    model = train_sampler(ORDERS, ORDERS_SCHEMA, tmp_path, steps=5, label="country")
+    for country, cities in (("x", "ace"), ("y", "bdf")):
+        rows = model.sample(1, np.arange(100), {"country": country}).rows
+        assert set(rows["city"].to_pylist()) <= set(cities)
 
 
 def test_values_that_few_rows_have_are_not_stored_with_a_relation() -> None:
@@ -572,7 +582,7 @@ def test_the_manifest_says_which_relations_samples_satisfy() -> None:
         "net + tax = total": True,
         "0.19 * net = tax": True,
         "net * quantity = amount": True,
-        "city -> country": False,
+        "city -> country": True,
         "start <= end": False,
     }
 
