@@ -97,7 +97,7 @@ def create_job(
         with write() as session:
             # The dataset or the model may have been deleted after planning.
             if plan.dataset_id is not None:
-                datasets.get_ready(session, caller.tenant_id, plan.dataset_id)
+                datasets.check_ready(session, caller.tenant_id, plan.dataset_id)
             if plan.model_id is not None:
                 model_registry.get(session, caller.tenant_id, plan.model_id)
             new = replace(
