@@ -308,6 +308,30 @@ def test_positions_in_the_queue_follow_the_turns_of_tenants(
     assert [expected[job_id] for job_id in claimed] == list(range(len(added)))
 
 
+def test_jobs_of_tenants_that_may_not_start_any_are_not_ahead(
+    client: TestClient, add_job: AddJob, configured: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    added = [add_job().id for _ in range(6)]
+    with write() as session:
+        claim = jobs.claim(session, added[0], "worker")
+        for tenant_id, job_ids in (("running", added[:2]), ("suspended", added[2:4])):
+            session.add(Tenant(id=tenant_id, name=tenant_id))
+            session.flush()
+            for job_id in job_ids:
+                session.get_one(Job, job_id).tenant_id = tenant_id
+    assert claim is not None
+
+    def ahead() -> int:
+        return int(client.get(f"/v1/jobs/{added[5]}").json()["queue"]["position"])
+
+    before = ahead()
+    with write() as session:
+        session.get_one(Tenant, "suspended").suspended_at = clock()
+    without_suspended = ahead()
+    monkeypatch.setattr(configured.quotas, "running_jobs", 1)
+    assert (before, without_suspended, ahead()) == (3, 2, 1)
+
+
 def test_names_that_nobody_resolves_do_not_hold_all_threads(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
