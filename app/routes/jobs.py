@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 import job_kinds
-from app import audit, shutdown
+from app import shutdown
 from app.authentication import (
     Caller,
     JobScope,
@@ -34,7 +34,7 @@ from app.schemas.events import JobShownState
 from app.schemas.jobs import CancelledJobs, JobsToCancel, JobView
 from app.schemas.pagination import CountedPage, list_parameters
 from app.sse import StreamQuota
-from core import jobs, model_registry, tracing, webhooks
+from core import audit, jobs, model_registry, tracing, webhooks
 from core.database import read, write
 from core.datasets import repository as datasets
 from core.jobs import NewJob

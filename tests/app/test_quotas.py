@@ -86,7 +86,7 @@ def test_open_streams_and_waits_are_limited_by_tenant(
 ) -> None:
     monkeypatch.setattr(configured.quotas, "streams", 1)
     job = add_job().id
-    caller = Caller(TENANT, "key_another", frozenset())
+    caller = Caller(TENANT, "key_another", None, frozenset())
     with quotas.open_streams.count(caller, 1, 1):
         check_quota(client.get(f"/v1/jobs/{job}?wait=20"), "streams", 1)
         check_quota(client.get(f"/v1/jobs/{job}/events", headers=EVENT_STREAM), "streams", 1)
@@ -138,7 +138,7 @@ def test_the_use_of_each_quota_of_a_tenant_is_shown(
     with write() as session:
         session.get_one(Job, job.id).usage = {"cpu_s": 61.5, "gpu_s": 2.0, "wall_s": 70.0}
         session.get_one(Job, job.id).state = JobState.RUNNING
-    with quotas.open_streams.count(Caller(TENANT, "key_another", frozenset()), 9, 9):
+    with quotas.open_streams.count(Caller(TENANT, "key_another", None, frozenset()), 9, 9):
         rows = {row.pop("name"): row for row in pets.get("/v1/usage").json()["quotas"]}
     assert rows["stored_bytes"].pop("used") > 8
     assert rows["compute_seconds_per_day"].pop("used") >= 64
