@@ -66,7 +66,8 @@ def check_new_job(session: Session, tenant_id: str, reserved_bytes: int = 0) -> 
             "compute_seconds_per_day", limit, "seconds of computing in 24 hours", retry_s=3_600
         )
     check_storage(session, tenant_id, reserved_bytes)
-    _check_disk(session, reserved_bytes)
+    if reserved_bytes:
+        _check_disk(session, reserved_bytes)
 
 
 def check_new_upload(session: Session, tenant_id: str, size: int | None) -> None:
@@ -96,7 +97,8 @@ def _check_upload_bytes(session: Session, tenant_id: str, size: int) -> None:
     if size and uploaded_bytes(session, tenant_id) + size > limit:
         raise QuotaExceeded("upload_bytes", limit, "bytes in uploads that are not datasets yet")
     check_storage(session, tenant_id, size)
-    _check_disk(session, size)
+    if size:
+        _check_disk(session, size)
 
 
 def check_storage(session: Session, tenant_id: str, size: int = 0) -> None:
@@ -159,7 +161,7 @@ def uploaded_bytes(session: Session, tenant_id: str) -> int:
 
 def _check_disk(session: Session, size: int) -> None:
     """Raise StorageFull unless the disk has room for `size` bytes next to all reservations."""
-    free = get_storage().free_bytes() if size else None
+    free = get_storage().free_bytes()
     if free is None:
         return
     sizes = _upload_sizes(session, Upload.bytes.is_not(None))
