@@ -10,11 +10,12 @@ from prometheus_client import CollectorRegistry, generate_latest
 from starlette.testclient import TestClient
 
 from app.main import create_sampler_app
-from core import api_keys, jobs, metrics, webhooks
+from core import api_keys, jobs, metrics
 from core.database import write
 from core.jobs import Heartbeat, NewEvent
 from core.settings import QUEUES
 from core.tables import Job, Shard
+from core.webhooks import delivery
 from tests.conftest import TENANT, AddJob, expire_lease
 from tests.factories import clear_model_caches, create_evaluation, create_trained_model
 from worker.metrics import BusyTime, WorkerCollector
@@ -163,7 +164,7 @@ def names_of_metrics(client: TestClient) -> set[str]:
     """Return the names of the metrics of the API and of a worker."""
     worker = CollectorRegistry()
     worker.register(WorkerCollector("cpu", lambda: True, BusyTime()))
-    worker.register(webhooks.attempts)
+    worker.register(delivery.attempts)
     texts = client.get("/metrics").text, generate_latest(worker).decode()
     return {name for text in texts for name in re.findall(r"^# TYPE (semblance_\S+)", text, re.M)}
 

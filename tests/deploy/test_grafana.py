@@ -16,10 +16,11 @@ import pytest
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from starlette.testclient import TestClient
 
-from core import jobs, webhooks
+from core import jobs
 from core.database import write
 from core.jobs import Heartbeat, NewEvent
 from core.metrics import PoolCollector
+from core.webhooks import delivery
 from tests.conftest import AddJob
 from tests.factories import create_evaluation
 from tests.processes import eventually, free_port
@@ -101,7 +102,7 @@ def test_prometheus_answers_every_query_with_a_series(
     upload_part(client, upload_id, 1, b"PK")
     worker = CollectorRegistry()
     worker.register(WorkerCollector("cpu", lambda: True, BusyTime()))
-    worker.register(webhooks.attempts)
+    worker.register(delivery.attempts)
     worker.register(PoolCollector())
     ProcessCollector(registry=worker)
     client.get("/v1/jobs")
