@@ -6,7 +6,7 @@ There is no function that changes or deletes an entry.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from core.ids import new_id
@@ -24,16 +24,15 @@ class Actor:
 
 def record(session: Session, actor: Actor, action: str, resource: str) -> None:
     """Add an entry: `actor` requested `action`, such as `dataset.delete`, to `resource`."""
-    session.add(
-        AuditEntry(
-            id=new_id("aud"),
-            tenant_id=actor.tenant_id,
-            key_id=actor.key_id,
-            action=action,
-            resource=resource,
-            request_id=actor.request_id,
-        )
-    )
+    entry = {
+        "id": new_id("aud"),
+        "tenant_id": actor.tenant_id,
+        "key_id": actor.key_id,
+        "action": action,
+        "resource": resource,
+        "request_id": actor.request_id,
+    }
+    session.execute(insert(AuditEntry), entry)
 
 
 def page(

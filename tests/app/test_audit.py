@@ -81,6 +81,7 @@ def test_entries_of_the_audit_log_cannot_be_changed() -> None:
         "Sequence",
         "Session",
         "dataclass",
+        "insert",
         "new_id",
         "page",
         "record",
