@@ -42,8 +42,10 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="module")
-def service(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> "Service":
-    return Service(engine, tmp_path_factory.mktemp("data"))
+def service(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Service"]:
+    service = Service(engine, tmp_path_factory.mktemp("data"))
+    yield service
+    service.http.close()
 
 
 class Service:
