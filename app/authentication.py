@@ -1,7 +1,8 @@
 """Authentication and scope checks, as FastAPI dependencies.
 
 Each route declares the scope that it needs; no scope is derived from the URL path. A route that
-reads a body checks the key and its scope first (`authorize`), so that nothing is spent on others.
+reads a body checks the key and its scope first (`StrictJsonRoute`), so that nothing is spent on
+others.
 """
 
 import time
@@ -19,6 +20,7 @@ from sqlalchemy.orm import Session
 
 from app import quotas, signed_urls
 from core import api_keys
+from core.audit import Actor
 from core.database import read, write
 from core.errors import Forbidden, Unauthorized
 
@@ -35,11 +37,8 @@ bearer_scheme = HTTPBearer(
 
 
 @dataclass(frozen=True)
-class Caller:
-    tenant_id: str
-    key_id: str
+class Caller(Actor):
     scopes: frozenset[str]
-    request_id: str | None = None
 
 
 async def authenticate(
@@ -62,7 +61,7 @@ def _caller(request: Request) -> Caller:
         key = signed_urls.verify_signature(request, match)
         key_scopes = api_keys.SCOPES if "admin" in key.scopes else key.scopes
         scopes = signed_urls.ALLOWED_SCOPES & frozenset(key_scopes)
-        return Caller(key.tenant_id, key.id, scopes, request_id)
+        return Caller(key.tenant_id, key.id, request_id, scopes)
     if not api_key_text or scheme.lower() != "bearer":
         raise Unauthorized(
             "The API key is missing. Send it as `Authorization: Bearer sem_…`.",
@@ -74,7 +73,7 @@ def _caller(request: Request) -> Caller:
     if api_key is None:
         raise Unauthorized("The API key is not valid.", code="key_unknown", headers=challenge)
     _record_use(api_key.id)
-    return Caller(api_key.tenant_id, api_key.id, frozenset(api_key.scopes), request_id)
+    return Caller(api_key.tenant_id, api_key.id, request_id, frozenset(api_key.scopes))
 
 
 def _record_use(key_id: str) -> None:
@@ -127,11 +126,6 @@ def requirement(dependant: Dependant) -> RequireScope | None:
     """Return what a route requires of keys; None if it needs no key."""
     calls = [dependency.call for dependency in dependant.dependencies]
     return next((call for call in calls if isinstance(call, RequireScope)), None)
-
-
-async def authorize(request: Request, required: RequireScope) -> None:
-    """Check the key and its scope before the dependencies of the route are solved."""
-    await required(await authenticate(request, None))
 
 
 AnyScope = Annotated[Caller, Depends(RequireScope())]

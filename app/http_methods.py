@@ -87,7 +87,14 @@ class _Sender:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self._complete_headers(message)
+            headers = MutableHeaders(scope=message)
+            if message["status"] == 405:
+                headers["allow"] = _format(self._find_allowed())
+            if message["status"] == 200 and is_match(self._if_none_match, headers.get("etag")):
+                self._without_body = True
+                message["status"] = 304
+                for name in ("content-length", "content-type", "content-disposition"):
+                    del headers[name]
             await self._send(message)
             if self._without_body:
                 await self._send({"type": "http.response.body", "body": b""})
@@ -95,17 +102,6 @@ class _Sender:
             await self._send(message)
         elif message.get("more_body"):
             raise _ResponseSent
-
-    def _complete_headers(self, message: Message) -> None:
-        headers = MutableHeaders(scope=message)
-        if message["status"] == 405:
-            headers["allow"] = _format(self._find_allowed())
-        etag = headers.get("etag")
-        if message["status"] == 200 and is_match(self._if_none_match, etag):
-            self._without_body = True
-            message["status"] = 304
-            for name in ("content-length", "content-type", "content-disposition"):
-                del headers[name]
 
 
 def is_match(header: str | None, etag: str | None) -> bool:

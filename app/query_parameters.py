@@ -6,7 +6,7 @@ from fastapi import Request
 from fastapi.routing import APIRoute
 
 from app import signed_urls
-from app.authentication import authorize, requirement
+from app.authentication import authenticate, requirement
 from core.errors import FieldError, ValidationFailed
 
 
@@ -27,7 +27,7 @@ async def reject_unknown_parameters(request: Request) -> None:
     if not sent:
         return
     if (required := requirement(route.dependant)) is not None:
-        await authorize(request, required)
+        await required(await authenticate(request, None))
     errors = []
     for name in sorted(sent)[:20]:
         nearest = tuple(difflib.get_close_matches(name, names, 1)) or None

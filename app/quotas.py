@@ -61,19 +61,13 @@ def _take(name: str, owner: str, quota: int, count: int, content: str) -> int:
     if len(_full_at) > MAX_BUCKETS:  # full buckets need no memory
         for key in [key for key, full_at in _full_at.items() if full_at <= now]:
             del _full_at[key]
-    left = quota - _used(name, owner, quota, now)
+    full_at = max(now, _full_at.get((name, owner), now))
+    left = quota - round((full_at - now) * quota / MINUTE_S, 6)
     if left < 1:
         wait_s = math.ceil((1 - left) * MINUTE_S / quota)
         raise QuotaExceeded(name, quota, content, retry_s=wait_s, window_s=MINUTE_S)
-    full_at = max(now, _full_at.get((name, owner), now))
     _full_at[name, owner] = full_at + count * MINUTE_S / quota
     return max(0, int(left - count))
-
-
-def _used(name: str, owner: str, quota: int, now: float) -> float:
-    """Return the tokens that are missing in a bucket: more than the quota if it is overdrawn."""
-    used = (_full_at.get((name, owner), now) - now) * quota / MINUTE_S
-    return max(0.0, round(used, 6))
 
 
 class ConcurrentRequests:
@@ -116,7 +110,8 @@ def usage_of(tenant_id: str) -> list[QuotaUsage]:
         ("requests", quotas.requests_per_minute),
         ("samples", quotas.samples_per_minute),
     ):
-        used = 0 if limit is None else math.ceil(_used(name, tenant_id, limit, now))
+        seconds = max(0.0, _full_at.get((name, tenant_id), now) - now)  # until it is full again
+        used = 0 if limit is None else math.ceil(round(seconds * limit / MINUTE_S, 6))
         usage.append(QuotaUsage(name, limit, used, MINUTE_S))
     for requests, limit in (
         (concurrent_samples, quotas.concurrent_samples),

@@ -8,7 +8,7 @@ from fastapi.routing import APIRoute
 from starlette.types import Message
 
 from app import strict_json
-from app.authentication import authorize, requirement
+from app.authentication import authenticate, requirement
 from core.errors import TooLarge, UnsupportedMedia
 from core.settings import get_settings
 
@@ -62,7 +62,7 @@ class StrictJsonRoute(APIRoute):
 
         async def parse_and_handle(request: Request) -> Response:
             if required is not None:
-                await authorize(request, required)
+                await required(await authenticate(request, None))
             # FastAPI reads both again, but the stream is consumed then.
             request._body = await read_body(request)
             content_type = request.headers.get("content-type", "").partition(";")[0].strip()

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from datetime import timedelta
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, and_, or_, select, update
+from sqlalchemy import and_, bindparam, or_, select, update
 from sqlalchemy.orm import Session
 
 from core.database import clock
@@ -28,20 +28,21 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+_suspended = select(Tenant.id).where(
+    Tenant.id == ApiKey.tenant_id, Tenant.suspended_at.is_not(None)
+)
+_IS_VALID = and_(
+    ApiKey.revoked_at.is_(None),
+    ~_suspended.exists(),
+    or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > clock()),
+)
+# Every request executes it. To build it takes as long as to execute it.
+_FIND = select(ApiKey).where(ApiKey.digest == bindparam("digest"), _IS_VALID)
+
+
 def find(session: Session, text: str) -> ApiKey | None:
     """Return the key with this text, unless it was revoked or has expired."""
-    return session.scalar(select(ApiKey).where(ApiKey.digest == digest(text), _is_valid()))
-
-
-def _is_valid() -> ColumnElement[bool]:
-    suspended = select(Tenant.id).where(
-        Tenant.id == ApiKey.tenant_id, Tenant.suspended_at.is_not(None)
-    )
-    return and_(
-        ApiKey.revoked_at.is_(None),
-        ~suspended.exists(),
-        or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > clock()),
-    )
+    return session.scalar(_FIND, {"digest": digest(text)})
 
 
 def get(session: Session, key_id: str) -> ApiKey | None:
@@ -51,12 +52,12 @@ def get(session: Session, key_id: str) -> ApiKey | None:
 
 def get_valid(session: Session, key_id: str) -> ApiKey | None:
     """Return the key with this id, unless it was revoked or has expired."""
-    return session.scalar(select(ApiKey).where(ApiKey.id == key_id, _is_valid()))
+    return session.scalar(select(ApiKey).where(ApiKey.id == key_id, _IS_VALID))
 
 
 def valid_ids(session: Session, key_ids: Collection[str]) -> set[str]:
     """Return which of the keys were neither revoked nor have expired."""
-    return set(session.scalars(select(ApiKey.id).where(ApiKey.id.in_(key_ids), _is_valid())))
+    return set(session.scalars(select(ApiKey.id).where(ApiKey.id.in_(key_ids), _IS_VALID)))
 
 
 def record_use(session: Session, key_id: str) -> None:
@@ -158,7 +159,7 @@ def rotate(session: Session, tenant_id: str, key_id: str, overlap: timedelta) ->
     old = get(session, key_id)
     if old is None or old.tenant_id != tenant_id:
         raise NotFound(f"API key {key_id[:100]} does not exist.")
-    valid = session.scalar(select(ApiKey).where(ApiKey.id == key_id, _is_valid()).with_for_update())
+    valid = session.scalar(select(ApiKey).where(ApiKey.id == key_id, _IS_VALID).with_for_update())
     if valid is None:
         raise Conflict(
             "The key was revoked or has expired. Create a new one.", code="key_not_valid"

@@ -4,33 +4,35 @@ There is no function that changes or deletes an entry.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from core.ids import new_id
 from core.tables import AuditEntry
 
 
-def record(
-    session: Session,
-    tenant_id: str,
-    key_id: str,
-    action: str,
-    resource: str,
-    request_id: str | None = None,
-) -> None:
-    """Add an entry: `key_id` requested `action`, such as `dataset.delete`, to `resource`."""
-    session.add(
-        AuditEntry(
-            id=new_id("aud"),
-            tenant_id=tenant_id,
-            key_id=key_id,
-            action=action,
-            resource=resource,
-            request_id=request_id,
-        )
-    )
+@dataclass(frozen=True)
+class Actor:
+    """The key that a change was requested with, and the request."""
+
+    tenant_id: str
+    key_id: str
+    request_id: str | None
+
+
+def record(session: Session, actor: Actor, action: str, resource: str) -> None:
+    """Add an entry: `actor` requested `action`, such as `dataset.delete`, to `resource`."""
+    entry = {
+        "id": new_id("aud"),
+        "tenant_id": actor.tenant_id,
+        "key_id": actor.key_id,
+        "action": action,
+        "resource": resource,
+        "request_id": actor.request_id,
+    }
+    session.execute(insert(AuditEntry), entry)
 
 
 def page(

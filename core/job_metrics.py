@@ -89,8 +89,7 @@ def _evaluated_models(session: Session) -> Iterator[Metric]:
             continue
         seen.add(job.model_id)
         for name, fields in result["scores"].items():
-            if fields["value"] is not None:
-                score.add_metric((str(job.model_id), name), fields["value"])
+            score.add_metric((str(job.model_id), name), fields["value"])
     for name, count in counts.items():
         quality.add_metric((name,), count)
     yield from (score, quality)

@@ -7,12 +7,12 @@ expected size of a generation job until it ends. What is not used is free again 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from core import usage
 from core.database import cutoff
-from core.errors import QuotaExceeded, StorageFull
+from core.errors import QuotaExceeded, StorageFull, Unavailable
 from core.jobs.state_machine import IS_LIVE
 from core.settings import get_settings
 from core.storage import get_storage
@@ -32,23 +32,42 @@ class QuotaUsage:
     window_s: int | None = None  # None: the use does not end with time
 
 
+# The jobs that wait of one tenant, and the queued ones of all tenants.
+_JOB_COUNTS = select(
+    select(func.count())
+    .where(Job.tenant_id == bindparam("tenant_id"), Job.state.in_(_WAITING))
+    .scalar_subquery(),
+    select(func.count()).where(IS_LIVE, Job.state == JobState.QUEUED).scalar_subquery(),
+)
+
+
 def check_new_job(session: Session, tenant_id: str, reserved_bytes: int = 0) -> None:
     """Check that the tenant may add a job that stores about `reserved_bytes`.
 
     Raises:
         QuotaExceeded: The tenant may not add it now.
         StorageFull: The disk has no room for it.
+        Unavailable: The queues are full.
     """
-    quotas = get_settings().quotas
-    if _count_jobs(session, tenant_id, *_WAITING) >= quotas.waiting_jobs:
+    settings = get_settings()
+    quotas = settings.quotas
+    waiting, queued = session.execute(_JOB_COUNTS, {"tenant_id": tenant_id}).one()
+    if waiting >= quotas.waiting_jobs:
         raise QuotaExceeded("waiting_jobs", quotas.waiting_jobs, "queued and paused jobs")
+    if queued >= settings.limits.queued_jobs:
+        raise Unavailable(
+            f"{queued} jobs are queued, which is the limit. Retry later.",
+            code="queue_full",
+            headers={"Retry-After": "60"},
+        )
     limit = quotas.compute_seconds_per_day
     if limit is not None and _compute_seconds(session, tenant_id) >= limit:
         raise QuotaExceeded(
             "compute_seconds_per_day", limit, "seconds of computing in 24 hours", retry_s=3_600
         )
     check_storage(session, tenant_id, reserved_bytes)
-    _check_disk(session, reserved_bytes)
+    if reserved_bytes:
+        _check_disk(session, reserved_bytes)
 
 
 def check_new_upload(session: Session, tenant_id: str, size: int | None) -> None:
@@ -78,7 +97,8 @@ def _check_upload_bytes(session: Session, tenant_id: str, size: int) -> None:
     if size and uploaded_bytes(session, tenant_id) + size > limit:
         raise QuotaExceeded("upload_bytes", limit, "bytes in uploads that are not datasets yet")
     check_storage(session, tenant_id, size)
-    _check_disk(session, size)
+    if size:
+        _check_disk(session, size)
 
 
 def check_storage(session: Session, tenant_id: str, size: int = 0) -> None:
@@ -141,7 +161,7 @@ def uploaded_bytes(session: Session, tenant_id: str) -> int:
 
 def _check_disk(session: Session, size: int) -> None:
     """Raise StorageFull unless the disk has room for `size` bytes next to all reservations."""
-    free = get_storage().free_bytes() if size else None
+    free = get_storage().free_bytes()
     if free is None:
         return
     sizes = _upload_sizes(session, Upload.bytes.is_not(None))

@@ -33,8 +33,8 @@ def _validate_text(text: str) -> str:
 
 
 def _validate_model_name(text: str) -> str:
-    text = _validate_name(text)
-    if not model_registry.NAME.fullmatch(text):
+    text = unicodedata.normalize("NFC", text).strip()
+    if not model_registry.NAME.fullmatch(text):  # also rejects what other names must not have
         raise ValueError(model_registry.NAME_RULE)
     return text
 

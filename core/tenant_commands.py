@@ -7,6 +7,7 @@ from dataclasses import asdict
 from sqlalchemy.orm import Session
 
 from core import api_keys, audit, tenants
+from core.audit import Actor
 from core.database import read, write
 from core.storage import get_storage
 
@@ -38,7 +39,8 @@ def run(action: str, tenant: str) -> Iterator[str]:
 
 def _record(session: Session, action: str, tenant_id: str) -> None:
     """Add an entry to the audit log of the tenant whose administrators manage all others."""
-    audit.record(session, api_keys.DEFAULT_TENANT, COMMAND_LINE, f"tenant.{action}", tenant_id)
+    actor = Actor(api_keys.DEFAULT_TENANT, COMMAND_LINE, request_id=None)
+    audit.record(session, actor, f"tenant.{action}", tenant_id)
 
 
 def _list() -> Iterator[str]:

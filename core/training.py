@@ -41,6 +41,12 @@ class Budget(BaseModel):
             )
         return self
 
+    @property
+    def seconds(self) -> float | None:
+        """The budget in seconds of any clock; None if it is a number of steps."""
+        minutes = self.wall_minutes
+        return self.cpu_seconds or self.gpu_seconds or (60 * minutes if minutes else None)
+
     def fraction(self, *, step: int, cpu_s: float, wall_s: float, gpu_s: float) -> float:
         """Return the fraction of the budget that is used, in [0, 1]."""
         if self.steps is not None:

@@ -71,10 +71,12 @@ def deregister(session: Session, worker_id: str) -> None:
     session.execute(delete(Worker).where(Worker.id == worker_id))
 
 
+_ACTIVE = select(Worker).where(Worker.seen_at >= clock(-ACTIVE_WINDOW_S)).order_by(Worker.id)
+
+
 def active(session: Session) -> list[Worker]:
     """Return the workers with a heartbeat within ACTIVE_WINDOW_S."""
-    query = select(Worker).where(Worker.seen_at >= clock(-ACTIVE_WINDOW_S))
-    return list(session.scalars(query.order_by(Worker.id)))
+    return list(session.scalars(_ACTIVE))
 
 
 def device_of(worker: Worker) -> DeviceReport:

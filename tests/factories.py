@@ -1,4 +1,4 @@
-"""Datasets and models that tests create without a request, most of them without training."""
+"""Datasets, models and evaluations that tests create, most of them without training."""
 
 import hashlib
 import json
@@ -14,16 +14,17 @@ from starlette.testclient import TestClient
 from app.sampling.model_cache import get_model_cache
 from app.sampling.service import get_sampling_service
 from core import jobs, model_registry
-from core.database import read, write
+from core.database import clock, read, write
 from core.datasets import builtin, repository
 from core.datasets.peek import Peek
 from core.datasets.repository import NewDataset
 from core.datasets.source import SourceFile
 from core.ids import new_id
-from core.jobs import Claim, NewCheckpoint
+from core.jobs import Claim, NewCheckpoint, NewJob
 from core.limits import Limits
 from core.storage import StoredObject, get_storage, key_of
-from core.tables import Dataset, Job, Model
+from core.tables import Dataset, Job, JobKind, JobState, Model
+from job_kinds.results import EvaluationResult, MainScore
 from modalities import registry
 from modalities.image.ingest import summarize
 from modalities.image.upload.options import ImageOptions
@@ -248,6 +249,26 @@ def _train_model(client: TestClient, name: str) -> CachedModel:
         StoredObject.from_dict(fields) for fields in (model.weights, *dataset.objects.values())
     ]
     return CachedModel(rows, [(stored, get_storage().read(stored)) for stored in files])
+
+
+def create_evaluation(model_id: str, quality: str, **scores: float) -> None:
+    """Add an evaluation job that has succeeded with these scores."""
+    result = EvaluationResult(
+        verdict=quality,
+        quality=quality,
+        reasons=[],
+        failed_criteria=[],
+        scores={
+            name: MainScore(value=value, ci95=[value, value], real_reference=None)
+            for name, value in scores.items()
+        },
+        report="report.json",
+    )
+    new = NewJob(JobKind.EVALUATION, "e", None, {}, {}, queue="evaluation", model_id=model_id)
+    with write() as session:
+        job = jobs.create(session, TENANT, new)
+        job.state, job.finished_at = JobState.SUCCEEDED, clock()
+        job.result = result.model_dump()
 
 
 def clear_model_caches() -> None:

@@ -25,7 +25,7 @@ from pathlib import Path
 import psutil
 from sqlalchemy.exc import SQLAlchemyError
 
-from core import broker, jobs, retention, tenants, webhooks, workers
+from core import broker, jobs, retention, tenants, workers
 from core.database import get_engine, read, write
 from core.datasets import repository, uploads
 from core.devices import DeviceKind
@@ -35,6 +35,7 @@ from core.logging_config import configure
 from core.settings import QUEUES, Settings, get_settings
 from core.storage import get_storage
 from core.supervisor import end_with_parent
+from core.webhooks import delivery
 from modalities import ingestion
 from worker import benchmark_cpu, metrics, worker_folder, worker_lock
 from worker.device_monitor import DeviceMonitor
@@ -220,7 +221,7 @@ class WorkerMain:
         ingestion.validate(get_storage())
 
     def _deliver_webhooks(self) -> None:
-        webhooks.deliver_due(stop=self._stop)
+        delivery.deliver_due(stop=self._stop)
 
     def _collect_garbage(self) -> None:
         worker_folder.remove_leftovers(self.settings.scratch)

@@ -11,8 +11,8 @@ from prometheus_client import CollectorRegistry, ProcessCollector, start_http_se
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from core import webhooks
 from core.metrics import PoolCollector
+from core.webhooks import delivery
 from worker.device_usage import read_device_usage
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ def serve(address: str, port: int, collector: WorkerCollector) -> None:
     registry = CollectorRegistry()
     registry.register(collector)
     registry.register(PoolCollector())
-    registry.register(webhooks.attempts)
+    registry.register(delivery.attempts)
     ProcessCollector(registry=registry)
     try:
         start_http_server(port, address, registry)

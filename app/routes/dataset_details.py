@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 
-from app import audit, byte_range, content_negotiation
+from app import byte_range, content_negotiation
 from app.authentication import DataReadScope, DataScope, ReadScope
 from app.byte_range import RANGE_HEADERS, IfRangeHeader, RangeHeader
 from app.content_negotiation import AcceptHeader
@@ -24,6 +24,7 @@ from app.request_body import StrictJsonRoute
 from app.schemas.datasets import DatasetProfile, Issues
 from app.schemas.pagination import page_size
 from app.schemas.tables import SchemaChange, SchemaView
+from core import audit
 from core.database import read
 from core.datasets import repository
 from core.errors import Conflict, FieldError, NotFound, ValidationFailed

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from sqlalchemy.orm import Session
 from starlette.datastructures import FormData, UploadFile
 
-from app import audit, strict_json
+from app import strict_json
 from app.authentication import Caller, DataScope, ReadScope, check_scope
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
@@ -29,7 +29,7 @@ from app.schemas.datasets import (
     DescendantsView,
 )
 from app.schemas.pagination import CountedPage, list_parameters
-from core import process_folder, quotas, validation_errors
+from core import audit, process_folder, quotas, validation_errors
 from core.database import read, write
 from core.datasets import builtin, remote_file, repository, uploads
 from core.datasets.cascade import delete_with_descendants, find_descendants

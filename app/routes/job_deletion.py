@@ -6,10 +6,9 @@ from fastapi import APIRouter, Query
 from pydantic import AwareDatetime, BaseModel, Field
 
 import job_kinds
-from app import audit
 from app.authentication import JobScope, check_scope
 from app.sampling.model_cache import get_model_cache
-from core import jobs
+from core import audit, jobs
 from core.database import write
 from core.errors import FieldError, ValidationFailed
 from core.storage import get_storage

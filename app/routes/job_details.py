@@ -9,7 +9,7 @@ from fastapi.responses import PlainTextResponse
 from fastapi.sse import EventSourceResponse
 from sqlalchemy.orm import Session
 
-from app import audit, content_negotiation, sse
+from app import content_negotiation, sse
 from app.authentication import ReadOrSampleScope, ReadScope, TrainScope
 from app.byte_range import RANGE_HEADERS, IfRangeHeader, RangeHeader, ranged_response
 from app.content_negotiation import AcceptHeader
@@ -33,7 +33,7 @@ from app.schemas.jobs import (
 )
 from app.schemas.models import ModelView
 from app.schemas.pagination import Limit, page_size
-from core import jobs, model_registry
+from core import audit, jobs, model_registry
 from core.database import read, write
 from core.errors import FieldError, NotFound, ValidationFailed
 from core.storage import StoredObject, get_storage

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 import job_kinds
-from app import audit, shutdown
+from app import shutdown
 from app.authentication import (
     Caller,
     JobScope,
@@ -34,7 +34,7 @@ from app.schemas.events import JobShownState
 from app.schemas.jobs import CancelledJobs, JobsToCancel, JobView
 from app.schemas.pagination import CountedPage, list_parameters
 from app.sse import StreamQuota
-from core import jobs, model_registry, tracing, webhooks
+from core import audit, jobs, model_registry, tracing, webhooks
 from core.database import read, write
 from core.datasets import repository as datasets
 from core.jobs import NewJob
@@ -97,7 +97,7 @@ def create_job(
         with write() as session:
             # The dataset or the model may have been deleted after planning.
             if plan.dataset_id is not None:
-                datasets.get_ready(session, caller.tenant_id, plan.dataset_id)
+                datasets.check_ready(session, caller.tenant_id, plan.dataset_id)
             if plan.model_id is not None:
                 model_registry.get(session, caller.tenant_id, plan.model_id)
             new = replace(

@@ -7,11 +7,10 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 
-from app import audit
 from app.authentication import AdminScope, AnyScope
 from app.request_body import StrictJsonRoute
 from app.schemas.pagination import After, Limit, Page, build_page, check_cursor, page_size
-from core import api_keys
+from core import api_keys, audit
 from core.database import read, write
 from core.request_fields import Name, RequestModel
 from core.tables import ApiKey

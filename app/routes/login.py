@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse
 from app.request_body import StrictJsonRoute
 from app.routes.keys import CreatedKey, KeyView
 from core import audit, login_codes
+from core.audit import Actor
 from core.database import write
 from core.request_fields import RequestModel
 
@@ -30,7 +31,7 @@ def log_in(request: Login, http_request: Request) -> JSONResponse:
     """
     with write() as session:
         key_text, key = login_codes.redeem(session, request.code)
-        request_id = http_request.scope.get("request_id")
-        audit.record(session, key.tenant_id, key.id, "key.login", key.id, request_id)
+        actor = Actor(key.tenant_id, key.id, http_request.scope.get("request_id"))
+        audit.record(session, actor, "key.login", key.id)
         view = CreatedKey(**KeyView.of(key).model_dump(), key=key_text)
     return JSONResponse(view.model_dump(mode="json"), 201)

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from app import audit, content_negotiation, model_card_page, model_report, report_page
+from app import content_negotiation, model_card_page, model_report, report_page
 from app.architecture_svg import render_svg
 from app.authentication import (
     Caller,
@@ -37,7 +37,7 @@ from app.schemas.models import (
 )
 from app.schemas.pagination import Limit, page_size
 from app.schemas.reports import Report
-from core import jobs, model_registry, process_folder, quotas
+from core import audit, jobs, model_registry, process_folder, quotas
 from core.database import read, write
 from core.errors import FieldError, TooLarge, UnsupportedMedia, ValidationFailed
 from core.ids import new_id

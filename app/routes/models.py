@@ -6,13 +6,12 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from sqlalchemy.orm import Session
 
-from app import audit
 from app.authentication import ReadScope, SampleScope, TrainScope
 from app.request_body import StrictJsonRoute
 from app.sampling.model_cache import get_model_cache
 from app.schemas.models import NO_EVALUATIONS, ModelPatch, ModelView
 from app.schemas.pagination import CountedPage, list_parameters
-from core import evaluation, model_registry
+from core import audit, evaluation, model_registry
 from core.database import read, write
 from core.listing import PageRequest
 from core.storage import get_storage

@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
-from app import audit, signed_urls
+from app import signed_urls
 from app.authentication import ReadOrSampleScope
 from app.request_body import StrictJsonRoute
-from core import api_keys
+from core import api_keys, audit
 from core.database import write
 from core.errors import FieldError, ValidationFailed
 from core.request_fields import RequestModel

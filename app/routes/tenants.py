@@ -7,12 +7,11 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 
-from app import audit
 from app.authentication import AdminScope, check_operator
 from app.request_body import StrictJsonRoute
 from app.sampling.model_cache import get_model_cache
 from app.schemas.pagination import After, Limit, Page, build_page, page_size
-from core import tenants
+from core import audit, tenants
 from core.database import read, write
 from core.request_fields import Name, RequestModel
 from core.storage import get_storage

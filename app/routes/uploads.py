@@ -10,7 +10,6 @@ from fastapi import APIRouter, Header, Request, Response
 from fastapi import Path as PathParameter
 from fastapi.concurrency import run_in_threadpool
 
-from app import audit
 from app.authentication import Caller, DataScope
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
@@ -20,7 +19,7 @@ from app.idempotent_requests import (
 from app.request_body import StrictJsonRoute
 from app.schemas.datasets import NewUpload, UploadPartView, UploadView
 from app.schemas.pagination import After, Limit, Page, build_page, check_cursor, page_size
-from core import quotas
+from core import audit, quotas
 from core.database import read, write
 from core.datasets import uploads
 from core.errors import BadRequest, TooLarge, ValidationFailed

@@ -4,7 +4,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from app import audit
 from app.authentication import AdminScope
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
@@ -20,7 +19,7 @@ from app.schemas.webhooks import (
     SigningSecret,
     WebhookView,
 )
-from core import webhooks
+from core import audit, webhooks
 from core.database import read, write
 
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], route_class=StrictJsonRoute)

@@ -55,9 +55,12 @@ def build_response(
         plan.formats, format=format, accept=accept, default=next(iter(plan.formats))
     )
     _check_format(plan, request, output_format)
-    etag = _etag(model, request, seed, output_format)
-    if is_cached is not None and is_cached(etag):
-        return Response(status_code=304, headers={"ETag": etag} | CACHE_HEADERS)
+    cache_headers = {}
+    if is_cached is not None:
+        etag = _etag(model, request, seed, output_format)
+        cache_headers = {"ETag": etag} | CACHE_HEADERS
+        if is_cached(etag):
+            return Response(status_code=304, headers=cache_headers)
     quotas.count_samples(caller, plan.count)
     stream = SampleStream(get_sampling_service(), model, plan)
     try:
@@ -75,9 +78,7 @@ def build_response(
             batches += stream  # fits in memory: JSON has a low limit
             head["scores"] = _scores(stream, batches)
         body = plan.encode(output_format, chain(batches, stream), head)
-        headers = _headers(plan, batches[0])
-        if is_cached is not None:
-            headers |= {"ETag": etag} | CACHE_HEADERS
+        headers = _headers(plan, batches[0]) | cache_headers
         if output_format in plan.documents:
             content = b"".join(body)
             return Response(content, headers=headers, media_type=plan.formats[output_format])

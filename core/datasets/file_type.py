@@ -5,6 +5,7 @@ import re
 HEAD_BYTES = 512  # the longest signature is a tar header
 
 COMPRESSED_TYPES = frozenset({"gz", "bz2", "xz"})
+ARCHIVE_SUFFIXES = (".zip", ".npz", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 IMAGE_TYPES = frozenset({"png", "jpeg", "webp", "gif", "bmp", "tiff", "pnm", "tga"})
 
 _SUPPORTED = (

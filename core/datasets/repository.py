@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, select, text
+from sqlalchemy import and_, bindparam, select, text
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
@@ -99,6 +99,19 @@ def get_ready(session: Session, tenant_id: str, dataset_id: str) -> Dataset:
         message = f"Dataset {dataset_id} is in state `{dataset.state.value}`, not `ready`."
         raise NotReady(message, code="dataset_not_ready")
     return dataset
+
+
+_READY = select(Dataset.id).where(
+    Dataset.id == bindparam("id"),
+    Dataset.tenant_id == bindparam("tenant_id"),
+    Dataset.state == DatasetState.READY,
+)
+
+
+def check_ready(session: Session, tenant_id: str, dataset_id: str) -> None:
+    """Raise the errors of `get_ready`, without loading the dataset if there is none."""
+    if session.scalar(_READY, {"id": dataset_id, "tenant_id": tenant_id}) is None:
+        get_ready(session, tenant_id, dataset_id)
 
 
 def lock(session: Session, dataset_id: str) -> None:

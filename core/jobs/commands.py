@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from core import quotas, webhooks
 from core.database import clock
-from core.errors import NotFound, Unavailable
+from core.errors import NotFound
 from core.ids import new_id
 from core.jobs.devices import initial_kind, kept_kind
 from core.jobs.events import record_state
-from core.jobs.state_machine import IS_LIVE, TERMINAL, check_action, shown_state
+from core.jobs.state_machine import TERMINAL, check_action, shown_state
 from core.settings import get_settings
 from core.tables import Checkpoint, Job, JobKind, JobState, Json
 
@@ -48,17 +48,7 @@ def create(session: Session, tenant_id: str, new: NewJob) -> Job:
         StorageFull: The disk has no room for its files.
         Unavailable: The queues are full.
     """
-    settings = get_settings()
     quotas.check_new_job(session, tenant_id, new.reserved_bytes)
-    queued = session.scalar(
-        select(func.count()).select_from(Job).where(IS_LIVE, Job.state == JobState.QUEUED)
-    )
-    if (queued or 0) >= settings.limits.queued_jobs:
-        raise Unavailable(
-            f"{queued} jobs are queued, which is the limit. Retry later.",
-            code="queue_full",
-            headers={"Retry-After": "60"},
-        )
     job = Job(
         id=new_id("job"),
         tenant_id=tenant_id,
@@ -79,11 +69,10 @@ def create(session: Session, tenant_id: str, new: NewJob) -> Job:
         retry_of=new.retry_of,
         key_id=new.key_id,
         reserved_bytes=new.reserved_bytes,
-        max_worker_losses=settings.max_worker_losses,
+        max_worker_losses=get_settings().max_worker_losses,
     )
     session.add(job)
-    session.flush()
-    session.refresh(job)  # the database sets the times
+    session.flush()  # the database sets the times
     if "webhook" in new.request:
         webhooks.add_job_webhook(session, job)
     record_state(session, job, "queued")

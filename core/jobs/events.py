@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import func, select, text
+from sqlalchemy import func, insert, select, text
 from sqlalchemy.orm import Session
 
 from core import webhooks
@@ -44,15 +44,14 @@ def record_state(
 
     Every change of a job's state must call this, after it has changed the row.
     """
-    session.add(
-        Event(
-            tenant_id=job.tenant_id,
-            job_id=job.id,
-            type="state",
-            level=level,
-            data={"state": state, **data},
-        )
-    )
+    event = {
+        "tenant_id": job.tenant_id,
+        "job_id": job.id,
+        "type": "state",
+        "level": level,
+        "data": {"state": state, **data},
+    }
+    session.execute(insert(Event), event)
     webhooks.enqueue(session, job, f"job.{state}")
 
 

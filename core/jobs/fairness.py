@@ -1,6 +1,6 @@
 """Turns of tenants: whose job a worker takes next, and how many jobs go before another."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from sqlalchemy import ColumnElement, TextClause, case, func, select, update
@@ -47,37 +47,46 @@ def record_turn(session: Session, tenant_id: str) -> None:
     session.execute(update(Tenant).where(Tenant.id == tenant_id).values(claimed_at=clock()))
 
 
+_counts = (
+    select(
+        Job.tenant_id,
+        Job.queue,
+        Job.state,
+        func.count().label("total"),
+        *(func.sum(case((may_run_on(kind), 1), else_=0)).label(kind) for kind in DeviceKind),
+    )
+    .where(IS_LIVE)
+    .group_by(Job.tenant_id, Job.queue, Job.state)
+    .subquery()
+)
+_LIVE_JOBS = (
+    select(_counts, Tenant.suspended_at)
+    .join(Tenant, Tenant.id == _counts.c.tenant_id)
+    .order_by(*_LEAST_RECENT)
+)
+
+
 class Turns:
     """The turns of all tenants, as one of them sees them."""
 
     def __init__(self, session: Session, tenant_id: str) -> None:
         self._tenant_id = tenant_id
-        kinds = (None, *DeviceKind)
-        counts = [
-            func.count() if kind is None else func.sum(case((may_run_on(kind), 1), else_=0))
-            for kind in kinds
-        ]
-        queued = (
-            select(Job.tenant_id, Job.queue, *counts)
-            .where(IS_LIVE, Job.state == JobState.QUEUED, Job.tenant_id != tenant_id, may_start())
-            .group_by(Job.tenant_id, Job.queue)
-        )
-        self._queued = {
-            (tenant, queue, kind): int(count)
-            for tenant, queue, *numbers in session.execute(queued)
-            for kind, count in zip(kinds, numbers, strict=True)
-        }
         self._order: dict[str, int] = {}
+        self._queued: dict[tuple[str, DeviceKind | None], dict[str, int]] = defaultdict(dict)
         self._running = Counter[str]()
-        if self._queued:
-            tenants = {tenant_id, *(tenant for tenant, _, _ in self._queued)}
-            rows = session.scalars(
-                select(Tenant.id).where(Tenant.id.in_(tenants)).order_by(*_LEAST_RECENT)
-            )
-            self._order = {tenant: i for i, tenant in enumerate(rows)}
-            running = select(Job.tenant_id, func.count()).where(*_RUNNING).group_by(Job.tenant_id)
-            for tenant, count in session.execute(running):
-                self._running[tenant] = count
+        suspended = set()
+        for tenant, queue, state, count, *by_kind, suspended_at in session.execute(_LIVE_JOBS):
+            self._order.setdefault(tenant, len(self._order))
+            if suspended_at is not None:
+                suspended.add(tenant)
+            if state is JobState.RUNNING:
+                self._running[tenant] += count
+            else:
+                for kind, queued in zip((None, *DeviceKind), (count, *by_kind), strict=True):
+                    self._queued[queue, kind][tenant] = queued
+        quota = get_settings().quotas.running_jobs
+        full = {t for t, count in self._running.items() if quota is not None and count >= quota}
+        self._without_turn = {tenant_id} | suspended | full
 
     def jobs_ahead(self, own: int, queue: str, kind: DeviceKind | None) -> int:
         """Return how many jobs start before one that has `own` jobs of its tenant before it.
@@ -88,12 +97,13 @@ class Turns:
         """
         own_running = self._running[self._tenant_id]
         ahead, level = own, own_running + own
-        for (tenant, of_queue, of_kind), queued in self._queued.items():
-            if (of_queue, of_kind) == (queue, kind):
-                running = self._running[tenant]
-                is_first = running > own_running or (
-                    running == own_running and self._order[tenant] < self._order[self._tenant_id]
-                )
-                turns = level + is_first - running
-                ahead += max(0, min(queued, turns))
+        for tenant, queued in self._queued[queue, kind].items():
+            if tenant in self._without_turn:
+                continue
+            running = self._running[tenant]
+            is_first = running > own_running or (
+                running == own_running and self._order[tenant] < self._order[self._tenant_id]
+            )
+            turns = level + is_first - running
+            ahead += max(0, min(queued, turns))
         return ahead

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
-from sqlalchemy import ColumnElement, case, func, select
+from sqlalchemy import ColumnElement, Select, bindparam, case, func, select
 from sqlalchemy.orm import Session
 
 from core import workers
-from core.database import clock
+from core.database import UtcDateTime, clock
 from core.devices import DeviceKind
 from core.errors import NotFound
 from core.jobs import fairness
@@ -105,16 +106,15 @@ def _places(session: Session, tenant_id: str, jobs: Mapping[str, Job]) -> dict[s
 
     Jobs of other queues, or that need another kind of device, do not count.
     """
-    queued = (IS_LIVE, Job.tenant_id == tenant_id, Job.state == JobState.QUEUED)
     if len(jobs) == 1:
         (job,) = jobs.values()
-        earlier = (Job.priority_at < job.priority_at) | (Job.priority_at == job.priority_at) & (
-            Job.id < job.id
-        )
-        ahead = select(func.count()).where(*queued, Job.queue == job.queue, earlier)
-        if job.device_kind is not None:
-            ahead = ahead.where(may_run_on(job.device_kind))
-        return {job.id: session.scalar(ahead) or 0}
+        of_job = {
+            "tenant_id": tenant_id,
+            "queue": job.queue,
+            "priority_at": job.priority_at,
+            "id": job.id,
+        }
+        return {job.id: session.scalar(_count_ahead(job.device_kind), of_job) or 0}
     # A job without a kind is behind all jobs, another one only behind those that its workers run.
     kinds = list({job.device_kind for job in jobs.values()})
     places = [
@@ -123,9 +123,25 @@ def _places(session: Session, tenant_id: str, jobs: Mapping[str, Job]) -> dict[s
         .label(f"place_{kind}")
         for kind in kinds
     ]
-    numbered = select(Job.id, *places).where(*queued).subquery()
+    queued = (Job.tenant_id == tenant_id, Job.state == JobState.QUEUED)
+    numbered = select(Job.id, *places).where(IS_LIVE, *queued).subquery()
     rows = session.execute(select(numbered).where(numbered.c.id.in_(jobs)))
     return {job_id: numbers[kinds.index(jobs[job_id].device_kind)] - 1 for job_id, *numbers in rows}
+
+
+@cache
+def _count_ahead(kind: DeviceKind | None) -> Select[int]:
+    """Return the statement for one job. To build it takes longer than to execute it."""
+    priority_at = bindparam("priority_at", type_=UtcDateTime())
+    is_tied = (Job.priority_at == priority_at) & (Job.id < bindparam("id"))
+    count = select(func.count()).where(
+        IS_LIVE,
+        Job.tenant_id == bindparam("tenant_id"),
+        Job.state == JobState.QUEUED,
+        Job.queue == bindparam("queue"),
+        (Job.priority_at < priority_at) | is_tied,
+    )
+    return count if kind is None else count.where(may_run_on(kind))
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
 """Webhooks for job events, according to Standard Webhooks 1.0.0.
 
 Only this package writes to `webhooks` and `deliveries`. A change of a job's state adds its messages
-to the outbox (`deliveries`) in the same transaction. `deliver_due` sends each message later, at
-least once and outside any transaction. This package must not import `core.jobs`.
+to the outbox (`deliveries`) in the same transaction. `core.webhooks.delivery` sends each message
+later, at least once and outside any transaction; other processes need not import its HTTP client.
+This package must not import `core.jobs`.
 """
 
-from core.webhooks.delivery import attempts, deliver_due
 from core.webhooks.endpoints import (
     NewWebhook,
     add_job_webhook,
@@ -23,12 +23,10 @@ __all__ = [
     "EVENTS",
     "NewWebhook",
     "add_job_webhook",
-    "attempts",
     "check_url",
     "create",
     "delete",
     "delete_of_jobs",
-    "deliver_due",
     "enqueue",
     "get",
     "page",

@@ -11,7 +11,7 @@ from core.jobs import NewJob
 from core.jobs.devices import initial_kind
 from core.settings import get_settings
 from core.tables import Dataset, JobKind
-from core.training import TrainingSpec
+from core.training import Budget, TrainingSpec
 from job_kinds.base import OpenStream
 from job_kinds.evaluation.plan import check_possible, evaluation_seconds
 from job_kinds.request import WarningView
@@ -21,7 +21,7 @@ from modalities import registry
 from modalities.base import Modality
 from modalities.hyperparameters import explicit_values
 from modalities.training import ResolvedTraining, TrainingChoices
-from models.settings import InvalidSettings
+from models.settings import InvalidSettings, StepCost
 
 # Assumed speed in matrix products until a worker has reported its own: of one core, or of a GPU.
 DEFAULT_GFLOPS = {None: 100.0, DeviceKind.CPU: 100.0, DeviceKind.GPU: 10_000.0}
@@ -46,11 +46,13 @@ def plan(
         modality = registry.get(dataset.modality)
         training = _plan_training(session, dataset, modality, request)
         device = _device(request)
-        estimate = estimate_training(session, dataset, training, device)
-    spec = _build_spec(dataset, modality, request, training, seed)
+        spec = _build_spec(dataset, modality, request, training, seed)
+        warnings = _warnings(session, dataset, training, spec, device)
+        estimate = None
+        if request.validate_only:
+            estimate = estimate_training(session, dataset, training, device)
     resolved = spec.model_dump(mode="json", exclude_none=True)
-    warnings = _warnings(dataset, training, spec, estimate)
-    if request.validate_only:
+    if estimate is not None:
         return TrainingPlan(resolved=resolved, estimate=estimate, warnings=warnings)
     return NewJob(
         JobKind.TRAINING,
@@ -129,7 +131,11 @@ def _is_evaluated(dataset: Dataset, request: TrainingRequest, spec: TrainingSpec
 
 
 def _warnings(
-    dataset: Dataset, training: ResolvedTraining, spec: TrainingSpec, estimate: TrainingEstimate
+    session: Session,
+    dataset: Dataset,
+    training: ResolvedTraining,
+    spec: TrainingSpec,
+    device: RequestedDevice,
 ) -> list[WarningView]:
     warnings = [
         WarningView(code=issue["code"], message=issue["hint"])
@@ -150,9 +156,12 @@ def _warnings(
             check_possible(spec, dataset)
         except Conflict as error:
             warnings.append(WarningView(code="evaluation_skipped", message=error.detail))
-    if estimate.steps < training.min_useful_steps:
+    if steps is None and training.min_useful_steps:
+        step_s, _ = _seconds_per_step(session, training.cost(), device)
+        steps = _steps_in(training.budget, step_s)
+    if steps is not None and steps < training.min_useful_steps:
         message = (
-            f"The budget is enough for about {estimate.steps} steps, but useful samples need at "
+            f"The budget is enough for about {steps} steps, but useful samples need at "
             f"least {training.min_useful_steps}. Increase the budget, or use smaller images."
         )
         warnings.append(WarningView(code="budget_too_small", message=message))
@@ -181,26 +190,36 @@ def estimate_training(
     device: RequestedDevice = "auto",
 ) -> TrainingEstimate:
     """Estimate the duration on the slowest active worker that accepts the job."""
-    kind = initial_kind(device)
-    suitable = workers.serving(session, "training", kind)
-    speeds = [worker.gflops for worker in suitable if worker.gflops]
     cost = training.cost()
-    step_s = cost.gflop_per_step / (min(speeds) if speeds else DEFAULT_GFLOPS[kind])
-    budget = training.budget
-    if budget.steps is not None:
-        steps, seconds = budget.steps, budget.steps * step_s
-    else:
-        limits = (budget.cpu_seconds, budget.gpu_seconds, 60 * (budget.wall_minutes or 0))
-        seconds = next(limit for limit in limits if limit)
-        steps = max(1, round(seconds / step_s)) if step_s else 1
+    step_s, is_measured = _seconds_per_step(session, cost, device)
+    steps = _steps_in(training.budget, step_s)
+    seconds = training.budget.seconds or steps * step_s
     evaluation_s = evaluation_seconds(session, dataset)
     return TrainingEstimate(
         steps=steps,
         minutes=round(seconds / 60, 2),
         evaluation_minutes=None if evaluation_s is None else round(evaluation_s / 60, 2),
         memory_bytes=cost.memory_bytes,
-        basis=_basis(kind, measured=bool(speeds)),
+        basis=_basis(initial_kind(device), measured=is_measured),
     )
+
+
+def _seconds_per_step(
+    session: Session, cost: StepCost, device: RequestedDevice
+) -> tuple[float, bool]:
+    """Return the duration of a step on the slowest worker, and whether its speed was measured."""
+    kind = initial_kind(device)
+    suitable = workers.serving(session, "training", kind)
+    speeds = [worker.gflops for worker in suitable if worker.gflops]
+    gflops = min(speeds) if speeds else DEFAULT_GFLOPS[kind]
+    return cost.gflop_per_step / gflops, bool(speeds)
+
+
+def _steps_in(budget: Budget, step_s: float) -> int:
+    if budget.seconds is None:
+        assert budget.steps is not None  # noqa: S101 - a budget has either
+        return budget.steps
+    return max(1, round(budget.seconds / step_s)) if step_s else 1
 
 
 def _basis(kind: DeviceKind | None, *, measured: bool) -> str:

@@ -4,11 +4,10 @@ import io
 import re
 from pathlib import PurePosixPath
 
-from core.datasets.file_type import COMPRESSED_TYPES, detect_file_type
+from core.datasets.file_type import ARCHIVE_SUFFIXES, COMPRESSED_TYPES, detect_file_type
 from core.datasets.peek import Peek
 from core.datasets.stream import DecompressedReader
 from core.errors import DatasetUnreadable
-from modalities.image.upload.archive.nested import SUFFIXES as ARCHIVE_SUFFIXES
 from modalities.image.upload.parquet_footer import (
     ARROW_SIGNATURES,
     SIGNATURE,

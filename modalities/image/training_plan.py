@@ -46,9 +46,7 @@ def plan_training(
         channels=summary["channels"],
         classes=len(summary["labels"]) if conditional else 1,
         n_images=summary["n_train"],
-        budget_seconds=budget.cpu_seconds
-        or budget.gpu_seconds
-        or (60 * budget.wall_minutes if budget.wall_minutes else None),
+        budget_seconds=budget.seconds,
         device=choices.device,
     )
     hyperparameters = choices.hyperparameters

@@ -60,7 +60,8 @@ def plan_training(
         _check_privacy(options.differential_privacy, choices.budget, types, data.rows)
     settings = resolve(data, choices.preset, choices.hyperparameters, differential_privacy=private)
     declared = constraints.parse_constraints(settings.constraints, types, target_column)
-    if not private:  # epsilon does not cover what these checks would show
+    # Epsilon does not cover what these checks would show.
+    if not private and (declared or settings.min_value_count):
         from modalities.tabular import training_checks  # pyarrow is slow to import
 
         training_checks.check_constraints(dataset, declared)

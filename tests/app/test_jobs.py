@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy import Connection, event
 from starlette.testclient import TestClient
 
 from core import jobs
-from core.database import write
+from core.database import get_engine, write
 from core.errors import JobError
 from core.jobs import Claim, Heartbeat, NewCheckpoint, NewEvent
 from core.storage import StoredObject, get_storage
@@ -215,6 +216,53 @@ def test_a_job_on_a_deleted_dataset_is_rejected(client: TestClient) -> None:
     response = client.post("/v1/jobs", json={"kind": "training", "dataset": dataset})
     assert response.status_code == 404
     assert dataset in response.json()["detail"]
+
+
+def test_a_job_on_a_dataset_that_changes_after_its_plan_is_rejected(client: TestClient) -> None:
+    body = {"kind": "training", "dataset": create_digits_dataset()}
+    assert client.get("/v1/jobs").status_code == 200  # records the use of the key
+
+    def change(connection: Connection) -> None:
+        if connection.get_execution_options().get("semblance_write"):
+            connection.exec_driver_sql("UPDATE datasets SET state = 'validating'")
+
+    event.listen(get_engine(), "begin", change)
+    response = client.post("/v1/jobs", json=body)
+    event.remove(get_engine(), "begin", change)
+    assert (response.status_code, response.json()["code"]) == (409, "dataset_not_ready")
+    assert client.get("/v1/jobs").json()["data"] == []
+
+
+def test_a_job_is_created_in_one_transaction_of_few_statements(client: TestClient) -> None:
+    body = {"kind": "training", "dataset": create_digits_dataset(), "budget": {"steps": 1_000}}
+    assert client.post("/v1/jobs", json=body).status_code == 202  # records the use of the key
+    transactions: list[bool] = []
+    statements: list[str] = []
+
+    def begin(connection: Connection) -> None:
+        transactions.append(bool(connection.get_execution_options().get("semblance_write")))
+
+    def execute(_connection: Any, _cursor: Any, statement: str, *_: object) -> None:
+        statements.append(statement.split()[0])
+
+    event.listen(get_engine(), "begin", begin)
+    event.listen(get_engine(), "before_cursor_execute", execute)
+    assert client.post("/v1/jobs", json=body).status_code == 202
+    event.remove(get_engine(), "begin", begin)
+    event.remove(get_engine(), "before_cursor_execute", execute)
+    assert transactions == [False, False, True]  # the key, the plan, the job
+    assert [name for name in statements if name != "BEGIN"] == [
+        "SELECT",  # the key
+        "SELECT",  # the dataset
+        "SELECT",  # whether it is still ready
+        "SELECT",  # quotas
+        "INSERT",  # the job, its audit entry and its event
+        "INSERT",
+        "INSERT",
+        "SELECT",  # jobs of this tenant ahead, of others, and active workers
+        "SELECT",
+        "SELECT",
+    ]
 
 
 def test_a_queued_job_is_cancelled_at_once_and_never_starts(

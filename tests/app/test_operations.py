@@ -10,13 +10,14 @@ from prometheus_client import CollectorRegistry, generate_latest
 from starlette.testclient import TestClient
 
 from app.main import create_sampler_app
-from core import api_keys, jobs, metrics, webhooks
-from core.database import clock, write
-from core.jobs import Heartbeat, NewEvent, NewJob
+from core import api_keys, jobs, metrics
+from core.database import write
+from core.jobs import Heartbeat, NewEvent
 from core.settings import QUEUES
-from core.tables import Job, JobKind, JobState, Shard
+from core.tables import Job, Shard
+from core.webhooks import delivery
 from tests.conftest import TENANT, AddJob, expire_lease
-from tests.factories import clear_model_caches, create_trained_model
+from tests.factories import clear_model_caches, create_evaluation, create_trained_model
 from worker.metrics import BusyTime, WorkerCollector
 
 ROOT = Path(__file__).parents[2]
@@ -116,17 +117,9 @@ def test_metrics_count_losses_of_workers_by_reason(client: TestClient, add_job: 
 
 
 def test_metrics_show_the_scores_of_the_newest_models(client: TestClient) -> None:
-    def add_evaluation(model: str, value: float | None, quality: str) -> None:
-        scores = {"detection_auc": {"value": value, "ci95": None, "real_reference": None}}
-        with write() as session:
-            new = NewJob(JobKind.EVALUATION, "e", None, {}, {}, queue="evaluation", model_id=model)
-            job = jobs.create(session, TENANT, new)
-            job.state, job.finished_at = JobState.SUCCEEDED, clock()
-            job.result = {"quality": quality, "scores": scores}
-
-    add_evaluation("mdl_1", 0.9, "poor")
-    add_evaluation("mdl_1", 0.6, "good")
-    add_evaluation("mdl_2", None, "poor")
+    create_evaluation("mdl_1", "poor", detection_auc=0.9)
+    create_evaluation("mdl_1", "good", detection_auc=0.6)
+    create_evaluation("mdl_2", "poor")
     values = get_metrics(client)
     scores = {name: value for name, value in values.items() if "semblance_model_score" in name}
     assert scores == {'semblance_model_score{model_id="mdl_1",score="detection_auc"}': 0.6}
@@ -171,7 +164,7 @@ def names_of_metrics(client: TestClient) -> set[str]:
     """Return the names of the metrics of the API and of a worker."""
     worker = CollectorRegistry()
     worker.register(WorkerCollector("cpu", lambda: True, BusyTime()))
-    worker.register(webhooks.attempts)
+    worker.register(delivery.attempts)
     texts = client.get("/metrics").text, generate_latest(worker).decode()
     return {name for text in texts for name in re.findall(r"^# TYPE (semblance_\S+)", text, re.M)}
 

@@ -86,7 +86,7 @@ def test_open_streams_and_waits_are_limited_by_tenant(
 ) -> None:
     monkeypatch.setattr(configured.quotas, "streams", 1)
     job = add_job().id
-    caller = Caller(TENANT, "key_another", frozenset())
+    caller = Caller(TENANT, "key_another", None, frozenset())
     with quotas.open_streams.count(caller, 1, 1):
         check_quota(client.get(f"/v1/jobs/{job}?wait=20"), "streams", 1)
         check_quota(client.get(f"/v1/jobs/{job}/events", headers=EVENT_STREAM), "streams", 1)
@@ -138,7 +138,7 @@ def test_the_use_of_each_quota_of_a_tenant_is_shown(
     with write() as session:
         session.get_one(Job, job.id).usage = {"cpu_s": 61.5, "gpu_s": 2.0, "wall_s": 70.0}
         session.get_one(Job, job.id).state = JobState.RUNNING
-    with quotas.open_streams.count(Caller(TENANT, "key_another", frozenset()), 9, 9):
+    with quotas.open_streams.count(Caller(TENANT, "key_another", None, frozenset()), 9, 9):
         rows = {row.pop("name"): row for row in pets.get("/v1/usage").json()["quotas"]}
     assert rows["stored_bytes"].pop("used") > 8
     assert rows["compute_seconds_per_day"].pop("used") >= 64
@@ -306,6 +306,30 @@ def test_positions_in_the_queue_follow_the_turns_of_tenants(
             ahead = {**positions(TENANT), **positions("other")}
             assert {job_id: expected[job_id] - 3 for job_id in ahead} == ahead
     assert [expected[job_id] for job_id in claimed] == list(range(len(added)))
+
+
+def test_jobs_of_tenants_that_may_not_start_any_are_not_ahead(
+    client: TestClient, add_job: AddJob, configured: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    added = [add_job().id for _ in range(6)]
+    with write() as session:
+        claim = jobs.claim(session, added[0], "worker")
+        for tenant_id, job_ids in (("running", added[:2]), ("suspended", added[2:4])):
+            session.add(Tenant(id=tenant_id, name=tenant_id))
+            session.flush()
+            for job_id in job_ids:
+                session.get_one(Job, job_id).tenant_id = tenant_id
+    assert claim is not None
+
+    def ahead() -> int:
+        return int(client.get(f"/v1/jobs/{added[5]}").json()["queue"]["position"])
+
+    before = ahead()
+    with write() as session:
+        session.get_one(Tenant, "suspended").suspended_at = clock()
+    without_suspended = ahead()
+    monkeypatch.setattr(configured.quotas, "running_jobs", 1)
+    assert (before, without_suspended, ahead()) == (3, 2, 1)
 
 
 def test_names_that_nobody_resolves_do_not_hold_all_threads(

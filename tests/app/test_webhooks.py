@@ -9,6 +9,7 @@ from starlette.testclient import TestClient
 from core import api_keys, jobs, settings, webhooks
 from core.database import write
 from core.tables import Tenant
+from core.webhooks import delivery
 from tests.conftest import AddJob
 from tests.core.webhooks.receiver import Receiver, status
 from tests.factories import create_digits_dataset
@@ -169,7 +170,7 @@ def test_a_deleted_webhook_receives_no_more_messages(
     assert client.delete(webhook["links"]["self"]).status_code == 204
     assert client.delete(webhook["links"]["self"]).status_code == 404
     run_job(add_job().id)
-    webhooks.deliver_due()
+    delivery.deliver_due()
     assert receiver.received == []
 
 
@@ -194,7 +195,7 @@ def test_deliveries_are_paged_newest_first_with_their_outcome(
     for job_id in job_ids:
         run_job(job_id)
     receiver.answer = status(500)
-    webhooks.deliver_due()
+    delivery.deliver_due()
     path = webhook["links"]["deliveries"]
     first = client.get(path, params={"limit": 2}).json()
     second = client.get(path, params={"limit": 2, "after": first["next"]}).json()
@@ -218,7 +219,7 @@ def test_a_job_can_have_its_own_webhook(client: TestClient, receiver: Receiver, 
     )
     job = client.post("/v1/jobs", json=training_body(client, webhook=requested)).json()
     run_job(job["id"])
-    webhooks.deliver_due()
+    delivery.deliver_due()
     secret = client.get("/v1/webhooks/secret").json()["secret"]
     message = receiver.received[-1]
     assert message.is_signed_with(secret)

@@ -45,7 +45,9 @@ class Engine:
     def podman(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         command = ["podman", *self._storage, "--runtime", shutil.which("runc") or "/usr/sbin/runc"]
         command += ["--cgroup-manager", "cgroupfs", *arguments]
-        return subprocess.run(command, check=check, capture_output=True, text=True)
+        result = subprocess.run(command, capture_output=True, text=True)
+        assert result.returncode == 0 or not check, result.stderr
+        return result
 
     def run(
         self, name: str, role: Sequence[str], environment: Mapping[str, str], volume: Path
@@ -62,8 +64,11 @@ class Engine:
         (container,) = json.loads(self.podman("inspect", name).stdout)
         return container["State"]["Status"], container["State"]["ExitCode"]
 
-    def remove_all(self) -> None:
+    def remove_containers(self) -> None:
         self.podman("rm", "--all", "--force", check=False)
+
+    def remove_images(self) -> None:
+        self.podman("rmi", "--all", "--force")
 
     def _has(self, image: str) -> bool:
         return self.podman("image", "exists", image, check=False).returncode == 0
@@ -88,9 +93,14 @@ class Engine:
 
 def _limits() -> list[str]:
     """Return options with the limits of this process: only a privileged one could raise them."""
-    limits = {"nofile": resource.RLIMIT_NOFILE, "nproc": resource.RLIMIT_NPROC}
-    hard = {name: resource.getrlimit(limit)[1] for name, limit in limits.items()}
-    return [f"--ulimit={name}={value}:{value}" for name, value in hard.items()]
+    files, processes = (
+        resource.getrlimit(limit)[1] for limit in (resource.RLIMIT_NOFILE, resource.RLIMIT_NPROC)
+    )
+    # podman lowers its own limit of processes to the number of process ids.
+    process_ids = int(Path("/proc/sys/kernel/pid_max").read_text())
+    if processes == resource.RLIM_INFINITY or processes > process_ids:
+        processes = process_ids
+    return [f"--ulimit=nofile={files}:{files}", f"--ulimit=nproc={processes}:{processes}"]
 
 
 def given_variables() -> list[str]:

@@ -16,13 +16,15 @@ import pytest
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from starlette.testclient import TestClient
 
-from core import jobs, webhooks
-from core.database import clock, write
-from core.jobs import Heartbeat, NewEvent, NewJob
+from core import jobs
+from core.database import write
+from core.jobs import Heartbeat, NewEvent
 from core.metrics import PoolCollector
-from core.tables import JobKind, JobState
-from tests.conftest import TENANT, AddJob
+from core.webhooks import delivery
+from tests.conftest import AddJob
+from tests.factories import create_evaluation
 from tests.processes import eventually, free_port
+from tests.uploads import upload_part
 from worker.metrics import BusyTime, WorkerCollector
 
 DASHBOARD = Path(__file__).parents[2] / "deploy" / "grafana" / "semblance.json"
@@ -89,25 +91,18 @@ def add_running_job(add_job: AddJob) -> None:
         jobs.heartbeat(session, claimed[0], beat)
 
 
-def add_evaluation() -> None:
-    scores = {"detection_auc": {"value": 0.6, "ci95": None, "real_reference": None}}
-    with write() as session:
-        new = NewJob(JobKind.EVALUATION, "e", None, {}, {}, queue="evaluation", model_id="mdl_1")
-        job = jobs.create(session, TENANT, new)
-        job.state, job.finished_at = JobState.SUCCEEDED, clock()
-        job.result = {"quality": "good", "scores": scores}
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("prometheus") is None, reason="needs Prometheus")
 def test_prometheus_answers_every_query_with_a_series(
     client: TestClient, add_job: AddJob, tmp_path: Path
 ) -> None:
     add_running_job(add_job)
-    add_evaluation()
+    create_evaluation("mdl_1", "good", detection_auc=0.6)
+    upload_id = client.post("/v1/uploads", json={"filename": "pets.zip"}).json()["id"]
+    upload_part(client, upload_id, 1, b"PK")
     worker = CollectorRegistry()
     worker.register(WorkerCollector("cpu", lambda: True, BusyTime()))
-    worker.register(webhooks.attempts)
+    worker.register(delivery.attempts)
     worker.register(PoolCollector())
     ProcessCollector(registry=worker)
     client.get("/v1/jobs")

@@ -36,12 +36,16 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     engine = Engine(Path(folder) if folder else tmp_path_factory.mktemp("images"))
     engine.build()
     yield engine
-    engine.remove_all()
+    engine.remove_containers()
+    if folder is None:  # they take gigabytes
+        engine.remove_images()
 
 
 @pytest.fixture(scope="module")
-def service(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> "Service":
-    return Service(engine, tmp_path_factory.mktemp("data"))
+def service(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Service"]:
+    service = Service(engine, tmp_path_factory.mktemp("data"))
+    yield service
+    service.http.close()
 
 
 class Service:
@@ -103,7 +107,7 @@ class Service:
 
 def test_a_model_is_trained_and_sampled_in_containers(service: Service) -> None:
     job_id = service.train(budget={"steps": 20}, name="digits")
-    eventually(lambda: service.job(job_id)["finished_at"], within=START_TIMEOUT_S)
+    eventually(lambda: service.job(job_id)["terminal"], within=START_TIMEOUT_S)
     assert service.job(job_id)["state"] == "succeeded", service.job(job_id)["error"]
     path = "/v1/models/digits/samples?count=5&seed=1&format=npz"
     responses = [service.http.get(service.url(role) + path) for role in ("api", "sampler")]
@@ -141,7 +145,7 @@ def test_health_checks_of_compose_succeed_in_the_containers(service: Service, ro
 
 def test_sigterm_ends_each_container_in_order(service: Service) -> None:
     job_id = service.train(budget={"steps": 1_000_000})
-    eventually(lambda: service.job(job_id)["step"], within=START_TIMEOUT_S)
+    eventually(lambda: service.job(job_id)["progress"]["step"], within=START_TIMEOUT_S)
     service.engine.podman("kill", f"--signal={signal.SIGTERM.name}", "worker")
     eventually(lambda: service.engine.state("worker")[0] == "exited", within=60)
     assert service.job(job_id)["state"] == "queued"

@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from core.datasets.errors import file_pointer, printable, unreadable_error
-from core.datasets.file_type import HEAD_BYTES, IMAGE_TYPES, unsupported_file_type
+from core.datasets.file_type import ARCHIVE_SUFFIXES, HEAD_BYTES, IMAGE_TYPES, unsupported_file_type
 from core.datasets.source import SourceFile
 from core.errors import DatasetUnreadable, StorageFull
 from core.limits import Limits
@@ -102,7 +102,7 @@ def _read_outer_archive(
     index = index_archive(archive)
     with ExitStack() as stack:
         for _ in range(_MAX_NESTING):
-            nested = _with_suffix(archive, index, nested_archives.SUFFIXES)
+            nested = _with_suffix(archive, index, ARCHIVE_SUFFIXES)
             if not nested or index.npy or index.idx or len(index.images) >= limits.images_min:
                 break
             archive = stack.enter_context(

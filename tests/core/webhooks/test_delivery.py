@@ -20,8 +20,9 @@ from core.database import read, write
 from core.leases import LeaseLost
 from core.settings import Settings
 from core.tables import Delivery, Tenant
-from core.webhooks import deliver_due, outbox
 from core.webhooks import delivery as delivery_module
+from core.webhooks import outbox
+from core.webhooks.delivery import deliver_due
 from core.webhooks.http_client import Timeouts
 from tests.certificates import create_certificate
 from tests.conftest import TENANT, AddJob

@@ -7,12 +7,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+from core.datasets.file_type import ARCHIVE_SUFFIXES
 from core.datasets.stream import Reader
 from core.limits import Limits
 from modalities.image.upload.archive import Archive, decompression_limits, open_archive
 from modalities.image.upload.archive.names import check_duplicates
 
-SUFFIXES = (".zip", ".npz", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _MAX_ARCHIVES = 100
 _CHUNK_BYTES = 1024 * 1024
 
@@ -94,5 +94,7 @@ def open_nested(
 
 def stem(name: str) -> str:
     """Return the name of an archive without its suffix."""
-    suffix = max((each for each in SUFFIXES if name.lower().endswith(each)), key=len, default="")
+    suffix = max(
+        (each for each in ARCHIVE_SUFFIXES if name.lower().endswith(each)), key=len, default=""
+    )
     return name[: len(name) - len(suffix)]
