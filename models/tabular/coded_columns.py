@@ -58,7 +58,8 @@ class DerivedColumn:
         numbers = self.relation.solve(rows, self.name)
         is_missing = ~np.isfinite(numbers)
         if self.name == self.relation.columns[-1]:
-            numbers = round_to_digits(np.where(is_missing, 0.0, numbers), self.relation.digits)
+            numbers = np.where(is_missing, 0.0, numbers)
+            numbers = round_to_digits(numbers, self.relation.digits, self.decimals)
         grid = NumberGrid(arrow, self.decimals)
         return grid.from_floats(np.where(is_missing, 0.0, numbers), is_missing)
 

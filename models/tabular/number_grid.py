@@ -12,6 +12,7 @@ from models.tabular.categorical_columns import Floats
 
 MAX_DECIMALS = 9
 MIN_DIGITS, MAX_DIGITS = 3, 12  # significant ones to which numbers may have been rounded
+MAX_PLACES = 400  # decimals of any float
 MIN_LACKING = 8  # decimals that numbers lack because they were rounded to significant digits
 MAX_EXACT = 2**52  # integers up to this, and halves between them, are exact as floats
 
@@ -99,12 +100,16 @@ def significant_digits(values: Floats, decimals: int) -> int:
     return 0
 
 
-def round_to_digits(values: Floats, digits: int) -> Floats:
-    """Round (N,) numbers to significant digits; 0 digits: do not round."""
+def round_to_digits(values: Floats, digits: int, decimals: int = MAX_PLACES) -> Floats:
+    """Round (N,) numbers to significant digits; 0 digits: do not round.
+
+    Numbers that would keep at least as many `decimals` stay as they are: they must not be rounded
+    twice.
+    """
     if not digits:
         return values
     exponents = np.floor(np.log10(np.where(values == 0, 1.0, np.abs(values)))).astype(np.int64)
     # Powers of ten are exact only if they are not fractions.
     places = digits - 1 - exponents
     up, down = 10.0 ** np.maximum(places, 0), 10.0 ** np.maximum(-places, 0)
-    return np.asarray(np.rint(values * up / down) / up * down)
+    return np.where(places < decimals, np.rint(values * up / down) / up * down, values)

@@ -46,7 +46,7 @@ def find_balances(numbers: list[ScreenedNumber]) -> Iterator[Relation]:
 
     Examples are a total of many parts, a balance (opening + received - sold = closing), and flags
     of which one is set. Each column is projected onto those before it that are independent
-    (Gram-Schmidt); one that lies in their span has unique coefficients.
+    (Gram-Schmidt); one in their span has unique coefficients.
     """
     numbers = [
         n

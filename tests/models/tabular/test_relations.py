@@ -462,6 +462,21 @@ def test_of_several_terms_the_largest_is_the_rest_of_a_sum() -> None:
     assert coding_of(table, "all").names == {"b"}
 
 
+def test_a_result_with_few_digits_is_rounded_once() -> None:
+    whole = RNG.integers(1_000_000, 9_000_000, 4_000)
+    part = (whole * RNG.uniform(0.0005, 0.3, 4_000)).astype(int)
+    exact = 100 * part / whole
+    percent = np.where(exact < 1, np.round(exact, 5), round_all(exact))
+    coding = coding_of(pa.table({"part": part, "whole": whole, "percent": percent}))
+    mixed = pa.table({"part": RNG.permutation(part) // 9, "whole": RNG.permutation(whole)})
+    rows = coding.decode(
+        mixed.combine_chunks().to_batches()[0],
+        pa.schema([("part", pa.int64()), ("whole", pa.int64()), ("percent", pa.float64())]),
+    )
+    assert coding.names == {"percent"}
+    assert coding.satisfied(rows).all()
+
+
 def test_the_target_column_is_never_coded() -> None:
     table = pa.table({"a": A, "b": B, "c": A + B})
     assert coding_of(table, "c").names == {"a", "b"}
