@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated
 
-from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.security import HTTPBearer
@@ -19,6 +18,8 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from app import quotas, signed_urls
+from app.fair_threads import FairThreads
+from app.request_owner import owner_of, remember_owner
 from core import api_keys
 from core.audit import Actor
 from core.database import read, write
@@ -26,7 +27,7 @@ from core.errors import Forbidden, Unauthorized
 
 # A few threads of their own: more would compete with the event loop for the interpreter lock. With
 # the shared threads, /livez is twice as slow during a burst (bench/sampling.md).
-_threads = CapacityLimiter(4)
+_threads = FairThreads(4, per_owner=3)
 USE_INTERVAL_S = 60.0
 _used_at: dict[str, float] = {}  # by key
 bearer_scheme = HTTPBearer(
@@ -47,7 +48,8 @@ async def authenticate(
     """Return the caller; a request is authenticated once, however often this is called."""
     caller: Caller | None = getattr(request.state, "caller", None)
     if caller is None:
-        caller = await to_thread.run_sync(_caller, request, limiter=_threads)
+        caller = await _threads.run(owner_of(request.scope), _caller, request)
+        remember_owner(request.scope, caller.tenant_id)
         request.state.quota_headers = quotas.count_request(caller)
         request.state.caller = caller
     return caller

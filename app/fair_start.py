@@ -3,28 +3,29 @@
 The event loop runs every ready task before it polls for new connections. Without the limit, a burst
 of a thousand requests, including rejected ones, delays new requests and health checks until all of
 them have started: without this module, the 99th percentile of /livez is five times as high
-(bench/sampling.md).
+(bench/sampling.md). Tenants take turns, so that one does not wait for all requests of another.
 """
 
 import asyncio
-from collections import deque
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.fair_queue import FairQueue
 from app.middleware import HEALTH_CHECKS
+from app.request_owner import owner_of
 
 STARTS_PER_TICK = 8
 
 
 class FairStartMiddleware:
-    """Start at most STARTS_PER_TICK requests per event-loop iteration, in order of arrival.
+    """Start at most STARTS_PER_TICK requests per event-loop iteration, tenants in turn.
 
     The number of requests in progress is not limited.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: FairQueue[asyncio.Future[None]] = FairQueue()
         self._started = 0  # in this iteration
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -36,14 +37,13 @@ class FairStartMiddleware:
                 self._started += 1
             else:
                 may_start = loop.create_future()
-                self._waiting.append(may_start)
+                self._waiting.add(owner_of(scope), may_start)
                 await may_start
         await self.app(scope, receive, send)
 
     def _start_next(self) -> None:
         self._started = 0
-        while self._waiting and self._started < STARTS_PER_TICK:
-            may_start = self._waiting.popleft()
+        while self._started < STARTS_PER_TICK and (may_start := self._waiting.pop()):
             if not may_start.done():  # a shutdown cancels waiting requests
                 may_start.set_result(None)
                 self._started += 1

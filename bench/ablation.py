@@ -21,6 +21,7 @@ from typing import Any
 
 import httpx
 from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
 
 from bench import sampling
 from bench.images import commit
@@ -45,10 +46,12 @@ def complete() -> FastAPI:
 def without_fair_start() -> FastAPI:
     from app import fair_start
 
-    async def start_at_once(_middleware: object) -> None:
-        pass
+    async def start_at_once(
+        middleware: fair_start.FairStartMiddleware, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        await middleware.app(scope, receive, send)
 
-    setattr(fair_start.FairStartMiddleware, "_wait_for_start", start_at_once)  # noqa: B010
+    setattr(fair_start.FairStartMiddleware, "__call__", start_at_once)  # noqa: B010
     return complete()
 
 
@@ -59,10 +62,12 @@ def without_gc_freeze() -> FastAPI:
 
 def with_shared_threads() -> FastAPI:
     from app import authentication
+    from app.fair_threads import FairThreads
     from app.sampling import concurrency_limit
 
+    shared = FairThreads(40, per_owner=40)  # as many as anyio's default limiter has
     for module in (authentication, concurrency_limit):
-        setattr(module, "_threads", None)  # noqa: B010 - anyio's default limiter
+        setattr(module, "_threads", shared)  # noqa: B010
     return complete()
 
 

@@ -1,8 +1,10 @@
 """Bench of fairness: `python -m bench.fairness [connections] [tenants]`.
 
 Both parts measure the same load first alone and then with a greedy or hostile client, in one run
-and on one service, so that the ratios do not depend on the machine. Clients and service run on the
-same machine.
+and on one service, so that the ratios do not depend on the machine. Clients and service share one
+machine, but clients usually have machines of their own: the attackers, and the load that is not
+measured itself, run in other processes with a low priority, so that a measured latency has the
+time that the service lets the client wait, and not the time that the other clients compute.
 
 `connections` keeps 200 connections with half of a header, 300 idle ones and 260 with half of a
 body, and opens each again that the service closes; 64 clients sample meanwhile, and `/livez` is
@@ -17,11 +19,15 @@ import asyncio
 import base64
 import hashlib
 import json
+import multiprocessing
+import os
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
+from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +39,11 @@ from bench.serving import serving
 
 RESULTS = Path(__file__).with_name("results") / "fairness.jsonl"
 WARM_UP_S = 10  # after the start: the API loads torch in the background
+START_S = 5  # of a process of clients, and until its load is even
+ATTACK_S = 10  # the same of attackers
 POLL_INTERVAL_S = 0.05
 PART = b"x" * 2**20
+LOW_PRIORITY = 10
 STALLED_COUNT = 100_000  # samples that a reader requests and does not read
 Row = dict[str, Any]
 
@@ -47,7 +56,10 @@ class Load:
         self.failures: Counter[str] = Counter()
 
     async def repeat(
-        self, send: Callable[[], Awaitable[httpx.Response]], seconds: float, pause_s: float = 0.0
+        self,
+        send: Callable[[], Awaitable[httpx.Response]],
+        seconds: float = float("inf"),
+        pause_s: float = 0.0,
     ) -> None:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -110,11 +122,10 @@ class Service:
                 return started
             after = f"&after={page['next']}"
 
-    async def hold(self, request: bytes, *, read: bool, seconds: float) -> None:
+    async def hold(self, request: bytes, *, read: bool) -> None:
         """Send bytes and keep the connection; open it again whenever the service closes it."""
-        deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0:
-            with suppress(OSError, TimeoutError):
+        while True:
+            with suppress(OSError):
                 reader, writer = await asyncio.open_connection(
                     self.address.host, self.address.port, limit=1_024
                 )
@@ -122,14 +133,52 @@ class Service:
                     writer.write(request)
                     await writer.drain()
                     if read:
-                        async with asyncio.timeout(left):
-                            while await reader.read(65_536):
-                                pass
+                        while await reader.read(65_536):
+                            pass
                     else:
-                        await asyncio.sleep(min(left, 20))
+                        await asyncio.sleep(20)
                 finally:
                     writer.transport.abort()
             await asyncio.sleep(0.1)
+
+
+class Background:
+    """Clients in a process of their own, with a low priority, until `stop`."""
+
+    def __init__(self, clients: Callable[..., Sequence[Awaitable[None]]], *arguments: Any) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._stop, (self._result, result) = context.Event(), context.Pipe(duplex=False)
+        self._process = context.Process(
+            target=_run_clients, args=(clients, arguments, self._stop, result), daemon=True
+        )
+        self._process.start()
+
+    async def stop(self) -> Row:
+        """Stop the clients; return what they report."""
+        self._stop.set()
+        row: Row = await asyncio.to_thread(self._result.recv)
+        self._process.join()
+        return row
+
+
+def _run_clients(
+    clients: Callable[..., Sequence[Awaitable[None]]],
+    arguments: tuple[Any, ...],
+    stop: Event,
+    result: Connection,
+) -> None:
+    os.nice(LOW_PRIORITY)
+
+    async def run() -> Row:
+        load = Load()
+        tasks = [asyncio.ensure_future(client) for client in clients(load, *arguments)]
+        await asyncio.to_thread(stop.wait)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return load.row()
+
+    result.send(asyncio.run(run()))
 
 
 def head(key: str, method: str, path: str, *lines: str) -> bytes:
@@ -141,7 +190,31 @@ async def connections(url: str, key: str, options: argparse.Namespace) -> Row:
     service = Service(url, key)
     await service.train()
     await service.sample()
-    whole = head(key, "GET", "/livez")
+    rows: Row = {name: getattr(options, name) for name in ("seconds", "clients")}
+    rows |= {name: getattr(options, name) for name in ("half_open", "idle", "half_sent")}
+    for phase in ("alone", "attacked"):
+        attack = None
+        if phase == "attacked":
+            attack = Background(hold_connections, url, key, options)
+            await asyncio.sleep(ATTACK_S)
+        samples, livez = Background(sample_again, url, key, options.clients), Load()
+        await asyncio.sleep(START_S)
+        await livez.repeat(lambda: service.http.get("/livez"), options.seconds, POLL_INTERVAL_S)
+        rows[phase] = {"livez": livez.row(), "samples": await samples.stop()}
+        if attack is not None:
+            await attack.stop()
+    return rows
+
+
+def sample_again(load: Load, url: str, key: str, clients: int) -> Sequence[Awaitable[None]]:
+    service = Service(url, key)
+    return [load.repeat(service.sample) for _ in range(clients)]
+
+
+def hold_connections(
+    _load: Load, url: str, key: str, options: argparse.Namespace
+) -> Sequence[Awaitable[None]]:
+    service, whole = Service(url, key), head(key, "GET", "/livez")
     half_body = head(
         key,
         "POST",
@@ -149,32 +222,9 @@ async def connections(url: str, key: str, options: argparse.Namespace) -> Row:
         "Content-Type: application/json",
         "Content-Length: 1000",
     )
-    hostile = {  # by the number of connections: what each sends
-        "half_open": (options.half_open, whole[:30]),
-        "idle": (options.idle, whole),
-        "half_sent": (options.half_sent, half_body + b'{"count": '),
-    }
-    rows: Row = {"seconds": options.seconds, "clients": options.clients}
-    rows |= {name: count for name, (count, _) in hostile.items()}
-    for phase in ("alone", "attacked"):
-        holders: list[asyncio.Task[None]] = []
-        if phase == "attacked":
-            holders = [
-                asyncio.create_task(service.hold(data, read=True, seconds=options.seconds + 5))
-                for count, data in hostile.values()
-                for _ in range(count)
-            ]
-            await asyncio.sleep(3)
-        samples, livez = Load(), Load()
-        await asyncio.gather(
-            livez.repeat(lambda: service.http.get("/livez"), options.seconds, POLL_INTERVAL_S),
-            *(samples.repeat(service.sample, options.seconds) for _ in range(options.clients)),
-        )
-        rows[phase] = {"livez": livez.row(), "samples": samples.row()}
-        for holder in holders:
-            holder.cancel()
-        await asyncio.gather(*holders, return_exceptions=True)
-    return rows
+    requests = [whole[:30]] * options.half_open + [whole] * options.idle
+    requests += [half_body + b'{"count": '] * options.half_sent
+    return [service.hold(request, read=True) for request in requests]
 
 
 async def tenants(url: str, key: str, options: argparse.Namespace) -> Row:
@@ -182,24 +232,14 @@ async def tenants(url: str, key: str, options: argparse.Namespace) -> Row:
     keys = [(await operator.post("/v1/tenants", {"name": n}))["key"] for n in ("greedy", "modest")]
     greedy, modest = (Service(url, each) for each in keys)
     greedy_dataset, modest_dataset = [await tenant.train() for tenant in (greedy, modest)]
-    rows: Row = {
-        "seconds": options.seconds,
-        "jobs": options.jobs,
-        "readers": options.readers,
-        "uploads": options.uploads,
-    }
+    names = ("seconds", "jobs", "readers", "uploads")
+    rows: Row = {name: getattr(options, name) for name in names}
     for phase in ("alone", "with_the_greedy"):
-        tasks: list[asyncio.Task[Any]] = []
+        attack = None
         if phase != "alone":
             rows["greedy_jobs"] = await post_jobs(greedy, greedy_dataset, options.jobs)
-            path = f"/v1/models/digits/samples?count={STALLED_COUNT}&format=npz"
-            duration = 3 * options.seconds
-            stalled = head(greedy.key, "GET", path)
-            tasks = [
-                asyncio.create_task(greedy.hold(stalled, read=False, seconds=duration))
-                for _ in range(options.readers)
-            ] + [asyncio.create_task(send_parts(greedy, duration)) for _ in range(options.uploads)]
-            await asyncio.sleep(3)
+            attack = Background(read_and_upload, url, greedy.key, options)
+            await asyncio.sleep(ATTACK_S)
         samples = Load()
         measured = asyncio.gather(
             *(samples.repeat(modest.sample, options.seconds) for _ in range(4))
@@ -207,18 +247,27 @@ async def tenants(url: str, key: str, options: argparse.Namespace) -> Row:
         job = await modest.post("/v1/jobs", tiny_job(modest_dataset, steps=1))
         while job["state"] == "queued":
             job = (await modest.http.get(f"/v1/jobs/{job['id']}?wait=10")).json()
+        await measured
+        if attack is not None:
+            rows["greedy_parts"] = await attack.stop()
         times = job["timestamps"]
         before = await greedy.started_between(times["created_at"], times["started_at"])
-        rows[phase] = {"greedy_jobs_before_its_job": before}
-        await measured
-        rows[phase]["samples"] = samples.row()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        rows[phase] = {"greedy_jobs_before_its_job": before, "samples": samples.row()}
     alone, shared = rows["alone"]["samples"], rows["with_the_greedy"]["samples"]
     if "p99_ms" in alone and "p99_ms" in shared:
         rows["p99_ratio"] = round(shared["p99_ms"] / alone["p99_ms"], 2)
     return rows
+
+
+def read_and_upload(
+    load: Load, url: str, key: str, options: argparse.Namespace
+) -> Sequence[Awaitable[None]]:
+    """Return readers that stall, and uploads of which the first part is sent again and again."""
+    service = Service(url, key)
+    path = f"/v1/models/digits/samples?count={STALLED_COUNT}&format=npz"
+    stalled = head(key, "GET", path)
+    readers = [service.hold(stalled, read=False) for _ in range(options.readers)]
+    return readers + [send_parts(load, service) for _ in range(options.uploads)]
 
 
 async def post_jobs(service: Service, dataset: str, count: int) -> Row:
@@ -232,18 +281,13 @@ async def post_jobs(service: Service, dataset: str, count: int) -> Row:
     return dict(statuses)
 
 
-async def send_parts(service: Service, seconds: float) -> None:
+async def send_parts(load: Load, service: Service) -> None:
     """Begin an upload and send its first part again and again."""
     digest = base64.b64encode(hashlib.sha256(PART).digest()).decode()
+    headers = {"Content-Digest": f"sha-256=:{digest}:"}
     upload = (await service.post("/v1/uploads", {"filename": "x"}))["id"]
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        with suppress(httpx.HTTPError):
-            await service.http.put(
-                f"/v1/uploads/{upload}/parts/1",
-                content=PART,
-                headers={"Content-Digest": f"sha-256=:{digest}:"},
-            )
+    path = f"/v1/uploads/{upload}/parts/1"
+    await load.repeat(lambda: service.http.put(path, content=PART, headers=headers))
 
 
 def main() -> None:

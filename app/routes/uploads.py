@@ -3,14 +3,15 @@
 import base64
 import hashlib
 import re
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Request, Response
 from fastapi import Path as PathParameter
-from fastapi.concurrency import run_in_threadpool
 
 from app.authentication import Caller, DataScope
+from app.fair_threads import FairThreads
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
     SaveResponse,
@@ -28,6 +29,10 @@ from core.storage import get_storage
 from modalities.ingestion import working_folder
 
 router = APIRouter(prefix="/v1/uploads", tags=["uploads"], route_class=StrictJsonRoute)
+
+# Parts are hashed and written here as their bytes arrive, so that a slow client holds no thread.
+_threads = FairThreads(8, per_owner=4)
+BLOCK_BYTES = 2**18  # collected in memory before they are written
 
 _DIGEST = re.compile(r"sha-256=:(?P<hash>[A-Za-z0-9+/]{43}=):")  # RFC 9530
 
@@ -119,24 +124,55 @@ async def put_part(
         raise ValidationFailed(
             f"An upload may have at most {limits.upload_parts} parts.", limit=limits.upload_parts
         )
-    with working_folder() as folder:
-        path = folder / "part"
-        size, received = 0, hashlib.sha256()
-        with path.open("wb") as out:
-            async for chunk in request.stream():
-                size += len(chunk)
-                if size > limits.upload_part_bytes:
-                    raise TooLarge(
-                        f"A part may have at most {limits.upload_part_bytes} bytes.",
-                        limit=limits.upload_part_bytes,
-                    )
-                received.update(chunk)
-                out.write(chunk)
-        if received.digest() != base64.b64decode(digest["hash"]):
+    file = _PartFile(base64.b64decode(digest["hash"]))
+    try:
+        block = bytearray()
+        async for chunk in request.stream():
+            block += chunk
+            if file.size + len(block) > limits.upload_part_bytes:
+                raise TooLarge(
+                    f"A part may have at most {limits.upload_part_bytes} bytes.",
+                    limit=limits.upload_part_bytes,
+                )
+            if len(block) >= BLOCK_BYTES:
+                await _threads.run(caller.tenant_id, file.write, bytes(block))
+                block.clear()
+        return await _threads.run(
+            caller.tenant_id, file.store, bytes(block), caller, upload_id, number
+        )
+    finally:
+        await _threads.run(caller.tenant_id, file.remove)
+
+
+class _PartFile:
+    """A part that is being received, in a new folder. Its methods run in threads."""
+
+    def __init__(self, sha256: bytes) -> None:
+        self._sha256, self._received = sha256, hashlib.sha256()
+        self._folder = ExitStack()
+        self._path: Path | None = None
+        self.size = 0
+
+    def write(self, data: bytes) -> Path:
+        """Append data; return the path of the file."""
+        if self._path is None:
+            self._path = self._folder.enter_context(working_folder()) / "part"
+        with self._path.open("ab") as out:
+            out.write(data)
+        self._received.update(data)
+        self.size += len(data)
+        return self._path
+
+    def store(self, rest: bytes, caller: Caller, upload_id: str, number: int) -> UploadPartView:
+        path = self.write(rest)
+        if self._received.digest() != self._sha256:
             raise ValidationFailed(
                 "The part does not match its Content-Digest. Send it again.", code="digest_mismatch"
             )
-        return await run_in_threadpool(_store_part, caller, upload_id, number, path)
+        return _store_part(caller, upload_id, number, path)
+
+    def remove(self) -> None:
+        self._folder.close()
 
 
 def _store_part(caller: Caller, upload_id: str, number: int, path: Path) -> UploadPartView:

@@ -1,8 +1,8 @@
 """Dynamic batching of requests, in batches of a sampler's fixed size.
 
-Batch slots are divided evenly between waiting requests, so that a single item never waits behind a
-stream of a million. An item depends only on its own inputs, so it is the same whatever else is in
-its batch.
+Tenants take turns, and then the models of a tenant. Requests for one model share its batches in
+turns of QUANTUM items, so that a single item never waits behind a stream of a million. An item
+depends only on its own inputs, so it is the same whatever else is in its batch.
 """
 
 import threading
@@ -16,9 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app import sampling_metrics
+from app.fair_queue import MAX_RECENT
+from app.fair_shares import FairShares, request_shares
 from app.sampling.fair_lock import FairLock
 from modalities.turns import BatchSource
 
+# Items that a request gets in its turn. With fewer, many requests of the same size would all be
+# generated in small pieces, and each would end as late as the last one.
+QUANTUM = 16
 IDLE_S = 10.0  # an idle thread ends after this time; the next request starts another one
 
 
@@ -30,6 +35,7 @@ class ClientDisconnected(Exception):
 class BatchRequest:
     """Items that a request waits for."""
 
+    tenant_id: str
     source: BatchSource
     columns: Sequence[NDArray[Any]]  # inputs of the items, (N,) each
     count: int  # N
@@ -68,19 +74,30 @@ class Batcher:
     yet, a batch that is not full waits for them, up to `window_s` seconds.
     """
 
-    def __init__(self, lock: FairLock, window_s: float, expected: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        lock: FairLock,
+        window_s: float,
+        expected: Callable[[], int],
+        shares: FairShares = request_shares,
+    ) -> None:
         self._sampling_lock, self._window_s, self._expected = lock, window_s, expected
-        self._waiting: OrderedDict[int, list[BatchRequest]] = OrderedDict()  # by id of the source
+        self._shares = shares
+        # By tenant and by id of the source, whose turn is the next one if it is the first.
+        self._waiting: dict[str, OrderedDict[int, list[BatchRequest]]] = {}
+        self._last_turn: OrderedDict[str, None] = OrderedDict()  # recent tenants, longest ago first
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self.batches = 0  # total number of generated batches
 
     def submit(
-        self, source: BatchSource, columns: Sequence[NDArray[Any]], modality: str
+        self, tenant_id: str, source: BatchSource, columns: Sequence[NDArray[Any]], modality: str
     ) -> BatchRequest:
-        request = BatchRequest(source, columns, len(columns[0]), modality, time.monotonic())
+        now, count = time.monotonic(), len(columns[0])
+        request = BatchRequest(tenant_id, source, columns, count, modality, now)
         with self._changed:
-            self._waiting.setdefault(id(source), []).append(request)
+            of_tenant = self._waiting.setdefault(tenant_id, OrderedDict())
+            of_tenant.setdefault(id(source), []).append(request)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="batcher", daemon=True)
                 self._thread.start()
@@ -101,11 +118,14 @@ class Batcher:
             self._changed.notify()
 
     def _remove(self, request: BatchRequest) -> None:
-        waiting = self._waiting.get(id(request.source), [])
+        of_tenant = self._waiting.get(request.tenant_id, OrderedDict())
+        waiting = of_tenant.get(id(request.source), [])
         if request in waiting:
             waiting.remove(request)
-        if not waiting:
-            self._waiting.pop(id(request.source), None)
+            if not waiting:
+                del of_tenant[id(request.source)]
+            if not of_tenant:
+                del self._waiting[request.tenant_id]
 
     def _run(self) -> None:
         while True:
@@ -114,9 +134,11 @@ class Batcher:
                 if not slices:
                     self._thread = None
                     return
-            with self._sampling_lock:
+            tenant_id, started = slices[0][0].tenant_id, time.monotonic()
+            with self._sampling_lock.take(tenant_id):
                 self._generate(slices)
             del slices  # not kept until the next request, as the model may be deleted
+            self._shares.record(tenant_id, time.monotonic() - started)
 
     def _next_batch(self) -> list[BatchSlice]:
         """Wait for the next batch. Return an empty list after IDLE_S without requests."""
@@ -124,7 +146,14 @@ class Batcher:
             while not self._waiting:
                 if not self._changed.wait(IDLE_S) and not self._waiting:
                     return []
-            requests = next(iter(self._waiting.values()))
+            rests = {tenant: self._shares.rest_s(tenant) for tenant in self._waiting}
+            tenants = {tenant for tenant, rest_s in rests.items() if not rest_s}
+            if not tenants:
+                self._changed.wait(min(rests.values()))
+                continue
+            longest_ago = (tenant for tenant in self._last_turn if tenant in tenants)
+            tenant_id = next(iter(tenants - self._last_turn.keys()), None) or next(longest_ago)
+            requests = next(iter(self._waiting[tenant_id].values()))
             linger_s = self._linger_seconds(requests)
             if linger_s <= 0:
                 return self._next_slices(requests)
@@ -133,23 +162,31 @@ class Batcher:
     def _linger_seconds(self, requests: Sequence[BatchRequest]) -> float:
         """Return how long the batch should wait for further requests."""
         full = sum(request.pending for request in requests) >= requests[0].source.batch_size
-        if full or self._expected() <= sum(map(len, self._waiting.values())):
+        waiting = sum(len(each) for models in self._waiting.values() for each in models.values())
+        if full or self._expected() <= waiting:
             return 0.0
         return requests[0].submitted_at + self._window_s - time.monotonic()
 
     def _next_slices(self, requests: list[BatchRequest]) -> list[BatchSlice]:
-        """Return the next batch of this source, and move the source to the end of the queue."""
-        source = requests[0].source
-        oldest = requests[: source.batch_size]  # each gets at least one item
+        """Return the next batch of these requests, which then are the last to have a turn."""
+        tenant_id, source = requests[0].tenant_id, requests[0].source
         slices = []
-        counts = split_evenly([request.pending for request in oldest], source.batch_size)
-        for request, count in zip(oldest, counts, strict=True):
+        in_turn = requests[: count_in_turn([r.pending for r in requests], source.batch_size)]
+        counts = split_evenly([request.pending for request in in_turn], source.batch_size)
+        for request, count in zip(in_turn, counts, strict=True):
             slices.append((request, request.scheduled, request.scheduled + count))
             request.scheduled += count
-            if not request.pending:
-                self._remove(request)
-        if id(source) in self._waiting:
-            self._waiting.move_to_end(id(source))
+            self._remove(request)
+        for request in in_turn:
+            if request.pending:
+                of_tenant = self._waiting.setdefault(tenant_id, OrderedDict())
+                of_tenant.setdefault(id(source), []).append(request)
+        if id(source) in self._waiting.get(tenant_id, ()):
+            self._waiting[tenant_id].move_to_end(id(source))
+        self._last_turn.pop(tenant_id, None)
+        self._last_turn[tenant_id] = None
+        if len(self._last_turn) > MAX_RECENT:
+            self._last_turn.popitem(last=False)
         return slices
 
     def _generate(self, slices: Sequence[BatchSlice]) -> None:
@@ -175,6 +212,15 @@ class Batcher:
             offset += stop - start
             if stop == request.count:
                 request.done.set()
+
+
+def count_in_turn(requested: Sequence[int], capacity: int) -> int:
+    """Return how many of the requests, from the first, fill a batch with QUANTUM items of each."""
+    for index, count in enumerate(requested):
+        capacity -= min(count, QUANTUM)
+        if capacity <= 0:
+            return index + 1
+    return len(requested)
 
 
 def split_evenly(requested: Sequence[int], capacity: int) -> list[int]:

@@ -6,12 +6,11 @@ not import torch.
 
 from collections.abc import AsyncIterator, Callable
 from typing import Annotated, TypeVar, TypeVarTuple
-from weakref import WeakValueDictionary
 
-from anyio import CapacityLimiter, to_thread
 from fastapi import Depends
 
 from app.authentication import SampleScope
+from app.fair_threads import FairThreads
 from app.quotas import concurrent_samples
 from core.errors import Unavailable
 from core.settings import get_settings
@@ -19,9 +18,7 @@ from core.settings import get_settings
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
 
-_threads = CapacityLimiter(128)  # threads mostly wait for batches
-TENANT_THREADS = 96  # one tenant leaves some to the others
-_tenant_threads: WeakValueDictionary[str, CapacityLimiter] = WeakValueDictionary()
+_threads = FairThreads(128, per_owner=96)  # which mostly wait for batches
 _in_flight = 0
 
 
@@ -61,6 +58,4 @@ async def run_in_sampling_thread(
     tenant_id: str, work: Callable[[*Arguments], T], *arguments: *Arguments
 ) -> T:
     """Run `work` in a thread of the sampling pool, so that other routes keep their threads."""
-    own_threads = _tenant_threads.setdefault(tenant_id, CapacityLimiter(TENANT_THREADS))
-    async with own_threads:
-        return await to_thread.run_sync(work, *arguments, limiter=_threads)
+    return await _threads.run(tenant_id, work, *arguments)

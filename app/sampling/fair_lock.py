@@ -6,9 +6,10 @@ have 200 turns for each of another tenant.
 """
 
 import threading
-from collections import OrderedDict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from app.fair_queue import FairQueue
 
 
 class FairLock:
@@ -21,7 +22,7 @@ class FairLock:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._locked = False
-        self._waiting: OrderedDict[str, deque[threading.Event]] = OrderedDict()  # by owner
+        self._waiting: FairQueue[threading.Event] = FairQueue()
 
     @contextmanager
     def take(self, owner: str) -> Iterator[None]:
@@ -44,15 +45,12 @@ class FairLock:
                 self._locked = True
                 return
             turn = threading.Event()
-            self._waiting.setdefault(owner, deque()).append(turn)
+            self._waiting.add(owner, turn)
         turn.wait()
 
     def _release(self) -> None:
         with self._lock:
-            if not self._waiting:
+            if (turn := self._waiting.pop()) is None:
                 self._locked = False
-                return
-            owner, turns = self._waiting.popitem(last=False)
-            turns.popleft().set()
-            if turns:
-                self._waiting[owner] = turns  # behind the other owners
+            else:
+                turn.set()

@@ -1,9 +1,11 @@
 """Response to a samples request, whose samples are generated while it is sent."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from importlib.metadata import version
+from inspect import GEN_SUSPENDED, getgeneratorstate
 from itertools import chain
 from typing import Any
 
@@ -142,7 +144,9 @@ def _headers(plan: SamplingPlan, first: Batch) -> dict[str, str]:
 class SampleStreamingResponse(StreamingResponse):
     """Response that calls `close` when it is sent, and as soon as the client disconnects.
 
-    A thread that waits for the next chunk then gets ClientDisconnected.
+    A thread that waits for the next chunk then gets ClientDisconnected. A body that is
+    not complete is closed in a thread: it writes the end of its archive, and a hundred of them that
+    are closed at the same time would hold up all other requests.
     """
 
     def __init__(
@@ -154,18 +158,26 @@ class SampleStreamingResponse(StreamingResponse):
         headers: Mapping[str, str],
         media_type: str,
     ) -> None:
-        super().__init__(_chunks(tenant_id, body), headers=headers, media_type=media_type)
-        self._close = close
+        self._tenant_id, self._body, self._close = tenant_id, _generator(body), close
+        super().__init__(_chunks(tenant_id, self._body), headers=headers, media_type=media_type)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
         finally:
             self._close()
+            if getgeneratorstate(self._body) == GEN_SUSPENDED:  # else it has ended
+                with suppress(ClientDisconnected):
+                    await run_in_sampling_thread(self._tenant_id, self._body.close)
 
     async def listen_for_disconnect(self, receive: Receive) -> None:
         await super().listen_for_disconnect(receive)
         self._close()
+
+
+def _generator(body: Iterator[bytes]) -> Generator[bytes]:
+    """Return a generator, which can be closed."""
+    yield from body
 
 
 async def _chunks(tenant_id: str, body: Iterator[bytes]) -> AsyncIterator[bytes]:

@@ -86,7 +86,7 @@ class SampleStream(Iterator[Batch]):
         with self._lock:
             if self._closed:
                 raise ClientDisconnected
-            request = self._service.batcher.submit(source, columns, self._modality)
+            request = self._service.batcher.submit(self._tenant, source, columns, self._modality)
             pending = [earlier for earlier in self._requests if not earlier.done.is_set()]
             self._requests[:] = [*pending, request]
             return request

@@ -12,10 +12,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.sampling.batcher import IDLE_S, Batcher, BatchRequest, ClientDisconnected, split_evenly
+from app.sampling.batcher import (
+    IDLE_S,
+    Batcher,
+    BatchRequest,
+    ClientDisconnected,
+    split_evenly,
+)
 from app.sampling.concurrency_limit import run_in_sampling_thread
 from app.sampling.fair_lock import FairLock
 from modalities.image.sampler import ImagePlanSampler
+from modalities.turns import BatchSource
 from tests.factories import build_checkpoint
 from tests.processes import eventually
 
@@ -44,8 +51,11 @@ class PausedBatcher:
         self.lock = FairLock()
         self.batcher = Batcher(self.lock, window_s=0.0, expected=lambda: 0)
 
-    def submit(self, generator: ImagePlanSampler, seed: int, count: int) -> BatchRequest:
-        return self.batcher.submit(generator, make_columns(seed, np.arange(count)), "image")
+    def submit(
+        self, generator: BatchSource, seed: int, count: int, tenant: str = "tenant"
+    ) -> BatchRequest:
+        columns = make_columns(seed, np.arange(count))
+        return self.batcher.submit(tenant, generator, columns, "image")
 
 
 @pytest.fixture
@@ -110,6 +120,70 @@ def test_models_take_turns(
     paused.batcher.cancel([large])
 
 
+class RecordedBatches:
+    """A model that records the seeds of its batches, in a list that several models may share."""
+
+    batch_size = 64
+
+    def __init__(self, batches: list[list[int]] | None = None) -> None:
+        self.batches = [] if batches is None else batches
+
+    def generate(self, *columns: NDArray[Any]) -> NDArray[Any]:
+        self.batches.append(columns[0].tolist())
+        return columns[0]
+
+
+@pytest.mark.parametrize("is_same_model", [True, False])
+def test_a_tenant_does_not_wait_for_all_requests_of_another(
+    paused: PausedBatcher, *, is_same_model: bool
+) -> None:
+    model = RecordedBatches()
+    other_model = model if is_same_model else RecordedBatches(model.batches)
+    with paused.lock:
+        greedy = [paused.submit(model, 0, 10_000, "greedy") for _ in range(128)]
+        modest = paused.submit(other_model, 1, 64, "modest")
+    modest.result()
+    paused.batcher.cancel(greedy)
+    # After a batch that was complete before `modest` came.
+    assert [1] * 64 in model.batches[:2]
+
+
+def test_a_tenant_with_many_models_has_no_more_turns_than_one_with_one(
+    paused: PausedBatcher,
+) -> None:
+    models = [RecordedBatches() for _ in range(10)]
+    for model in models:
+        model.batches = models[0].batches
+    with paused.lock:
+        greedy = [paused.submit(model, 0, 10_000, "greedy") for model in models[1:]]
+        modest = paused.submit(models[0], 1, 5 * 64, "modest")
+    modest.result()
+    paused.batcher.cancel(greedy)
+    assert models[0].batches[:10].count([1] * 64) >= 4
+
+
+def test_a_small_request_does_not_wait_for_more_large_ones_than_a_batch_has_places(
+    paused: PausedBatcher,
+) -> None:
+    model, n = RecordedBatches(), 128
+    with paused.lock:
+        large = [paused.submit(model, seed, 10_000) for seed in range(n)]
+        small = paused.submit(model, n, 16)
+    small.result()
+    paused.batcher.cancel(large)
+    turns_of_all = (n + 1) * 16 // model.batch_size
+    assert any(n in seeds for seeds in model.batches[: turns_of_all + 2])
+
+
+def test_requests_of_the_same_size_end_one_after_the_other(paused: PausedBatcher) -> None:
+    model = RecordedBatches()
+    with paused.lock:
+        requests = [paused.submit(model, seed, 16) for seed in range(64)]
+    for request in requests:
+        request.result()
+    assert max(len(set(seeds)) for seeds in model.batches) <= 1 + model.batch_size // 16
+
+
 def test_a_cancelled_request_is_not_generated(
     paused: PausedBatcher, generator: ImagePlanSampler
 ) -> None:
@@ -128,7 +202,7 @@ def test_an_error_reaches_only_the_requests_of_its_batch(
 ) -> None:
     columns = make_columns(1, np.array([0]))
     columns[1] = np.array([10**6])  # a label that the model does not have
-    broken = paused.batcher.submit(generator, columns, "image")
+    broken = paused.batcher.submit("tenant", generator, columns, "image")
     with pytest.raises(IndexError):
         broken.result()
     assert np.array_equal(paused.submit(generator, 1, 2).result(), generate_alone(generator, 1, 2))
@@ -139,7 +213,7 @@ def test_a_batch_waits_a_limited_time_for_expected_requests(
 ) -> None:
     batcher = Batcher(FairLock(), window_s=0.1, expected=lambda: 3)
     columns = [make_columns(seed, np.zeros(1, np.int64)) for seed in (1, 2)]
-    for request in [batcher.submit(generator, each, "image") for each in columns]:
+    for request in [batcher.submit("tenant", generator, each, "image") for each in columns]:
         request.result()
     assert batcher.batches == 1
 
@@ -171,7 +245,7 @@ def acquired_by(lock: FairLock, owners: Sequence[str]) -> list[int]:
         for index, owner in enumerate(owners):
             threads.append(threading.Thread(target=acquire, args=(index, owner)))
             threads[-1].start()
-            while sum(map(len, lock._waiting.values())) <= index:
+            while len(lock._waiting) <= index:
                 threads[-1].join(0.001)
     for thread in threads:
         thread.join()

@@ -6,6 +6,13 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 
 from app.fair_start import STARTS_PER_TICK, FairStartMiddleware
+from app.request_owner import remember_owner
+
+
+def make_scope(path: str) -> dict[str, Any]:
+    """Return a request whose key is the first part of its path."""
+    key = path.split("/")[1].encode()
+    return {"type": "http", "path": path, "headers": [(b"authorization", b"Bearer " + key)]}
 
 
 def run_bursts(paths: list[str], cancelled: tuple[int, ...] = ()) -> list[str]:
@@ -22,7 +29,7 @@ def run_bursts(paths: list[str], cancelled: tuple[int, ...] = ()) -> list[str]:
         middleware = FairStartMiddleware(application)
         for _ in range(2):  # the first burst leaves no state behind
             calls = [
-                asyncio.ensure_future(middleware({"type": "http", "path": path}, unused, unused))
+                asyncio.ensure_future(middleware(make_scope(path), unused, unused))
                 for path in paths
             ]
             await asyncio.sleep(0)
@@ -43,3 +50,18 @@ def test_livez_is_not_blocked_by_a_burst_of_requests() -> None:
 def test_requests_start_in_order_when_some_are_cancelled() -> None:
     order = run_bursts([f"/{n}" for n in range(40)], cancelled=(9, 17, 39))
     assert order == [f"/{n}" for n in range(40) if n not in (9, 17, 39)] * 2
+
+
+def test_a_tenant_does_not_wait_for_all_requests_of_another() -> None:
+    for tenant in ("greedy", "modest"):
+        remember_owner(make_scope(f"/{tenant}"), tenant)
+    burst = [*(f"/greedy/{n}" for n in range(100)), "/modest/0", "/modest/1"]
+    order = run_bursts(burst)[: len(burst)]
+    assert order.index("/modest/1") <= STARTS_PER_TICK + 3
+
+
+def test_requests_without_a_known_key_share_the_turns_of_one_tenant() -> None:
+    remember_owner(make_scope("/modest"), "modest")
+    burst = [*(f"/stranger{n}/0" for n in range(100)), "/modest/0", "/modest/1"]
+    order = run_bursts(burst)[: len(burst)]
+    assert order.index("/modest/1") <= STARTS_PER_TICK + 3

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 from sqlalchemy import text
 
@@ -28,6 +29,17 @@ def test_a_worker_until_idle_runs_all_due_jobs_then_exits(add_job: AddJob) -> No
     assert [reload(job).state for job in posted] == [JobState.FAILED] * 2
     with read() as session:
         assert workers.active(session) == []
+
+
+def test_a_worker_has_a_lower_priority_than_an_api(configured: Settings) -> None:
+    process = subprocess.Popen(WORKER, env=os.environ | BROKER_SETTINGS)
+    try:
+        eventually(_is_registered)
+        main = psutil.Process(process.pid)
+        assert all(each.nice() > os.nice(0) for each in (main, *main.children(recursive=True)))
+    finally:
+        process.terminate()
+        process.wait(60)
 
 
 @pytest.mark.skipif(SERVER is None, reason="counts the connections of PostgreSQL")

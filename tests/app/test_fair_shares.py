@@ -1,0 +1,67 @@
+"""Shares of the processor, with a clock that the tests move."""
+
+import threading
+
+import pytest
+
+from app.fair_shares import HEADROOM, MAX_REST_S, MEMORY_S, FairShares
+
+
+class Shares(FairShares):
+    def __init__(self) -> None:
+        self.time = 1_000.0
+        super().__init__(now=lambda: self.time)
+
+
+@pytest.fixture
+def shares() -> Shares:
+    return Shares()
+
+
+def test_a_tenant_that_is_alone_never_rests(shares: Shares) -> None:
+    for _ in range(100):
+        shares.record("only", 0.01)
+        assert shares.rest_s("only") == 0
+
+
+def test_the_tenant_that_has_used_most_rests_as_long_as_it_works(shares: Shares) -> None:
+    shares.record("modest", 0.1)
+    shares.record("greedy", 0.11)
+    assert shares.rest_s("greedy") == pytest.approx(0.11)
+    assert shares.rest_s("modest") == 0
+
+
+def test_it_rests_once_for_each_of_the_others(shares: Shares) -> None:
+    for tenant in ("a", "b", "c"):
+        shares.record(tenant, 0.1)
+    shares.record("greedy", 0.11)
+    assert shares.rest_s("greedy") == pytest.approx(3 * 0.11)
+
+
+def test_a_tenant_that_asks_for_little_hardly_slows_down_another(shares: Shares) -> None:
+    shares.record("modest", 0.002)
+    shares.record("greedy", 0.2)
+    assert shares.rest_s("greedy") == pytest.approx(HEADROOM * 0.002)
+
+
+def test_a_rest_ends_and_has_a_limit(shares: Shares) -> None:
+    for _ in range(100):
+        shares.record("modest", 0.1)
+        shares.record("greedy", 0.2)
+    assert shares.rest_s("greedy") == pytest.approx(MAX_REST_S)
+    shares.time += MAX_REST_S
+    assert shares.rest_s("greedy") == 0
+
+
+def test_what_a_tenant_has_used_is_forgotten(shares: Shares) -> None:
+    shares.record("earlier", 0.1)
+    shares.time += 10 * MEMORY_S
+    shares.record("now", 0.01)
+    assert shares.rest_s("now") == 0
+    assert set(shares._accounts) == {"now"}
+
+
+def test_time_in_which_a_thread_waits_is_not_used(shares: Shares) -> None:
+    with shares.work("waiting"):
+        threading.Event().wait(0.05)
+    assert shares._accounts["waiting"].used_s < 0.05
