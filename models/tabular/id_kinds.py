@@ -30,8 +30,8 @@ _IPV4_NETWORK = re.compile(r"\d+\.\d+")
 _IPV4 = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
 
 
-def fit_codes(texts: Sequence[str], min_value_count: int) -> TemplateSet:
-    """Fit codes, or names of things if the texts consist of words."""
+def fit_codes(texts: Sequence[str], min_value_count: int) -> TemplateSet | None:
+    """Fit codes, or names of things if the texts consist of words; None if these do not suffice."""
     if not texts:
         return fit_templates(NO_VALUES, {})
     if is_wordy(texts):
@@ -78,7 +78,7 @@ def _fit_streets(texts: Sequence[str], min_value_count: int) -> TemplateSet:
     return fit_templates(tokens, pools, min_value_count, extra=letters)
 
 
-def _fit_ips(texts: Sequence[str], min_value_count: int) -> TemplateSet:
+def _fit_ips(texts: Sequence[str], min_value_count: int) -> TemplateSet | None:
     """Fit IPv4 addresses octet by octet, with the networks that are common, or other codes."""
     if not all(_IPV4.fullmatch(text) for text in texts):
         return fit_codes(texts, min_value_count)
@@ -106,8 +106,10 @@ def _fit_urls(texts: Sequence[str], min_value_count: int) -> TemplateSet:
 
 def _fit_cities(texts: Sequence[str], min_value_count: int) -> TemplateSet:
     """Fit names of cities; few ones do not show a spelling and become invented cities."""
-    if len({word for text in texts for word in text.split()}) >= MIN_OWN_WORDS:
-        return fit_things(texts, min_value_count)
+    many = len({word for text in texts for word in text.split()}) >= MIN_OWN_WORDS
+    things = fit_things(texts, min_value_count) if many else None
+    if things is not None:
+        return things
     tokens = [(Token(text, "city"),) for text in texts]
     extra: Pool = (" East", " North", " South")
     return fit_templates(tokens, {"city": id_words.cities()}, min_value_count, extra=extra)
@@ -134,7 +136,7 @@ def _fit_places(texts: Sequence[str]) -> TemplateSet | None:
     return builder.build()
 
 
-FITTERS: dict[str, Callable[[Sequence[str], int], TemplateSet]] = {
+FITTERS: dict[str, Callable[[Sequence[str], int], TemplateSet | None]] = {
     "city": _fit_cities,
     "company": fit_things,
     "email": _fit_emails,

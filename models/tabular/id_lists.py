@@ -40,7 +40,9 @@ class Lists:
 
     @classmethod
     def fit(cls, texts: Sequence[str], min_value_count: int = 0) -> Self | None:
-        """Return None if the texts are not lists of shared items."""
+        """Return None if the texts are not lists of shared items, but codes of one length."""
+        if len(set(map(len, texts))) == 1:
+            return None
         for joint in JOINTS:
             lists = [_split(text, joint) for text in texts]
             if sum(len(items) > 1 for items in lists) < MIN_LISTS * len(texts):

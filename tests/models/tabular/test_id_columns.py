@@ -343,3 +343,46 @@ def test_words_among_addresses_are_left_out() -> None:
 def test_numbers_without_leading_zeros_get_none() -> None:
     numbers = [f"{i}.0" for i in range(1, 700, 2)]
     assert not [text for text in fresh(numbers, 500) if text.startswith("0")]
+
+
+def test_function_words_keep_their_places_in_names_of_things() -> None:
+    nouns = ("Night", "River", "Garden", "House", "Winter", "Bridge", "Summer", "Mountain")
+    films = [f"The {a} of {b}" for a in nouns for b in nouns[:2]]
+    films += [f"{a} and the {b}" for a in nouns for b in nouns[2:4]]
+    pattern = r"The [A-Z]\w+ of [A-Z]\w+|[A-Z]\w+ and the [A-Z]\w+"
+    assert all(re.fullmatch(pattern, name) for name in fresh(films, 40))
+
+
+def test_no_new_name_has_a_word_twice() -> None:
+    nouns = ("Night", "River", "Garden", "House", "Winter", "Bridge", "Summer", "Mountain")
+    names = [f"{a} {b}" for a in nouns for b in nouns if a != b]
+    assert all(len(set(name.split())) == 2 for name in fresh(names, 12))
+
+
+def test_a_column_of_few_words_of_its_own_gets_numbered_names() -> None:
+    teams = [
+        "Bulls",
+        "Kings",
+        "Celtics",
+        "Raptors",
+        "Pelicans",
+        "Nuggets",
+        "Lakers",
+        "Trail Blazers",
+    ]
+    column = IdColumn.fit("team_name", pa.string(), pa.array(teams))
+    assert column.values(1, np.arange(2)).to_pylist() == ["Team 9", "Team 10"]
+    column = IdColumn.fit("labels", pa.string(), pa.array([team.lower() for team in teams]))
+    assert column.values(1, np.arange(1)).to_pylist() == ["label 9"]
+
+
+def test_groups_of_hexadecimal_digits_keep_their_form() -> None:
+    rng = np.random.default_rng(1)
+    flags = [f"U+1F1{a:02X} U+1F1{b:02X}" for a, b in rng.integers(0xE6, 0xFF, (200, 2))]
+    assert all(re.fullmatch(r"U\+1F1[0-9A-F]{2} U\+1F1[0-9A-F]{2}", f) for f in fresh(flags, 300))
+
+
+def test_keys_that_rows_share_repeat_as_often_as_in_the_table() -> None:
+    customers = [f"{i % 300:03}-{7919 * (i % 300) % 10_000:04}" for i in range(1_500)]
+    assert 160 <= len(set(fresh(customers, 1_000))) <= 240
+    assert len(set(fresh(customers[:300], 1_000))) == 1_000
