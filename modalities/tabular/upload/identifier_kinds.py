@@ -64,6 +64,7 @@ _NAMES = {
     ),
 }
 _PERSON = re.compile(r"[^\W\d_]+(?:(?:[.,] ?|[ '\u2019-])[^\W\d_]+\.?){0,4}(?: ?\([^()\d]+\))?")
+_INITIALED = r"(?:[^\W\d_]\. ?){1,3}[^\W\d_][^\W\d_'\u2019. -]+(?:[ '\u2019.-]+[^\W\d_]+)*"
 _NICKNAME = re.compile(r"""\s*(?:"[^"\d]+"|\u201c[^\u201d\d]+\u201d)\s*""")
 _JOINT = r"(?:,? (?:and|und|et|y|with|&) |[;,/] ?)"  # between the names of several people
 _PEOPLE = re.compile(rf"(?:{_PERSON.pattern})(?:{_JOINT}(?:{_PERSON.pattern}))*")
@@ -118,6 +119,8 @@ def _are_names(name: str, texts: Sequence[str]) -> bool:
     is_single = _share(r".*[^\W\d_] .*|.*, .*", texts) < MIN_FITTING
     if is_single and not (is_person or is_bare):
         return False  # single words are names of persons only if the column says so
+    if is_bare and _share(_INITIALED, bare) >= MIN_FITTING:
+        is_person = True  # such as M. Douglass
     locale = name_locale(texts)
     share, given = name_share(texts, locale), given_name_share(texts, locale)
     is_sure = given >= SURE_GIVEN_SHARE

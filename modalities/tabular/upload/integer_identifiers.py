@@ -20,7 +20,7 @@ NUMBER_NAME = re.compile(
 )
 _DOCUMENT_NAME = re.compile(
     r"(?i)(?:^|[\W_])(?:cert|certificate|permit|docket|badge|serial|registration|charter|rssd|policy|"
-    r"claim|invoice|receipt|voucher|ticket|issue|case)$"
+    r"claim|invoice|receipt|voucher|ticket|issue|task|case)$"
 )
 _MIN_NUMBER = 1_000
 # Consecutive numbers with such a name say something about their row.
@@ -35,7 +35,7 @@ _YEARS = range(1500, 2200)  # consecutive years are not row numbers
 def are_row_numbers(name: str, counts: ValueCounts, valid: int, others: Collection[str]) -> bool:
     """Return True for integers that are named like an id, or are unique and consecutive."""
     if is_nearly_unique(counts.distinct, valid) and (
-        ID_NAME.search(name) or _are_long_codes(integers(counts))
+        ID_NAME.search(name) or _are_long_codes(integers(counts)) or _are_documents(name, counts)
     ):
         return True
     if not counts.all_unique or valid < 2:
@@ -49,12 +49,14 @@ def are_row_numbers(name: str, counts: ValueCounts, valid: int, others: Collecti
         return False
     if valid >= MIN_ID_ROWS and is_joined_id(name, others):
         return True
-    if valid >= MIN_ID_ROWS and (
-        (NUMBER_NAME.search(name) and min(numbers) >= _MIN_NUMBER)
-        or (_DOCUMENT_NAME.search(name) and max(numbers) >= _MIN_NUMBER)
-    ):
+    if valid >= MIN_ID_ROWS and NUMBER_NAME.search(name) and min(numbers) >= _MIN_NUMBER:
         return True
     return valid >= MIN_ID_ROWS and max(numbers) - min(numbers) + 1 == len(numbers)
+
+
+def _are_documents(name: str, counts: ValueCounts) -> bool:
+    """Return True for the numbers of permits, tickets and the like."""
+    return _DOCUMENT_NAME.search(name) is not None and max(integers(counts)) >= _MIN_NUMBER
 
 
 def _are_long_codes(numbers: Sequence[int]) -> bool:

@@ -146,3 +146,9 @@ def test_decimals_are_codes_only_where_the_column_says_codes(read: Read) -> None
     decimals = [f"{i * 37 % 1009 / 1000:.3f}" for i in range(ROWS)]
     assert read(build_column_csv(*decimals, name="ean"))["ean"].type == "number"
     assert read(build_column_csv(*decimals, name="icd9_code"))["icd9_code"].type == "id"
+
+
+def test_numbers_of_tasks_are_identifiers_although_projects_share_some(read: Read) -> None:
+    numbers = [str(1 + 3 * i) for i in range(500)] + [str(2 + 30 * i) for i in range(50)]
+    assert read(build_column_csv(*numbers, *numbers[:60], name="task"))["task"].type == "id"
+    assert read(build_column_csv(*numbers, *numbers[:60], name="cost"))["cost"].type == "integer"

@@ -402,6 +402,13 @@ def test_an_array_with_the_marks_of_the_next_one_is_a_row(mark: str, read: Read)
     assert list(named.types) == ["name", "code"]
 
 
+def test_numbers_of_a_fixed_width_are_numbers(read: Read) -> None:
+    texts = [f"{7.919 * n % 300:08.3f}" for n in range(200)]
+    table = read(build_column_csv(*texts))
+    assert (table["a"].type, table["a"].format) == ("number", "0000.000")
+    assert written(table) == texts
+
+
 def test_coordinates_with_leading_zeros_and_a_late_positive_sign_are_numbers(read: Read) -> None:
     texts = [f"-{7 * n % 180:03}.{n + 1:04}" for n in range(5_000)]
     texts[4_321] = "+179.6130"

@@ -366,3 +366,15 @@ def test_addresses_of_any_country_are_streets_where_the_column_says_so(
     )
     pages = [f"https://example.com/{i}" for i in range(COUNT)]
     assert read(build_column_csv(*pages, name="web_address"))["web_address"].format == "url"
+
+
+def test_people_with_initials_are_people(read: Read) -> None:
+    people = [f"{first[0]}. {last}" for first in FIRST for last in LAST]
+    assert read(build_column_csv(*people, name="name"))["name"].format == "person"
+
+
+def test_codes_of_a_public_list_behind_a_word_are_shown(read: Read) -> None:
+    codes = "DE FR IT ES PT NL BE LU AT CH PL CZ SK HU RO BG GR SE FI DK NO IS IE EE"
+    words = ["territory", "country", "country"] * 8
+    texts = [f"{word}:{code}" for word, code in zip(words, codes.split(), strict=True)]
+    assert read(build_column_csv(*texts))["a"].type == "category"
