@@ -38,11 +38,11 @@ MIN_USABLE_SINGLE = 0.25  # share of usable words, for which other words may be 
 # Words of the grammar of a name, which identify nobody and keep their places in it.
 _FUNCTION_WORDS = (
     "a an and are as at be but by do for from has have i if in into is it me my no not of on or "
-    "our re so that the their this to up us was we were what when who with you your aan als am auf "
-    "aus bei bis das dem den der des die ein eine er es et het im ist mit nach oder op over sich "
-    "sie te uit und van vom von vor wir zu zum zur al au aux avec ce con da de del dell della delle "
-    "dello di dos du e el en est gli il la las le les lo los mi mon na nel o para par por pour "
-    "que qui se sur u un una une uno y "
+    "our re so that the their this to up us was we were what when who with you your aan als am "
+    "auf aus bei bis das dem den der des die ein eine er es et het im ist mit nach oder op over "
+    "sich sie te uit und van vom von vor wir zu zum zur al au aux avec ce con da de del dell "
+    "della delle dello di dos du e el en est gli il la las le les lo los mi mon na nel o para "
+    "par por pour que qui se sur u un una une uno y "
 )
 _YEARS = range(1500, 2200)
 _PLACE = re.compile(
@@ -282,7 +282,7 @@ def _without_repeats(slots: Sequence[Pool]) -> list[Pool]:
     distinct, seen = [], Counter[str]()
     for pool in slots:
         numbers = {word: crc32(word.encode()) % max(1, places[word]) for word in pool}
-        kept = [word for word in pool if numbers[word] == seen[word]]
+        kept = [word for word, number in numbers.items() if number == seen[word]]
         seen.update(pool)
         distinct.append(tuple(kept) if 1 < len(pool) and len(kept) >= MIN_CONTEXT else pool)
     return distinct
