@@ -25,6 +25,7 @@ NO_VALUES: Sequence[Tokens] = [(Token("00000000", "9"),)]  # of a column without
 _WORD = re.compile(
     r"[^\W\d_][a-z\u00df-\u024f]{2,}|[A-Z]{2,} [A-Z]{3,}|[A-Z]{5,}|[^\W\d_\x00-\u024f]{2,}"
 )
+_ACRONYM = re.compile(r"[A-Z]{1,6}")
 _LONG_WORD = re.compile(r"[^\W\d_]{3,}")
 _IPV4_NETWORK = re.compile(r"\d+\.\d+")
 _IPV4 = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
@@ -42,6 +43,8 @@ def fit_codes(texts: Sequence[str], min_value_count: int) -> TemplateSet | None:
 
 def is_wordy(texts: Sequence[str]) -> bool:
     """Return True if most texts have words that can be pronounced, and few digits."""
+    if all(map(_ACRONYM.fullmatch, texts)) and len(set(map(len, texts))) == 1:
+        return False  # codes of letters
     mixed = sum(bool(re.search(r"[0-9][A-Za-z]|[A-Za-z][0-9]", text)) for text in texts)
     wordy = sum(bool(_WORD.search(text)) for text in texts)
     letters = [c for text in texts for c in text.casefold() if c.isalpha()]

@@ -29,6 +29,7 @@ MIN_LITERAL_NAMES, FEW_NAMES = 10, 8  # and at most one of so many names
 MIN_SHAPE_COVERAGE = 0.8  # of the names, by templates that several names share
 # Different words that show a spelling. Fewer become names of places, if enough names look so.
 MIN_OWN_WORDS, MIN_PLACES, MIN_SINGLE_PLACES = 300, 0.2, 0.4
+MIN_PATTERNED = 0.7  # share of names with words of a pattern, to which invented places fit
 MAX_SINGLE = 0.7  # share of names of one word; a column of more may be one of any words
 MIN_POOL, MAX_POOL = 10, 1_000
 MIN_CHOICES = 8  # different words and numbers in new names; with fewer, these are alike
@@ -98,6 +99,8 @@ class _Things:
         single = sum(len(tokens) == 1 for tokens in names)
         self._is_small = len(self._words) < MIN_OWN_WORDS
         places = sum(_PLACE.search(text) is not None for text in texts)
+        patterned = sum(any(t.text in self._literals for t in tokens) for tokens in names)
+        self._have_patterns = patterned >= MIN_PATTERNED * len(names)
         least = MIN_PLACES if single < MAX_SINGLE * len(names) else MIN_SINGLE_PLACES
         self._may_be_places = self._is_latin and self._is_small and places >= least * len(texts)
 
@@ -209,7 +212,8 @@ class _Things:
         """
         usable = sorted(token.text for token in self._usable if token.kind == case)
         usable = [] if coined_only else usable
-        are_places = self._may_be_places or any(part in self._literals for part in shape)
+        has_pattern = self._have_patterns and any(part in self._literals for part in shape)
+        are_places = self._may_be_places or has_pattern
         if self._is_small and not (is_other(case) or (case == "title" and are_places)):
             return tuple(usable)
         new = in_case(self._coin(case), case.removeprefix(OTHER_SCRIPT))
@@ -284,7 +288,7 @@ def _without_repeats(slots: Sequence[Pool]) -> list[Pool]:
         numbers = {word: crc32(word.encode()) % max(1, places[word]) for word in pool}
         kept = [word for word, number in numbers.items() if number == seen[word]]
         seen.update(pool)
-        distinct.append(tuple(kept) if 1 < len(pool) and len(kept) >= MIN_CONTEXT else pool)
+        distinct.append(tuple(kept) if len(pool) > 1 and len(kept) >= MIN_CONTEXT else pool)
     return distinct
 
 

@@ -187,7 +187,7 @@ def url_tokens(text: str) -> Tokens:
     """Split a web address into words in lower case, and codes."""
     return tuple(
         Token(part, _code_kind(part))
-        if part.isascii() and part.isalnum() and not part.islower()
+        if part.isascii() and part.isalnum() and not (part.islower() and part.isalpha())
         else Token(part, f"lower-{_length_group(part)}" if len(part) > 1 and part.isalpha() else "")
         for part in re.findall(r"[A-Za-z0-9]+|.", text, re.DOTALL)
     )

@@ -22,6 +22,12 @@ _DOCUMENT_NAME = re.compile(
     r"(?i)(?:^|[\W_])(?:cert|certificate|permit|docket|badge|serial|registration|charter|rssd|policy|"
     r"claim|invoice|receipt|voucher|ticket|issue|task|case)$"
 )
+# Numbers of things of any size, such as EmployeeNumber, but not the number of things.
+_THING_NUMBER = re.compile(
+    r"(?i)(?:employee|staff|customer|client|member|patient|student|order|account|invoice|room|seat|"
+    r"case|ticket|application|registration|serial|record|subject|sample|part|item|product|loan|"
+    r"policy|contract|vehicle|flight|train|bus)[\W_]?(?:no|nr|num|number)\.?$"
+)
 _MIN_NUMBER = 1_000
 # Consecutive numbers with such a name say something about their row.
 _RANK_NAME = re.compile(
@@ -49,7 +55,8 @@ def are_row_numbers(name: str, counts: ValueCounts, valid: int, others: Collecti
         return False
     if valid >= MIN_ID_ROWS and is_joined_id(name, others):
         return True
-    if valid >= MIN_ID_ROWS and NUMBER_NAME.search(name) and min(numbers) >= _MIN_NUMBER:
+    is_number = NUMBER_NAME.search(name) and min(numbers) >= _MIN_NUMBER
+    if valid >= MIN_ID_ROWS and (is_number or _THING_NUMBER.search(name)):
         return True
     return valid >= MIN_ID_ROWS and max(numbers) - min(numbers) + 1 == len(numbers)
 

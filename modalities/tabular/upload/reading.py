@@ -200,13 +200,15 @@ def _infer_column(
     raw: ParquetSpool, field: pa.Field, table: RawTable, limits: Limits
 ) -> InferredColumn:
     hint = table.type_hints.get(field.name, Column(field.name, "category"))
+    # A single column without a name holds the names or numbers of the rows.
+    name = "" if table.unnamed == {field.name} else field.name
     numbers_are_texts = table.format in ("json", "ndjson") and not any(
         pa.types.is_integer(each.type) or pa.types.is_floating(each.type) for each in raw.schema
     )
     candidates: list[FormCandidate] = []
     if field.type in {pa.string(), pa.int64()}:
         candidates = find_candidates(
-            field.name,
+            name,
             sample_texts(raw, field.name),
             decimal_comma=table.decimal_comma,
             typed_text=not (field.name in table.untyped or numbers_are_texts),
@@ -216,14 +218,14 @@ def _infer_column(
         for values in raw.column(field.name):
             text_stats.add(values.cast(pa.string()))
         inferred = infer_text(
-            field.name, text_stats, categories_max=limits.categories_max, others=raw.schema.names
+            name, text_stats, categories_max=limits.categories_max, others=raw.schema.names
         )
     if field.type != pa.string() and (not candidates or inferred.column.type != "datetime"):
         typed_stats = TypedColumnStats()
         for values in raw.column(field.name):
             typed_stats.add(values)
         inferred = infer_typed(
-            field.name,
+            name,
             str(field.type),
             typed_stats,
             hint,
@@ -237,7 +239,7 @@ def _infer_column(
     if field.name in table.untyped:
         replaced = table.missing_words.get(field.name, Counter())
         missing = _missing_word(inferred.markers + replaced, text_stats.missing - replaced.total())
-    inferred.column = replace(inferred.column, arrow=arrow, missing=missing)
+    inferred.column = replace(inferred.column, name=field.name, arrow=arrow, missing=missing)
     return inferred
 
 

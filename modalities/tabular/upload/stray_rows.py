@@ -38,6 +38,7 @@ class StrayRows:
         self._names = [name.strip() for name in names]
         self._repeated = 0
         self._held_back: list[pa.RecordBatch] = []
+        self._filled: list[bool] = []  # columns that have a value in all rows before the end
         self._sparse = 0  # rows before the end of which only the first cell has a value
         self._totals: set[str] = set()  # words for a total that earlier rows have
         self._headings: dict[str, None] = {}  # texts above groups of rows
@@ -109,6 +110,11 @@ class StrayRows:
 
     def _count(self, batch: pa.RecordBatch) -> None:
         first = batch.column(0)
+        filled_before = self._filled or [True] * len(batch.columns)
+        self._filled = [
+            before and not column.null_count
+            for before, column in zip(filled_before, batch.columns, strict=True)
+        ]
         if len(batch.columns) >= _MIN_COLUMNS and batch.column(1).null_count:
             filled = reduce(pc.or_, [pc.is_valid(column) for column in batch.columns[1:]])
             self._sparse += pc.and_(pc.is_valid(first), pc.invert(filled)).true_count
@@ -122,26 +128,33 @@ class StrayRows:
         notes: list[str] = []
         totals: list[str] = []
         empty = 0
-        has_gap = False
-        for batch in self._held_back:
-            for i in range(len(batch)):
-                row = batch.slice(i, 1)
-                cells = [column[0].as_py() for column in row.columns]
-                filled = [cell for cell in cells if cell is not None]
-                if not filled:
-                    has_gap = True
-                    kept.append(row)
-                elif len(filled) == 1 and self._is_note(str(filled[0]), has_gap or bool(totals)):
-                    notes.append(str(filled[0]))
-                elif len(filled) > 1 and not totals and not self._is_known_total(cells[0]):
-                    totals.append(str(cells[0]))
-                else:
-                    kept.append(row)
+        rows = [batch.slice(i, 1) for batch in self._held_back for i in range(len(batch))]
+        has_gap = any(self._are_notes(_cells(row)) for row in rows)
+        for row in rows:
+            cells = _cells(row)
+            filled = [cell for cell in cells if cell is not None]
+            if not filled:
+                has_gap = True
+                kept.append(row)
+            elif len(filled) == 1 and self._is_note(str(filled[0]), has_gap or bool(totals)):
+                notes.append(str(filled[0]))
+            elif self._are_notes(cells):
+                notes.append(" ".join(map(str, filled)))
+            elif len(filled) > 1 and not totals and not self._is_known_total(cells[0]):
+                totals.append(str(cells[0]))
+            else:
+                kept.append(row)
         while kept and self._is_empty(kept[-1], 0):
             kept.pop()
             empty += 1
         yield from kept
         self._report(notes, totals, empty)
+
+    def _are_notes(self, cells: Sequence[object]) -> bool:
+        """Return True for a few words, not all in the first cell, where all rows have values."""
+        always = [cell is None for cell, filled in zip(cells, self._filled, strict=True) if filled]
+        lacks_values = len(always) >= _MIN_COLUMNS and 2 * sum(always) >= len(always)
+        return lacks_values and any(cells[1:]) and _are_few_words(cells)
 
     def _is_note(self, text: str, follows_gap: bool) -> bool:
         return self._sparse == 0 and (follows_gap or _NOTE.match(text) is not None)
@@ -176,9 +189,22 @@ class StrayRows:
                 self.issues.append(Issue(code, severity, count, shown, hints[code]))  # type: ignore[arg-type]
 
 
+def _cells(row: pa.RecordBatch) -> list[object]:
+    return [column[0].as_py() for column in row.columns]
+
+
+def _are_few_words(cells: Sequence[object]) -> bool:
+    """Return True if less than half of the cells of a row have a value, and all are words."""
+    filled = [cell for cell in cells if cell is not None]
+    are_words = all(isinstance(cell, str) and not is_value(cell) for cell in filled)
+    return are_words and len(cells) >= _MIN_COLUMNS and 2 * len(filled) < len(cells)
+
+
 def _may_be_stray(batch: pa.RecordBatch, row: int) -> bool:
-    """Return True for an empty row, a single text in the first cell, or a total."""
+    """Return True for an empty row, a few words, a single text in the first cell, or a total."""
     first = batch.column(0)[row]
+    if _are_few_words(_cells(batch.slice(row, 1))):
+        return True
     if any(column[row].is_valid for column in batch.columns[1:]):
         text = first.as_py()
         return isinstance(text, str) and re.fullmatch(_TOTAL, text.strip()) is not None

@@ -125,7 +125,7 @@ def _is_number_of_texts(name: str, candidate: FormCandidate) -> bool:
         return False
     form = candidate.reader.form
     is_whole = candidate.reader.texts.integers_only and not form.scales and form.is_plain
-    is_pointed = not is_whole and may_have_points(name)
+    is_pointed = not is_whole and (may_have_points(name) or bool(form.exponent))
     return is_pointed or bool(candidate.odd or candidate.has_codes)
 
 
@@ -161,11 +161,14 @@ def _infer_form(
     ]
     own_format = _shown_format(readers[0])
     codes = None
-    is_exact = not best.odd + best.non_finite and len(readers) == 1
+    are_known = len(best.odd_words) == best.distinct_odd  # texts that become missing
+    is_exact = not best.non_finite and len(readers) == 1 and (are_known or not best.odd)
     if column.type == "integer" and column.format is None and is_exact:
-        counts = stats.counts.without(stats.markers)
-        valid = stats.valid - stats.markers.total()
-        if not stats.markers and are_row_numbers(name, counts, valid, others):
+        lost_words = stats.markers + best.odd_words
+        counts = stats.counts.without(lost_words)
+        valid = stats.valid - lost_words.total()
+        keeps_words = column.decimals and lost_words
+        if not keeps_words and are_row_numbers(name, counts, valid, others):
             arrow = None if column.decimals else "int64"
             column = Column(name, "id", column.nullable, arrow=arrow)
         elif are_code_numbers(name, integers(counts), valid, others):

@@ -152,3 +152,27 @@ def test_numbers_of_tasks_are_identifiers_although_projects_share_some(read: Rea
     numbers = [str(1 + 3 * i) for i in range(500)] + [str(2 + 30 * i) for i in range(50)]
     assert read(build_column_csv(*numbers, *numbers[:60], name="task"))["task"].type == "id"
     assert read(build_column_csv(*numbers, *numbers[:60], name="cost"))["cost"].type == "integer"
+
+
+def test_numbers_of_employees_are_identifiers_although_some_are_small(read: Read) -> None:
+    numbers = [1 + i * 7_919 % 2_003 for i in range(ROWS)]
+    assert read(build_column_csv(*numbers, name="EmployeeNumber"))["EmployeeNumber"].type == "id"
+    assert read(build_column_csv(*numbers, name="number"))["number"].type == "integer"
+
+
+def test_unique_numbers_are_identifiers_although_a_note_is_below_them(read: Read) -> None:
+    numbers = [2_012_101_518 + i * 7_919 for i in range(ROWS)]
+    table = read(build_column_csv(*numbers, "see below", name="Application number"))
+    assert table["Application number"].type == "id"
+    assert table.issue("odd_values") is not None
+
+
+def test_codes_with_exponents_are_not_quantities(read: Read) -> None:
+    codes = [f"9.78{i * 7919 % 10**6:06}e+12" for i in range(ROWS)]
+    assert read(build_column_csv(*codes, name="isbn13"))["isbn13"].type == "id"
+
+
+def test_unique_numbers_in_the_only_column_without_a_name_are_identifiers(read: Read) -> None:
+    rows = "".join(f"{i * 7_919 % 50_000},{i % 7}\n" for i in range(ROWS))
+    assert read(f",score\n{rows}")["column_1"].type == "id"
+    assert read(f"load,score\n{rows}")["load"].type == "integer"

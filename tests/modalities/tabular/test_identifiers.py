@@ -378,3 +378,12 @@ def test_codes_of_a_public_list_behind_a_word_are_shown(read: Read) -> None:
     words = ["territory", "country", "country"] * 8
     texts = [f"{word}:{code}" for word, code in zip(words, codes.split(), strict=True)]
     assert read(build_column_csv(*texts))["a"].type == "category"
+
+
+def test_years_of_lives_are_valid_and_in_order(read: Read) -> None:
+    lives = [f"{1700 + 3 * i % 200}\u2013{1760 + 3 * i % 200 + i % 7}" for i in range(150)]
+    table = read(build_column_csv(*lives, *(f"born {1900 + i}" for i in range(40))))
+    assert table["a"].format == "quantity"
+    column = IdColumn.fit("a", pa.string(), pa.array(table.values("a")), kind="quantity")
+    new = [text.split("\u2013") for text in column.values(1, np.arange(300)).to_pylist()]
+    assert all(int(life[0]) <= int(life[1]) <= 2000 for life in new if len(life) == 2)

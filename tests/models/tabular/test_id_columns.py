@@ -386,3 +386,20 @@ def test_keys_that_rows_share_repeat_as_often_as_in_the_table() -> None:
     customers = [f"{i % 300:03}-{7919 * (i % 300) % 10_000:04}" for i in range(1_500)]
     assert 160 <= len(set(fresh(customers, 1_000))) <= 240
     assert len(set(fresh(customers[:300], 1_000))) == 1_000
+
+
+def test_codes_in_urls_are_new_and_keep_their_form() -> None:
+    urls = [f"https://www.example.com/title/tt{i * 7919 % 10**7:07}/" for i in range(300)]
+    pattern = r"https://www\.example\.com/title/tt\d{7}/"
+    assert all(re.fullmatch(pattern, url) for url in fresh(urls, 500, "url"))
+
+
+def test_codes_of_letters_of_one_length_are_codes() -> None:
+    customers = ["ALFKI", "DUMON", "SIMOB", "BONAP", "GROSR", "CONSH", "RANCH", "BERGS", "BLAUS"]
+    assert all(re.fullmatch("[A-Z]{5}", code) for code in fresh(customers, 50))
+
+
+def test_places_stand_only_in_names_that_mostly_have_a_pattern() -> None:
+    models = "Ghibli Huracan Granturismo Mulsanne Continental Urus Levante Gallardo Phantom Evora"
+    models += " Vantage-S Aventador-S Turbo-S Spyder-S"
+    assert fresh(models.split(), 1) == ["Id 15"]
