@@ -345,18 +345,22 @@ def test_numbers_without_leading_zeros_get_none() -> None:
     assert not [text for text in fresh(numbers, 500) if text.startswith("0")]
 
 
+NOUNS = [f"{a}{b}" for a in ("Tar", "Vel", "Ost", "Jor", "Mel", "Kra") for b in (
+    "now", "mor", "rel", "vik", "brack", "nth", "lom", "ben", "dun", "wick")]  # fmt: skip
+
+
 def test_function_words_keep_their_places_in_names_of_things() -> None:
-    nouns = ("Night", "River", "Garden", "House", "Winter", "Bridge", "Summer", "Mountain")
-    films = [f"The {a} of {b}" for a in nouns for b in nouns[:2]]
-    films += [f"{a} and the {b}" for a in nouns for b in nouns[2:4]]
-    pattern = r"The [A-Z]\w+ of [A-Z]\w+|[A-Z]\w+ and the [A-Z]\w+"
-    assert all(re.fullmatch(pattern, name) for name in fresh(films, 40))
+    nouns = "Night River Heart Garden Fire Moon Snow Wind Road Queen Rose Star Stone Wood".split()
+    joints = ("of the", "with a", "in my", "from the", "white stone", "yellow house", "happy story")
+    films = [f"{a} {joints[i % 7]} {nouns[i - 5]}" for i, a in enumerate(nouns)]
+    grammar = "of the|with a|in my|from the"
+    pattern = rf"[A-Z]\w+ ({grammar}|[a-z]{{5,}} [a-z]{{5,}}) [A-Z]\w+"
+    assert all(re.fullmatch(pattern, name) for name in fresh(films, 30))
 
 
 def test_no_new_name_has_a_word_twice() -> None:
-    nouns = ("Night", "River", "Garden", "House", "Winter", "Bridge", "Summer", "Mountain")
-    names = [f"{a} {b}" for a in nouns for b in nouns if a != b]
-    assert all(len(set(name.split())) == 2 for name in fresh(names, 12))
+    names = [f"{a} {NOUNS[(i * 7 + 1) % 60]}" for i, a in enumerate(NOUNS * 2)]
+    assert all(len(set(name.split())) == 2 for name in fresh(names, 300))
 
 
 def test_a_column_of_few_words_of_its_own_gets_numbered_names() -> None:
