@@ -19,7 +19,7 @@ from models.tabular.public_words import are_listed
 
 MAX_LOCALE_TEXTS = 1_000  # that show the language of names
 MIN_IN_WORDS = 0.7  # share of the letters of words with codes, as in `Voyager V6`
-MIN_PLACES, MIN_SHARED = 0.6, 3  # share of such texts; texts with a region that is kept
+MIN_PLACES, MIN_SHARED = 0.4, 3  # share of such texts; texts with a region that is kept
 MIN_VOWELS = 0.28  # share of the letters of words; random letters have fewer
 NO_VALUES: Sequence[Tokens] = [(Token("00000000", "9"),)]  # of a column without any value
 _WORD = re.compile(

@@ -100,11 +100,20 @@ class _Things:
         self._is_small = len(self._words) < MIN_OWN_WORDS
         places = sum(_PLACE.search(text) is not None for text in texts)
         patterned = sum(any(t.text in self._literals for t in tokens) for tokens in names)
+        self._adds_places = False
         self._have_patterns = patterned >= MIN_PATTERNED * len(names)
         least = MIN_PLACES if single < MAX_SINGLE * len(names) else MIN_SINGLE_PLACES
         self._may_be_places = self._is_latin and self._is_small and places >= least * len(texts)
 
     def fit(self) -> TemplateSet | None:
+        """Return templates of the words of the column or, if these do not suffice, of places."""
+        templates = self._fit()
+        if templates is None and self._have_patterns:
+            self._adds_places = True
+            templates = self._fit()
+        return templates
+
+    def _fit(self) -> TemplateSet | None:
         builder = TemplateBuilder()
         groups = self._groups()
         total = sum(map(len, groups.values()))
@@ -122,7 +131,8 @@ class _Things:
             if all(slots):
                 slots = _without_repeats(slots)
                 capacity += math.prod(map(len, slots))
-                choices.update(word for pool in slots for word in pool if word.isalnum())
+                varied = [pool for pool in slots if pool != tuple(ascii_uppercase)]
+                choices.update(word for pool in varied for word in pool if word.isalnum())
                 builder.add(slots, len(group) / total, len(slots), extra)
         if self._is_small and (capacity < len(set(self._names)) or len(choices) < MIN_CHOICES):
             return None
@@ -207,14 +217,14 @@ class _Things:
     ) -> Pool:
         """Return usable words of a letter case, and coined ones if those are few.
 
-        A column of few words does not show a spelling in which words could be coined: there are
-        only invented places next to the words of its patterns.
+        A column of few words does not show a spelling in which words could be coined: there may
+        only be invented places next to the words of its patterns.
         """
         usable = sorted(token.text for token in self._usable if token.kind == case)
         usable = [] if coined_only else usable
-        has_pattern = self._have_patterns and any(part in self._literals for part in shape)
-        are_places = self._may_be_places or has_pattern
-        if self._is_small and not (is_other(case) or (case == "title" and are_places)):
+        are_places = self._adds_places and any(part in self._literals for part in shape)
+        are_places = case == "title" and (are_places or self._may_be_places)
+        if self._is_small and not (is_other(case) or are_places):
             return tuple(usable)
         new = in_case(self._coin(case), case.removeprefix(OTHER_SCRIPT))
         coined = [word for word in new if word not in self._literals]

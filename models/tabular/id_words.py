@@ -184,11 +184,11 @@ def place_names() -> Pool:
 
 
 def url_tokens(text: str) -> Tokens:
-    """Split a web address into words in lower case, and codes."""
+    """Split a web address into words and codes."""
     return tuple(
-        Token(part, _code_kind(part))
-        if part.isascii() and part.isalnum() and not (part.islower() and part.isalpha())
-        else Token(part, f"lower-{_length_group(part)}" if len(part) > 1 and part.isalpha() else "")
+        Token(part, f"{case_of(part)}-{_length_group(part)}" if len(part) > 1 else "")
+        if part.isalpha() and (part.islower() or part.istitle())
+        else Token(part, _code_kind(part) if part.isascii() and part.isalnum() else "")
         for part in re.findall(r"[A-Za-z0-9]+|.", text, re.DOTALL)
     )
 

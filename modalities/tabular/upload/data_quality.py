@@ -11,7 +11,7 @@ from modalities.tabular.schema import PERSONAL_KINDS, Schema
 from modalities.tabular.typed_parquet import TypedParquet
 from modalities.tabular.upload.code_columns import is_public_code
 from modalities.tabular.upload.identifier_kinds import is_nearly_unique, kind_of_texts
-from modalities.tabular.upload.ordered_categories import are_groups
+from modalities.tabular.upload.ordered_categories import are_groups, are_symbols
 from modalities.tabular.upload.profile import ColumnProfile
 from modalities.tabular.upload.target_leakage import find_leaking_columns
 from modalities.tabular.upload.type_inference import InferredColumn
@@ -246,9 +246,8 @@ def _personal_values(profile: ColumnProfile) -> str | None:
     if len(rare) < MIN_RARE_VALUES:
         return None
     texts = [str(value) for value in counts]
-    is_symbol = not any(map(str.isalnum, "".join(texts)))
     is_public = are_listed(texts[:MAX_LISTED]) or is_public_code(profile.column.name, texts)
-    if is_public or is_symbol or are_groups(texts):
+    if is_public or are_symbols(texts) or are_groups(texts):
         return None
     kind = kind_of_texts(profile.column.name, rare)
     if kind not in PERSONAL_KINDS and not is_nearly_unique(

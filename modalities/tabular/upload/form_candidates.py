@@ -323,12 +323,13 @@ def _mixed_forms(sample: Sequence[str], first: InferredMoment) -> tuple[MomentFo
         more = infer_moments(rest) if len(rest) > MAX_ODD_FRACTION * len(sample) else []
         if not (more and more[0].form.has_date and more[0].form.has_zone == first.form.has_zone):
             break
-        second = more[0].form
+        same_order = (m.form for m in more if m.form.order == first.form.order)
+        second = next(same_order, more[0].form)
         if "y" in first.form.fields | second.fields and (
             "y" in first.form.fields & second.fields or first.form.order != second.order
         ):  # too little to tell forms apart
             break
-        forms.append(more[0].form)
+        forms.append(second)
     forms.sort(key=lambda form: not form.has_time)  # midnight can be written as a time only
     return tuple(forms[:_MAX_MIXED_FORMS])
 

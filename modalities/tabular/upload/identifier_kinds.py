@@ -42,8 +42,8 @@ EXPLICIT_NAME = re.compile(
     r"legal)[\W_]?name|surname|^(?:vor|nach)name$|^pr[eé]nom$|^apellido|"
     r"^(?:(?:name|person)[\W_])?(?:first|last|given|middle)$"
 )
-_PERSON_NAME = re.compile(
-    r"(?i)author|person|patient|employee|customer|contact|owner|writer|composer|guest|coach|winner|"
+PERSON_NAME = re.compile(
+    r"(?i)author|person|people|commander|leader|architect|designer|patient|employee|customer|contact|owner|writer|composer|guest|coach|winner|"
     r"judge|nominee|founder|player|student|teacher|passenger|actor|actress|artist|singer|director|"
     r"driver|senator|candidate|attorney|lawyer|physician|doctor|nurse|instructor|inspector|sender|"
     r"recipient|donor|contributor|applicant|victim|suspect|defendant|plaintiff|witness"
@@ -114,7 +114,7 @@ def _are_names(name: str, texts: Sequence[str]) -> bool:
         return False
     is_thing = _THING_NAME.search(name) is not None
     is_explicit = EXPLICIT_NAME.search(name) is not None and not is_thing
-    is_person = is_explicit or (_PERSON_NAME.search(name) is not None and not is_thing)
+    is_person = is_explicit or (PERSON_NAME.search(name) is not None and not is_thing)
     is_bare = _BARE_NAME.search(name) is not None and not is_person and not is_thing
     is_single = _share(r".*[^\W\d_] .*|.*, .*", texts) < MIN_FITTING
     if is_single and not (is_person or is_bare):

@@ -12,13 +12,14 @@ from modalities.tabular.upload.identifier_kinds import (
     MAX_EXAMINED,
     MIN_DISTINCT_OF_FEW,
     MIN_ID_ROWS,
+    PERSON_NAME,
     is_nearly_unique,
     is_personal,
     kind_of_texts,
 )
 from modalities.tabular.upload.integer_identifiers import ID_NAME
 from modalities.tabular.upload.molecule_notation import are_molecules
-from modalities.tabular.upload.ordered_categories import are_groups
+from modalities.tabular.upload.ordered_categories import are_groups, are_symbols
 from modalities.tabular.upload.quantities import are_quantities
 from models.tabular.id_lists import Lists
 from models.tabular.id_things import MAX_WORDS, have_few_shapes
@@ -53,7 +54,7 @@ def infer_text_type(
     is_rare = is_nearly_unique(distinct, valid) or distinct > categories_max
     is_rare = is_rare or (is_prose and distinct >= MIN_ID_ROWS)
     is_listed = are_listed(texts[:MAX_LISTED]) and distinct <= categories_max
-    if are_groups(texts) or is_listed or not any(map(str.isalnum, "".join(texts))):
+    if are_groups(texts) or is_listed or are_symbols(texts):
         return Column(name, "category")
     if is_rare and not is_kind:
         if are_molecules(name, texts[:MAX_LISTED]) or _are_json(texts):
@@ -102,7 +103,7 @@ def _infer_identifier(
     if are_listed(texts[:MAX_LISTED]) or is_public_code(name, texts):
         return None
     kind = kind_of_texts(name, texts)
-    is_explicit = kind != "person" or EXPLICIT_NAME.search(name)
+    is_explicit = kind != "person" or EXPLICIT_NAME.search(name) or PERSON_NAME.search(name)
     if are_few and kind in PERSONAL_KINDS and is_explicit:
         return Column(name, "id", format=kind)
     if is_personal(kind, distinct, valid) or (nearly_unique and kind is not None):

@@ -426,3 +426,12 @@ def test_codes_of_two_digits_with_a_point_are_no_coordinates(read: Read) -> None
 def test_signed_numbers_of_many_decimals_are_not_phone_numbers(read: Read) -> None:
     texts = [f"+{30 + n / 7:.7f}" for n in range(300)]
     assert read(build_column_csv(*texts)).summary.schema["a"].type == "number"
+
+
+def test_dates_in_two_forms_have_the_same_order(read: Read) -> None:
+    texts = [f"{i % 12 + 1}/{i % 28 + 1}/2024" for i in range(60)]
+    texts += [f"{i % 12 + 1:02}-{i % 9 + 1:02}-2023" for i in range(40)]
+    values = read(build_column_csv(*texts)).values("a")
+    assert [(value.month, value.day) for value in values[60:]] == [
+        (i % 12 + 1, i % 9 + 1) for i in range(40)
+    ]

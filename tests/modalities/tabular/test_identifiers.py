@@ -387,3 +387,15 @@ def test_years_of_lives_are_valid_and_in_order(read: Read) -> None:
     column = IdColumn.fit("a", pa.string(), pa.array(table.values("a")), kind="quantity")
     new = [text.split("\u2013") for text in column.values(1, np.arange(300)).to_pylist()]
     assert all(int(life[0]) <= int(life[1]) <= 2000 for life in new if len(life) == 2)
+
+
+def test_symbols_of_which_few_have_digits_are_shown(read: Read) -> None:
+    symbols = [chr(0x1F300 + i) for i in range(150)] + ["1\ufe0f\u20e3", "2\ufe0f\u20e3"]
+    table = read(build_column_csv(*symbols))
+    assert table["a"].type == "category"
+    assert table.issue("personal_values") is None
+
+
+def test_people_of_a_table_of_few_rows_are_not_shown(read: Read) -> None:
+    table = read(build_column_csv(*PEOPLE[:5], name="people"))
+    assert (table["people"].type, table["people"].format) == ("id", "person")

@@ -350,7 +350,8 @@ NOUNS = [f"{a}{b}" for a in ("Tar", "Vel", "Ost", "Jor", "Mel", "Kra") for b in 
 
 
 def test_function_words_keep_their_places_in_names_of_things() -> None:
-    nouns = "Night River Heart Garden Fire Moon Snow Wind Road Queen Rose Star Stone Wood".split()
+    text = "Night River Heart Garden Fire Moon Snow Wind Road Queen Rose Star Stone Wood"
+    nouns = text.split()
     joints = ("of the", "with a", "in my", "from the", "white stone", "yellow house", "happy story")
     films = [f"{a} {joints[i % 7]} {nouns[i - 5]}" for i, a in enumerate(nouns)]
     grammar = "of the|with a|in my|from the"
@@ -407,3 +408,9 @@ def test_places_stand_only_in_names_that_mostly_have_a_pattern() -> None:
     models = "Ghibli Huracan Granturismo Mulsanne Continental Urus Levante Gallardo Phantom Evora"
     models += " Vantage-S Aventador-S Turbo-S Spyder-S"
     assert fresh(models.split(), 1) == ["Id 15"]
+
+
+def test_words_in_urls_become_words() -> None:
+    urls = [f"https://example.org/wiki/{a}_{b}" for a in FIRST for b in LAST]
+    pattern = r"https://example\.org/wiki/[A-Z][a-z]+_[A-Z][a-z]+"
+    assert all(re.fullmatch(pattern, url) for url in fresh(urls, 50, "url"))
