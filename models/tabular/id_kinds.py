@@ -114,8 +114,10 @@ def _fit_cities(texts: Sequence[str], min_value_count: int) -> TemplateSet:
     if things is not None:
         return things
     tokens = [(Token(text, "city"),) for text in texts]
-    extra: Pool = (" East", " North", " South")
-    return fit_templates(tokens, {"city": id_words.cities()}, min_value_count, extra=extra)
+    is_upper = 2 * sum(map(str.isupper, texts)) > len(texts)
+    cities, extra = (id_words.cities(), (" East", " North", " South"))
+    pools = [tuple(map(str.upper, pool)) if is_upper else pool for pool in (cities, extra)]
+    return fit_templates(tokens, {"city": pools[0]}, min_value_count, extra=pools[1])
 
 
 def _fit_places(texts: Sequence[str]) -> TemplateSet | None:

@@ -17,7 +17,7 @@ def numbered_names(name: str, texts: Sequence[str]) -> Counter:
     words = _WORD.findall(name)
     specific = [word for word in words if word.casefold() not in _GENERIC] or words[-1:]
     label = " ".join(specific[:MAX_WORDS]) if name.casefold() not in _GENERIC else name
-    cases = [case_of(text) for text in texts if text[:1].isalpha()]
+    cases = [case_of(text) for text in texts if text[:1].lower() != text[:1].upper()]
     case = max(sorted(set(cases)), key=cases.count, default="title")
     label = re.sub(r"(?<=[^\Ws]{3})s$", "", label) or OTHER_NAME  # of one of the teams
     cased = in_case([label], case)[0] if case != "title" else label[:1].upper() + label[1:]

@@ -226,10 +226,16 @@ class _Things:
         are_places = case == "title" and (are_places or self._may_be_places)
         if self._is_small and not (is_other(case) or are_places):
             return tuple(usable)
+        if is_other(case) and not self._has_cases(case):
+            return tuple(usable)  # Chinese characters, for instance, do not spell words
         new = in_case(self._coin(case), case.removeprefix(OTHER_SCRIPT))
         coined = [word for word in new if word not in self._literals]
         pool = (*usable, *coined[: max(0, needed - len(usable))])
         return self._recombined(case, needed) if not pool and is_other(case) else pool
+
+    def _has_cases(self, kind: str) -> bool:
+        words = (token.text for token in self._words if token.kind == kind)
+        return any(word.lower() != word.upper() for word in words)
 
     def _recombined(self, case: str, needed: int) -> Pool:
         """Return words of other letters of the column, such as Chinese ones, which are not coined.

@@ -29,6 +29,7 @@ _THING_NUMBER = re.compile(
     r"policy|contract|vehicle|flight|train|bus)[\W_]?(?:no|nr|num|number)\.?$"
 )
 _MIN_NUMBER = 1_000
+_MAX_REPEATS = 5  # rows with the same number
 # Consecutive numbers with such a name say something about their row.
 _RANK_NAME = re.compile(
     r"(?i)(?:^|[\W_])(?:rank|ranking|rang|position|pos|place|platz|overall|order|pick|seed|week|month|"
@@ -62,8 +63,18 @@ def are_row_numbers(name: str, counts: ValueCounts, valid: int, others: Collecti
 
 
 def _are_documents(name: str, counts: ValueCounts) -> bool:
-    """Return True for the numbers of permits, tickets and the like."""
-    return _DOCUMENT_NAME.search(name) is not None and max(integers(counts)) >= _MIN_NUMBER
+    """Return True for the numbers of permits, tickets and the like, which hardly repeat."""
+    is_named = _DOCUMENT_NAME.search(name) is not None
+    hardly_repeats = max(counts.values.values()) <= _MAX_REPEATS
+    return is_named and hardly_repeats and max(integers(counts)) >= _MIN_NUMBER
+
+
+def are_consecutive(counts: ValueCounts) -> bool:
+    """Return True for different whole numbers without a gap."""
+    if not counts.all_unique or not all(str(value).isdecimal() for value in counts.values):
+        return False
+    numbers = integers(counts)
+    return max(numbers) - min(numbers) + 1 == len(numbers)
 
 
 def _are_long_codes(numbers: Sequence[int]) -> bool:

@@ -35,6 +35,11 @@ from modalities.tabular.upload.data_quality import (
 from modalities.tabular.upload.form_candidates import FormCandidate, find_candidates
 from modalities.tabular.upload.open_table import EXTRACTED, open_table
 from modalities.tabular.upload.profile import ColumnProfile, profile_column
+from modalities.tabular.upload.public_rows import (
+    are_codes,
+    names_public_rows,
+    show_codes_of_public_rows,
+)
 from modalities.tabular.upload.raw_table import MAX_EXAMPLES, RawTable, table_error
 from modalities.tabular.upload.read_options import INFER_ALL, ReadOptions
 from modalities.tabular.upload.relations import find_relations
@@ -174,7 +179,10 @@ def _by_severity(issues: Sequence[Issue]) -> list[Issue]:
 
 
 def _infer_columns(raw: ParquetSpool, table: RawTable, limits: Limits) -> list[InferredColumn]:
-    return [_infer_column(raw, field, table, limits) for field in raw.schema]
+    columns = [_infer_column(raw, field, table, limits) for field in raw.schema]
+    if any(column.names_rows for column in columns):
+        show_codes_of_public_rows(columns)
+    return columns
 
 
 def _without_empty_columns(
@@ -206,6 +214,7 @@ def _infer_column(
         pa.types.is_integer(each.type) or pa.types.is_floating(each.type) for each in raw.schema
     )
     candidates: list[FormCandidate] = []
+    text_stats, typed_stats = TextColumnStats(), None
     if field.type in {pa.string(), pa.int64()}:
         candidates = find_candidates(
             name,
@@ -234,6 +243,10 @@ def _infer_column(
         )
     if numbers_are_texts and field.name not in table.untyped:
         inferred.column = _as_json_texts(inferred.column)
+    stats = text_stats if field.name in table.untyped or not typed_stats else typed_stats
+    is_category = inferred.column.type == "category"
+    inferred.names_rows = is_category and names_public_rows(stats.counts, stats.valid)
+    inferred.are_codes = are_codes(stats.counts)
     arrow = hint.arrow or inferred.column.arrow
     missing = None
     if field.name in table.untyped:

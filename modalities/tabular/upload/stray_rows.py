@@ -13,6 +13,7 @@ from modalities.tabular.upload.raw_table import MAX_EXAMPLES
 from modalities.tabular.upload.value_kinds import is_value
 
 _MAX_END = 60  # rows at the end that may be notes
+_MIN_CODE = 8  # letters and digits
 _MIN_COLUMNS = 3  # of a table in which a single text is a note or a heading
 _MAX_HEADINGS = 0.2  # share of the rows
 _TOTAL = (
@@ -94,6 +95,7 @@ class StrayRows:
             rows = pc.indices_nonzero(alone).to_pylist()
             texts = [first[i].as_py() for i in rows]
             are_headings = len(rows) <= _MAX_HEADINGS * len(batch) and not any(map(is_value, texts))
+            are_headings = are_headings and not _have_one_length(first)
             if are_headings and len(set(texts) - set(self._headings)) == len(texts):
                 self._headings.update(dict.fromkeys(texts))
                 stray.update(rows)
@@ -187,6 +189,12 @@ class StrayRows:
             if count:
                 shown = tuple(printable(text.strip()) for text in examples[:MAX_EXAMPLES])
                 self.issues.append(Issue(code, severity, count, shown, hints[code]))  # type: ignore[arg-type]
+
+
+def _have_one_length(texts: pa.Array) -> bool:
+    """Return True for codes of the same many letters and digits, none of which is a heading."""
+    lengths = pc.min_max(pc.utf8_length(texts)).as_py()
+    return lengths["min"] == lengths["max"] and (lengths["min"] or 0) >= _MIN_CODE
 
 
 def _cells(row: pa.RecordBatch) -> list[object]:

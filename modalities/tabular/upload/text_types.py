@@ -58,17 +58,21 @@ def infer_text_type(
         return Column(name, "category")
     if is_rare and not is_kind:
         if are_molecules(name, texts[:MAX_LISTED]) or _are_json(texts):
-            return Column(name, "text", exclude=True)
+            return _lists_or_free_text(name, texts)
         if are_quantities(texts):
             return Column(name, "id", format="quantity")
     if identifier is not None:
         return identifier
     if _is_free_text(counts, distinct, valid, is_prose=is_prose):
-        are_lists = Lists.fit(texts) is not None
-        return Column(name, "id" if are_lists else "text", exclude=not are_lists)
+        return _lists_or_free_text(name, texts)
     if counts.overflowed or counts.distinct > categories_max:
         return Column(name, "text" if is_prose else "id", exclude=is_prose)
     return Column(name, "id" if ID_NAME.search(name) and counts.all_unique else "category")
+
+
+def _lists_or_free_text(name: str, texts: Sequence[str]) -> Column:
+    are_lists = Lists.fit(texts) is not None
+    return Column(name, "id" if are_lists else "text", exclude=not are_lists)
 
 
 def _is_free_text(counts: ValueCounts, distinct: int, valid: int, *, is_prose: bool) -> bool:

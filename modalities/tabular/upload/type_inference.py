@@ -59,6 +59,8 @@ class InferredColumn:
     markers: Counter[str] = field(default_factory=Counter)  # words that are read as missing
     other_formats: tuple[str, ...] = ()
     offsets: tuple[str, ...] = ()  # time zone offsets that one column cannot keep
+    names_rows: bool = False  # each row has another entry of a public list
+    are_codes: bool = False  # numbers and codes that are no words, and not consecutive
 
 
 def infer_text(

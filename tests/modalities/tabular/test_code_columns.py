@@ -176,3 +176,30 @@ def test_unique_numbers_in_the_only_column_without_a_name_are_identifiers(read: 
     rows = "".join(f"{i * 7_919 % 50_000},{i % 7}\n" for i in range(ROWS))
     assert read(f",score\n{rows}")["column_1"].type == "id"
     assert read(f"load,score\n{rows}")["load"].type == "integer"
+
+
+PEOPLE = ("Smith", "Johnson", "Brown", "Miller", "Davis", "Wilson", "Moore", "Taylor")
+
+
+def test_counts_of_permits_many_of_which_are_zero_are_quantities(read: Read) -> None:
+    counts = [i * 7_919 % 60_000 if i % 5 else 0 for i in range(ROWS)]
+    assert read(build_column_csv(*counts, name="permit"))["permit"].type == "integer"
+
+
+def test_codes_of_the_rows_of_a_public_list_are_shown_but_people_are_not(read: Read) -> None:
+    countries = "Germany France Italy Spain Poland Chad Jordan Kenya Peru Fiji Iran Oman Mali Cuba"
+    countries += " Togo Niger Malta Qatar Nepal Brazil Chile Ghana India Japan"
+    names = countries.split()
+    columns: dict[str, list[object]] = {
+        "country": [*names],
+        "code": [f"Q{i * 37 % 101}{name[:2].lower()}" for i, name in enumerate(names)],
+        "codigo_no": [1_100 + 7 * i for i in range(len(names))],
+        "author": [f"{a} {b}" for a in ("James", "Mary", "Susan") for b in PEOPLE],
+        "id": [*range(len(names))],
+    }
+    table = read(build_csv(columns))
+    assert {name: table[name].type for name in columns} == {
+        "country": "category", "code": "category", "codigo_no": "category",
+        "author": "id", "id": "id",
+    }  # fmt: skip
+    assert table.issue("personal_values") is None

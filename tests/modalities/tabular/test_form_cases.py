@@ -435,3 +435,9 @@ def test_dates_in_two_forms_have_the_same_order(read: Read) -> None:
     assert [(value.month, value.day) for value in values[60:]] == [
         (i % 12 + 1, i % 9 + 1) for i in range(40)
     ]
+
+
+def test_compact_dates_before_1900_are_dates_if_there_are_many(read: Read) -> None:
+    texts = [f"{1870 + i}{i % 12 + 1:02}{i % 28 + 1:02}" for i in range(90)]
+    table = read(build_column_csv(*texts))
+    assert (table["a"].type, table["a"].format) == ("datetime", "%Y%m%d")

@@ -331,3 +331,11 @@ def test_options_below_the_questions_of_a_survey_are_names(read: Read) -> None:
     assert list(table.types)[1:3] == [
         "Which systems do you use? macOS", "Which systems do you use? BSD",
     ]  # fmt: skip
+
+
+def test_codes_of_rows_without_values_are_not_headings(read: Read) -> None:
+    rows = "".join(f"{i * 7919:012x},{'' if i % 8 == 0 else i},{'' if i % 8 == 0 else i % 5}\n"
+                   for i in range(80))  # fmt: skip
+    table = read(f"user,hours,score\n{rows}")
+    assert table.summary.rows == 80
+    assert table.issue("group_headings") is None

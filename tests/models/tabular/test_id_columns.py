@@ -414,3 +414,13 @@ def test_words_in_urls_become_words() -> None:
     urls = [f"https://example.org/wiki/{a}_{b}" for a in FIRST for b in LAST]
     pattern = r"https://example\.org/wiki/[A-Z][a-z]+_[A-Z][a-z]+"
     assert all(re.fullmatch(pattern, url) for url in fresh(urls, 50, "url"))
+
+
+def test_names_in_chinese_are_numbered() -> None:
+    cities = [f"{chr(0x4E00 + i)}{chr(0x5000 + 3 * i)}\u5e02" for i in range(400)]
+    assert fresh(cities, 1) == ["Id 401"]
+
+
+def test_new_cities_have_the_letter_case_of_the_table() -> None:
+    cities = [f"{a}{b}" for a in ("KENT", "LUND", "BRNO", "METZ") for b in ("ON", "VILLE", " BAY")]
+    assert all(name.isupper() for name in fresh(cities, 30, "city"))
