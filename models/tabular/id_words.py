@@ -16,7 +16,7 @@ DRAWS, POOL_SIZE = 4_000, 500
 SURE_SHARE = 0.8  # of the texts with names of one locale
 LOCALES = (
     "en_US", "de_DE", "fr_FR", "es_ES", "it_IT", "nl_NL", "pl_PL", "pt_BR", "sv_SE", "tr_TR",
-    "cs_CZ", "ru_RU", "el_GR",
+    "cs_CZ", "ru_RU", "el_GR", "en_IN",
 )  # fmt: skip
 # Titles, particles and suffixes of names of people.
 _TITLE = re.compile(

@@ -116,6 +116,8 @@ def infer_number_forms(sample: Sequence[str], *, decimal_comma: bool) -> list[Nu
         texts = [text for text in texts if text.unit[0] not in _SIGNS]
     if not sample or len(texts) < MIN_FIT_FRACTION / 2 * len(sample):
         return []
+    if len(sample) == 1 and any(map(str.isalpha, "".join(texts[0].unit))):
+        return []  # such as `1. Male` in all rows
     scales = _infer_scales(texts)
     if scales:
         texts = [

@@ -1,6 +1,6 @@
 """Data quality issues of a table that can still be used for training."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -208,12 +208,13 @@ def _value_issues(profiles: Sequence[ColumnProfile]) -> list[Issue | None]:
     ]
     missing = [p for p in profiles if p.missing]
     are_public = any(map(_names_public_rows, profiles))
+    names = [profile.column.name for profile in profiles]
     mostly_missing = any(p.missing > HIGH_MISSING_FRACTION * p.count for p in missing)
     return [
         _issue(
             "personal_values",
             "error",
-            [name for p in profiles if (name := _personal_values(p, are_public)) is not None],
+            [each for p in profiles if (each := _personal_values(p, names, are_public=are_public))],
             "Samples would show rare values of the data in these columns, which can identify "
             "people. Before training, set `identifier` in the schema: `regenerate` for new values, "
             "or `drop`.",
@@ -245,10 +246,13 @@ def _names_public_rows(profile: ColumnProfile) -> bool:
     return profile.column.type == "category" and names_public_rows(counts, valid)
 
 
-def _personal_values(profile: ColumnProfile, are_public: bool) -> str | None:
+def _personal_values(
+    profile: ColumnProfile, others: Collection[str], *, are_public: bool
+) -> str | None:
     """Return the column's name and kind if it holds rare values of people, or hardly others.
 
-    `are_public`: the rows are entries of a public list, and so are their codes and names.
+    `others` are the names of the columns. `are_public`: the rows are entries of a public list, and
+    so are their codes and names.
     """
     if profile.column.type != "category":
         return None
@@ -260,7 +264,7 @@ def _personal_values(profile: ColumnProfile, are_public: bool) -> str | None:
     is_public = are_listed(texts[:MAX_LISTED]) or is_public_code(profile.column.name, texts)
     if is_public or are_symbols(texts) or are_groups(texts):
         return None
-    kind = kind_of_texts(profile.column.name, rare)
+    kind = kind_of_texts(profile.column.name, rare, others)
     is_unique = is_nearly_unique(len(counts), profile.count - profile.missing)
     if kind not in PERSONAL_KINDS and (are_public or not is_unique):
         return None

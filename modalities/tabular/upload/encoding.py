@@ -65,7 +65,8 @@ def _latin_score(sample: bytes, encoding: str) -> float:
     """Return the balance of usual and unusual characters; sorting keeps the order of equals.
 
     Letters count in words only: a blank or a dash of another encoding stands alone. A capital
-    within a word, such as the apostrophe of another encoding, is unusual. No character counts more
+    within a word, such as the apostrophe of another encoding, is unusual, as is a small letter
+    between capitals. No character counts more
     than a few times, as a text has several accented letters, but may have many blanks.
     """
     text = sample.decode(encoding, "replace")
@@ -74,6 +75,7 @@ def _latin_score(sample: bytes, encoding: str) -> float:
         before, character, after = match[1] or "", match[2], text[match.end() : match.end() + 1]
         if character in _WESTERN_LETTERS | _CENTRAL_LETTERS:
             is_within = character.isupper() and before.islower()
+            is_within |= character.islower() and before.isupper() and after.isupper()
             counts[character] += -1 if is_within else before.isalpha() or after.isalpha()
         elif character in _USUAL_SIGNS:
             counts[character] += 1

@@ -269,7 +269,9 @@ def find_candidates(
 
     With `typed_text`, the file says that plain numbers are text.
     """
+    stripped = list(dict.fromkeys(text.strip() for text in sample))
     candidates = _epoch_candidates(name, sample) or _moment_candidates(sample)
+    candidates = candidates or _moment_candidates(stripped)
     readers = [each.reader for each in candidates]
     is_date = any(isinstance(each, MomentReader) and each.forms[0].has_date for each in readers)
     if not is_date or candidates[0].offsets:

@@ -1,7 +1,7 @@
 """Inference of the type of a column of texts that are neither numbers nor times."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from modalities.tabular import type_casting
 from modalities.tabular.schema import PERSONAL_KINDS, Column
@@ -37,9 +37,14 @@ _MIN_JSON = 0.9  # share of the texts
 
 
 def infer_text_type(
-    name: str, counts: ValueCounts, prose: ProseStats, valid: int, categories_max: int
+    name: str,
+    counts: ValueCounts,
+    prose: ProseStats,
+    valid: int,
+    categories_max: int,
+    others: Collection[str] = (),
 ) -> Column:
-    """Return a boolean, category, id or free-text column."""
+    """Return a boolean, category, id or free-text column; `others` are the other columns."""
     if not valid:
         return Column(name, "category", nullable=True)
     words = {str(value) for value in counts.values} if counts.distinct <= 2 else set()
@@ -48,7 +53,7 @@ def infer_text_type(
         return Column(name, "boolean", format=pair)
     is_prose = prose.mean_chars > _MIN_PROSE_CHARS or prose.mean_spaces >= _MIN_PROSE_SPACES
     distinct = valid if counts.overflowed and counts.all_unique else counts.distinct
-    identifier = _infer_identifier(name, counts, distinct, valid, prose)
+    identifier = _infer_identifier(name, counts, distinct, valid, prose, others)
     texts = [str(value) for value in counts.values]
     is_kind = identifier is not None and identifier.format is not None
     is_rare = is_nearly_unique(distinct, valid) or distinct > categories_max
@@ -95,7 +100,12 @@ def _has_rare_prose(counts: ValueCounts) -> bool:
 
 
 def _infer_identifier(
-    name: str, counts: ValueCounts, distinct: int, valid: int, prose: ProseStats
+    name: str,
+    counts: ValueCounts,
+    distinct: int,
+    valid: int,
+    prose: ProseStats,
+    others: Collection[str],
 ) -> Column | None:
     """Return the column of texts that identify rows or people."""
     is_short = prose.mean_chars <= _MAX_TITLE_CHARS and prose.mean_spaces <= _MAX_TITLE_SPACES
@@ -106,7 +116,7 @@ def _infer_identifier(
     texts = [str(value) for value in counts.values]
     if are_listed(texts[:MAX_LISTED]) or is_public_code(name, texts):
         return None
-    kind = kind_of_texts(name, texts)
+    kind = kind_of_texts(name, texts, others)
     is_explicit = kind != "person" or EXPLICIT_NAME.search(name) or PERSON_NAME.search(name)
     if are_few and kind in PERSONAL_KINDS and is_explicit:
         return Column(name, "id", format=kind)

@@ -85,7 +85,7 @@ def infer_text(
             return InferredColumn(column, offsets=best.offsets)
         equal = [candidate for candidate in accepted if candidate.odd == best.odd]
         return _infer_form(name, stats, best, equal, categories_max, others)
-    column = infer_text_type(name, stats.counts, stats.prose, stats.valid, categories_max)
+    column = infer_text_type(name, stats.counts, stats.prose, stats.valid, categories_max, others)
     column = replace(column, nullable=stats.missing > 0)
     texts = [str(value) for value in stats.counts.values]
     nearly = [

@@ -441,3 +441,18 @@ def test_compact_dates_before_1900_are_dates_if_there_are_many(read: Read) -> No
     texts = [f"{1870 + i}{i % 12 + 1:02}{i % 28 + 1:02}" for i in range(90)]
     table = read(build_column_csv(*texts))
     assert (table["a"].type, table["a"].format) == ("datetime", "%Y%m%d")
+
+
+def test_blanks_around_dates_are_left_out(read: Read) -> None:
+    texts = [f"{'' if i % 3 else ' '}March {i % 28 + 1}, {2000 + i % 20}" for i in range(90)]
+    table = read(build_csv({"a": [f'"{text}"' for text in texts], "n": range(90)}))
+    assert (table["a"].type, table["a"].nullable) == ("datetime", False)
+
+
+def test_many_dates_of_the_first_millennium_are_dates(read: Read) -> None:
+    texts = [f"{20 + 4 * i:04}-{i % 12 + 1:02}-{i % 28 + 1:02}" for i in range(60)]
+    assert read(build_column_csv(*texts))["a"].type == "datetime"
+
+
+def test_a_numbered_word_in_all_rows_is_no_number(read: Read) -> None:
+    assert read(build_column_csv(*["1. Male"] * 40))["a"].type == "category"

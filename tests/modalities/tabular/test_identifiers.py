@@ -399,3 +399,18 @@ def test_symbols_of_which_few_have_digits_are_shown(read: Read) -> None:
 def test_people_of_a_table_of_few_rows_are_not_shown(read: Read) -> None:
     table = read(build_column_csv(*PEOPLE[:5], name="people"))
     assert (table["people"].type, table["people"].format) == ("id", "person")
+
+
+def test_names_are_those_of_people_if_other_columns_say_so(read: Read) -> None:
+    places = ("Barden", "Colmar", "Elmstead", "Granby", "Hartwell", "Kelso", "Langdon", "Marlow")
+    names = [f"{place}{ending}" for place in places for ending in ("", "son", "er", "ley")]
+    names += [*LAST, *LAST]
+    columns = {"name": names * 3, "n": range(len(names) * 3)}
+    sexes = ["f", "m"] * (len(names) * 3 // 2)
+    assert read(build_csv({**columns, "sex": sexes}))["name"].format == "person"
+    assert read(build_csv({**columns, "kind": sexes}))["name"].format != "person"
+
+
+def test_marks_before_names_of_people_do_not_hide_them(read: Read) -> None:
+    table = read(build_column_csv(*(f"-{person}" for person in PEOPLE)))
+    assert table["a"].format == "person"
