@@ -25,6 +25,7 @@ NO_VALUES: Sequence[Tokens] = [(Token("00000000", "9"),)]  # of a column without
 _WORD = re.compile(
     r"[^\W\d_][a-z\u00df-\u024f]{2,}|[A-Z]{2,} [A-Z]{3,}|[A-Z]{5,}|[^\W\d_\x00-\u024f]{2,}"
 )
+_NUMBERED_STEM = re.compile(r"[a-z]+[0-9]{2,}")
 _ACRONYM = re.compile(r"[A-Z]{1,6}")
 _LONG_WORD = re.compile(r"[^\W\d_]{3,}")
 _IPV4_NETWORK = re.compile(r"\d+\.\d+")
@@ -45,6 +46,8 @@ def is_wordy(texts: Sequence[str]) -> bool:
     """Return True if most texts have words that can be pronounced, and few digits."""
     if all(map(_ACRONYM.fullmatch, texts)) and len(set(map(len, texts))) == 1:
         return False  # codes of letters
+    if all(map(_NUMBERED_STEM.fullmatch, texts)):
+        return False  # keys such as dominma01
     mixed = sum(bool(re.search(r"[0-9][A-Za-z]|[A-Za-z][0-9]", text)) for text in texts)
     wordy = sum(bool(_WORD.search(text)) for text in texts)
     letters = [c for text in texts for c in text.casefold() if c.isalpha()]

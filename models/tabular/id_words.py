@@ -25,7 +25,7 @@ _TITLE = re.compile(
     r"|ibn|ter|zu|af|och|and|und|et|with|rep|sen|senator|gov|governor|congressman|congresswoman|hon"
     r"|lt|sgt|capt|gen|adm|mayor|justice|judge|ambassador|pastor|father|sister|brother|officer|det"
 )
-_JOINT = re.compile(r"(?i)and|und|et|y|with|&|;|/")  # between the names of several people
+_JOINT = re.compile(r"(?i)and|und|et|y|with|&|;|/|\|")  # between the names of several people
 EXAMPLE_DOMAINS = ("example.com", "example.net", "example.org")  # RFC 2606
 
 _LETTERS = re.compile(r"[^\W\d_]+")
@@ -38,6 +38,7 @@ _STREET_LOCALES = {
     "nl_NL": r"straat\b|laan\b|\bplein\b",
 }
 _JOINED_STREET = re.compile(r"\w(?:stra(?:ß|ss)e|str|weg|platz|allee|gasse|straat|laan)$")
+_ORDINAL = re.compile(r"(\b[0-9]+(?:st|nd|rd|th)\b)")  # as in 13th Street
 _SEED = 0  # of the choice of pools
 
 
@@ -215,7 +216,8 @@ def street_tokens(text: str) -> Tokens:
     """Split an address into words and numbers; names such as Lindenweg have their own class."""
     return tuple(
         Token(token.text, "street") if _JOINED_STREET.search(token.text) else token
-        for token in word_tokens(text)
+        for part in _ORDINAL.split(text)
+        for token in ([Token(part, "ordinal")] if _ORDINAL.fullmatch(part) else word_tokens(part))
     )
 
 
@@ -228,7 +230,10 @@ def street_pools(locale: str) -> dict[str, Pool]:
         for group in range(3)
         for case in ("upper", "lower", "title")
     }
-    return {**pools, "street": joined}
+    numbers = range(1, 100)
+    endings = {1: "st", 2: "nd", 3: "rd"}
+    ordinals = (f"{n}{'th' if n in (11, 12, 13) else endings.get(n % 10, 'th')}" for n in numbers)
+    return {**pools, "street": joined, "ordinal": tuple(ordinals)}
 
 
 def email_tokens(text: str) -> Tokens:

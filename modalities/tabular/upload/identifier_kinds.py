@@ -50,7 +50,7 @@ PERSON_NAME = re.compile(
 )
 # Columns that only people have.
 _TRAIT_NAME = re.compile(
-    r"(?i)^(?:sex|gender|race|ethnicity|party|geschlecht|sexe|sexo|sesso|g[e\u00e9]nero|genre|"
+    r"(?i)^(?:sex|gender|race|ethnicity|party|geschlecht|sexe|sexo|sesso|g[e\u00e9]nero|"
     r"marital.?status|birth.?date|date.?of.?birth|dob|occupation|profession)$"
 )
 _BARE_NAME = re.compile(r"(?i)(?:^|[\W_])(?:name|nom|nombre)$")  # of a person or of a thing
@@ -71,7 +71,7 @@ _NAMES = {
 _PERSON = re.compile(r"[^\W\d_]+(?:(?:[.,] ?|[ '\u2019-])[^\W\d_]+\.?){0,4}(?: ?\([^()\d]+\))?")
 _INITIALED = r"(?:[^\W\d_]\. ?){1,3}[^\W\d_][^\W\d_'\u2019. -]+(?:[ '\u2019.-]+[^\W\d_]+)*"
 _NICKNAME = re.compile(r"""\s*(?:"[^"\d]+"|\u201c[^\u201d\d]+\u201d)\s*""")
-_JOINT = r"(?:,? (?:and|und|et|y|with|&) |[;,/] ?)"  # between the names of several people
+_JOINT = r"(?:,? (?:and|und|et|y|with|&) |[;,/|] ?)"  # between the names of several people
 _PEOPLE = re.compile(rf"(?:{_PERSON.pattern})(?:{_JOINT}(?:{_PERSON.pattern}))*")
 _STREET = re.compile(
     r"(?i)^(?:\d+[a-z]?,? .*\b(?:st|street|ave|avenue|rd|road|dr|drive|ln|lane|blvd|boulevard|way|"

@@ -414,3 +414,17 @@ def test_names_are_those_of_people_if_other_columns_say_so(read: Read) -> None:
 def test_marks_before_names_of_people_do_not_hide_them(read: Read) -> None:
     table = read(build_column_csv(*(f"-{person}" for person in PEOPLE)))
     assert table["a"].format == "person"
+
+
+def test_genres_do_not_say_that_rows_are_people(read: Read) -> None:
+    titles = [f"{a} {b}" for a in ("Winter", "Morgan", "Night", "Stone") for b in LAST]
+    columns = {"name": titles, "genre": ["drama", "crime"] * 24}
+    assert read(build_csv(columns))["name"].format != "person"
+
+
+def test_people_between_bars_are_people(read: Read) -> None:
+    given = "James Mary Robert Linda David Susan Thomas Karen Daniel Lisa Paul Laura Mark Emily"
+    given += " Anna Peter Julia Brian Sarah Kevin Diane Jason Helen Eric Nancy Scott Amy Frank"
+    people = [f"{name} {LAST[i % 12]}" for i, name in enumerate(given.split() * 2)]
+    casts = [f"{a}|{b}" for a, b in zip(people, people[7:] + people[:7], strict=True)]
+    assert read(build_column_csv(*dict.fromkeys(casts), name="cast"))["cast"].format == "person"

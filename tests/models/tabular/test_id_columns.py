@@ -424,3 +424,16 @@ def test_names_in_chinese_are_numbered() -> None:
 def test_new_cities_have_the_letter_case_of_the_table() -> None:
     cities = [f"{a}{b}" for a in ("KENT", "LUND", "BRNO", "METZ") for b in ("ON", "VILLE", " BAY")]
     assert all(name.isupper() for name in fresh(cities, 30, "city"))
+
+
+def test_numbered_streets_have_the_endings_of_their_numbers() -> None:
+    numbered = ("1st", "2nd", "3rd", "4th", "5th", "6th", "7th", "8th", "9th", "10th", "11th",
+                "12th", "13th", "21st", "22nd", "23rd", "31st")  # fmt: skip
+    streets = [f"{100 + 7 * i} {numbered[i % 17]} St" for i in range(100)]
+    pattern = r"\d+ (\d*1st|\d*2nd|\d*3rd|\d*[04-9]th|1[1-3]th) St"
+    assert all(re.fullmatch(pattern, street) for street in fresh(streets, 50, "street"))
+
+
+def test_keys_of_letters_and_numbers_are_codes() -> None:
+    players = ["dominma01", "hoeslj01", "singljo02", "preslal01", "cartech02", "villajo01"]
+    assert all(re.fullmatch(r"[a-z]+\d\d", key) for key in fresh(players, 20))
