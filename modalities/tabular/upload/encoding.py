@@ -64,7 +64,7 @@ def guess_encodings(sample: bytes) -> list[str]:
 def _latin_score(sample: bytes, encoding: str) -> float:
     """Return the balance of usual and unusual characters; sorting keeps the order of equals.
 
-    Letters count in words only: a blank or a dash of another encoding stands alone. A capital
+    Letters count in words only, not alone as a blank or dash of another encoding. A capital
     within a word, such as the apostrophe of another encoding, is unusual, as is a small letter
     between capitals. No character counts more
     than a few times, as a text has several accented letters, but may have many blanks.
