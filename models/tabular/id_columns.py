@@ -16,6 +16,7 @@ from models.noise import uniforms
 from models.tabular.id_dates import Dates
 from models.tabular.id_kinds import FITTERS, fit_codes
 from models.tabular.id_lists import Lists
+from models.tabular.id_numbered import numbered_names
 from models.tabular.id_quantities import Quantities
 from models.tabular.id_templates import Counter, TemplateSet
 from models.tabular.id_tokens import MAX_SHAPES, MIN_COVERAGE, MIN_SHARED_COUNT
@@ -25,6 +26,7 @@ MIN_SCATTERED = 20  # fewer numbers are continued rather than scattered
 MAX_GAP = 20  # of consecutive numbers, on average
 MAX_DENSE_GAP = 1.5  # of numbers that certainly count up
 MAX_DIGITS = 18
+NEAR_VALUES = 32  # values that rows near each other share
 _INTEGER_LIMITS = [2**bits for bits in (7, 8, 15, 16, 31, 32, 63)]
 _STREAMS = 2**31  # streams of identifiers begin here; see models.noise
 _NUMBERED = re.compile(r"(?P<prefix>.*?)(?P<digits>[0-9]+)(?P<suffix>[^0-9]*)", re.DOTALL)
@@ -37,13 +39,15 @@ Source = Counter | TemplateSet | Quantities | Lists | Dates
 class IdColumn:
     """An identifier column: consecutive numbers, texts from templates, quantities, lists, or dates.
 
-    `missing` is the share of missing values.
+    `missing` is the share of missing values. `rows_per_value` is how many rows share a value on
+    average.
     """
 
     name: str
     arrow: pa.DataType
     missing: float
     source: Source
+    rows_per_value: int = 1
 
     @classmethod
     def fit(
@@ -75,26 +79,39 @@ class IdColumn:
             source = source or Lists.fit(texts, min_value_count)
         if source is None or source == Quantities(()):
             fitter = FITTERS.get(kind or "", fit_codes)
-            source = fitter(texts, min_value_count)
-        return cls(name, arrow, missing, source)
+            source = fitter(texts, min_value_count) or numbered_names(name, texts)
+        distinct = pc.count_distinct(present).as_py()
+        rows_per_value = 1 if min_value_count else round(len(present) / max(1, distinct))
+        return cls(name, arrow, missing, source, max(1, rows_per_value))
 
     def values(self, seed: int, indices: NDArray[np.int64]) -> pa.Array:
         """Return one value for each index; quantities, lists and dates may repeat."""
         stream = _STREAMS + (crc32(self.name.encode()) >> 1)
-        texts = self.source.texts(seed, stream, indices)
+        texts = self.source.texts(seed, stream, self._shared(seed, stream, indices))
         if self.missing:
             is_missing = uniforms(seed, indices, 1, stream)[:, 0] < self.missing
             texts = pc.if_else(pa.array(is_missing), pa.scalar(None, pa.string()), texts)
         return texts.cast(self.arrow)
 
+    def _shared(self, seed: int, stream: int, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the index of the value of each row: rows that are near each other share values."""
+        if self.rows_per_value == 1:
+            return indices
+        first = indices // (NEAR_VALUES * self.rows_per_value) * NEAR_VALUES
+        chosen = uniforms(seed, indices, 2, stream)[:, 1] * NEAR_VALUES
+        return np.asarray(first + chosen.astype(np.int64))
+
     def to_json(self) -> dict[str, Any]:
-        return {"missing": self.missing, **self.source.to_json()}
+        rows = self.rows_per_value
+        shared = {"rows_per_value": rows} if rows > 1 else {}
+        return {"missing": self.missing, **shared, **self.source.to_json()}
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any], arrow: pa.DataType) -> Self:
         source_type = next((each for key, each in _SOURCES.items() if key in fields), TemplateSet)
         source = source_type.from_json(fields)
-        return cls(fields["name"], arrow, fields["missing"], source)
+        rows_per_value = fields.get("rows_per_value", 1)
+        return cls(fields["name"], arrow, fields["missing"], source, rows_per_value)
 
 
 _SOURCES: dict[str, type[Counter | Quantities | Lists | Dates]] = {

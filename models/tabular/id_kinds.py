@@ -19,19 +19,21 @@ from models.tabular.public_words import are_listed
 
 MAX_LOCALE_TEXTS = 1_000  # that show the language of names
 MIN_IN_WORDS = 0.7  # share of the letters of words with codes, as in `Voyager V6`
-MIN_PLACES, MIN_SHARED = 0.6, 3  # share of such texts; texts with a region that is kept
+MIN_PLACES, MIN_SHARED = 0.4, 3  # share of such texts; texts with a region that is kept
 MIN_VOWELS = 0.28  # share of the letters of words; random letters have fewer
 NO_VALUES: Sequence[Tokens] = [(Token("00000000", "9"),)]  # of a column without any value
 _WORD = re.compile(
     r"[^\W\d_][a-z\u00df-\u024f]{2,}|[A-Z]{2,} [A-Z]{3,}|[A-Z]{5,}|[^\W\d_\x00-\u024f]{2,}"
 )
+_NUMBERED_STEM = re.compile(r"[a-z]+[0-9]{2,}")
+_ACRONYM = re.compile(r"[A-Z]{1,6}")
 _LONG_WORD = re.compile(r"[^\W\d_]{3,}")
 _IPV4_NETWORK = re.compile(r"\d+\.\d+")
 _IPV4 = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
 
 
-def fit_codes(texts: Sequence[str], min_value_count: int) -> TemplateSet:
-    """Fit codes, or names of things if the texts consist of words."""
+def fit_codes(texts: Sequence[str], min_value_count: int) -> TemplateSet | None:
+    """Fit codes, or names of things if the texts consist of words; None if these do not suffice."""
     if not texts:
         return fit_templates(NO_VALUES, {})
     if is_wordy(texts):
@@ -42,6 +44,10 @@ def fit_codes(texts: Sequence[str], min_value_count: int) -> TemplateSet:
 
 def is_wordy(texts: Sequence[str]) -> bool:
     """Return True if most texts have words that can be pronounced, and few digits."""
+    if all(map(_ACRONYM.fullmatch, texts)) and len(set(map(len, texts))) == 1:
+        return False  # codes of letters
+    if all(map(_NUMBERED_STEM.fullmatch, texts)):
+        return False  # keys such as dominma01
     mixed = sum(bool(re.search(r"[0-9][A-Za-z]|[A-Za-z][0-9]", text)) for text in texts)
     wordy = sum(bool(_WORD.search(text)) for text in texts)
     letters = [c for text in texts for c in text.casefold() if c.isalpha()]
@@ -78,7 +84,7 @@ def _fit_streets(texts: Sequence[str], min_value_count: int) -> TemplateSet:
     return fit_templates(tokens, pools, min_value_count, extra=letters)
 
 
-def _fit_ips(texts: Sequence[str], min_value_count: int) -> TemplateSet:
+def _fit_ips(texts: Sequence[str], min_value_count: int) -> TemplateSet | None:
     """Fit IPv4 addresses octet by octet, with the networks that are common, or other codes."""
     if not all(_IPV4.fullmatch(text) for text in texts):
         return fit_codes(texts, min_value_count)
@@ -106,11 +112,15 @@ def _fit_urls(texts: Sequence[str], min_value_count: int) -> TemplateSet:
 
 def _fit_cities(texts: Sequence[str], min_value_count: int) -> TemplateSet:
     """Fit names of cities; few ones do not show a spelling and become invented cities."""
-    if len({word for text in texts for word in text.split()}) >= MIN_OWN_WORDS:
-        return fit_things(texts, min_value_count)
+    many = len({word for text in texts for word in text.split()}) >= MIN_OWN_WORDS
+    things = fit_things(texts, min_value_count) if many else None
+    if things is not None:
+        return things
     tokens = [(Token(text, "city"),) for text in texts]
-    extra: Pool = (" East", " North", " South")
-    return fit_templates(tokens, {"city": id_words.cities()}, min_value_count, extra=extra)
+    is_upper = 2 * sum(map(str.isupper, texts)) > len(texts)
+    cities, extra = (id_words.cities(), (" East", " North", " South"))
+    pools = [tuple(map(str.upper, pool)) if is_upper else pool for pool in (cities, extra)]
+    return fit_templates(tokens, {"city": pools[0]}, min_value_count, extra=pools[1])
 
 
 def _fit_places(texts: Sequence[str]) -> TemplateSet | None:
@@ -134,7 +144,7 @@ def _fit_places(texts: Sequence[str]) -> TemplateSet | None:
     return builder.build()
 
 
-FITTERS: dict[str, Callable[[Sequence[str], int], TemplateSet]] = {
+FITTERS: dict[str, Callable[[Sequence[str], int], TemplateSet | None]] = {
     "city": _fit_cities,
     "company": fit_things,
     "email": _fit_emails,

@@ -5,6 +5,7 @@ item is repeated. Which items occur together is not learned.
 """
 
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ MIN_SORTED = 0.95  # share of the lists in alphabetical order
 MIN_ITEMS, MAX_ITEMS = 4, 128  # different ones that are kept
 MAX_ITEM_CHARS = 40
 _NOISE_SLOTS = 4
+_BRACKET = re.compile(r"[\[\]{}]")
+_BRACKETED = re.compile(r"\[([^\[\]{}]*)\]")  # as Python and JSON write lists
 
 
 @dataclass(frozen=True)
@@ -31,16 +34,22 @@ class Lists:
     """New lists of a column; different rows may have the same list.
 
     `items` are in the order in which lists have them, with the share of the lists that have
-    them. `sizes` counts lists by number of items.
+    them. `sizes` counts lists by number of items. `ends` are the brackets around a list.
     """
 
     joint: str
     items: tuple[tuple[str, float], ...]
     sizes: tuple[tuple[int, float], ...]
+    ends: tuple[str, str] = ("", "")
 
     @classmethod
     def fit(cls, texts: Sequence[str], min_value_count: int = 0) -> Self | None:
-        """Return None if the texts are not lists of shared items."""
+        """Return None if the texts are not lists of shared items, but codes of one length."""
+        if len(set(map(len, texts))) == 1:
+            return None
+        bracketed = [_BRACKETED.fullmatch(text) for text in texts]
+        ends = ("[", "]") if all(bracketed) else ("", "")
+        texts = [match[1] for match in bracketed if match] if all(bracketed) else texts
         for joint in JOINTS:
             lists = [_split(text, joint) for text in texts]
             if sum(len(items) > 1 for items in lists) < MIN_LISTS * len(texts):
@@ -57,6 +66,7 @@ class Lists:
                 or unrepeated < MIN_WITHOUT_REPEATS * len(lists)
                 or max(map(len, kept)) > MAX_ITEM_CHARS
                 or not _are_words(kept, joint)
+                or any(map(_BRACKET.search, kept))
             ):
                 continue
             joined = "".join(texts)
@@ -67,6 +77,7 @@ class Lists:
                 f"{before}{joint}{blank}",
                 tuple((item, kept[item] / len(lists)) for item in _in_order(kept, lists)),
                 tuple(sorted((size, float(n)) for size, n in sizes.items())),
+                ends,
             )
         return None
 
@@ -81,8 +92,9 @@ class Lists:
         keys = -np.log1p(-noise[:, _NOISE_SLOTS : _NOISE_SLOTS + count]) / weights
         ranks = keys.argsort(axis=1).argsort(axis=1)
         names = [item for item, _ in self.items]
+        begin, end = self.ends
         texts = [
-            self.joint.join(names[i] for i in np.flatnonzero(row < size))
+            f"{begin}{self.joint.join(names[i] for i in np.flatnonzero(row < size))}{end}"
             for row, size in zip(ranks, sizes, strict=True)
         ]
         return pa.array(texts, pa.string())
@@ -93,6 +105,7 @@ class Lists:
                 "joint": self.joint,
                 "items": [list(item) for item in self.items],
                 "sizes": [list(size) for size in self.sizes],
+                "ends": list(self.ends),
             }
         }
 
@@ -103,6 +116,7 @@ class Lists:
             lists["joint"],
             tuple((item, share) for item, share in lists["items"]),
             tuple((size, weight) for size, weight in lists["sizes"]),
+            tuple(lists["ends"]),
         )
 
 

@@ -3,14 +3,17 @@
 A word stays if at least MIN_SHARED_NAMES names have it (the minimum frequency rule of Hundepool et
 al., Statistical Disclosure Control, 2012) or if it is a public one. All other words, which could be
 the name of a person, are replaced by words of the first two kinds, or by coined ones. Words keep
-their places: each common sequence of letter cases and marks becomes a template.
+their places: each common sequence of letter cases, marks and function words becomes a template.
+Columns whose words do not suffice get numbered names, such as `Team 31`.
 """
 
+import math
 import random
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from string import ascii_uppercase
+from zlib import crc32
 
 from models.tabular.coined_words import MIN_LETTERS, coin_words
 from models.tabular.id_templates import Pool, TemplateBuilder, TemplateSet
@@ -25,17 +28,23 @@ LITERAL_SHARE = 0.04  # of the names; a word of more is part of templates, such 
 MIN_LITERAL_NAMES, FEW_NAMES = 10, 8  # and at most one of so many names
 MIN_SHAPE_COVERAGE = 0.8  # of the names, by templates that several names share
 # Different words that show a spelling. Fewer become names of places, if enough names look so.
-# With fewer than MIN_SPELLING_WORDS, they always do.
-MIN_OWN_WORDS, MIN_PLACES, MIN_SPELLING_WORDS = 300, 0.2, 60
+MIN_OWN_WORDS, MIN_PLACES, MIN_SINGLE_PLACES = 300, 0.2, 0.4
+MIN_PATTERNED = 0.7  # share of names with words of a pattern, to which invented places fit
 MAX_SINGLE = 0.7  # share of names of one word; a column of more may be one of any words
 MIN_POOL, MAX_POOL = 10, 1_000
+MIN_CHOICES = 8  # different words and numbers in new names; with fewer, these are alike
 MIN_CONTEXT = 3  # words with the same mark before them, which need no other words
 MIN_SINGLE_POOL = 800  # of names of one word
 MIN_USABLE_SINGLE = 0.25  # share of usable words, for which other words may be whole names, too
-# Words in lower case among others in title case, as in titles.
-FUNCTION_WORDS = (
-    "a", "and", "at", "by", "for", "from", "in", "into", "of", "on", "or", "the", "to", "with",
-)  # fmt: skip
+# Words of the grammar of a name, which identify nobody and keep their places in it.
+_FUNCTION_WORDS = (
+    "a an and are as at be but by do for from has have i if in into is it me my no not of on or "
+    "our re so that the their this to up us was we were what when who with you your aan als am "
+    "auf aus bei bis das dem den der des die ein eine er es et het im ist mit nach oder op over "
+    "sich sie te uit und van vom von vor wir zu zum zur al au aux avec ce con da de del dell "
+    "della delle dello di dos du e el en est gli il la las le les lo los mi mon na nel o para "
+    "par por pour que qui se sur u un una une uno y "
+)
 _YEARS = range(1500, 2200)
 _PLACE = re.compile(
     r"(?i)\b(?:city|county|town|village|state|district|region|province|park|lake|river|mount|island|"
@@ -48,8 +57,8 @@ _SEED = 0
 Groups = dict[tuple[str, ...], list[Tokens]]  # names of the same shape
 
 
-def fit_things(texts: Sequence[str], min_value_count: int = 0) -> TemplateSet:
-    """Fit templates to names of things.
+def fit_things(texts: Sequence[str], min_value_count: int = 0) -> TemplateSet | None:
+    """Fit templates to names of things; return None if too few words may be used.
 
     With `min_value_count`, words that fewer names share are not used, and no word for being public.
     """
@@ -63,15 +72,22 @@ class _Things:
         counts = Counter(text for tokens in names for text in {token.text for token in tokens})
         public = frozenset() if min_value_count else public_words()
         self._words = {token for tokens in names for token in tokens if len(token.kind) > 1}
-        usable = {w for w in counts if counts[w] >= self._min_names or w.casefold() in public}
+        shared = {w for w in counts if counts[w] >= self._min_names}
+        usable = shared | {w for w in counts if w.casefold() in public}
         # In a column of few names, the words that some share are the only ones of their pattern.
         fewest = min(MIN_LITERAL_NAMES, len(names) // FEW_NAMES)
         common = max(self._min_names, fewest, LITERAL_SHARE * len(names))
         self._literals = {token.text for token in self._words if counts[token.text] >= common}
+        function_words = _FUNCTION_WORDS.split()
+        grammar = {token.text for token in self._words if token.text.casefold() in function_words}
+        self._grammar = grammar & shared if min_value_count else grammar
+        self._literals -= self._grammar
         self._leave_a_choice(names, counts)
-        self._usable = {t for t in self._words if t.text in usable and t.text not in self._literals}
-        self._shared_numbers = {w for w in counts if w.isdigit() and counts[w] >= self._min_names}
-        self._names = [tokens for tokens in names if len(tokens) <= 2 * MAX_WORDS] or names[:1]
+        fixed = self._literals | self._grammar
+        self._usable = {t for t in self._words if t.text in usable and t.text not in fixed}
+        self._shared_numbers = {w for w in shared if w.isdigit()}
+        fitting = [tokens for tokens in names if len(tokens) <= 2 * MAX_WORDS]
+        self._names = list(filter(self._has_a_choice, fitting)) or fitting or names[:1]
         self._smallest_group = max(min_value_count, 2)
         self._coined: dict[str, Pool] = {}
         self._is_latin = any(not is_other(token.kind) for token in self._words)
@@ -81,38 +97,46 @@ class _Things:
                 if token in self._usable:
                     self._near[token.kind, mark_before(tokens, i)].add(token.text)
         single = sum(len(tokens) == 1 for tokens in names)
-        is_small = len(self._words) < MIN_OWN_WORDS
+        self._is_small = len(self._words) < MIN_OWN_WORDS
         places = sum(_PLACE.search(text) is not None for text in texts)
-        are_places = places >= MIN_PLACES * len(texts) or len(self._words) < MIN_SPELLING_WORDS
-        are_places = are_places and single < MAX_SINGLE * len(names)
-        self._may_be_places = self._is_latin and is_small and are_places
-        self._kinds = Counter(token.kind for tokens in names for token in tokens if token.kind)
+        patterned = sum(any(t.text in self._literals for t in tokens) for tokens in names)
+        self._adds_places = False
+        self._have_patterns = patterned >= MIN_PATTERNED * len(names)
+        least = MIN_PLACES if single < MAX_SINGLE * len(names) else MIN_SINGLE_PLACES
+        self._may_be_places = self._is_latin and self._is_small and places >= least * len(texts)
 
-    def fit(self) -> TemplateSet:
+    def fit(self) -> TemplateSet | None:
+        """Return templates of the words of the column or, if these do not suffice, of places."""
+        templates = self._fit()
+        if templates is None and self._have_patterns:
+            self._adds_places = True
+            templates = self._fit()
+        return templates
+
+    def _fit(self) -> TemplateSet | None:
         builder = TemplateBuilder()
         groups = self._groups()
-        groups = self._without_coined_names(groups)
         total = sum(map(len, groups.values()))
-        weights = dict.fromkeys(groups, 1.0)
-        for shape, group in groups.items():
-            weights[shape] = len(group) / total
-        words = {*self._pool_of_case("title", MIN_POOL), "New", "Old", "North", "South"}
+        words = {token.text for token in self._usable if token.kind == "title"}
+        words |= {"New", "Old", "North", "South"}
         extra = tuple(f" {word}" for word in sorted(words - self._literals))
+        capacity, choices = 0, set[str]()
         for shape, group in groups.items():
             columns = zip(*group, strict=True)
             parts = zip(shape, columns, strict=True)
             slots = [
-                self._slot(
-                    part,
-                    column,
-                    shape,
-                    (column[0].kind, mark_before(group[0], i)),
-                    is_inner=0 < i < len(shape) - 1,
-                )
+                self._slot(part, column, shape, (column[0].kind, mark_before(group[0], i)))
                 for i, (part, column) in enumerate(parts)
             ]
-            builder.add(slots, weights[shape], len(slots), extra)
-        return builder.build()
+            if all(slots):
+                slots = _without_repeats(slots)
+                capacity += math.prod(map(len, slots))
+                varied = [pool for pool in slots if pool != tuple(ascii_uppercase)]
+                choices.update(word for pool in varied for word in pool if word.isalnum())
+                builder.add(slots, len(group) / total, len(slots), extra)
+        if self._is_small and (capacity < len(set(self._names)) or len(choices) < MIN_CHOICES):
+            return None
+        return builder.build() if capacity else None
 
     def _groups(self) -> Groups:
         """Return the names of each template: common shapes, and some others if names are varied."""
@@ -135,35 +159,26 @@ class _Things:
             chosen = random.Random(_SEED).sample(rest, min(len(rest), MAX_SHAPES - len(groups)))  # noqa: S311
             for tokens in chosen:
                 groups.setdefault(self._shape(tokens, with_literals=True), []).append(tokens)
-        return groups or {self._shape(self._names[0], with_literals=True): self._names[:1]}
-
-    def _without_coined_names(self, groups: Groups) -> Groups:
-        """Leave out names of one word if these must be coined, and most names have more words.
-
-        A column of few words does not show a spelling in which words could be coined.
-        """
-        if len(self._words) >= MIN_OWN_WORDS:
-            return groups
-        longer = {
-            shape: group
-            for shape, group in groups.items()
-            if sum(map(_is_free, shape)) > 1
-            or 4 * sum(tokens[0] in self._usable for tokens in group) >= len(group)
-        }
-        names = sum(map(len, longer.values()))
-        return longer if 2 * names > sum(map(len, groups.values())) else groups
+        return groups
 
     def _leave_a_choice(self, names: Sequence[Tokens], counts: Counter[str]) -> None:
         """Remove the rarest literal of each name of which all words are literals."""
         for tokens in names:
             words = [token.text for token in tokens if token.kind]
-            if words and all(word in self._literals for word in words):
-                self._literals.discard(min(words, key=lambda word: (counts[word], word)))
+            literals = [word for word in words if word in self._literals]
+            if literals and all(word in self._literals | self._grammar for word in words):
+                self._literals.discard(min(literals, key=lambda word: (counts[word], word)))
+
+    def _has_a_choice(self, tokens: Tokens) -> bool:
+        """Return True unless the grammar of a name is the whole name, as of `It`."""
+        return any(token.kind and token.text not in self._grammar for token in tokens)
 
     def _shape(self, tokens: Tokens, *, with_literals: bool) -> tuple[str, ...]:
         return tuple(
             token.text
-            if not token.kind or (with_literals and token.text in self._literals)
+            if not token.kind
+            or token.text in self._grammar
+            or (with_literals and token.text in self._literals)
             else f"<{token.kind}{len(token.text) if token.kind == '9' else ''}>"
             for token in tokens
         )
@@ -174,19 +189,18 @@ class _Things:
         column: tuple[Token, ...],
         shape: tuple[str, ...],
         context: tuple[str, str],
-        *,
-        is_inner: bool,
     ) -> Pool:
-        """Return the words, or the numbers, of one place of a template."""
+        """Return the words, or the numbers, of one place of a template; none if there are few."""
         if not _is_free(part):
             return (part,)
         if column[0].kind == "9":
             return self._numbers(column)
-        here = {token.text for token in column if token in self._usable}
+        here = {t.text for t in column if t in self._usable or t.text in self._literals}
         case = column[0].kind
         if case == INITIAL:
             return tuple(ascii_uppercase)
-        needed = MIN_SINGLE_POOL if sum(map(_is_free, shape)) == 1 else MIN_POOL
+        is_single = sum(map(_is_free, shape)) == 1
+        needed = MIN_SINGLE_POOL if is_single else MIN_POOL
         near = here | self._near[context]
         if needed == MIN_POOL and len(near) >= MIN_CONTEXT:
             here, needed = here if len(here) >= needed else near, MIN_CONTEXT
@@ -194,37 +208,34 @@ class _Things:
             seen = {token.text for token in column}
             coined_only = len(shape) == 1 and len(here) < MIN_USABLE_SINGLE * len(seen)
             missing = needed - len(here)
-            here.update(
-                self._pool_of_case(case, missing, coined_only=coined_only, is_inner=is_inner)
-            )
-        pool = sorted(here)
+            here.update(self._pool_of_case(case, missing, shape, coined_only=coined_only))
+        pool = sorted(here) if len(here) >= MIN_CONTEXT else ()
         return tuple(random.Random(_SEED).sample(pool, min(len(pool), MAX_POOL)))  # noqa: S311
 
     def _pool_of_case(
-        self, case: str, needed: int, *, coined_only: bool = False, is_inner: bool = True
+        self, case: str, needed: int, shape: tuple[str, ...], *, coined_only: bool
     ) -> Pool:
         """Return usable words of a letter case, and coined ones if those are few.
 
-        `is_inner`: the words are neither the first nor the last ones of names.
+        A column of few words does not show a spelling in which words could be coined: there may
+        only be invented places next to the words of its patterns.
         """
         usable = sorted(token.text for token in self._usable if token.kind == case)
         usable = [] if coined_only else usable
-        missing = max(0, needed - len(usable))
-        is_minor = is_inner and case == "lower" and 2 * self._kinds["lower"] < self._kinds.total()
-        new = (
-            FUNCTION_WORDS
-            if is_minor
-            else in_case(self._coin(case), case.removeprefix(OTHER_SCRIPT))
-        )
+        are_places = self._adds_places and any(part in self._literals for part in shape)
+        are_places = case == "title" and (are_places or self._may_be_places)
+        if self._is_small and not (is_other(case) or are_places):
+            return tuple(usable)
+        if is_other(case) and not self._has_cases(case):
+            return tuple(usable)  # Chinese characters, for instance, do not spell words
+        new = in_case(self._coin(case), case.removeprefix(OTHER_SCRIPT))
         coined = [word for word in new if word not in self._literals]
-        pool = (*usable, *coined[:missing])
-        if pool:
-            return pool
-        if is_other(case):
-            return self._recombined(case, needed)
-        public = sorted(word for word in public_words() if word.isascii())
-        words = random.Random(_SEED).sample(public, needed)  # noqa: S311
-        return in_case(words, case)
+        pool = (*usable, *coined[: max(0, needed - len(usable))])
+        return self._recombined(case, needed) if not pool and is_other(case) else pool
+
+    def _has_cases(self, kind: str) -> bool:
+        words = (token.text for token in self._words if token.kind == kind)
+        return any(word.lower() != word.upper() for word in words)
 
     def _recombined(self, case: str, needed: int) -> Pool:
         """Return words of other letters of the column, such as Chinese ones, which are not coined.
@@ -241,7 +252,7 @@ class _Things:
 
     def _coin(self, case: str) -> Pool:
         """Return coined words that are as long as those of a letter case: acronyms are short."""
-        if case not in self._coined and case == "title" and self._may_be_places:
+        if case not in self._coined and case == "title" and self._is_small:
             self._coined[case] = place_names()
         if not self._coined.get(case):
             same = [t for t in self._words if is_other(t.kind) == is_other(case)]
@@ -283,6 +294,18 @@ def have_few_shapes(texts: Sequence[str]) -> bool:
     shapes = Counter(tuple(token.kind or token.text for token in tokens) for tokens in names)
     covered = sum(n for shape, n in shapes.most_common(MAX_SHAPES // 2) if n > 1)
     return 2 * covered > len(texts)
+
+
+def _without_repeats(slots: Sequence[Pool]) -> list[Pool]:
+    """Return pools of words that have no word in common, so that no name has a word twice."""
+    places = Counter(word for pool in slots if len(pool) > 1 for word in pool)
+    distinct, seen = [], Counter[str]()
+    for pool in slots:
+        numbers = {word: crc32(word.encode()) % max(1, places[word]) for word in pool}
+        kept = [word for word, number in numbers.items() if number == seen[word]]
+        seen.update(pool)
+        distinct.append(tuple(kept) if len(pool) > 1 and len(kept) >= MIN_CONTEXT else pool)
+    return distinct
 
 
 def _is_free(part: str) -> bool:

@@ -41,6 +41,8 @@ ALPHABETS: dict[str, str] = {
     "x": string.digits + string.ascii_lowercase,
     "*": string.digits + string.ascii_letters,
 }
+MIN_HEX_PATTERNS, MIN_HEX_DIGITS = 2, 4  # orders of digits and letters; digits of a group
+_MIXED = re.compile(r"[0-9][A-Za-z]|[A-Za-z][0-9]")
 _RUNS = re.compile(r"[A-Z]+|[a-z]+|[0-9]+|.", re.DOTALL)
 _ALPHANUMERIC_RUNS = re.compile(r"[A-Za-z0-9]+|.", re.DOTALL)
 
@@ -68,6 +70,9 @@ def code_tokens(texts: Sequence[str]) -> list[Tokens]:
     num_shapes = len({_shape(tokens) for tokens in classed})
     if num_shapes > min(len(texts) / 2, MAX_SHAPES / 2) and not re.search(r"[g-zA-Z]", joined):
         return [_split(text, "h") for text in texts]
+    groups = _hexadecimal_groups(texts)
+    if groups and _coverage(groups) >= MIN_COVERAGE:
+        return groups
     if _coverage(classed) >= MIN_COVERAGE:
         return classed
     least = RARE_CASE * len(texts)  # a few texts of another case are written otherwise
@@ -77,6 +82,31 @@ def code_tokens(texts: Sequence[str]) -> list[Tokens]:
         is_hex = not re.search("[G-Z]", joined)
         return [_split(text, "H" if is_hex else "X") for text in texts]
     return [_split(text, "*" if has_upper else "x") for text in texts]
+
+
+def _hexadecimal_groups(texts: Sequence[str]) -> list[Tokens]:
+    """Return the tokens of codes such as `U+1F1E7 U+1F1EB`, or none.
+
+    All parts that mix digits and letters are hexadecimal and of one letter case.
+    """
+    split = [_split(text, "*") for text in texts]
+    mixed = {token.text for tokens in split for token in tokens if _MIXED.search(token.text)}
+    patterns = {_RUNS.sub(lambda run: _kind(run[0]), text) for text in mixed}
+    kind = next((k for k in "hH" if set("".join(mixed)) <= set(ALPHABETS[k])), "")
+    if not kind or len(patterns) < MIN_HEX_PATTERNS:
+        return []
+    return [
+        tuple(
+            part
+            for token in tokens
+            for part in (
+                (Token(token.text, kind),)
+                if len(token.text) >= MIN_HEX_DIGITS and set(token.text) <= set(ALPHABETS[kind])
+                else _split(token.text, "")
+            )
+        )
+        for tokens in split
+    ]
 
 
 def _split(text: str, kind: str) -> Tokens:

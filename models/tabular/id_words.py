@@ -16,7 +16,7 @@ DRAWS, POOL_SIZE = 4_000, 500
 SURE_SHARE = 0.8  # of the texts with names of one locale
 LOCALES = (
     "en_US", "de_DE", "fr_FR", "es_ES", "it_IT", "nl_NL", "pl_PL", "pt_BR", "sv_SE", "tr_TR",
-    "cs_CZ", "ru_RU", "el_GR",
+    "cs_CZ", "ru_RU", "el_GR", "en_IN",
 )  # fmt: skip
 # Titles, particles and suffixes of names of people.
 _TITLE = re.compile(
@@ -25,7 +25,7 @@ _TITLE = re.compile(
     r"|ibn|ter|zu|af|och|and|und|et|with|rep|sen|senator|gov|governor|congressman|congresswoman|hon"
     r"|lt|sgt|capt|gen|adm|mayor|justice|judge|ambassador|pastor|father|sister|brother|officer|det"
 )
-_JOINT = re.compile(r"(?i)and|und|et|y|with|&|;|/")  # between the names of several people
+_JOINT = re.compile(r"(?i)and|und|et|y|with|&|;|/|\|")  # between the names of several people
 EXAMPLE_DOMAINS = ("example.com", "example.net", "example.org")  # RFC 2606
 
 _LETTERS = re.compile(r"[^\W\d_]+")
@@ -38,6 +38,7 @@ _STREET_LOCALES = {
     "nl_NL": r"straat\b|laan\b|\bplein\b",
 }
 _JOINED_STREET = re.compile(r"\w(?:stra(?:ß|ss)e|str|weg|platz|allee|gasse|straat|laan)$")
+_ORDINAL = re.compile(r"(\b[0-9]+(?:st|nd|rd|th)\b)")  # as in 13th Street
 _SEED = 0  # of the choice of pools
 
 
@@ -184,11 +185,11 @@ def place_names() -> Pool:
 
 
 def url_tokens(text: str) -> Tokens:
-    """Split a web address into words in lower case, and codes."""
+    """Split a web address into words and codes."""
     return tuple(
-        Token(part, _code_kind(part))
-        if part.isascii() and part.isalnum() and not part.islower()
-        else Token(part, f"lower-{_length_group(part)}" if len(part) > 1 and part.isalpha() else "")
+        Token(part, f"{case_of(part)}-{_length_group(part)}" if len(part) > 1 else "")
+        if part.isalpha() and (part.islower() or part.istitle())
+        else Token(part, _code_kind(part) if part.isascii() and part.isalnum() else "")
         for part in re.findall(r"[A-Za-z0-9]+|.", text, re.DOTALL)
     )
 
@@ -215,7 +216,8 @@ def street_tokens(text: str) -> Tokens:
     """Split an address into words and numbers; names such as Lindenweg have their own class."""
     return tuple(
         Token(token.text, "street") if _JOINED_STREET.search(token.text) else token
-        for token in word_tokens(text)
+        for part in _ORDINAL.split(text)
+        for token in ([Token(part, "ordinal")] if _ORDINAL.fullmatch(part) else word_tokens(part))
     )
 
 
@@ -228,7 +230,10 @@ def street_pools(locale: str) -> dict[str, Pool]:
         for group in range(3)
         for case in ("upper", "lower", "title")
     }
-    return {**pools, "street": joined}
+    numbers = range(1, 100)
+    endings = {1: "st", 2: "nd", 3: "rd"}
+    ordinals = (f"{n}{'th' if n in (11, 12, 13) else endings.get(n % 10, 'th')}" for n in numbers)
+    return {**pools, "street": joined, "ordinal": tuple(ordinals)}
 
 
 def email_tokens(text: str) -> Tokens:

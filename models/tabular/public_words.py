@@ -14,6 +14,7 @@ MIN_NUMBERS, MIN_LISTED_NUMBERS = 20, 0.95  # of a column of the numbers of coun
 MIN_LISTED = 0.6  # share of the texts of a column that must stand in a list; spellings differ
 
 _WORD = re.compile(r"[^\W\d_]{2,}")
+_LABELED = re.compile(r"[^\W\d_]{2,}[:/]")
 # Modules below faker.providers, and the attributes of their providers that are lists of words.
 _WORDS = {
     "lorem.en_US": ("word_list",),
@@ -86,6 +87,8 @@ def are_listed(texts: Sequence[str]) -> bool:
         return False
     prefix = _common_prefix(texts)
     keys = {text.removeprefix(prefix) for text in texts}
+    if all(map(_LABELED.match, keys)):  # such as country:AF and territory:AI
+        keys = {_LABELED.sub("", key) for key in keys}
     keys = {key for key in map(_key, keys) if any(map(str.isalpha, key))}
     return len(keys) >= MIN_LISTED * len(set(texts)) and any(
         len(keys & entries) >= MIN_LISTED * len(keys) for entries in _public_lists()

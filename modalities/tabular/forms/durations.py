@@ -1,8 +1,8 @@
 """Durations as text, such as `26:03:04`, `1 days 02:03:04` or `PT26H3M4S`.
 
 A format is written like that of a spreadsheet, such as `[h]:mm:ss`, `[hh]:mm` or `d days hh:mm:ss`.
-`[m]:ss` is the time of a race. `P` is the ISO 8601 notation, `PT` the same without days, and
-`PT0H0M0S` with zeros. `.f` at the end is a fraction of a second. `[h]h [mm]m` is a
+`[m]:ss` and `[mm]:ss` are times of a race. `P` is the ISO 8601 notation, `PT` the same without
+days, and `PT0H0M0S` with zeros. `.f` at the end is a fraction of a second. `[h]h [mm]m` is a
 duration with units; with `?` at the end, parts that are zero are omitted.
 """
 
@@ -25,7 +25,7 @@ MAX_FRACTION_DIGITS = 6  # of a second
 DEFAULT_FORMAT = "[h]:mm:ss"
 DURATION_FORMATS = (
     "[h]:mm:ss", "[hh]:mm:ss", "[hhh]:mm:ss", "[h]:mm", "[hh]:mm", "d days hh:mm:ss",
-    "d days, h:mm:ss", "d.hh:mm:ss", "[m]:ss", "PT", "P", "PT0H0M0S",
+    "d days, h:mm:ss", "d.hh:mm:ss", "[m]:ss", "[mm]:ss", "PT", "P", "PT0H0M0S",
 )  # fmt: skip
 _UNIT_FORMATS = tuple(
     format + omitted
@@ -146,9 +146,10 @@ class DurationForm:
         sign = "-" if micros < 0 else ""
         if self.style[0] == "P":
             return sign + self._iso(abs(micros), digits)
-        if self.style == "[m]:ss":
+        if self.style in ("[m]:ss", "[mm]:ss"):
             minutes, rest = divmod(abs(micros), 60 * SECOND)
-            return f"{sign}{minutes}{_clock(rest, digits, hour_digits=1)[4:]}"
+            whole = f"{minutes:0{self.style.index(']') - 1}}"
+            return f"{sign}{whole}{_clock(rest, digits, hour_digits=1)[4:]}"
         hour_digits = self.style.index("]") - 1
         return sign + _clock(
             abs(micros), digits, hour_digits=hour_digits, seconds=self.style.endswith("ss")

@@ -16,6 +16,7 @@ from modalities.tabular.forms.moments import MomentForm, parse_format
 MIN_FIT_FRACTION = 0.9  # of the sampled texts; the exact fraction is checked on all rows
 MIN_COMPACT_VALUES = 3  # different texts of eight digits that are all dates
 MIN_COMPACT_MONTHS = 10  # different texts of six digits that are all months
+MIN_OLD_DAYS = 20  # different days, some of which are long ago
 MIN_DAYS = 20  # different days of months without a year
 MIN_COMPACT_TIMES, MIN_HOURS = 20, 5  # different texts such as 0915, and hours
 MAX_YEARS_RATIO = 1.5  # of the different years of a form to those of another one
@@ -217,7 +218,8 @@ def _infer_compact(texts: Sequence[str]) -> list[InferredMoment]:
         if not form.has_date and len({text[:2] for text in distinct}) < MIN_HOURS:
             continue
         years = {text[-4:] if format.endswith("Y") else text[:4] for text in distinct}
-        is_plausible = all("1900" <= year < "2100" for year in years)
+        earliest = "1500" if format == "%Y%m%d" and len(distinct) >= MIN_OLD_DAYS else "1900"
+        is_plausible = all(earliest <= year < "2100" for year in years)
         is_plausible = is_plausible or not form.has_date
         if is_plausible and form.parse(pa.array(distinct)).null_count == 0:
             return [InferredMoment(form)]
@@ -265,11 +267,15 @@ def _count_years(pattern: re.Pattern[str], texts: Sequence[str]) -> int:
 
 
 def _has_plausible_years(pattern: re.Pattern[str], texts: Sequence[str]) -> bool:
-    """Return False for numbers such as 4.0900, which are no months of the year 900."""
+    """Return False for numbers such as 4.0900, which are no months of the year 900.
+
+    Many dates with a day may be those of the first millennium.
+    """
     if "Y" not in pattern.groupindex:
         return True
     years: list[str] = [match["Y"] for match in map(pattern.fullmatch, texts) if match is not None]
-    implausible = sum(not "1000" <= year < "2200" for year in years)
+    earliest = "0001" if "d" in pattern.groupindex and len(years) >= MIN_OLD_DAYS else "1000"
+    implausible = sum(not earliest <= year < "2200" for year in years)
     return implausible <= (1 - MIN_FIT_FRACTION) * len(years)
 
 

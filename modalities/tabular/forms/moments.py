@@ -104,8 +104,15 @@ class MomentForm:
     def parse(self, texts: pa.StringArray) -> pa.Int64Array:
         """Return microseconds since 1970, in UTC if there is a zone, or since midnight.
 
-        Null for a text of another form and for moments that do not exist.
+        Null for a text of another form and for moments that do not exist. Blanks around a text
+        may be left out.
         """
+        micros = self._parse(texts)
+        if micros.null_count and pc.any(pc.match_substring_regex(texts, r"^\s|\s$")).as_py():
+            micros = pc.coalesce(micros, self._parse(pc.utf8_trim_whitespace(texts)))
+        return micros
+
+    def _parse(self, texts: pa.StringArray) -> pa.Int64Array:
         fields = self._fixed_width_fields(texts)
         if fields is None:
             parts = pc.extract_regex(texts, self.regex)

@@ -116,6 +116,8 @@ def infer_number_forms(sample: Sequence[str], *, decimal_comma: bool) -> list[Nu
         texts = [text for text in texts if text.unit[0] not in _SIGNS]
     if not sample or len(texts) < MIN_FIT_FRACTION / 2 * len(sample):
         return []
+    if len(sample) == 1 and any(map(str.isalpha, "".join(texts[0].unit))):
+        return []  # such as `1. Male` in all rows
     scales = _infer_scales(texts)
     if scales:
         texts = [
@@ -252,7 +254,7 @@ def _infer_marks(bodies: Sequence[str], decimal_comma: bool) -> list[tuple[str, 
 def _infer_padded(texts: Sequence[_Text]) -> tuple[int, str] | None:
     """Return the width and the decimal mark of numbers such as -086.6445, padded with zeros.
 
-    Codes such as 01.10 have neither a sign nor as many decimals.
+    Codes such as 01.10 have neither a sign nor as many digits.
     """
     parts = [_PADDED.fullmatch(text.body) for text in texts]
     wholes = [len(part[1]) for part in parts if part]
@@ -261,7 +263,8 @@ def _infer_padded(texts: Sequence[_Text]) -> tuple[int, str] | None:
         return None
     padded = [part for part in parts if part and part[1].startswith("0")]
     has_signs = any(text.before.strip(_BLANKS) in ("-", "+", "\u2212") for text in texts)
-    has_decimals = all(len(part[3]) >= _MIN_PADDED_DECIMALS for part in parts if part)
+    decimals = min(len(part[3]) for part in parts if part)
+    has_decimals = decimals >= _MIN_PADDED_DECIMALS or (decimals >= 3 and width >= 3)
     is_number = padded and all(len(part[1]) == width for part in padded)
     return (width, marks.pop()) if is_number and (has_signs or has_decimals) else None
 

@@ -1,6 +1,6 @@
 """Data quality issues of a table that can still be used for training."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -11,8 +11,9 @@ from modalities.tabular.schema import PERSONAL_KINDS, Schema
 from modalities.tabular.typed_parquet import TypedParquet
 from modalities.tabular.upload.code_columns import is_public_code
 from modalities.tabular.upload.identifier_kinds import is_nearly_unique, kind_of_texts
-from modalities.tabular.upload.ordered_categories import are_groups
+from modalities.tabular.upload.ordered_categories import are_groups, are_symbols
 from modalities.tabular.upload.profile import ColumnProfile
+from modalities.tabular.upload.public_rows import names_public_rows
 from modalities.tabular.upload.target_leakage import find_leaking_columns
 from modalities.tabular.upload.type_inference import InferredColumn
 from models.tabular.public_words import MAX_LISTED, are_listed
@@ -206,12 +207,14 @@ def _value_issues(profiles: Sequence[ColumnProfile]) -> list[Issue | None]:
         if p.column.type == "category" and p.counts.distinct > HIGH_CARDINALITY
     ]
     missing = [p for p in profiles if p.missing]
+    are_public = any(map(_names_public_rows, profiles))
+    names = [profile.column.name for profile in profiles]
     mostly_missing = any(p.missing > HIGH_MISSING_FRACTION * p.count for p in missing)
     return [
         _issue(
             "personal_values",
             "error",
-            [name for p in profiles if (name := _personal_values(p)) is not None],
+            [each for p in profiles if (each := _personal_values(p, names, are_public=are_public))],
             "Samples would show rare values of the data in these columns, which can identify "
             "people. Before training, set `identifier` in the schema: `regenerate` for new values, "
             "or `drop`.",
@@ -237,8 +240,20 @@ def _value_issues(profiles: Sequence[ColumnProfile]) -> list[Issue | None]:
     ]
 
 
-def _personal_values(profile: ColumnProfile) -> str | None:
-    """Return the column's name and kind if it holds rare values of people, or hardly others."""
+def _names_public_rows(profile: ColumnProfile) -> bool:
+    """Return True if each row has another entry of a public list, such as a country."""
+    counts, valid = profile.counts, profile.count - profile.missing
+    return profile.column.type == "category" and names_public_rows(counts, valid)
+
+
+def _personal_values(
+    profile: ColumnProfile, others: Collection[str], *, are_public: bool
+) -> str | None:
+    """Return the column's name and kind if it holds rare values of people, or hardly others.
+
+    `others` are the names of the columns. `are_public`: the rows are entries of a public list, and
+    so are their codes and names.
+    """
     if profile.column.type != "category":
         return None
     counts = profile.counts.values
@@ -246,14 +261,12 @@ def _personal_values(profile: ColumnProfile) -> str | None:
     if len(rare) < MIN_RARE_VALUES:
         return None
     texts = [str(value) for value in counts]
-    is_symbol = not any(map(str.isalnum, "".join(texts)))
     is_public = are_listed(texts[:MAX_LISTED]) or is_public_code(profile.column.name, texts)
-    if is_public or is_symbol or are_groups(texts):
+    if is_public or are_symbols(texts) or are_groups(texts):
         return None
-    kind = kind_of_texts(profile.column.name, rare)
-    if kind not in PERSONAL_KINDS and not is_nearly_unique(
-        len(counts), profile.count - profile.missing
-    ):
+    kind = kind_of_texts(profile.column.name, rare, others)
+    is_unique = is_nearly_unique(len(counts), profile.count - profile.missing)
+    if kind not in PERSONAL_KINDS and (are_public or not is_unique):
         return None
     name = profile.column.name if kind is None else f"{profile.column.name} ({kind})"
     return f"{name}: {len(rare):,} values in fewer than {RARE_VALUE_COUNT} rows each"

@@ -27,8 +27,10 @@ _RUN = re.compile(rb"[\x80-\xff]{3,}")
 _LATIN = ("cp1252", "cp1250", "cp850", "mac_roman")
 _WESTERN_LETTERS = frozenset("äöüßÄÖÜéèêëÉÈÊàâáçÇñÑóòôõúùûíìîïåÅæÆøØœŒãÁÓÚÍ")
 _CENTRAL_LETTERS = frozenset("ąćęłńśźżĄĆĘŁŃŚŹŻčďěňřšťůýžČĎĚŇŘŠŤŮÝŽőűŐŰ")
+_NON_ASCII = re.compile(r"(?:(?<=(.))|)([^\x00-\x7f])", re.DOTALL)
 _USUAL_SIGNS = frozenset("€£§°")
-_SIGNS = frozenset("²³µ«»…©®™·½¼¿¡\xa0\u2013\u2014\u2018\u2019\u201c\u201d\u201e\xd7")
+_SIGNS = frozenset("²³µ«»…©®™·½¼¿¡\xa0\u2013\u2014\u2018\u2019\u201c\u201d\u201e\u2022\xd7")
+_MAX_COUNT = 3  # of one character
 
 
 def detect_unicode(head: bytes) -> str | None:
@@ -60,14 +62,26 @@ def guess_encodings(sample: bytes) -> list[str]:
 
 
 def _latin_score(sample: bytes, encoding: str) -> float:
-    """Return the balance of usual and unusual characters; sorting keeps the order of equals."""
-    counts = Counter(c for c in sample.decode(encoding, "replace") if c > "\x7f")
-    score = 0.0
-    for character, count in counts.items():
-        if character in _WESTERN_LETTERS | _CENTRAL_LETTERS | _USUAL_SIGNS:
-            score += count
+    """Return the balance of usual and unusual characters; sorting keeps the order of equals.
+
+    Letters count in words only, not alone as a blank or dash of another encoding. A capital
+    within a word, such as the apostrophe of another encoding, is unusual, as is a small letter
+    between capitals. No character counts more
+    than a few times, as a text has several accented letters, but may have many blanks.
+    """
+    text = sample.decode(encoding, "replace")
+    counts = Counter[str]()
+    for match in _NON_ASCII.finditer(text):
+        before, character, after = match[1] or "", match[2], text[match.end() : match.end() + 1]
+        if character in _WESTERN_LETTERS | _CENTRAL_LETTERS:
+            is_within = character.isupper() and before.islower()
+            is_within |= character.islower() and before.isupper() and after.isupper()
+            counts[character] += -1 if is_within else before.isalpha() or after.isalpha()
+        elif character in _USUAL_SIGNS:
+            counts[character] += 1
         elif character not in _SIGNS:
-            score -= count
+            counts[character] -= 1
+    score = float(sum(max(-_MAX_COUNT, min(_MAX_COUNT, count)) for count in counts.values()))
     if encoding == "cp1250":
         # Western letters have the same bytes there; only Central European ones distinguish it.
         score -= 0.1

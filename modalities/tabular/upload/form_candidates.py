@@ -269,7 +269,9 @@ def find_candidates(
 
     With `typed_text`, the file says that plain numbers are text.
     """
+    stripped = list(dict.fromkeys(text.strip() for text in sample))
     candidates = _epoch_candidates(name, sample) or _moment_candidates(sample)
+    candidates = candidates or _moment_candidates(stripped)
     readers = [each.reader for each in candidates]
     is_date = any(isinstance(each, MomentReader) and each.forms[0].has_date for each in readers)
     if not is_date or candidates[0].offsets:
@@ -323,12 +325,13 @@ def _mixed_forms(sample: Sequence[str], first: InferredMoment) -> tuple[MomentFo
         more = infer_moments(rest) if len(rest) > MAX_ODD_FRACTION * len(sample) else []
         if not (more and more[0].form.has_date and more[0].form.has_zone == first.form.has_zone):
             break
-        second = more[0].form
+        same_order = (m.form for m in more if m.form.order == first.form.order)
+        second = next(same_order, more[0].form)
         if "y" in first.form.fields | second.fields and (
             "y" in first.form.fields & second.fields or first.form.order != second.order
         ):  # too little to tell forms apart
             break
-        forms.append(more[0].form)
+        forms.append(second)
     forms.sort(key=lambda form: not form.has_time)  # midnight can be written as a time only
     return tuple(forms[:_MAX_MIXED_FORMS])
 

@@ -10,6 +10,7 @@ Row = Sequence[str]
 
 _MAX_ROWS = 4  # of one header
 _MIN_BODY_ROWS = 3
+_MIN_OPTIONS = 3  # columns that hold nothing but their name, as those of a survey do
 _MIN_VALUES = 0.5  # share of numbers and dates in a column that shows that a text is a name
 _YEAR = re.compile(r"(?:1[89]|2[01])\d\d(?:[-/]\d\d(?:\d\d)?)?")
 
@@ -19,7 +20,8 @@ def join_header_rows(names: tuple[str, ...], below: Sequence[Row]) -> tuple[tupl
 
     A row continues the header if the rows above it leave columns without a name, or with the name
     of another one, and it names these columns: `Sales,,Profit,` above `2023,2024,2023,2024`. A
-    name above an empty cell holds for the columns to its right.
+    name above an empty cell holds for the columns to its right. Surveys have the options of a
+    question below it, which some respondents chose.
     """
     header, count = names, 1
     while count < _MAX_ROWS and len(below) - count >= _MIN_BODY_ROWS:
@@ -44,7 +46,7 @@ def _names_groups(header: Row, row: Row, body: Sequence[Row]) -> bool:
         return False
     if sum(not row[i].strip() for i in grouped) > max(1, len(grouped) // 10):
         return False
-    above_values = False
+    above_values, num_options, num_repeated = False, 0, 0
     for i, field in enumerate(map(str.strip, row)):
         column = [each[i].strip() for each in body if i < len(each) and each[i].strip()]
         if not field:
@@ -53,10 +55,16 @@ def _names_groups(header: Row, row: Row, body: Sequence[Row]) -> bool:
         of_values = kinds["number"] + kinds["date"] > _MIN_VALUES * len(column)
         are_years = bool(column) and all(_YEAR.fullmatch(value) for value in column)
         is_year = _YEAR.fullmatch(field) and not are_years
-        if (kind_of(field) in {"number", "date"} and not is_year) or field in column:
+        if kind_of(field) in {"number", "date"} and not is_year:
             return False
+        if set(column) == {field} and len(column) < len(body):
+            num_options += 1
+        elif field in column:
+            num_repeated += 1
         above_values = above_values or (of_values and i in grouped)
-    return above_values
+    if num_options >= _MIN_OPTIONS:
+        return num_repeated <= num_options // _MIN_OPTIONS
+    return above_values and not num_repeated
 
 
 def _names_index(header: Row, row: Row) -> bool:

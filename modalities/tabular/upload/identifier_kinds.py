@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from modalities.tabular.schema import PERSONAL_KINDS
 from models.tabular.id_words import given_name_share, is_title, name_locale, name_share
@@ -42,11 +42,16 @@ EXPLICIT_NAME = re.compile(
     r"legal)[\W_]?name|surname|^(?:vor|nach)name$|^pr[eé]nom$|^apellido|"
     r"^(?:(?:name|person)[\W_])?(?:first|last|given|middle)$"
 )
-_PERSON_NAME = re.compile(
-    r"(?i)author|person|patient|employee|customer|contact|owner|writer|composer|guest|coach|winner|"
+PERSON_NAME = re.compile(
+    r"(?i)author|person|people|commander|leader|architect|designer|patient|employee|customer|contact|owner|writer|composer|guest|coach|winner|"
     r"judge|nominee|founder|player|student|teacher|passenger|actor|actress|artist|singer|director|"
     r"driver|senator|candidate|attorney|lawyer|physician|doctor|nurse|instructor|inspector|sender|"
     r"recipient|donor|contributor|applicant|victim|suspect|defendant|plaintiff|witness"
+)
+# Columns that only people have.
+_TRAIT_NAME = re.compile(
+    r"(?i)^(?:sex|gender|race|ethnicity|party|geschlecht|sexe|sexo|sesso|g[e\u00e9]nero|"
+    r"marital.?status|birth.?date|date.?of.?birth|dob|occupation|profession)$"
 )
 _BARE_NAME = re.compile(r"(?i)(?:^|[\W_])(?:name|nom|nombre)$")  # of a person or of a thing
 # Columns such as neighborhood_name, which do not hold the names of people.
@@ -64,8 +69,9 @@ _NAMES = {
     ),
 }
 _PERSON = re.compile(r"[^\W\d_]+(?:(?:[.,] ?|[ '\u2019-])[^\W\d_]+\.?){0,4}(?: ?\([^()\d]+\))?")
+_INITIALED = r"(?:[^\W\d_]\. ?){1,3}[^\W\d_][^\W\d_'\u2019. -]+(?:[ '\u2019.-]+[^\W\d_]+)*"
 _NICKNAME = re.compile(r"""\s*(?:"[^"\d]+"|\u201c[^\u201d\d]+\u201d)\s*""")
-_JOINT = r"(?:,? (?:and|und|et|y|with|&) |[;,/] ?)"  # between the names of several people
+_JOINT = r"(?:,? (?:and|und|et|y|with|&) |[;,/|] ?)"  # between the names of several people
 _PEOPLE = re.compile(rf"(?:{_PERSON.pattern})(?:{_JOINT}(?:{_PERSON.pattern}))*")
 _STREET = re.compile(
     r"(?i)^(?:\d+[a-z]?,? .*\b(?:st|street|ave|avenue|rd|road|dr|drive|ln|lane|blvd|boulevard|way|"
@@ -75,8 +81,11 @@ _STREET = re.compile(
 )
 
 
-def kind_of_texts(name: str, texts: Sequence[str]) -> str | None:
-    """Return the kind of identifier that nearly all of the different texts of a column are."""
+def kind_of_texts(name: str, texts: Sequence[str], others: Collection[str] = ()) -> str | None:
+    """Return the kind of identifier that nearly all of the different texts of a column are.
+
+    `others` are the names of the other columns.
+    """
     texts = texts[:: max(1, len(texts) // MAX_EXAMINED)]
     if not texts:
         return None
@@ -92,7 +101,7 @@ def kind_of_texts(name: str, texts: Sequence[str]) -> str | None:
         return "phone"
     if _share(_STREET.pattern, texts) >= MIN_FITTING or _are_addresses(name, texts):
         return "street"
-    if _are_names(name, texts):
+    if _are_names(name, texts, are_people=any(map(_TRAIT_NAME.search, others))):
         return "person"
     is_text = _share(r"[^\d]*[^\W\d_]{2}[^\d]*", texts) >= MIN_FITTING
     named = (kind for kind, pattern in _NAMES.items() if is_text and pattern.search(name))
@@ -106,22 +115,26 @@ def _are_addresses(name: str, texts: Sequence[str]) -> bool:
     return _share(r".*\d.*", texts) >= MIN_NUMBERED
 
 
-def _are_names(name: str, texts: Sequence[str]) -> bool:
-    bare = [" ".join(_NICKNAME.sub(" ", text).split()) for text in texts]
+def _are_names(name: str, texts: Sequence[str], *, are_people: bool) -> bool:
+    """Return True for names of people; `are_people`: other columns say that the rows are people."""
+    bare = [" ".join(_NICKNAME.sub(" ", text).lstrip("-\u2013*\u2022@ ").split()) for text in texts]
     fitting = _share(_PEOPLE.pattern, bare)
     if fitting < MIN_FITTING_PEOPLE or _share_a_word(bare):
         return False
     is_thing = _THING_NAME.search(name) is not None
     is_explicit = EXPLICIT_NAME.search(name) is not None and not is_thing
-    is_person = is_explicit or (_PERSON_NAME.search(name) is not None and not is_thing)
+    is_explicit |= are_people and _BARE_NAME.search(name) is not None and not is_thing
+    is_person = is_explicit or (PERSON_NAME.search(name) is not None and not is_thing)
     is_bare = _BARE_NAME.search(name) is not None and not is_person and not is_thing
     is_single = _share(r".*[^\W\d_] .*|.*, .*", texts) < MIN_FITTING
     if is_single and not (is_person or is_bare):
         return False  # single words are names of persons only if the column says so
+    if is_bare and _share(_INITIALED, bare) >= MIN_FITTING:
+        is_person = True  # such as M. Douglass
     locale = name_locale(texts)
     share, given = name_share(texts, locale), given_name_share(texts, locale)
     is_sure = given >= SURE_GIVEN_SHARE
-    if fitting < MIN_FITTING and not (is_person and is_sure):
+    if fitting < MIN_FITTING and not (is_person and (is_sure or are_people)):
         return False
     if is_thing:
         return given >= MIN_GIVEN_SHARE_OF_THINGS

@@ -20,9 +20,16 @@ NUMBER_NAME = re.compile(
 )
 _DOCUMENT_NAME = re.compile(
     r"(?i)(?:^|[\W_])(?:cert|certificate|permit|docket|badge|serial|registration|charter|rssd|policy|"
-    r"claim|invoice|receipt|voucher|ticket|issue|case)$"
+    r"claim|invoice|receipt|voucher|ticket|issue|task|case)$"
+)
+# Numbers of things of any size, such as EmployeeNumber, but not the number of things.
+_THING_NUMBER = re.compile(
+    r"(?i)(?:employee|staff|customer|client|member|patient|student|order|account|invoice|room|seat|"
+    r"case|ticket|application|registration|serial|record|subject|sample|part|item|product|loan|"
+    r"policy|contract|vehicle|flight|train|bus)[\W_]?(?:no|nr|num|number)\.?$"
 )
 _MIN_NUMBER = 1_000
+_MAX_REPEATS = 5  # rows with the same number
 # Consecutive numbers with such a name say something about their row.
 _RANK_NAME = re.compile(
     r"(?i)(?:^|[\W_])(?:rank|ranking|rang|position|pos|place|platz|overall|order|pick|seed|week|month|"
@@ -35,7 +42,7 @@ _YEARS = range(1500, 2200)  # consecutive years are not row numbers
 def are_row_numbers(name: str, counts: ValueCounts, valid: int, others: Collection[str]) -> bool:
     """Return True for integers that are named like an id, or are unique and consecutive."""
     if is_nearly_unique(counts.distinct, valid) and (
-        ID_NAME.search(name) or _are_long_codes(integers(counts))
+        ID_NAME.search(name) or _are_long_codes(integers(counts)) or _are_documents(name, counts)
     ):
         return True
     if not counts.all_unique or valid < 2:
@@ -49,12 +56,25 @@ def are_row_numbers(name: str, counts: ValueCounts, valid: int, others: Collecti
         return False
     if valid >= MIN_ID_ROWS and is_joined_id(name, others):
         return True
-    if valid >= MIN_ID_ROWS and (
-        (NUMBER_NAME.search(name) and min(numbers) >= _MIN_NUMBER)
-        or (_DOCUMENT_NAME.search(name) and max(numbers) >= _MIN_NUMBER)
-    ):
+    is_number = NUMBER_NAME.search(name) and min(numbers) >= _MIN_NUMBER
+    if valid >= MIN_ID_ROWS and (is_number or _THING_NUMBER.search(name)):
         return True
     return valid >= MIN_ID_ROWS and max(numbers) - min(numbers) + 1 == len(numbers)
+
+
+def _are_documents(name: str, counts: ValueCounts) -> bool:
+    """Return True for the numbers of permits, tickets and the like, which hardly repeat."""
+    is_named = _DOCUMENT_NAME.search(name) is not None
+    hardly_repeats = max(counts.values.values()) <= _MAX_REPEATS
+    return is_named and hardly_repeats and max(integers(counts)) >= _MIN_NUMBER
+
+
+def are_consecutive(counts: ValueCounts) -> bool:
+    """Return True for different whole numbers without a gap."""
+    if not counts.all_unique or not all(str(value).isdecimal() for value in counts.values):
+        return False
+    numbers = integers(counts)
+    return max(numbers) - min(numbers) + 1 == len(numbers)
 
 
 def _are_long_codes(numbers: Sequence[int]) -> bool:

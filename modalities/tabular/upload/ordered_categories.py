@@ -6,6 +6,7 @@ from collections.abc import Sequence
 MIN_VALUES, MAX_VALUES = 3, 24
 MIN_BANDS, MIN_BAND_SHARE, MIN_FOLLOWING = 3, 0.15, 0.7
 MAX_GROUPS = 200
+MAX_WORDED_SYMBOLS = 0.05  # share of symbols with letters or digits
 MAX_FORMAT_CHARS = 64  # the order is the format of the column
 
 # Words in ascending order, in lower case. A column needs at least MIN_VALUES of one scale.
@@ -50,6 +51,12 @@ _BAND = re.compile(
     rf"(?P<under><|under |below |less than |up to )?{_LIMIT}"
     rf"(?:(?: ?[-\u2013] ?| to ){_LIMIT}| ?\+| and (?:over|older|above))?(?: ?\D{{1,8}})?"
 )
+
+
+def are_symbols(texts: Sequence[str]) -> bool:
+    """Return True for flags and other symbols, a few of which have digits, such as keycaps."""
+    worded = sum(any(map(str.isalnum, text)) for text in texts)
+    return worded <= MAX_WORDED_SYMBOLS * len(texts)
 
 
 def are_groups(texts: Sequence[str]) -> bool:

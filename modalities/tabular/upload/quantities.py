@@ -53,6 +53,7 @@ _CODE = re.compile(
     r"(?:(?<!\d)[^\W\d_]|[^\W\d_x])\d|\d\.\d+\.|(?<![\d.:°'\u2032 ])0\d|(?<![\d.])\d{7}|\d[A-Z]{2}"
 )
 _WORD = re.compile(r"[^\W\d_]+")
+_YEAR = re.compile(r"1\d\d\d|20\d\d")
 _UNIT_WORDS = frozenset(_WORD.findall(_UNITS)) | {"mos", "mths", "Nm", "rpm", "hp", "and"}
 MAX_LETTERS = 24  # of the words between the numbers; sentences have more
 MIN_NUMBERS = 0.6  # share of the texts with numbers among words such as DNF
@@ -74,6 +75,9 @@ def are_quantities(texts: Sequence[str]) -> bool:
     fitting = [text for text in sample if marks_of(text) in common and len(marks_of(text)) > 1]
     if len(fitting) < MIN_NUMBERS * len(sample) or any(map(_CODE.search, fitting)):
         return False
+    years = sum(all(map(_YEAR.fullmatch, NUMBER.findall(text))) for text in fitting)
+    if years >= MIN_COVERAGE * len(fitting):
+        return True  # such as 1860-1940 and born 1971
     words = {word for marks in common for mark in marks for word in _WORD.findall(mark)}
     marked = sum(_QUANTITY_MARK.search(text) is not None for text in fitting)
     if marked >= MIN_NUMBERS * len(fitting) or (words and words <= _UNIT_WORDS):

@@ -35,6 +35,11 @@ from modalities.tabular.upload.data_quality import (
 from modalities.tabular.upload.form_candidates import FormCandidate, find_candidates
 from modalities.tabular.upload.open_table import EXTRACTED, open_table
 from modalities.tabular.upload.profile import ColumnProfile, profile_column
+from modalities.tabular.upload.public_rows import (
+    are_codes,
+    names_public_rows,
+    show_codes_of_public_rows,
+)
 from modalities.tabular.upload.raw_table import MAX_EXAMPLES, RawTable, table_error
 from modalities.tabular.upload.read_options import INFER_ALL, ReadOptions
 from modalities.tabular.upload.relations import find_relations
@@ -174,7 +179,10 @@ def _by_severity(issues: Sequence[Issue]) -> list[Issue]:
 
 
 def _infer_columns(raw: ParquetSpool, table: RawTable, limits: Limits) -> list[InferredColumn]:
-    return [_infer_column(raw, field, table, limits) for field in raw.schema]
+    columns = [_infer_column(raw, field, table, limits) for field in raw.schema]
+    if any(column.names_rows for column in columns):
+        show_codes_of_public_rows(columns)
+    return columns
 
 
 def _without_empty_columns(
@@ -200,13 +208,16 @@ def _infer_column(
     raw: ParquetSpool, field: pa.Field, table: RawTable, limits: Limits
 ) -> InferredColumn:
     hint = table.type_hints.get(field.name, Column(field.name, "category"))
+    # A single column without a name holds the names or numbers of the rows.
+    name = "" if table.unnamed == {field.name} else field.name
     numbers_are_texts = table.format in ("json", "ndjson") and not any(
         pa.types.is_integer(each.type) or pa.types.is_floating(each.type) for each in raw.schema
     )
     candidates: list[FormCandidate] = []
+    text_stats, typed_stats = TextColumnStats(), None
     if field.type in {pa.string(), pa.int64()}:
         candidates = find_candidates(
-            field.name,
+            name,
             sample_texts(raw, field.name),
             decimal_comma=table.decimal_comma,
             typed_text=not (field.name in table.untyped or numbers_are_texts),
@@ -216,14 +227,14 @@ def _infer_column(
         for values in raw.column(field.name):
             text_stats.add(values.cast(pa.string()))
         inferred = infer_text(
-            field.name, text_stats, categories_max=limits.categories_max, others=raw.schema.names
+            name, text_stats, categories_max=limits.categories_max, others=raw.schema.names
         )
     if field.type != pa.string() and (not candidates or inferred.column.type != "datetime"):
         typed_stats = TypedColumnStats()
         for values in raw.column(field.name):
             typed_stats.add(values)
         inferred = infer_typed(
-            field.name,
+            name,
             str(field.type),
             typed_stats,
             hint,
@@ -232,12 +243,16 @@ def _infer_column(
         )
     if numbers_are_texts and field.name not in table.untyped:
         inferred.column = _as_json_texts(inferred.column)
+    stats = text_stats if field.name in table.untyped or not typed_stats else typed_stats
+    is_category = inferred.column.type == "category"
+    inferred.names_rows = is_category and names_public_rows(stats.counts, stats.valid)
+    inferred.are_codes = are_codes(stats.counts)
     arrow = hint.arrow or inferred.column.arrow
     missing = None
     if field.name in table.untyped:
         replaced = table.missing_words.get(field.name, Counter())
         missing = _missing_word(inferred.markers + replaced, text_stats.missing - replaced.total())
-    inferred.column = replace(inferred.column, arrow=arrow, missing=missing)
+    inferred.column = replace(inferred.column, name=field.name, arrow=arrow, missing=missing)
     return inferred
 
 

@@ -13,6 +13,7 @@ from modalities.tabular.upload.raw_table import MAX_EXAMPLES
 from modalities.tabular.upload.value_kinds import is_value
 
 _MAX_END = 60  # rows at the end that may be notes
+_MIN_CODE = 8  # letters and digits
 _MIN_COLUMNS = 3  # of a table in which a single text is a note or a heading
 _MAX_HEADINGS = 0.2  # share of the rows
 _TOTAL = (
@@ -38,6 +39,7 @@ class StrayRows:
         self._names = [name.strip() for name in names]
         self._repeated = 0
         self._held_back: list[pa.RecordBatch] = []
+        self._filled: list[bool] = []  # columns that have a value in all rows before the end
         self._sparse = 0  # rows before the end of which only the first cell has a value
         self._totals: set[str] = set()  # words for a total that earlier rows have
         self._headings: dict[str, None] = {}  # texts above groups of rows
@@ -93,6 +95,7 @@ class StrayRows:
             rows = pc.indices_nonzero(alone).to_pylist()
             texts = [first[i].as_py() for i in rows]
             are_headings = len(rows) <= _MAX_HEADINGS * len(batch) and not any(map(is_value, texts))
+            are_headings = are_headings and not _have_one_length(first)
             if are_headings and len(set(texts) - set(self._headings)) == len(texts):
                 self._headings.update(dict.fromkeys(texts))
                 stray.update(rows)
@@ -109,6 +112,11 @@ class StrayRows:
 
     def _count(self, batch: pa.RecordBatch) -> None:
         first = batch.column(0)
+        filled_before = self._filled or [True] * len(batch.columns)
+        self._filled = [
+            before and not column.null_count
+            for before, column in zip(filled_before, batch.columns, strict=True)
+        ]
         if len(batch.columns) >= _MIN_COLUMNS and batch.column(1).null_count:
             filled = reduce(pc.or_, [pc.is_valid(column) for column in batch.columns[1:]])
             self._sparse += pc.and_(pc.is_valid(first), pc.invert(filled)).true_count
@@ -122,26 +130,33 @@ class StrayRows:
         notes: list[str] = []
         totals: list[str] = []
         empty = 0
-        has_gap = False
-        for batch in self._held_back:
-            for i in range(len(batch)):
-                row = batch.slice(i, 1)
-                cells = [column[0].as_py() for column in row.columns]
-                filled = [cell for cell in cells if cell is not None]
-                if not filled:
-                    has_gap = True
-                    kept.append(row)
-                elif len(filled) == 1 and self._is_note(str(filled[0]), has_gap or bool(totals)):
-                    notes.append(str(filled[0]))
-                elif len(filled) > 1 and not totals and not self._is_known_total(cells[0]):
-                    totals.append(str(cells[0]))
-                else:
-                    kept.append(row)
+        rows = [batch.slice(i, 1) for batch in self._held_back for i in range(len(batch))]
+        has_gap = any(self._are_notes(_cells(row)) for row in rows)
+        for row in rows:
+            cells = _cells(row)
+            filled = [cell for cell in cells if cell is not None]
+            if not filled:
+                has_gap = True
+                kept.append(row)
+            elif len(filled) == 1 and self._is_note(str(filled[0]), has_gap or bool(totals)):
+                notes.append(str(filled[0]))
+            elif self._are_notes(cells):
+                notes.append(" ".join(map(str, filled)))
+            elif len(filled) > 1 and not totals and not self._is_known_total(cells[0]):
+                totals.append(str(cells[0]))
+            else:
+                kept.append(row)
         while kept and self._is_empty(kept[-1], 0):
             kept.pop()
             empty += 1
         yield from kept
         self._report(notes, totals, empty)
+
+    def _are_notes(self, cells: Sequence[object]) -> bool:
+        """Return True for a few words, not all in the first cell, where all rows have values."""
+        always = [cell is None for cell, filled in zip(cells, self._filled, strict=True) if filled]
+        lacks_values = len(always) >= _MIN_COLUMNS and 2 * sum(always) >= len(always)
+        return lacks_values and any(cells[1:]) and _are_few_words(cells)
 
     def _is_note(self, text: str, follows_gap: bool) -> bool:
         return self._sparse == 0 and (follows_gap or _NOTE.match(text) is not None)
@@ -176,9 +191,28 @@ class StrayRows:
                 self.issues.append(Issue(code, severity, count, shown, hints[code]))  # type: ignore[arg-type]
 
 
+def _have_one_length(texts: pa.Array) -> bool:
+    """Return True for codes of the same many letters and digits, none of which is a heading."""
+    lengths = pc.min_max(pc.utf8_length(texts)).as_py()
+    return lengths["min"] == lengths["max"] and (lengths["min"] or 0) >= _MIN_CODE
+
+
+def _cells(row: pa.RecordBatch) -> list[object]:
+    return [column[0].as_py() for column in row.columns]
+
+
+def _are_few_words(cells: Sequence[object]) -> bool:
+    """Return True if less than half of the cells of a row have a value, and all are words."""
+    filled = [cell for cell in cells if cell is not None]
+    are_words = all(isinstance(cell, str) and not is_value(cell) for cell in filled)
+    return are_words and len(cells) >= _MIN_COLUMNS and 2 * len(filled) < len(cells)
+
+
 def _may_be_stray(batch: pa.RecordBatch, row: int) -> bool:
-    """Return True for an empty row, a single text in the first cell, or a total."""
+    """Return True for an empty row, a few words, a single text in the first cell, or a total."""
     first = batch.column(0)[row]
+    if _are_few_words(_cells(batch.slice(row, 1))):
+        return True
     if any(column[row].is_valid for column in batch.columns[1:]):
         text = first.as_py()
         return isinstance(text, str) and re.fullmatch(_TOTAL, text.strip()) is not None

@@ -25,6 +25,7 @@ _MANY_NUMBERS = 4  # so many names in a progression are not values by coincidenc
 _MAX_SIMILAR = 0.02  # fraction of rows that may be progressions below a header that is one
 _LETTERS = re.compile(r"[^\W\d_]|%")
 _MAX_UNIT_ROWS, _MIN_BODY_ROWS = 10, 5
+_MIN_NOTES = 3  # rows above the names
 _MISSING_WORDS = frozenset(MISSING_MARKERS.words.to_pylist())
 _RULER = re.compile(r"[-+=:| ]*-[-+=:| ]*")
 _FEW, _MANY, _SAME_SHAPE = 20, 200, 0.9  # values of a column, and share of one shape
@@ -91,6 +92,7 @@ def detect_layout(rows: Sequence[Row]) -> TableLayout:
     width = usual_width(rows)
     start = _first_table_row(rows, width)
     if has_names(rows[start], rows[start + 1 :]):
+        start = _below_notes(rows, start)
         return _below_header(rows, start, tuple(rows[start]))
     above = start - 1
     if above > 0 and _is_ruler(rows[above]):
@@ -102,6 +104,22 @@ def detect_layout(rows: Sequence[Row]) -> TableLayout:
     if len(rows[above]) > 1 and not _is_title(rows[above], width):
         raise HeaderMismatchError(above, len(rows[above]), width)
     return TableLayout(("",) * width, None, start)
+
+
+def _below_notes(rows: Sequence[Row], start: int) -> int:
+    """Return the first row that names all columns, if there are rows of notes above it.
+
+    Notes have cells without a text between others, and are too many for a header of several rows.
+    """
+    for index in range(start + _MIN_NOTES, min(start + _MAX_UNIT_ROWS, len(rows) - _MIN_BODY_ROWS)):
+        row, above, body = rows[index], rows[start:index], rows[index + 1 :]
+        if any(all(map(str.strip, each)) or any(map(is_value, each)) for each in above):
+            return start
+        columns = [_column(body, i) for i in range(len(row))]
+        are_names = len(set(row)) == len(row) and all(map(str.strip, row)) and has_names(row, body)
+        if are_names and not any(map(list.__contains__, columns, row)):
+            return index
+    return start
 
 
 def _below_header(rows: Sequence[Row], header: int, names: tuple[str, ...]) -> TableLayout:

@@ -1,7 +1,7 @@
 """Inference of the type of a column of texts that are neither numbers nor times."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from modalities.tabular import type_casting
 from modalities.tabular.schema import PERSONAL_KINDS, Column
@@ -12,13 +12,14 @@ from modalities.tabular.upload.identifier_kinds import (
     MAX_EXAMINED,
     MIN_DISTINCT_OF_FEW,
     MIN_ID_ROWS,
+    PERSON_NAME,
     is_nearly_unique,
     is_personal,
     kind_of_texts,
 )
 from modalities.tabular.upload.integer_identifiers import ID_NAME
 from modalities.tabular.upload.molecule_notation import are_molecules
-from modalities.tabular.upload.ordered_categories import are_groups
+from modalities.tabular.upload.ordered_categories import are_groups, are_symbols
 from modalities.tabular.upload.quantities import are_quantities
 from models.tabular.id_lists import Lists
 from models.tabular.id_things import MAX_WORDS, have_few_shapes
@@ -36,9 +37,14 @@ _MIN_JSON = 0.9  # share of the texts
 
 
 def infer_text_type(
-    name: str, counts: ValueCounts, prose: ProseStats, valid: int, categories_max: int
+    name: str,
+    counts: ValueCounts,
+    prose: ProseStats,
+    valid: int,
+    categories_max: int,
+    others: Collection[str] = (),
 ) -> Column:
-    """Return a boolean, category, id or free-text column."""
+    """Return a boolean, category, id or free-text column; `others` are the other columns."""
     if not valid:
         return Column(name, "category", nullable=True)
     words = {str(value) for value in counts.values} if counts.distinct <= 2 else set()
@@ -47,27 +53,31 @@ def infer_text_type(
         return Column(name, "boolean", format=pair)
     is_prose = prose.mean_chars > _MIN_PROSE_CHARS or prose.mean_spaces >= _MIN_PROSE_SPACES
     distinct = valid if counts.overflowed and counts.all_unique else counts.distinct
-    identifier = _infer_identifier(name, counts, distinct, valid, prose)
+    identifier = _infer_identifier(name, counts, distinct, valid, prose, others)
     texts = [str(value) for value in counts.values]
     is_kind = identifier is not None and identifier.format is not None
     is_rare = is_nearly_unique(distinct, valid) or distinct > categories_max
     is_rare = is_rare or (is_prose and distinct >= MIN_ID_ROWS)
     is_listed = are_listed(texts[:MAX_LISTED]) and distinct <= categories_max
-    if are_groups(texts) or is_listed or not any(map(str.isalnum, "".join(texts))):
+    if are_groups(texts) or is_listed or are_symbols(texts):
         return Column(name, "category")
     if is_rare and not is_kind:
         if are_molecules(name, texts[:MAX_LISTED]) or _are_json(texts):
-            return Column(name, "text", exclude=True)
+            return _lists_or_free_text(name, texts)
         if are_quantities(texts):
             return Column(name, "id", format="quantity")
     if identifier is not None:
         return identifier
     if _is_free_text(counts, distinct, valid, is_prose=is_prose):
-        are_lists = Lists.fit(texts) is not None
-        return Column(name, "id" if are_lists else "text", exclude=not are_lists)
+        return _lists_or_free_text(name, texts)
     if counts.overflowed or counts.distinct > categories_max:
         return Column(name, "text" if is_prose else "id", exclude=is_prose)
     return Column(name, "id" if ID_NAME.search(name) and counts.all_unique else "category")
+
+
+def _lists_or_free_text(name: str, texts: Sequence[str]) -> Column:
+    are_lists = Lists.fit(texts) is not None
+    return Column(name, "id" if are_lists else "text", exclude=not are_lists)
 
 
 def _is_free_text(counts: ValueCounts, distinct: int, valid: int, *, is_prose: bool) -> bool:
@@ -90,7 +100,12 @@ def _has_rare_prose(counts: ValueCounts) -> bool:
 
 
 def _infer_identifier(
-    name: str, counts: ValueCounts, distinct: int, valid: int, prose: ProseStats
+    name: str,
+    counts: ValueCounts,
+    distinct: int,
+    valid: int,
+    prose: ProseStats,
+    others: Collection[str],
 ) -> Column | None:
     """Return the column of texts that identify rows or people."""
     is_short = prose.mean_chars <= _MAX_TITLE_CHARS and prose.mean_spaces <= _MAX_TITLE_SPACES
@@ -101,8 +116,8 @@ def _infer_identifier(
     texts = [str(value) for value in counts.values]
     if are_listed(texts[:MAX_LISTED]) or is_public_code(name, texts):
         return None
-    kind = kind_of_texts(name, texts)
-    is_explicit = kind != "person" or EXPLICIT_NAME.search(name)
+    kind = kind_of_texts(name, texts, others)
+    is_explicit = kind != "person" or EXPLICIT_NAME.search(name) or PERSON_NAME.search(name)
     if are_few and kind in PERSONAL_KINDS and is_explicit:
         return Column(name, "id", format=kind)
     if is_personal(kind, distinct, valid) or (nearly_unique and kind is not None):

@@ -59,6 +59,8 @@ class InferredColumn:
     markers: Counter[str] = field(default_factory=Counter)  # words that are read as missing
     other_formats: tuple[str, ...] = ()
     offsets: tuple[str, ...] = ()  # time zone offsets that one column cannot keep
+    names_rows: bool = False  # each row has another entry of a public list
+    are_codes: bool = False  # numbers and codes that are no words, and not consecutive
 
 
 def infer_text(
@@ -83,7 +85,7 @@ def infer_text(
             return InferredColumn(column, offsets=best.offsets)
         equal = [candidate for candidate in accepted if candidate.odd == best.odd]
         return _infer_form(name, stats, best, equal, categories_max, others)
-    column = infer_text_type(name, stats.counts, stats.prose, stats.valid, categories_max)
+    column = infer_text_type(name, stats.counts, stats.prose, stats.valid, categories_max, others)
     column = replace(column, nullable=stats.missing > 0)
     texts = [str(value) for value in stats.counts.values]
     nearly = [
@@ -125,7 +127,7 @@ def _is_number_of_texts(name: str, candidate: FormCandidate) -> bool:
         return False
     form = candidate.reader.form
     is_whole = candidate.reader.texts.integers_only and not form.scales and form.is_plain
-    is_pointed = not is_whole and may_have_points(name)
+    is_pointed = not is_whole and (may_have_points(name) or bool(form.exponent))
     return is_pointed or bool(candidate.odd or candidate.has_codes)
 
 
@@ -161,11 +163,14 @@ def _infer_form(
     ]
     own_format = _shown_format(readers[0])
     codes = None
-    is_exact = not best.odd + best.non_finite and len(readers) == 1
+    are_known = len(best.odd_words) == best.distinct_odd  # texts that become missing
+    is_exact = not best.non_finite and len(readers) == 1 and (are_known or not best.odd)
     if column.type == "integer" and column.format is None and is_exact:
-        counts = stats.counts.without(stats.markers)
-        valid = stats.valid - stats.markers.total()
-        if not stats.markers and are_row_numbers(name, counts, valid, others):
+        lost_words = stats.markers + best.odd_words
+        counts = stats.counts.without(lost_words)
+        valid = stats.valid - lost_words.total()
+        keeps_words = column.decimals and lost_words
+        if not keeps_words and are_row_numbers(name, counts, valid, others):
             arrow = None if column.decimals else "int64"
             column = Column(name, "id", column.nullable, arrow=arrow)
         elif are_code_numbers(name, integers(counts), valid, others):

@@ -146,3 +146,60 @@ def test_decimals_are_codes_only_where_the_column_says_codes(read: Read) -> None
     decimals = [f"{i * 37 % 1009 / 1000:.3f}" for i in range(ROWS)]
     assert read(build_column_csv(*decimals, name="ean"))["ean"].type == "number"
     assert read(build_column_csv(*decimals, name="icd9_code"))["icd9_code"].type == "id"
+
+
+def test_numbers_of_tasks_are_identifiers_although_projects_share_some(read: Read) -> None:
+    numbers = [str(1 + 3 * i) for i in range(500)] + [str(2 + 30 * i) for i in range(50)]
+    assert read(build_column_csv(*numbers, *numbers[:60], name="task"))["task"].type == "id"
+    assert read(build_column_csv(*numbers, *numbers[:60], name="cost"))["cost"].type == "integer"
+
+
+def test_numbers_of_employees_are_identifiers_although_some_are_small(read: Read) -> None:
+    numbers = [1 + i * 7_919 % 2_003 for i in range(ROWS)]
+    assert read(build_column_csv(*numbers, name="EmployeeNumber"))["EmployeeNumber"].type == "id"
+    assert read(build_column_csv(*numbers, name="number"))["number"].type == "integer"
+
+
+def test_unique_numbers_are_identifiers_although_a_note_is_below_them(read: Read) -> None:
+    numbers = [2_012_101_518 + i * 7_919 for i in range(ROWS)]
+    table = read(build_column_csv(*numbers, "see below", name="Application number"))
+    assert table["Application number"].type == "id"
+    assert table.issue("odd_values") is not None
+
+
+def test_codes_with_exponents_are_not_quantities(read: Read) -> None:
+    codes = [f"9.78{i * 7919 % 10**6:06}e+12" for i in range(ROWS)]
+    assert read(build_column_csv(*codes, name="isbn13"))["isbn13"].type == "id"
+
+
+def test_unique_numbers_in_the_only_column_without_a_name_are_identifiers(read: Read) -> None:
+    rows = "".join(f"{i * 7_919 % 50_000},{i % 7}\n" for i in range(ROWS))
+    assert read(f",score\n{rows}")["column_1"].type == "id"
+    assert read(f"load,score\n{rows}")["load"].type == "integer"
+
+
+PEOPLE = ("Smith", "Johnson", "Brown", "Miller", "Davis", "Wilson", "Moore", "Taylor")
+
+
+def test_counts_of_permits_many_of_which_are_zero_are_quantities(read: Read) -> None:
+    counts = [i * 7_919 % 60_000 if i % 5 else 0 for i in range(ROWS)]
+    assert read(build_column_csv(*counts, name="permit"))["permit"].type == "integer"
+
+
+def test_codes_of_the_rows_of_a_public_list_are_shown_but_people_are_not(read: Read) -> None:
+    countries = "Germany France Italy Spain Poland Chad Jordan Kenya Peru Fiji Iran Oman Mali Cuba"
+    countries += " Togo Niger Malta Qatar Nepal Brazil Chile Ghana India Japan"
+    names = countries.split()
+    columns: dict[str, list[object]] = {
+        "country": [*names],
+        "code": [f"Q{i * 37 % 101}{name[:2].lower()}" for i, name in enumerate(names)],
+        "codigo_no": [1_100 + 7 * i for i in range(len(names))],
+        "author": [f"{a} {b}" for a in ("James", "Mary", "Susan") for b in PEOPLE],
+        "id": [*range(len(names))],
+    }
+    table = read(build_csv(columns))
+    assert {name: table[name].type for name in columns} == {
+        "country": "category", "code": "category", "codigo_no": "category",
+        "author": "id", "id": "id",
+    }  # fmt: skip
+    assert table.issue("personal_values") is None

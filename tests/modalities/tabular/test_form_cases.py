@@ -402,6 +402,13 @@ def test_an_array_with_the_marks_of_the_next_one_is_a_row(mark: str, read: Read)
     assert list(named.types) == ["name", "code"]
 
 
+def test_numbers_of_a_fixed_width_are_numbers(read: Read) -> None:
+    texts = [f"{7.919 * n % 300:08.3f}" for n in range(200)]
+    table = read(build_column_csv(*texts))
+    assert (table["a"].type, table["a"].format) == ("number", "0000.000")
+    assert written(table) == texts
+
+
 def test_coordinates_with_leading_zeros_and_a_late_positive_sign_are_numbers(read: Read) -> None:
     texts = [f"-{7 * n % 180:03}.{n + 1:04}" for n in range(5_000)]
     texts[4_321] = "+179.6130"
@@ -419,3 +426,33 @@ def test_codes_of_two_digits_with_a_point_are_no_coordinates(read: Read) -> None
 def test_signed_numbers_of_many_decimals_are_not_phone_numbers(read: Read) -> None:
     texts = [f"+{30 + n / 7:.7f}" for n in range(300)]
     assert read(build_column_csv(*texts)).summary.schema["a"].type == "number"
+
+
+def test_dates_in_two_forms_have_the_same_order(read: Read) -> None:
+    texts = [f"{i % 12 + 1}/{i % 28 + 1}/2024" for i in range(60)]
+    texts += [f"{i % 12 + 1:02}-{i % 9 + 1:02}-2023" for i in range(40)]
+    values = read(build_column_csv(*texts)).values("a")
+    assert [(value.month, value.day) for value in values[60:]] == [
+        (i % 12 + 1, i % 9 + 1) for i in range(40)
+    ]
+
+
+def test_compact_dates_before_1900_are_dates_if_there_are_many(read: Read) -> None:
+    texts = [f"{1870 + i}{i % 12 + 1:02}{i % 28 + 1:02}" for i in range(90)]
+    table = read(build_column_csv(*texts))
+    assert (table["a"].type, table["a"].format) == ("datetime", "%Y%m%d")
+
+
+def test_blanks_around_dates_are_left_out(read: Read) -> None:
+    texts = [f"{'' if i % 3 else ' '}March {i % 28 + 1}, {2000 + i % 20}" for i in range(90)]
+    table = read(build_csv({"a": [f'"{text}"' for text in texts], "n": range(90)}))
+    assert (table["a"].type, table["a"].nullable) == ("datetime", False)
+
+
+def test_many_dates_of_the_first_millennium_are_dates(read: Read) -> None:
+    texts = [f"{20 + 4 * i:04}-{i % 12 + 1:02}-{i % 28 + 1:02}" for i in range(60)]
+    assert read(build_column_csv(*texts))["a"].type == "datetime"
+
+
+def test_a_numbered_word_in_all_rows_is_no_number(read: Read) -> None:
+    assert read(build_column_csv(*["1. Male"] * 40))["a"].type == "category"

@@ -262,6 +262,7 @@ def test_texts_that_are_not_dates_have_no_form(texts: list[str]) -> None:
         ("P", ["P1DT2H", "PT5M"]),
         ("PT0H0M0S", ["PT1H0M5S", "PT0H3M0S"]),
         ("[m]:ss.f", ["1:26.84", "0:59.10"]),
+        ("[mm]:ss.f", ["05:03.78", "12:00.00", "00:24.63"]),
         ("[h]h [m]m", ["1h 5m", "0h 18m", "30h 0m"]),
         ("[h]h [m]m?", ["2h 50m", "19h", "25h 5m", "45m"]),
         ("[m]m[ss]s", ["44m38s", "5m09s"]),

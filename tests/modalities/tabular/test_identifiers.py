@@ -366,3 +366,65 @@ def test_addresses_of_any_country_are_streets_where_the_column_says_so(
     )
     pages = [f"https://example.com/{i}" for i in range(COUNT)]
     assert read(build_column_csv(*pages, name="web_address"))["web_address"].format == "url"
+
+
+def test_people_with_initials_are_people(read: Read) -> None:
+    people = [f"{first[0]}. {last}" for first in FIRST for last in LAST]
+    assert read(build_column_csv(*people, name="name"))["name"].format == "person"
+
+
+def test_codes_of_a_public_list_behind_a_word_are_shown(read: Read) -> None:
+    codes = "DE FR IT ES PT NL BE LU AT CH PL CZ SK HU RO BG GR SE FI DK NO IS IE EE"
+    words = ["territory", "country", "country"] * 8
+    texts = [f"{word}:{code}" for word, code in zip(words, codes.split(), strict=True)]
+    assert read(build_column_csv(*texts))["a"].type == "category"
+
+
+def test_years_of_lives_are_valid_and_in_order(read: Read) -> None:
+    lives = [f"{1700 + 3 * i % 200}\u2013{1760 + 3 * i % 200 + i % 7}" for i in range(150)]
+    table = read(build_column_csv(*lives, *(f"born {1900 + i}" for i in range(40))))
+    assert table["a"].format == "quantity"
+    column = IdColumn.fit("a", pa.string(), pa.array(table.values("a")), kind="quantity")
+    new = [text.split("\u2013") for text in column.values(1, np.arange(300)).to_pylist()]
+    assert all(int(life[0]) <= int(life[1]) <= 2000 for life in new if len(life) == 2)
+
+
+def test_symbols_of_which_few_have_digits_are_shown(read: Read) -> None:
+    symbols = [chr(0x1F300 + i) for i in range(150)] + ["1\ufe0f\u20e3", "2\ufe0f\u20e3"]
+    table = read(build_column_csv(*symbols))
+    assert table["a"].type == "category"
+    assert table.issue("personal_values") is None
+
+
+def test_people_of_a_table_of_few_rows_are_not_shown(read: Read) -> None:
+    table = read(build_column_csv(*PEOPLE[:5], name="people"))
+    assert (table["people"].type, table["people"].format) == ("id", "person")
+
+
+def test_names_are_those_of_people_if_other_columns_say_so(read: Read) -> None:
+    places = ("Barden", "Colmar", "Elmstead", "Granby", "Hartwell", "Kelso", "Langdon", "Marlow")
+    names = [f"{place}{ending}" for place in places for ending in ("", "son", "er", "ley")]
+    names += [*LAST, *LAST]
+    columns = {"name": names * 3, "n": range(len(names) * 3)}
+    sexes = ["f", "m"] * (len(names) * 3 // 2)
+    assert read(build_csv({**columns, "sex": sexes}))["name"].format == "person"
+    assert read(build_csv({**columns, "kind": sexes}))["name"].format != "person"
+
+
+def test_marks_before_names_of_people_do_not_hide_them(read: Read) -> None:
+    table = read(build_column_csv(*(f"-{person}" for person in PEOPLE)))
+    assert table["a"].format == "person"
+
+
+def test_genres_do_not_say_that_rows_are_people(read: Read) -> None:
+    titles = [f"{a} {b}" for a in ("Winter", "Morgan", "Night", "Stone") for b in LAST]
+    columns = {"name": titles, "genre": ["drama", "crime"] * 24}
+    assert read(build_csv(columns))["name"].format != "person"
+
+
+def test_people_between_bars_are_people(read: Read) -> None:
+    given = "James Mary Robert Linda David Susan Thomas Karen Daniel Lisa Paul Laura Mark Emily"
+    given += " Anna Peter Julia Brian Sarah Kevin Diane Jason Helen Eric Nancy Scott Amy Frank"
+    people = [f"{name} {LAST[i % 12]}" for i, name in enumerate(given.split() * 2)]
+    casts = [f"{a}|{b}" for a, b in zip(people, people[7:] + people[:7], strict=True)]
+    assert read(build_column_csv(*dict.fromkeys(casts), name="cast"))["cast"].format == "person"

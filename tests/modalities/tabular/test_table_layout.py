@@ -307,3 +307,35 @@ def test_titles_may_stand_in_any_cell(read: Read) -> None:
     rows = "".join(f"Town {i},{i * 7},{i % 5}\n" for i in range(30))
     table = read(",State of Examples,\n,,\ntown,brown,other\n" + rows)
     assert list(table.types) == ["town", "brown", "other"]
+
+
+def test_notes_of_several_cells_above_and_below_a_table_are_left_out(read: Read) -> None:
+    notes = "Lots of people,,,\nsome like,,to write,\n,,notes,above\nor merge,,cells,\n"
+    rows = "".join(f"p{i},{i},{i}.5,2020-01-{i + 1:02}\n" for i in range(12))
+    table = read(f"{notes}who,age,size,born\n{rows},,and,\nthey,,,\n,,like it,\n")
+    assert list(table.types) == ["who", "age", "size", "born"]
+    assert table.summary.rows == 12
+    issue = table.issue("footer_lines")
+    assert issue is not None
+    assert issue["count"] == 3
+
+
+def test_options_below_the_questions_of_a_survey_are_names(read: Read) -> None:
+    rows = "".join(
+        f"r{i},{'macOS' * (i % 2)},{'BSD' * (i % 3 == 0)},{'Linux' * (i % 4 > 0)},Often\n"
+        for i in range(9)
+    )
+    names = "id,Which systems do you use?,,,\n,macOS,BSD,Linux,How often?\n"
+    table = read(names + rows)
+    assert table.summary.rows == 9
+    assert list(table.types)[1:3] == [
+        "Which systems do you use? macOS", "Which systems do you use? BSD",
+    ]  # fmt: skip
+
+
+def test_codes_of_rows_without_values_are_not_headings(read: Read) -> None:
+    rows = "".join(f"{i * 7919:012x},{'' if i % 8 == 0 else i},{'' if i % 8 == 0 else i % 5}\n"
+                   for i in range(80))  # fmt: skip
+    table = read(f"user,hours,score\n{rows}")
+    assert table.summary.rows == 80
+    assert table.issue("group_headings") is None

@@ -276,3 +276,10 @@ def test_keys_with_one_value_each_are_two_columns(values: list[Any], read: Read)
 def test_fields_of_one_thing_are_not_rows(reject: Reject) -> None:
     document = {f"k{i}": [i, str(i)][i % 2] for i in range(30)}
     assert reject(json.dumps(document), "a.json").code == "too_few_rows"
+
+
+def test_blanks_of_windows_are_not_letters_of_dos(read: Read) -> None:
+    names = ["Zo\u00eb M\u00fcller", *["Ann Smith"] * 39]
+    rows = "".join(f"By\u00a0author {i},{name},{i}\n" for i, name in enumerate(names))
+    table = read(("by,name,n\n" + rows).encode("cp1252"))
+    assert table.summary.read["encoding"] == "cp1252"

@@ -343,3 +343,97 @@ def test_words_among_addresses_are_left_out() -> None:
 def test_numbers_without_leading_zeros_get_none() -> None:
     numbers = [f"{i}.0" for i in range(1, 700, 2)]
     assert not [text for text in fresh(numbers, 500) if text.startswith("0")]
+
+
+NOUNS = [f"{a}{b}" for a in ("Tar", "Vel", "Ost", "Jor", "Mel", "Kra") for b in (
+    "now", "mor", "rel", "vik", "brack", "nth", "lom", "ben", "dun", "wick")]  # fmt: skip
+
+
+def test_function_words_keep_their_places_in_names_of_things() -> None:
+    text = "Night River Heart Garden Fire Moon Snow Wind Road Queen Rose Star Stone Wood"
+    nouns = text.split()
+    joints = ("of the", "with a", "in my", "from the", "white stone", "yellow house", "happy story")
+    films = [f"{a} {joints[i % 7]} {nouns[i - 5]}" for i, a in enumerate(nouns)]
+    grammar = "of the|with a|in my|from the"
+    pattern = rf"[A-Z]\w+ ({grammar}|[a-z]{{5,}} [a-z]{{5,}}) [A-Z]\w+"
+    assert all(re.fullmatch(pattern, name) for name in fresh(films, 30))
+
+
+def test_no_new_name_has_a_word_twice() -> None:
+    names = [f"{a} {NOUNS[(i * 7 + 1) % 60]}" for i, a in enumerate(NOUNS * 2)]
+    assert all(len(set(name.split())) == 2 for name in fresh(names, 300))
+
+
+def test_a_column_of_few_words_of_its_own_gets_numbered_names() -> None:
+    teams = [
+        "Bulls",
+        "Kings",
+        "Celtics",
+        "Raptors",
+        "Pelicans",
+        "Nuggets",
+        "Lakers",
+        "Trail Blazers",
+    ]
+    column = IdColumn.fit("team_name", pa.string(), pa.array(teams))
+    assert column.values(1, np.arange(2)).to_pylist() == ["Team 9", "Team 10"]
+    column = IdColumn.fit("labels", pa.string(), pa.array([team.lower() for team in teams]))
+    assert column.values(1, np.arange(1)).to_pylist() == ["label 9"]
+
+
+def test_groups_of_hexadecimal_digits_keep_their_form() -> None:
+    rng = np.random.default_rng(1)
+    flags = [f"U+1F1{a:02X} U+1F1{b:02X}" for a, b in rng.integers(0xE6, 0xFF, (200, 2))]
+    assert all(re.fullmatch(r"U\+1F1[0-9A-F]{2} U\+1F1[0-9A-F]{2}", f) for f in fresh(flags, 300))
+
+
+def test_keys_that_rows_share_repeat_as_often_as_in_the_table() -> None:
+    customers = [f"{i % 300:03}-{7919 * (i % 300) % 10_000:04}" for i in range(1_500)]
+    assert 160 <= len(set(fresh(customers, 1_000))) <= 240
+    assert len(set(fresh(customers[:300], 1_000))) == 1_000
+
+
+def test_codes_in_urls_are_new_and_keep_their_form() -> None:
+    urls = [f"https://www.example.com/title/tt{i * 7919 % 10**7:07}/" for i in range(300)]
+    pattern = r"https://www\.example\.com/title/tt\d{7}/"
+    assert all(re.fullmatch(pattern, url) for url in fresh(urls, 500, "url"))
+
+
+def test_codes_of_letters_of_one_length_are_codes() -> None:
+    customers = ["ALFKI", "DUMON", "SIMOB", "BONAP", "GROSR", "CONSH", "RANCH", "BERGS", "BLAUS"]
+    assert all(re.fullmatch("[A-Z]{5}", code) for code in fresh(customers, 50))
+
+
+def test_places_stand_only_in_names_that_mostly_have_a_pattern() -> None:
+    models = "Ghibli Huracan Granturismo Mulsanne Continental Urus Levante Gallardo Phantom Evora"
+    models += " Vantage-S Aventador-S Turbo-S Spyder-S"
+    assert fresh(models.split(), 1) == ["Id 15"]
+
+
+def test_words_in_urls_become_words() -> None:
+    urls = [f"https://example.org/wiki/{a}_{b}" for a in FIRST for b in LAST]
+    pattern = r"https://example\.org/wiki/[A-Z][a-z]+_[A-Z][a-z]+"
+    assert all(re.fullmatch(pattern, url) for url in fresh(urls, 50, "url"))
+
+
+def test_names_in_chinese_are_numbered() -> None:
+    cities = [f"{chr(0x4E00 + i)}{chr(0x5000 + 3 * i)}\u5e02" for i in range(400)]
+    assert fresh(cities, 1) == ["Id 401"]
+
+
+def test_new_cities_have_the_letter_case_of_the_table() -> None:
+    cities = [f"{a}{b}" for a in ("KENT", "LUND", "BRNO", "METZ") for b in ("ON", "VILLE", " BAY")]
+    assert all(name.isupper() for name in fresh(cities, 30, "city"))
+
+
+def test_numbered_streets_have_the_endings_of_their_numbers() -> None:
+    numbered = ("1st", "2nd", "3rd", "4th", "5th", "6th", "7th", "8th", "9th", "10th", "11th",
+                "12th", "13th", "21st", "22nd", "23rd", "31st")  # fmt: skip
+    streets = [f"{100 + 7 * i} {numbered[i % 17]} St" for i in range(100)]
+    pattern = r"\d+ (\d*1st|\d*2nd|\d*3rd|\d*[04-9]th|1[1-3]th) St"
+    assert all(re.fullmatch(pattern, street) for street in fresh(streets, 50, "street"))
+
+
+def test_keys_of_letters_and_numbers_are_codes() -> None:
+    players = ["dominma01", "hoeslj01", "singljo02", "preslal01", "cartech02", "villajo01"]
+    assert all(re.fullmatch(r"[a-z]+\d\d", key) for key in fresh(players, 20))

@@ -1,5 +1,6 @@
 """New lists of the items that several lists share."""
 
+import ast
 from collections import Counter
 
 import numpy as np
@@ -55,3 +56,17 @@ def test_items_of_few_lists_are_left_out() -> None:
     source = Lists.fit([*lists(";"), "Rare;Action", "Rare;Drama"])
     assert source is not None
     assert "Rare" not in dict(source.items)
+
+
+def test_lists_in_brackets_are_lists_in_brackets() -> None:
+    items = ("radio", "bicycle", "television", "torch", "cow")
+    texts = [str([item for j, item in enumerate(items) if i >> j & 1]) for i in range(1, 32)] * 3
+    column = IdColumn.fit("owned", pa.string(), pa.array(texts))
+    restored = IdColumn.from_json({"name": "owned", **column.to_json()}, pa.string())
+    for text in restored.values(1, np.arange(50)).to_pylist():
+        assert set(ast.literal_eval(text)) <= set(items)
+
+
+def test_lists_within_lists_are_not_composed() -> None:
+    texts = [f"[salsa, [rice, {food}]]" for food in ("beans", "cheese", "corn", "cream")] * 9
+    assert Lists.fit(texts) is None
