@@ -473,7 +473,7 @@ def test_a_result_with_few_digits_is_rounded_once() -> None:
         mixed.combine_chunks().to_batches()[0],
         pa.schema([("part", pa.int64()), ("whole", pa.int64()), ("percent", pa.float64())]),
     )
-    assert coding.names == {"percent"}
+    assert "percent" in coding.names
     assert coding.satisfied(rows).all()
 
 
