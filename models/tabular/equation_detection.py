@@ -1,12 +1,15 @@
 """Search for equations between numbers: sums, products, ratios and linear functions."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import combinations_with_replacement, permutations
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from models.tabular.categorical_columns import Floats
+from models.tabular.number_scale import TICKS_PER_SECOND
 from models.tabular.relations import FLOAT_TOLERANCE, Kind, Relation
 from models.tabular.screened_numbers import (
     FIRST_ROWS,
@@ -22,6 +25,7 @@ from models.tabular.screened_numbers import (
 )
 from models.tabular.sum_detection import find_balances, find_sums
 
+TIME_UNITS = {"weeks": 604_800, "days": 86_400, "hours": 3_600, "minutes": 60, "seconds": 1}
 MAX_LINEAR_COLUMNS = 200  # numeric columns in linear functions
 MAX_PRODUCT_COLUMNS = 100  # numeric columns in products and ratios
 MAX_SCREENED_PRODUCTS = 500
@@ -87,8 +91,7 @@ def _equations(numbers: list[ScreenedNumber]) -> Iterator[Relation]:
     for start, end in permutations(moments[:MAX_EQUATION_COLUMNS], 2):
         if start.type == end.type:
             for total in (*plain, *durations):
-                difference = end.values - start.values
-                yield from _linear("elapsed", (start.name, end.name), difference, total)
+                yield from _elapsed(start, end, total)
 
 
 def _correlated(
@@ -188,8 +191,27 @@ def _scaled(
                 break
 
 
+def _elapsed(
+    start: ScreenedNumber, end: ScreenedNumber, total: ScreenedNumber
+) -> Iterator[Relation]:
+    """Yield the time between two datetimes or times of day, in a unit of time if possible."""
+    if pa.types.is_date32(start.type):  # in days
+        ticks = 1 / TIME_UNITS["days"]
+    else:
+        ticks = TICKS_PER_SECOND[getattr(start.type, "unit", "ms")]
+    units = {1 / (ticks * seconds): unit for unit, seconds in TIME_UNITS.items()}
+    names, difference = (start.name, end.name), end.values - start.values
+    factors = () if total.is_duration else tuple(units)
+    for relation in _linear("elapsed", names, difference, total, factors):
+        yield replace(relation, part=units.get(relation.factor, "") if factors else "")
+
+
 def _linear(
-    kind: Kind, names: tuple[str, ...], source: Floats, total: ScreenedNumber
+    kind: Kind,
+    names: tuple[str, ...],
+    source: Floats,
+    total: ScreenedNumber,
+    likely_factors: Sequence[float] = (),
 ) -> Iterator[Relation]:
     both = np.flatnonzero(np.isfinite(source) & np.isfinite(total.values))
     if len(both) < MIN_ROWS or total.distinct < MIN_DISTINCT_VALUES:
@@ -202,7 +224,7 @@ def _linear(
     if np.ptp(total.values[first] - slope * source[first]) > 4 * total.tolerance:
         return
     # A rounded number of few digits is the likely factor; others are tried with more digits.
-    for factor in round_numbers(slope):
+    for factor in (*likely_factors, *round_numbers(slope)):
         residuals = total.values[both] - factor * source[both]
         middle = (residuals.min() + residuals.max()) / 2
         if factor == 0 or residuals.max() - residuals.min() > 2 * total.tolerance:

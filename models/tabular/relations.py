@@ -51,7 +51,8 @@ class Relation:
     - `product`: factor * first * second.
     - `ratio`: factor * first / second + offset.
     - `factor`: the second column times a factor that each value of the first one has.
-    - `elapsed`: factor * (second - first) + offset, in the unit of two datetimes or times.
+    - `elapsed`: factor * (second - first) + offset, of two datetimes or times in ticks; `part` is
+      the unit of time that the factor converts to, if it is one.
     - `date_part`: a part of a datetime, such as its year, its date or its time of day.
     - `step`: a monotone step function of a number, datetime or time.
     - `lookup`: each value of the first column, or of a part of it, has a single one of the last.
@@ -93,9 +94,9 @@ class Relation:
             "product": " * ".join(sources),
             "ratio": " / ".join(sources),
             "factor": " * ".join((f"factor({sources[0]})", *sources[1:])),
-            "elapsed": f"({' - '.join(reversed(sources))})",
+            "elapsed": f"{self.part}({' - '.join(reversed(sources))})",
         }
-        factor = "" if self.factor == 1 else f"{self.factor:.6g} * "
+        factor = "" if self.factor == 1 or self.part else f"{self.factor:.6g} * "
         offset = (
             "" if self.offset == 0 else f" {'+' if self.offset > 0 else '-'} {abs(self.offset):.6g}"
         )

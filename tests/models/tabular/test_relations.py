@@ -57,6 +57,7 @@ CLOCKS, LATER_CLOCKS = (
 )
 CURRENCIES = np.array(["CHF", "EUR", "USD"])[CITIES % 3]
 EUROS = np.round(PRICES * np.array([1.0642, 1, 0.8615])[CITIES % 3], 2)
+STAYS = RNG.integers(0, 200, N)
 PARTS = RNG.integers(0, 900, (5, N))
 COLORS = RNG.choice(["red", "green", "blue"], N, p=[0.5, 0.47, 0.03])
 FLAGS = ("red", "green", "blue")
@@ -117,7 +118,7 @@ def round_trip(coding: RelationCoding, table: pa.Table) -> pa.Table:
         ("0.01 * p * a = c", {"p": PRICES, "a": A, "c": np.round(PRICES * A / 100, 2)}),
         ("a / q = rate", {"a": A, "q": QUANTITIES, "rate": np.round(A / QUANTITIES, 3)}),
         (
-            "(end - start) = seconds",
+            "seconds(end - start) = seconds",
             {"start": TIMES, "end": TIMES + MINUTES.astype("m8[m]"), "seconds": 60 * MINUTES},
         ),
         (
@@ -144,7 +145,7 @@ def round_trip(coding: RelationCoding, table: pa.Table) -> pa.Table:
         ("date(at) = day", {"at": TIMES, "day": TIMES.astype("M8[D]").astype("M8[s]")}),
         ("time(at) = clock", {"at": CLOCKED_TIMES, "clock": CLOCKS}),
         ("start <= end", {"start": CLOCKS, "end": LATER_CLOCKS}),
-        ("1e-06 * (end - start) = lasted", {"start": CLOCKS, "end": LATER_CLOCKS, "lasted": A}),
+        ("seconds(end - start) = lasted", {"start": CLOCKS, "end": LATER_CLOCKS, "lasted": A}),
         (
             "(end - start) = lasted",
             {"start": CLOCKED_TIMES, "end": CLOCKED_TIMES + LASTED, "lasted": LASTED},
@@ -174,6 +175,10 @@ def round_trip(coding: RelationCoding, table: pa.Table) -> pa.Table:
                 "all": 9 * A + B + 1,
                 "percent": round_all(100 * (A + 1) / (9 * A + B + 1)),
             },
+        ),
+        (
+            "days(end - start) + 1 = stay",
+            {"start": DAYS, "end": DAYS + STAYS.astype("m8[D]"), "stay": STAYS + 1},
         ),
         ("drive + rest = trip", {"drive": LASTED, "rest": RESTED, "trip": LASTED + RESTED}),
         ("a -> band", {"a": A, "band": A // 100}),
