@@ -94,6 +94,8 @@ def _row_bytes(header: dict[int, Any], dictionary: int) -> int:
     if not isinstance(data_page, dict):
         return 0
     count, encoding = data_page.get(1, 0), data_page.get(2 if 5 in header else 4, 0)
+    if not isinstance(count, int) or not isinstance(encoding, int):
+        raise DamagedPagesError
     if encoding in _DICTIONARIES:
         return dictionary
     return int(header[2]) if encoding == _DELTA_BYTE_ARRAY else int(header[2]) // max(1, count)

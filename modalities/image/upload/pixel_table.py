@@ -150,8 +150,10 @@ _Rows = Iterator[tuple[NDArray[np.float32], list[str], list[str]]]
 
 def _read_columns(stream: io.RawIOBase, columns: PixelColumns, name: str) -> _Rows:
     """Yield blocks of pixels (n, pixels), labels and splits."""
-    count = len(columns.pixels) + (columns.label is not None)
-    names = columns.header or [f"f{i}" for i in range(count)]
+    count = len(columns.header or columns.pixels)
+    if columns.header is None and columns.label is not None:
+        count += 1
+    names = [f"f{i}" for i in range(count)]  # names of a header may occur twice
     kinds = {names[i]: pa.float32() for i in columns.pixels}
     wanted = [names[i] for i in columns.pixels]
     if columns.label is not None:

@@ -149,6 +149,7 @@ def test_table_of_pixels_with_a_header_is_read(
     [
         ["0", *(f"0.{i}" for i in range(1, 785))],  # as pandas writes columns of equal names
         ["label", *(f"px_{i}" for i in range(784))],
+        ["label", *(f"pixel{i % 783}" for i in range(784))],  # a name occurs twice
     ],
 )
 def test_columns_of_pixels_may_be_numbered(header: list[str], tmp_path: Path, read: Read) -> None:

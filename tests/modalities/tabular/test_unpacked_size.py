@@ -49,6 +49,23 @@ def stretch_workbook(cell: str) -> bytes:
     return build_zip(entries)
 
 
+def test_headers_of_pages_with_other_types_are_damaged(tmp_path: Path) -> None:
+    data = build_parquet({"a": ["x", "yy"] * 20}, compression="none", use_dictionary=False)
+    path = tmp_path / "a.parquet"
+    metadata = pq.read_metadata(io.BytesIO(data))
+    start = metadata.row_group(0).column(0).data_page_offset
+    read = damaged = 0
+    for position, value in itertools.product(range(start, start + 30), range(256)):
+        path.write_bytes(data[:position] + bytes([value]) + data[position + 1 :])
+        try:
+            parquet_pages.measure_columns(path, metadata)
+            read += 1
+        except parquet_pages.DamagedPagesError:
+            damaged += 1
+    assert read
+    assert damaged
+
+
 def test_parquet_with_pages_above_the_budget_is_rejected_by_their_headers(
     monkeypatch: pytest.MonkeyPatch, read: Read, reject: Reject
 ) -> None:
