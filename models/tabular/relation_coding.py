@@ -27,8 +27,8 @@ class RelationCoding:
     """The coded columns, in decoding order, and the relations that samples satisfy.
 
     Those in `checked` do not follow from the coding. `limits` are the smallest and the largest
-    number of coded columns in the training rows: what follows from generated numbers may be beyond
-    them, such as a negative count.
+    number of coded columns and of their sources in the training rows: what follows from other
+    numbers may be beyond them, such as a negative count.
     """
 
     columns: tuple[CodedColumn, ...] = ()
@@ -116,16 +116,17 @@ class RelationCoding:
         return arrays, in_limits
 
     def with_limits(self, table: pa.Table) -> Self:
-        """Return a copy with the limits of the coded columns in the training rows."""
+        """Return a copy with the limits of coded columns and their sources in the training rows."""
         limits = {}
-        for column in self.columns:
-            values = array(table, column.name)
-            if not is_numeric(values.type) or isinstance(column, NearColumn):
+        exact = [column for column in self.columns if not isinstance(column, NearColumn)]
+        for name in dict.fromkeys(name for c in exact for name in (c.name, *c.sources)):
+            values = array(table, name)
+            if not is_numeric(values.type) or name in self.near:
                 continue
             numbers = as_floats(values)
             finite = numbers[np.isfinite(numbers)]
             if len(finite):
-                limits[column.name] = float(finite.min()), float(finite.max())
+                limits[name] = float(finite.min()), float(finite.max())
         return replace(self, limits=limits)
 
     def satisfied(self, rows: Rows) -> NDArray[np.bool_]:
@@ -133,6 +134,30 @@ class RelationCoding:
         mask = np.ones(len(rows), bool)
         for relation in self.relations:
             mask &= relation.holds(rows)
+        return mask
+
+    def is_plausible(self, rows: Rows, given: Mapping[str, NDArray[np.bool_]]) -> NDArray[np.bool_]:
+        """Return the (N,) mask of rows in which what follows from given values is plausible.
+
+        These numbers exceed the limits by at most half of their distance, unless a given number is
+        beyond its own limits, and they have a sign that training rows have.
+        """
+        nothing = np.zeros(len(rows), bool)
+        is_beyond = nothing.copy()  # a given number is
+        for name, (low, high) in self.limits.items():
+            numbers = as_floats(array(rows, name))
+            is_beyond |= given.get(name, nothing) & ((numbers < low) | (numbers > high))
+        mask = np.ones(len(rows), bool)
+        sources = {column.name: column.sources for column in self.columns}
+        for name, (low, high) in self.limits.items():
+            numbers, slack = as_floats(array(rows, name)), (high - low) / 2
+            is_far = (numbers < low - slack) | (numbers > high + slack)
+            has_other_sign = ((numbers < 0) & (low >= 0)) | ((numbers > 0) & (high <= 0))
+            is_free = ~given.get(name, nothing)
+            if name in sources:  # or all that determines it is given
+                others = [given.get(source, nothing) for source in sources[name]]
+                is_free &= ~np.logical_and.reduce(others)
+            mask &= ~(is_free & (has_other_sign | (is_far & ~is_beyond)))
         return mask
 
     def pack(self) -> dict[str, Any]:

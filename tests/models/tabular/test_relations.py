@@ -664,6 +664,43 @@ def test_partial_rows_that_break_a_relation_cannot_be_completed(sampler: TableSa
         complete(sampler, [{"net": 100.0, "tax": 50.0}])
 
 
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> TableSampler:
+    """Return a model of flags, prices in three currencies and parts of a date."""
+    table = pa.table(
+        {
+            **{color: (color == COLORS).astype(int) for color in FLAGS},
+            "currency": CURRENCIES,
+            "price": PRICES,
+            "euros": EUROS,
+            "day": DAYS,
+            "month": MONTH_NAMES[MONTHS],
+            "weekday": WEEKDAYS,
+        }
+    )
+    schema = tuple(ColumnSchema(name, type) for name, type in column_types(table).items())
+    folder = tmp_path_factory.mktemp("model")
+    return train_sampler(table, schema, folder, steps=30, random_order_prob=0.5)
+
+
+@pytest.mark.parametrize("flag", FLAGS)
+def test_a_given_flag_clears_the_others(shop: TableSampler, flag: str) -> None:
+    for row in complete(shop, [{flag: 1}] * 20).to_pylist():
+        assert {color: row[color] for color in FLAGS} == {c: int(c == flag) for c in FLAGS}
+
+
+def test_an_amount_follows_from_a_given_converted_amount(shop: TableSampler) -> None:
+    rows = complete(shop, [{"euros": 125.0}, {"euros": 125.0, "currency": "USD"}] * 10).to_pylist()
+    assert {row["euros"] for row in rows} == {125.0}
+    assert {row["price"] for row in rows if row["currency"] == "USD"} == {145.1}
+
+
+def test_rare_combinations_of_given_values_are_found(shop: TableSampler) -> None:
+    given = [{"month": "May", "weekday": 6}, {"month": "June", "weekday": 1}] * 5
+    for row, expected in zip(complete(shop, given).to_pylist(), given, strict=True):
+        assert (f"{row['day']:%B}", row["day"].weekday()) == tuple(expected.values())
+
+
 def complete(sampler: TableSampler, rows: list[dict[str, Any]]) -> pa.RecordBatch:
     partial_rows = PartialRows.parse(sampler.tokenizer, rows)
     return complete_rows(sampler, 1, np.arange(len(rows)), partial_rows).rows
