@@ -22,7 +22,7 @@ from models.tabular.categorical_columns import (
     as_text,
     similar_values,
 )
-from models.tabular.conditions import InvalidPartialRow
+from models.tabular.conditions import InvalidPartialRow, expected_value
 from models.tabular.near_relations import NearColumn
 from models.tabular.number_scale import numeric_values
 from models.tabular.numeric_columns import NumericColumn
@@ -207,8 +207,7 @@ def _column(field: pa.Field, rows: Sequence[Mapping[str, Any]]) -> pa.Array:
             try:
                 pa.array([value]).cast(arrow)
             except _CAST_ERRORS as error:
-                message = f"cannot have this value: the type is {arrow}"
-                raise InvalidPartialRow(row_index, field.name, message) from error
+                raise InvalidPartialRow(row_index, field.name, expected_value(arrow)) from error
     return pa.concat_arrays([pa.array([value]).cast(arrow) for value in values])
 
 

@@ -75,8 +75,14 @@ def complete_rows(
         if not len(pending):
             rows, _ = _decode(sampler, seed, indices, partial_rows, tokens, decode_u)
             return SampleBatch(rows, len(indices) / (num_tried * particles))
-    num_accepted = len(indices) - len(pending)
-    raise AcceptanceRateTooLow(num_accepted, len(indices), num_accepted / (num_tried * particles))
+    accepted = len(indices) - len(pending)
+    names = ", ".join(f"`{name}`" for name, mask in partial_rows.given.items() if mask[pending[0]])
+    remedy = (
+        f"Sample {indices[pending[0]]} cannot be completed: its values of {names} contradict each "
+        "other or are very rare together. Leave some of them out, or change them."
+    )
+    rate = accepted / (num_tried * particles)
+    raise AcceptanceRateTooLow(accepted, len(indices), rate, remedy)
 
 
 def _decode(

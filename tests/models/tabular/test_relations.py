@@ -660,8 +660,9 @@ def test_partial_rows_with_coded_columns_are_completed(sampler: TableSampler) ->
 
 
 def test_partial_rows_that_break_a_relation_cannot_be_completed(sampler: TableSampler) -> None:
-    with pytest.raises(AcceptanceRateTooLow):
-        complete(sampler, [{"net": 100.0, "tax": 50.0}])
+    message = "Sample 1 cannot be completed: its values of `net`, `tax` contradict"
+    with pytest.raises(AcceptanceRateTooLow, match=message):
+        complete(sampler, [{"net": 100.0}, {"net": 100.0, "tax": 50.0}])
 
 
 @pytest.fixture(scope="module")
