@@ -140,24 +140,21 @@ class RelationCoding:
         """Return the (N,) mask of rows in which what follows from given values is plausible.
 
         These numbers exceed the limits by at most half of their distance, unless a given number is
-        beyond its own limits, and they have a sign that training rows have.
+        beyond its own limits. They have a sign that training rows have, unless a given one has not.
         """
         nothing = np.zeros(len(rows), bool)
-        is_beyond = nothing.copy()  # a given number is
-        for name, (low, high) in self.limits.items():
-            numbers = as_floats(array(rows, name))
-            is_beyond |= given.get(name, nothing) & ((numbers < low) | (numbers > high))
-        mask = np.ones(len(rows), bool)
-        sources = {column.name: column.sources for column in self.columns}
-        for name, (low, high) in self.limits.items():
-            numbers, slack = as_floats(array(rows, name)), (high - low) / 2
-            is_far = (numbers < low - slack) | (numbers > high + slack)
-            has_other_sign = ((numbers < 0) & (low >= 0)) | ((numbers > 0) & (high <= 0))
-            is_free = ~given.get(name, nothing)
-            if name in sources:  # or all that determines it is given
-                others = [given.get(source, nothing) for source in sources[name]]
-                is_free &= ~np.logical_and.reduce(others)
-            mask &= ~(is_free & (has_other_sign | (is_far & ~is_beyond)))
+        mask, is_beyond, has_new_sign = ~nothing, nothing.copy(), nothing.copy()
+        for check_given in (True, False):
+            for name, (low, high) in self.limits.items():
+                numbers, is_given = as_floats(array(rows, name)), given.get(name, nothing)
+                changes_sign = ((numbers < 0) & (low >= 0)) | ((numbers > 0) & (high <= 0))
+                if check_given:
+                    is_beyond |= is_given & ((numbers < low) | (numbers > high))
+                    has_new_sign |= is_given & changes_sign
+                    continue
+                slack = (high - low) / 2
+                is_far = (numbers < low - slack) | (numbers > high + slack)
+                mask &= is_given | ~((changes_sign & ~has_new_sign) | (is_far & ~is_beyond))
         return mask
 
     def pack(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from models.errors import AcceptanceRateTooLow
+from models.tabular.conditions import InvalidPartialRow
 from models.tabular.data import LabeledRows
 from models.tabular.partial_rows import PartialRows
 from models.tabular.prepare import plan_relations
@@ -660,9 +661,9 @@ def test_partial_rows_with_coded_columns_are_completed(sampler: TableSampler) ->
 
 
 def test_partial_rows_that_break_a_relation_cannot_be_completed(sampler: TableSampler) -> None:
-    message = "Sample 1 cannot be completed: its values of `net`, `tax` contradict"
-    with pytest.raises(AcceptanceRateTooLow, match=message):
+    with pytest.raises(InvalidPartialRow, match="contradicts the other given values") as error:
         complete(sampler, [{"net": 100.0}, {"net": 100.0, "tax": 50.0}])
+    assert (error.value.row, error.value.column) == (1, "tax")
 
 
 @pytest.fixture(scope="module")
@@ -688,6 +689,18 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> TableSampler:
 def test_a_given_flag_clears_the_others(shop: TableSampler, flag: str) -> None:
     for row in complete(shop, [{flag: 1}] * 20).to_pylist():
         assert {color: row[color] for color in FLAGS} == {c: int(c == flag) for c in FLAGS}
+
+
+def test_values_that_no_row_can_have_together_are_named(shop: TableSampler) -> None:
+    message = "Sample 1 cannot be completed: its values of `red`, `green` contradict"
+    with pytest.raises(AcceptanceRateTooLow, match=message):
+        complete(shop, [{"red": 1}, {"red": 1, "green": 1}])
+
+
+def test_a_given_number_beyond_the_training_rows_is_kept(shop: TableSampler) -> None:
+    given = [{"price": price, "currency": "USD"} for price in (50_000.0, -100.0)]
+    rows = complete(shop, [*given, {"euros": 90_000.0}])
+    assert rows["euros"].to_pylist() == [43_075.0, -86.15, 90_000.0]
 
 
 def test_an_amount_follows_from_a_given_converted_amount(shop: TableSampler) -> None:
