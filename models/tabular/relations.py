@@ -89,6 +89,8 @@ class Relation:
         if self.kind in ("step", "lookup"):
             source = f"{self.part}({sources[0]})" if self.part else sources[0]
             return f"{source} -> {last}"
+        if self.kind == "linear" and self.factor == -1 and self.offset > 0:
+            return f"{self.offset:.6g} - {sources[0]} = {last}"
         terms = {
             "linear": sources[0],
             "product": " * ".join(sources),

@@ -108,6 +108,10 @@ def round_trip(coding: RelationCoding, table: pa.Table) -> pa.Table:
 @pytest.mark.parametrize(
     ("name", "columns"),
     [
+        (
+            "100 - a = b",
+            {"a": np.round(PRICES % 100, 2), "b": np.round(100 - PRICES % 100, 2)},
+        ),
         ("low <= high", {"low": A, "high": A + RNG.integers(0, 90, N)}),
         ("start <= end", {"start": TIMES, "end": TIMES + MINUTES.astype("m8[m]")}),
         ("a + b = c", {"a": A, "b": B, "c": A + B}),
