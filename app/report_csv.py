@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from app.schemas.reports import Report
-from app.value_format import format_date
+from app.value_format import format_duration, format_value
 
 STATISTIC_NAMES = ("count", "missing", "mean", "std", "min", "q25", "median", "q75", "max")
 CSV_COLUMNS = ("column", "type", "label", "side", "value", "share", *STATISTIC_NAMES)
@@ -41,19 +41,25 @@ def _lines(report: Report) -> Iterator[dict[str, Any]]:
         for side, fields in (("real", row.real), ("synthetic", row.synthetic)):
             values = fields.model_dump(exclude_none=True)
             statistics = {name: values[name] for name in STATISTIC_NAMES if name in values}
-            if row.type == "datetime":
-                statistics = format_datetime_statistics(statistics)
+            statistics = format_time_statistics(statistics, row.type)
             yield {**key, "side": side, **statistics}
             for value, share in values.get("shares", {}).items():
                 yield {**key, "side": side, "value": value, "share": share}
 
 
-def format_datetime_statistics(statistics: dict[str, Any]) -> dict[str, Any]:
-    """Convert microseconds since 1970 to dates, and the standard deviation to days."""
-    spread = {"std": round(statistics["std"] / 86_400e6, 3)} if "std" in statistics else {}
-    dates = {
-        name: format_date(value)
+def format_time_statistics(statistics: dict[str, Any], type: str | None) -> dict[str, Any]:
+    """Convert microseconds to dates, times of day or durations.
+
+    The standard deviation of dates is in days. Statistics of other types are unchanged.
+    """
+    if type not in ("datetime", "time", "duration"):
+        return statistics
+    values = {
+        name: format_value(value, type)
         for name, value in statistics.items()
         if name not in ("count", "missing", "std")
     }
-    return {**statistics, **dates, **spread}
+    if (std := statistics.get("std")) is None:
+        return statistics | values
+    spread = round(std / 86_400e6, 3) if type == "datetime" else format_duration(std)
+    return {**statistics, **values, "std": spread}

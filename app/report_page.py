@@ -7,7 +7,7 @@ from typing import Any
 
 from app import page_templates, svg_charts
 from app.model_report import MetricSeries
-from app.report_csv import STATISTIC_NAMES, format_datetime_statistics
+from app.report_csv import STATISTIC_NAMES, format_time_statistics
 from app.schemas.reports import ColumnAssociations, ColumnStatistics, Report, Scatter
 from app.svg_charts import Chart
 from app.value_format import format_number
@@ -148,9 +148,8 @@ def _distribution_charts(statistics: Sequence[ColumnStatistics]) -> list[Chart]:
             shares = row.real.shares, row.synthetic.shares or {}
             charts.append(svg_charts.bar_chart(row.column, *shares, max_bars=MAX_BARS))
         elif row.label is None and row.histogram is not None:
-            is_time = row.type == "datetime"
             bars = row.histogram.model_dump()
-            charts.append(svg_charts.histogram(row.column, bars, is_datetime=is_time))
+            charts.append(svg_charts.histogram(row.column, bars, type=row.type))
     return charts
 
 
@@ -171,8 +170,7 @@ def _sides(column: ColumnStatistics) -> list[list[str]]:
     rows = []
     for side, fields in (("real", column.real), ("synthetic", column.synthetic)):
         statistics = fields.model_dump(exclude_none=True)
-        if column.type == "datetime":
-            statistics = format_datetime_statistics(statistics)
+        statistics = format_time_statistics(statistics, column.type)
         values = [statistics.get(name) for name in STATISTIC_NAMES]
         cells = [value if isinstance(value, str) else format_number(value) for value in values]
         rows.append([column.column if side == "real" else "", side, *cells])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from app.svg_element import element
-from app.value_format import format_date, format_number, format_rounded
+from app.value_format import format_number, format_value
 
 # Defined in templates/theme.css, for light and dark pages.
 REAL_COLOR, SYNTHETIC_COLOR = "var(--real)", "var(--synthetic)"
@@ -85,11 +85,12 @@ def _dot(x: float, y: float, color: str) -> Markup:
 
 
 def histogram(
-    title: str, histogram_data: Mapping[str, Sequence[float]], *, is_datetime: bool = False
+    title: str, histogram_data: Mapping[str, Sequence[float]], *, type: str | None = None
 ) -> Chart:
     """Return a chart with one real and one synthetic bar per bin.
 
-    `histogram_data` has the `edges` of the bins and the shares `real` and `synthetic`.
+    `histogram_data` has the `edges` of the bins and the shares `real` and `synthetic`. `type` is
+    that of the column.
     """
     edges, sides = histogram_data["edges"], (histogram_data["real"], histogram_data["synthetic"])
     max_share = max(*sides[0], *sides[1]) or 1
@@ -108,9 +109,7 @@ def histogram(
         )
         for i, share in enumerate(shares)
     ]
-    first, last = (
-        format_date(edge) if is_datetime else format_rounded(edge) for edge in (edges[0], edges[-1])
-    )
+    first, last = (format_value(edge, type) for edge in (edges[0], edges[-1]))
     bottom = CHART_HEIGHT + AXIS_MARGIN - 2
     axis_labels = _text(0, bottom, first), _text(CHART_WIDTH, bottom, last, anchor="end")
     height = CHART_HEIGHT + AXIS_MARGIN

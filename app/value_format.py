@@ -30,3 +30,17 @@ def format_date(microseconds: float) -> str:
         return datetime.fromtimestamp(microseconds / 1e6, UTC).date().isoformat()
     except (OverflowError, ValueError, OSError):
         return format_number(microseconds)
+
+
+def format_duration(microseconds: float) -> str:
+    """Return a duration, or a time of day, as hours, minutes and seconds."""
+    seconds = round(abs(microseconds) / 1e6)
+    sign = "-" if microseconds < 0 and seconds else ""
+    return f"{sign}{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+
+
+def format_value(value: float, type: str | None) -> str:
+    """Return a rounded number of a column; those of dates and times are in microseconds."""
+    if type == "datetime":
+        return format_date(value)
+    return format_duration(value) if type in ("time", "duration") else format_rounded(value)

@@ -167,7 +167,7 @@ class Operation:
         ]
         body = operation.get("requestBody", {}).get("content", {})
         self.json_body = body.get("application/json", {}).get("schema")
-        self.binary_body = not self.json_body and bool(body)
+        self.binary_media = None if self.json_body else next(iter(body), None)
         self.media = self._media(operation["responses"])
 
     def _media(self, responses: Json) -> Json:
@@ -209,7 +209,7 @@ class Operation:
         parts = ["self", *(f"{p['name']}: {type_of(p['schema'])}" for p in positional)]
         if self.json_body:
             parts.append(f"body: {type_of(self.json_body, 'types.')}")
-        if self.binary_body:
+        if self.binary_media:
             parts.append("content: bytes")
         if named:
             parts.append("*")
@@ -229,14 +229,17 @@ class Operation:
             arguments.append("params={" + ", ".join(f'"{q}": {snake_case(q)}' for q in query) + "}")
         if self.json_body:
             arguments.append("json=body")
-        if self.binary_body:
+        headers = []
+        if self.binary_media:
             arguments.append("content=content")
+            headers.append(f'"Content-Type": "{self.binary_media}"')
         for parameter in named:
             if parameter["name"] == "Idempotency-Key":
                 arguments.append("idempotency_key=idempotency_key")
             elif parameter["in"] == "header":
-                header = parameter["name"].title()
-                arguments.append(f'headers={{"{header}": {snake_case(parameter["name"])}}}')
+                headers.append(f'"{parameter["name"].title()}": {snake_case(parameter["name"])}')
+        if headers:
+            arguments.append("headers={" + ", ".join(headers) + "}")
         if not self.repeatable:
             arguments.append("repeatable=False")
         body = f"await self.{call}({', '.join(arguments)}{extra})"

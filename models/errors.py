@@ -4,12 +4,14 @@
 class AcceptanceRateTooLow(Exception):
     """Rejection sampling accepted fewer items than requested.
 
-    `acceptance_rate` is the share of all candidates that met the condition.
+    `acceptance_rate` is the share of all candidates that met the condition. `remedy` is a sentence
+    that says which part of the request to change.
     """
 
-    def __init__(self, accepted: int, requested: int, acceptance_rate: float) -> None:
+    def __init__(self, accepted: int, requested: int, acceptance_rate: float, remedy: str) -> None:
+        share = f"only {acceptance_rate:.2%}" if acceptance_rate >= 0.0001 else "almost none"
         super().__init__(
-            f"Only {accepted} of {requested} items were accepted; "
-            f"the acceptance rate is {acceptance_rate:.2%}."
+            f"Only {accepted} of the first {requested} samples could be generated, because {share} "
+            f"of the model's candidates meet the request. {remedy}"
         )
         self.accepted, self.requested, self.acceptance_rate = accepted, requested, acceptance_rate

@@ -144,9 +144,7 @@ class SamplingService:
 
 def _acceptance_error(error: AcceptanceRateTooLow) -> ValidationFailed:
     return ValidationFailed(
-        f"Only {error.accepted} of the first {error.requested} samples could be generated, because "
-        f"only {error.acceptance_rate:.2%} of the model's candidates meet the request. Relax the "
-        "conditions or lower `min_label_confidence`.",
+        str(error),
         code="acceptance_rate_too_low",
         generated=error.accepted,
         requested=error.requested,

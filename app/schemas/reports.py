@@ -49,7 +49,10 @@ class Histogram(BaseModel):
 
 
 class Statistics(BaseModel):
-    """Statistics of the values of a column. Datetimes are in microseconds since 1970."""
+    """Statistics of the values of a column.
+
+    Datetimes are in microseconds since 1970, times of day and durations in microseconds.
+    """
 
     count: int = Field(description="Number of values.")
     missing: int = Field(description="Number of missing values.")

@@ -25,10 +25,15 @@ class APIError(SemblanceError):
         self.status = status
         self.document = document
         self.code: str = document.get("code", "")
+        detail: str = document.get("detail", f"HTTP {status}")
         field_errors = [
-            f"  {error['pointer']}: {error['message']}" for error in document.get("errors") or []
+            f"  {error['pointer']}: {error['message']}"
+            for error in document.get("errors") or []
+            if error["message"] != detail
         ]
-        super().__init__("\n".join([document.get("detail", f"HTTP {status}"), *field_errors]))
+        # The detail of a single error often is the same text.
+        lines = [line for line in field_errors if line.strip() not in detail]
+        super().__init__("\n".join([detail, *lines]))
 
 
 class JobFailedError(SemblanceError):

@@ -2585,7 +2585,10 @@ class StateEvent(TypedDict):
 
 
 class Statistics(TypedDict):
-    """Statistics of the values of a column. Datetimes are in microseconds since 1970."""
+    """Statistics of the values of a column.
+
+    Datetimes are in microseconds since 1970, times of day and durations in microseconds.
+    """
 
     count: int
     """Number of values."""

@@ -237,12 +237,7 @@ class ShardGenerator:
             _release(self.current_shard)
             raise
         except AcceptanceRateTooLow as error:
-            raise JobError(
-                "acceptance_rate_too_low",
-                f"Only {error.accepted} of {error.requested} items could be generated, because "
-                f"{error.acceptance_rate:.2%} of the model's samples match the request. Relax the "
-                "conditions or `min_label_confidence`.",
-            ) from error
+            raise JobError("acceptance_rate_too_low", str(error)) from error
         except ValidationFailed as error:
             raise JobError("acceptance_rate_too_low", error.detail) from error
         times = self.current_shard.times()

@@ -46,11 +46,12 @@ def _plain_spec(column: Column, spec: Any) -> Any:
 def plain_value(column: Column, value: Any) -> Any:
     """Return a text in the form of the column, or in a plain form, as a number or an ISO time.
 
-    Times of day and durations become microseconds. Other values are unchanged.
+    Times of day and durations become microseconds. A number is a date or a time only if samples
+    show it as one, and a text otherwise, which the model rejects. Other values are unchanged.
     """
-    is_integer = isinstance(value, int) and not isinstance(value, bool)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
     is_date = column.type in _ISO_FORMATS
-    if is_integer and (column.type in ("category", "id") or (is_date and column.arrow)):
+    if is_number and (is_date or (column.type in ("category", "id") and isinstance(value, int))):
         value = str(value)
     if column.type == "boolean" and isinstance(value, str):
         words = [word.casefold() for word in boolean_texts(column)]

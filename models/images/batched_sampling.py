@@ -69,7 +69,10 @@ def rejection_sample(
     while len(pending):
         if attempt >= MAX_ATTEMPTS:
             raise AcceptanceRateTooLow(
-                len(labels) - len(pending), len(labels), accepted_count / candidate_count
+                len(labels) - len(pending),
+                len(labels),
+                accepted_count / candidate_count,
+                "Lower `min_label_confidence`.",
             )
         # Many images need only one candidate. Later rounds fill the batch with candidates of the
         # images that are left.

@@ -72,9 +72,7 @@ class Condition:
         try:
             return cls(field.name, pa.array(values).cast(arrow))
         except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
-            raise InvalidCondition(
-                field.name, f"cannot have this value: the type is {arrow}"
-            ) from error
+            raise InvalidCondition(field.name, expected_value(arrow)) from error
 
     def matches(self, column: pa.Array) -> NDArray[np.bool_]:
         """Return the (N,) mask of values that satisfy the condition."""
@@ -105,6 +103,19 @@ class Condition:
         return mask
 
 
+def expected_value(arrow: pa.DataType) -> str:
+    """Return the message on a value that does not have the type of its column."""
+    kinds = (
+        (pa.types.is_boolean, "must be true or false"),
+        (pa.types.is_integer, "must be an integer"),
+        (pa.types.is_floating, "must be a number"),
+        (pa.types.is_time, "must be a time of day, such as 14:30:00"),
+        (pa.types.is_duration, "must be a duration, such as 1:30:00"),
+        (pa.types.is_temporal, "must be a date, such as 2024-05-31 or 2024-05-31T14:30:00"),
+    )
+    return next((message for is_kind, message in kinds if is_kind(arrow)), "must be text")
+
+
 def _scalar(name: str, value: Any, arrow: pa.DataType) -> pa.Scalar:
     numeric = isinstance(value, int | float) and not isinstance(value, bool)
     try:
@@ -112,4 +123,4 @@ def _scalar(name: str, value: Any, arrow: pa.DataType) -> pa.Scalar:
             return pa.scalar(value)
         return pa.array([value]).cast(arrow)[0]
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
-        raise InvalidCondition(name, f"cannot have this bound: the type is {arrow}") from error
+        raise InvalidCondition(name, expected_value(arrow)) from error

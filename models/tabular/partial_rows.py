@@ -22,7 +22,7 @@ from models.tabular.categorical_columns import (
     as_text,
     similar_values,
 )
-from models.tabular.conditions import InvalidPartialRow
+from models.tabular.conditions import InvalidPartialRow, expected_value
 from models.tabular.near_relations import NearColumn
 from models.tabular.number_scale import numeric_values
 from models.tabular.numeric_columns import NumericColumn
@@ -57,6 +57,7 @@ class PartialRows:
         names = [name for name in names if any(name in row for row in rows)]
         values = {name: _column(tokenizer.arrow.field(name), rows) for name in names}
         given = {name: np.array([name in row for row in rows]) for name in names}
+        _check_relations(tokenizer, values, given)
         tokens = np.full((len(tokenizer.step_sizes), len(rows)), UNKNOWN_TOKEN)
         for column, steps in zip(tokenizer.columns, tokenizer.column_slices, strict=True):
             if column.name in values:
@@ -207,12 +208,24 @@ def _column(field: pa.Field, rows: Sequence[Mapping[str, Any]]) -> pa.Array:
             try:
                 pa.array([value]).cast(arrow)
             except _CAST_ERRORS as error:
-                message = f"cannot have this value: the type is {arrow}"
-                raise InvalidPartialRow(row_index, field.name, message) from error
+                raise InvalidPartialRow(row_index, field.name, expected_value(arrow)) from error
     return pa.concat_arrays([pa.array([value]).cast(arrow) for value in values])
 
 
 _CAST_ERRORS = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError)
+
+
+def _check_relations(
+    tokenizer: Tokenizer, values: Mapping[str, pa.Array], given: Mapping[str, NDArray[np.bool_]]
+) -> None:
+    """Raise InvalidPartialRow if given values contradict each other."""
+    rows = pa.RecordBatch.from_pydict(dict(values))
+    for relation in tokenizer.coding.relations:
+        if all(name in values for name in relation.columns):
+            are_given = np.logical_and.reduce([given[name] for name in relation.columns])
+            if len(broken := np.flatnonzero(are_given & ~relation.holds(rows))):
+                message = f"contradicts the other given values, because `{relation.name}`"
+                raise InvalidPartialRow(int(broken[0]), relation.columns[-1], message)
 
 
 def _check_representable(column: Column, values: pa.Array, given: NDArray[np.bool_]) -> None:

@@ -27,8 +27,8 @@ class RelationCoding:
     """The coded columns, in decoding order, and the relations that samples satisfy.
 
     Those in `checked` do not follow from the coding. `limits` are the smallest and the largest
-    number of coded columns in the training rows: what follows from generated numbers may be beyond
-    them, such as a negative count.
+    number of coded columns and of their sources in the training rows: what follows from other
+    numbers may be beyond them, such as a negative count.
     """
 
     columns: tuple[CodedColumn, ...] = ()
@@ -116,16 +116,17 @@ class RelationCoding:
         return arrays, in_limits
 
     def with_limits(self, table: pa.Table) -> Self:
-        """Return a copy with the limits of the coded columns in the training rows."""
+        """Return a copy with the limits of coded columns and their sources in the training rows."""
         limits = {}
-        for column in self.columns:
-            values = array(table, column.name)
-            if not is_numeric(values.type) or isinstance(column, NearColumn):
+        exact = [column for column in self.columns if not isinstance(column, NearColumn)]
+        for name in dict.fromkeys(name for c in exact for name in (c.name, *c.sources)):
+            values = array(table, name)
+            if not is_numeric(values.type) or name in self.near:
                 continue
             numbers = as_floats(values)
             finite = numbers[np.isfinite(numbers)]
             if len(finite):
-                limits[column.name] = float(finite.min()), float(finite.max())
+                limits[name] = float(finite.min()), float(finite.max())
         return replace(self, limits=limits)
 
     def satisfied(self, rows: Rows) -> NDArray[np.bool_]:
@@ -133,6 +134,27 @@ class RelationCoding:
         mask = np.ones(len(rows), bool)
         for relation in self.relations:
             mask &= relation.holds(rows)
+        return mask
+
+    def is_plausible(self, rows: Rows, given: Mapping[str, NDArray[np.bool_]]) -> NDArray[np.bool_]:
+        """Return the (N,) mask of rows in which what follows from given values is plausible.
+
+        These numbers exceed the limits by at most half of their distance, unless a given number is
+        beyond its own limits. They have a sign that training rows have, unless a given one has not.
+        """
+        nothing = np.zeros(len(rows), bool)
+        mask, is_beyond, has_new_sign = ~nothing, nothing.copy(), nothing.copy()
+        for check_given in (True, False):
+            for name, (low, high) in self.limits.items():
+                numbers, is_given = as_floats(array(rows, name)), given.get(name, nothing)
+                changes_sign = ((numbers < 0) & (low >= 0)) | ((numbers > 0) & (high <= 0))
+                if check_given:
+                    is_beyond |= is_given & ((numbers < low) | (numbers > high))
+                    has_new_sign |= is_given & changes_sign
+                    continue
+                slack = (high - low) / 2
+                is_far = (numbers < low - slack) | (numbers > high + slack)
+                mask &= is_given | ~((changes_sign & ~has_new_sign) | (is_far & ~is_beyond))
         return mask
 
     def pack(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from models.tabular.coded_columns import BoundedColumn, DerivedColumn, Remainder
 from models.tabular.near_relations import NearColumn
 from models.tabular.number_grid import NumberGrid
 from models.tabular.relation_coding import RelationCoding
-from models.tabular.relations import SOLVABLE, array
+from models.tabular.relations import array
 
 
 def solve_sources(
@@ -63,7 +63,7 @@ def _solve(
         )
         bound = numbers + np.abs(distance) if column.upper else numbers - np.abs(distance)
         return grid.from_grid(bound, is_missing | no_distance)
-    if column.relation.kind not in SOLVABLE:
+    if not column.relation.can_solve(name):
         return None
     numbers = column.relation.solve(rows, name)
     is_missing = ~np.isfinite(numbers)

@@ -89,6 +89,8 @@ class Relation:
         if self.kind in ("step", "lookup"):
             source = f"{self.part}({sources[0]})" if self.part else sources[0]
             return f"{source} -> {last}"
+        if self.kind == "linear" and self.factor == -1 and self.offset > 0:
+            return f"{self.offset:.6g} - {sources[0]} = {last}"
         terms = {
             "linear": sources[0],
             "product": " * ".join(sources),
@@ -137,14 +139,22 @@ class Relation:
         tuples = {name: tuple(packed[name]) for name in ("columns", "keys", "values", "signs")}
         return cls(**{**packed, **tuples})
 
+    def can_solve(self, name: str) -> bool:
+        """Return True if numbers of the source `name` follow from the other columns."""
+        return self.kind in SOLVABLE or (self.kind == "factor" and name == self.columns[1])
+
     def solve(self, rows: Rows, name: str) -> Floats:
         """Return the unrounded numbers of column `name` that follow from the other columns.
 
-        NaN where one of them is missing. Supports any numeric column of the kinds in SOLVABLE, and
-        otherwise the last column.
+        NaN where one of them is missing. Supports the columns of `can_solve` and the last one.
         """
         if name == self.columns[-1]:
             return self.compute_numbers(rows)
+        if self.kind == "factor":
+            factors = self._factors(array(rows, self.columns[0]))
+            return as_floats(array(rows, self.columns[-1])) / np.where(
+                factors == 0, np.nan, factors
+            )
         others = [as_floats(array(rows, column)) for column in self.columns if column != name]
         if self.kind in ("sum", "rounded_sum"):
             signs = dict(zip(self.columns, self.term_signs, strict=False))

@@ -1,11 +1,12 @@
 """Completion of partial rows: given values are unchanged, the others are sampled given them."""
 
 import numpy as np
+import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
 from models.errors import AcceptanceRateTooLow
-from models.noise import NOISE, Indices, attempt_stream, uniforms
+from models.noise import Indices, attempt_stream, uniforms
 from models.placement import upload
 from models.tabular.autoregressive_sampler import UNKNOWN_TOKEN, AutoregressiveSampler
 from models.tabular.categorical_columns import Floats, Tokens
@@ -14,7 +15,8 @@ from models.tabular.partial_rows import PartialRows
 from models.tabular.sampling import SampleBatch, TableSampler
 
 NUM_PARTICLES = 32  # per row to complete
-MAX_ATTEMPTS = 50  # per row, until it satisfies the constraints
+MAX_ROUNDS = 50  # of candidates
+MAX_CANDIDATES_PER_ROUND = 64  # per row
 
 
 def complete_rows(
@@ -31,37 +33,73 @@ def complete_rows(
     if not isinstance(sampler.token_sampler, AutoregressiveSampler):
         raise CompletionUnsupported
     given = partial_rows.tokens
-    tokens = np.zeros_like(given)
-    decode_u = np.ascontiguousarray(
-        uniforms(seed, indices, sampler.token_sampler.num_uniforms, NOISE).T[len(given) :]
-    )
+    num_uniforms = sampler.token_sampler.num_uniforms
+    tokens, decode_u = np.zeros_like(given), np.zeros((num_uniforms - len(given), len(indices)))
     # Given values come first and need one particle, unless they are coded by values that are not.
     is_exact = sampler.supports_any_order and not sampler.tokenizer.coding.near
     particles = 1 if is_exact else NUM_PARTICLES
-    pending, num_tried = np.arange(len(indices)), 0
-    for attempt in range(MAX_ATTEMPTS):
-        first_stream = attempt * (particles + 1)
-        for members, order in _given_columns_first(sampler, given[:, pending]):
-            index = pending[members]
-            tokens[:, index] = _complete_batch(
+    pending, attempt, num_tried = np.arange(len(indices)), 0, 0
+    for _ in range(MAX_ROUNDS):
+        # The first round shows how many rows need more candidates.
+        places = sampler.batch_size // (particles * len(pending))
+        num_candidates = int(np.clip(places, 1, MAX_CANDIDATES_PER_ROUND)) if attempt else 1
+        row_index = np.tile(pending, num_candidates)
+        attempts = np.repeat(np.arange(attempt, attempt + num_candidates), len(pending))
+        streams = attempts * (particles + 1)
+        u = uniforms(seed, indices[row_index], num_uniforms, attempt_stream(streams))
+        candidate_u = np.ascontiguousarray(u.T[len(given) :])
+        candidates = np.zeros((len(given), len(row_index)), np.int64)
+        for members, order in _given_columns_first(sampler, given[:, row_index]):
+            index = row_index[members]
+            candidates[:, members] = _complete_batch(
                 sampler,
                 seed,
                 indices[index],
                 partial_rows.take(index),
-                decode_u[:, index],
-                range(first_stream, first_stream + particles),
+                candidate_u[:, members],
+                streams[members],
+                particles,
                 order,
             )
-        num_tried += len(pending)
-        id_values = sampler.id_values(seed, indices, tokens)
-        coded = sampler.tokenizer.decode_columns(tokens, decode_u, id_values)
-        rows = partial_rows.decode(sampler.tokenizer, coded)
-        is_valid = sampler.tokenizer.satisfies_constraints(tokens, rows)
-        pending = np.flatnonzero(~(is_valid & sampler.tokenizer.coding.satisfied(rows)))
+        attempt += num_candidates
+        num_tried += len(row_index)
+        _, is_valid = _decode(
+            sampler, seed, indices[row_index], partial_rows.take(row_index), candidates, candidate_u
+        )
+        is_valid = is_valid.reshape(num_candidates, len(pending))
+        first, is_done = is_valid.argmax(0), is_valid.any(0)
+        chosen = (first * len(pending) + np.arange(len(pending)))[is_done]
+        tokens[:, pending[is_done]] = candidates[:, chosen]
+        decode_u[:, pending[is_done]] = candidate_u[:, chosen]
+        pending = pending[~is_done]
         if not len(pending):
+            rows, _ = _decode(sampler, seed, indices, partial_rows, tokens, decode_u)
             return SampleBatch(rows, len(indices) / (num_tried * particles))
-    num_accepted = len(indices) - len(pending)
-    raise AcceptanceRateTooLow(num_accepted, len(indices), num_accepted / (num_tried * particles))
+    accepted = len(indices) - len(pending)
+    names = ", ".join(f"`{name}`" for name, mask in partial_rows.given.items() if mask[pending[0]])
+    remedy = (
+        f"Sample {indices[pending[0]]} cannot be completed: its values of {names} contradict each "
+        "other or are very rare together. Leave some of them out, or change them."
+    )
+    rate = accepted / (num_tried * particles)
+    raise AcceptanceRateTooLow(accepted, len(indices), rate, remedy)
+
+
+def _decode(
+    sampler: TableSampler,
+    seed: int,
+    indices: Indices,
+    partial_rows: PartialRows,
+    tokens: Tokens,
+    decode_u: Floats,
+) -> tuple[pa.RecordBatch, NDArray[np.bool_]]:
+    """Return the rows of (S, N) tokens that complete partial rows, and the mask of valid ones."""
+    coding = sampler.tokenizer.coding
+    id_values = sampler.id_values(seed, indices, tokens)
+    coded = sampler.tokenizer.decode_columns(tokens, decode_u, id_values)
+    rows = partial_rows.decode(sampler.tokenizer, coded)
+    is_valid = sampler.tokenizer.satisfies_constraints(tokens, rows)
+    return rows, is_valid & coding.satisfied(rows) & coding.is_plausible(rows, partial_rows.given)
 
 
 def _given_columns_first(
@@ -92,23 +130,30 @@ def _complete_batch(
     indices: Indices,
     partial_rows: PartialRows,
     decode_u: Floats,
-    streams: range,
+    first_streams: NDArray[np.int64],
+    particles: int,
     order: list[int] | None,
 ) -> Tokens:
     """Return (S, N) completed tokens.
 
+    `first_streams` (N,) are the streams of the first particle of each row; the others follow.
     Batches have one fixed shape, so a row does not depend on those completed with it.
     """
     assert isinstance(sampler.token_sampler, AutoregressiveSampler)  # noqa: S101 - see `complete_rows`
     size, n = partial_rows.tokens.shape
-    rows_per_batch = sampler.batch_size // len(streams)
+    rows_per_batch = sampler.batch_size // particles
     tokens = np.empty_like(partial_rows.tokens)
     for part in np.array_split(np.arange(n), range(rows_per_batch, n, rows_per_batch)):
         padded = np.pad(part, (0, rows_per_batch - len(part)), mode="edge")
         batch_indices, members = indices[padded], partial_rows.take(padded)
-        particle_u = [uniforms(seed, batch_indices, size, attempt_stream(i)).T for i in streams]
+        streams = first_streams[padded]
+        particle_u = [
+            uniforms(seed, batch_indices, size, attempt_stream(streams + i)).T
+            for i in range(particles)
+        ]
         u = np.concatenate(particle_u, axis=1).astype(np.float32)
-        resampling_u = uniforms(seed, batch_indices, size + 1, attempt_stream(streams.stop)).T
+        last_streams = attempt_stream(streams + particles)
+        resampling_u = uniforms(seed, batch_indices, size + 1, last_streams).T
         device = sampler.token_sampler.device
         completed = sampler.token_sampler.complete(
             upload(torch.from_numpy(u), device),

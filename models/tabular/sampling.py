@@ -161,7 +161,9 @@ class TableSampler:
         seen |= accepted_values
         acceptance = done.num_accepted / done.num_tried if done.num_tried else 1.0
         if not done.accepted.all():
-            raise AcceptanceRateTooLow(int(done.accepted.sum()), num_rows, acceptance)
+            raise AcceptanceRateTooLow(
+                int(done.accepted.sum()), num_rows, acceptance, _remedy(plan, unique)
+            )
         id_values = self.id_values(seed, indices, done.tokens)
         return SampleBatch(self.tokenizer.decode(done.tokens, done.u, id_values), acceptance)
 
@@ -302,6 +304,16 @@ class TableSampler:
         return {
             id_column.name: id_column.values(seed, index) for id_column in self.tokenizer.id_columns
         }
+
+
+def _remedy(plan: ConditionPlan, unique: Sequence[Constraint]) -> str:
+    if plan.rejection_conditions or plan.allowed:
+        return "Relax the conditions."
+    if unique:
+        return "Request fewer rows, because a constraint requires unique values."
+    if plan.exclude_training_rows:
+        return "Omit `exclude_training_rows`, because the model repeats training rows."
+    return "Train longer, or remove constraints."
 
 
 def load_token_sampler(

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import httpx
 import pytest
-from semblance import Client
+from semblance import APIError, Client
 from semblance.command.data import print_lift
 from semblance.command.options import parse_counts, parse_gate
 from semblance.command.output import align
@@ -92,6 +92,19 @@ def test_each_kind_of_error_has_its_exit_code(
     assert message in outcome.stderr
 
 
+@pytest.mark.parametrize(
+    ("detail", "message", "lines"),
+    [
+        ("/count: Must be 1.", "Must be 1.", 1),
+        ("Must be 1.", "Must be 1.", 1),
+        ("The request is invalid.", "Must be 1.", 2),
+    ],
+)
+def test_an_error_is_not_printed_twice(detail: str, message: str, lines: int) -> None:
+    error = APIError(422, {"detail": detail, "errors": [{"pointer": "/count", "message": message}]})
+    assert len(str(error).splitlines()) == lines
+
+
 def test_a_command_without_a_key_names_the_ways_to_set_one(
     service: LiveApplication, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,6 +136,13 @@ def test_keys_are_created_listed_and_revoked(service: LiveApplication, api: Clie
     assert run("jobs", "--key", created["key"]).code == 3
     states = {line.split("\t")[1]: line.split("\t")[4] for line in run("keys").stdout.splitlines()}
     assert states == {"test": "valid", "ci": "revoked"}
+
+
+def test_a_key_that_may_only_sample_is_enough_for_samples(people: None, api: Client) -> None:
+    key = run("keys", "create", "colleague", "--scope", "sample").stdout.strip()
+    rows = run("sample", "people", "--count", "3", "--key", key)
+    assert (rows.code, len(rows.stdout.splitlines())) == (0, 4)
+    assert api.samples("people", count=3).startswith(b"id,age")  # no format of images
 
 
 def test_usage_and_reports_are_printed(people: None) -> None:

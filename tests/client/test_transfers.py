@@ -12,6 +12,7 @@ from semblance._sync import transfers
 
 from tests.client.live import LiveApplication
 from tests.conftest import AddJob
+from tests.factories import create_model
 from tests.uploads import make_people_csv
 
 
@@ -86,3 +87,12 @@ def test_waiting_for_a_job_survives_a_restart_of_the_service(
     with pytest.raises(JobFailedError, match="cancelled"):
         api.wait(queued.id, on_change=restart_once)
     assert states[:2] == ["queued", "queued"]
+
+
+def test_an_exported_model_is_imported_again(
+    service: LiveApplication, api: Client, tmp_path: Path
+) -> None:
+    model = create_model("shoes")
+    file = api.download_model("shoes", tmp_path / "shoes.zip")
+    imported = api.import_model(file.read_bytes(), name="boots")
+    assert (imported["reference"], imported["sha256"]) == ("boots:1", model.weights["sha256"])

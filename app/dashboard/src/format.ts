@@ -12,6 +12,15 @@ export function score(value: number | null | undefined): string {
   return Math.abs(rounded) >= 1000 ? number(rounded) : rounded.toString();
 }
 
+/** A number of a column as in its rows: dates, times of day and durations are in microseconds. */
+export function columnValue(type: string | null | undefined, value: number | null | undefined): string {
+  if (value === null || value === undefined) return "–";
+  if (type === "datetime") return new Date(value / 1000).toLocaleDateString(undefined, { timeZone: "UTC" });
+  if (type === "time") return new Date(value / 1000).toISOString().slice(11, 19);
+  if (type === "duration") return `${value < 0 ? "−" : ""}${duration(Math.abs(value) / 1e6)}`;
+  return score(value);
+}
+
 /** The name of a relation between columns, with signs instead of `->`, `<=` and `>=`. */
 export const relationText = (name: string) => name.replaceAll("->", "→").replaceAll("<=", "≤").replaceAll(">=", "≥");
 

@@ -178,7 +178,8 @@ class AsyncClient(AsyncTransfers):
     ) -> AsyncIterator[bytes]:
         """Yield the bytes of a file of samples while the service generates them.
 
-        `options` takes `seed`, `offset` and `balance_labels`; for tables also `conditions`, such as
+        `format` defaults to csv for tables and to zip for images. `options` takes `seed`, `offset`
+        and `balance_labels`; for tables also `conditions`, such as
         `[{"where": {"age": {"gte": 65}}, "count": 100}]`.
         """
         async for chunk in self.stream(_samples(model, labels, count, format, options)):
@@ -190,7 +191,7 @@ class AsyncClient(AsyncTransfers):
         *,
         labels: Mapping[str, int] | None = None,
         count: int | None = None,
-        format: str = "zip",
+        format: str | None = None,
         **options: Unpack[types.SampleOptions],
     ) -> bytes:
         """Return samples in memory; the parameters are those of `stream_samples`."""
@@ -304,5 +305,5 @@ def _samples(
 
     body = {"seed": secrets.randbits(SEED_BITS), **selection(labels, count), **options}
     path = f"/v1/models/{quote(model)}/samples"
-    params = None if format is None else {"format": format}
-    return Download("POST", path, params, body, pins_model=True)
+    params, accept = ({"format": format}, "*/*") if format else (None, "text/csv, application/zip")
+    return Download("POST", path, params, body, accept, pins_model=True)

@@ -355,7 +355,10 @@ class AsyncOperations(AsyncCalls):
                 "PUT",
                 f"/v1/uploads/{quote(upload_id)}/parts/{quote(number)}",
                 content=content,
-                headers={"Content-Digest": content_digest},
+                headers={
+                    "Content-Type": "application/octet-stream",
+                    "Content-Digest": content_digest,
+                },
             ),
         )
 
@@ -955,6 +958,7 @@ class AsyncOperations(AsyncCalls):
                 params={"name": name},
                 content=content,
                 idempotency_key=idempotency_key,
+                headers={"Content-Type": "application/zip"},
             ),
         )
 

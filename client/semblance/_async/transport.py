@@ -34,6 +34,7 @@ class Download:
     path: str
     params: dict[str, Any] | None = None
     json: Any = None
+    accept: str = "*/*"
     received: int = 0
     etag: str | None = None
     # A retry samples the model version that the first response names, not a newer one.
@@ -41,7 +42,7 @@ class Download:
     digest: _Hash = field(default_factory=hashlib.sha256)
 
     def headers(self) -> dict[str, str]:
-        headers = {"Accept-Encoding": "identity"}
+        headers = {"Accept": self.accept, "Accept-Encoding": "identity"}
         if self.received and self.etag is not None:
             headers |= {"Range": f"bytes={self.received}-", "If-Range": self.etag}
         return headers

@@ -343,7 +343,10 @@ class Operations(Calls):
                 "PUT",
                 f"/v1/uploads/{quote(upload_id)}/parts/{quote(number)}",
                 content=content,
-                headers={"Content-Digest": content_digest},
+                headers={
+                    "Content-Type": "application/octet-stream",
+                    "Content-Digest": content_digest,
+                },
             ),
         )
 
@@ -927,6 +930,7 @@ class Operations(Calls):
                 params={"name": name},
                 content=content,
                 idempotency_key=idempotency_key,
+                headers={"Content-Type": "application/zip"},
             ),
         )
 

@@ -21,6 +21,7 @@ from semblance.command.progress import watch
 
 STANDARD_OUTPUT = Path("-")
 TEXT_FORMATS = ("csv", "ndjson", "json")
+ZIP_START = b"PK\x03\x04"
 
 
 @click.command()
@@ -60,18 +61,17 @@ def sample(
     if format_ == "png":
         options["layout"] = "grid"
     with connect(url, key) as client:
-        if not format_:
-            format_ = "csv" if client.read_model(model).get("columns") else "zip"
         if out != STANDARD_OUTPUT:
-            client.download_samples(model, out, format=format_, **options)
+            client.download_samples(model, out, format=format_ or None, **options)
             if as_json:
                 print_json({"file": str(out), "bytes": out.stat().st_size})
             else:
                 print_line(str(out))
             return
-        if sys.stdout.isatty() and format_ not in TEXT_FORMATS:
-            raise click.UsageError(f"{format_} is not text: name a file, or use a pipe.")
-        for chunk in client.stream_samples(model, format=format_, **options):
+        for chunk in client.stream_samples(model, format=format_ or None, **options):
+            is_text = format_ in TEXT_FORMATS or (not format_ and not chunk.startswith(ZIP_START))
+            if sys.stdout.isatty() and not is_text:
+                raise click.UsageError("The samples are not text: name a file, or use a pipe.")
             sys.stdout.buffer.write(chunk)
             sys.stdout.buffer.flush()
 

@@ -29,6 +29,9 @@ LOCAL = Column("a", "datetime", format="%Y-%m-%dT%H:%M:%S+01:00")
         (LOCAL, "2024-06-01T01:00:00+01:00", "2024-06-01T00:00:00.000000"),
         (CLOCK, "6:30 PM", 66_600_000_000),
         (CLOCK, "18:30", 66_600_000_000),
+        (CLOCK, 9, "9"),  # not nine microseconds after midnight
+        (LOCAL, 2024.5, "2024.5"),
+        (Column("a", "datetime", format="%Y"), 2024, "2024-01-01T00:00:00.000000"),
         (Column("a", "duration", format="[h]:mm:ss"), "26:00:00", 93_600_000_000),
         (Column("a", "category"), 2139, "2139"),
         (Column("a", "boolean", format="no|yes"), "Yes", True),

@@ -9,7 +9,11 @@ import torch
 from models.tabular.autoregressive_networks import Generator, build_generator
 from models.tabular.autoregressive_phases import random_order
 from models.tabular.autoregressive_sampler import UNKNOWN_TOKEN, AutoregressiveSampler, SubBinStep
-from models.tabular.conditions import CompletionUnsupported, InvalidPartialRow
+from models.tabular.conditions import (
+    CompletionUnsupported,
+    InvalidCondition,
+    InvalidPartialRow,
+)
 from models.tabular.data import LabeledRows
 from models.tabular.partial_rows import PartialRows
 from models.tabular.row_completion import NUM_PARTICLES, complete_rows
@@ -95,6 +99,17 @@ def test_an_impossible_value_is_rejected_by_row_and_column(
     with pytest.raises(InvalidPartialRow) as error:
         PartialRows.parse(sampler.tokenizer, [{"age": 40}, row])
     assert (error.value.row, error.value.column) == (1, column)
+
+
+def test_a_value_of_another_type_is_rejected_in_words(sampler: TableSampler) -> None:
+    for row, message in (
+        ({"age": "old"}, "must be an integer"),
+        ({"since": "soon"}, "must be a date"),
+    ):
+        with pytest.raises(InvalidPartialRow, match=message):
+            PartialRows.parse(sampler.tokenizer, [row])
+        with pytest.raises(InvalidCondition, match=message):
+            sampler.sample(1, np.arange(1), row)
 
 
 def test_a_gan_cannot_complete_rows(tmp_path: Path) -> None:

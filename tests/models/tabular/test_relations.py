@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from models.errors import AcceptanceRateTooLow
+from models.tabular.conditions import InvalidPartialRow
 from models.tabular.data import LabeledRows
 from models.tabular.partial_rows import PartialRows
 from models.tabular.prepare import plan_relations
@@ -107,6 +108,10 @@ def round_trip(coding: RelationCoding, table: pa.Table) -> pa.Table:
 @pytest.mark.parametrize(
     ("name", "columns"),
     [
+        (
+            "100 - a = b",
+            {"a": np.round(PRICES % 100, 2), "b": np.round(100 - PRICES % 100, 2)},
+        ),
         ("low <= high", {"low": A, "high": A + RNG.integers(0, 90, N)}),
         ("start <= end", {"start": TIMES, "end": TIMES + MINUTES.astype("m8[m]")}),
         ("a + b = c", {"a": A, "b": B, "c": A + B}),
@@ -660,8 +665,58 @@ def test_partial_rows_with_coded_columns_are_completed(sampler: TableSampler) ->
 
 
 def test_partial_rows_that_break_a_relation_cannot_be_completed(sampler: TableSampler) -> None:
-    with pytest.raises(AcceptanceRateTooLow):
-        complete(sampler, [{"net": 100.0, "tax": 50.0}])
+    with pytest.raises(InvalidPartialRow, match="contradicts the other given values") as error:
+        complete(sampler, [{"net": 100.0}, {"net": 100.0, "tax": 50.0}])
+    assert (error.value.row, error.value.column) == (1, "tax")
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> TableSampler:
+    """Return a model of flags, prices in three currencies and parts of a date."""
+    table = pa.table(
+        {
+            **{color: (color == COLORS).astype(int) for color in FLAGS},
+            "currency": CURRENCIES,
+            "price": PRICES,
+            "euros": EUROS,
+            "day": DAYS,
+            "month": MONTH_NAMES[MONTHS],
+            "weekday": WEEKDAYS,
+        }
+    )
+    schema = tuple(ColumnSchema(name, type) for name, type in column_types(table).items())
+    folder = tmp_path_factory.mktemp("model")
+    return train_sampler(table, schema, folder, steps=30, random_order_prob=0.5)
+
+
+@pytest.mark.parametrize("flag", FLAGS)
+def test_a_given_flag_clears_the_others(shop: TableSampler, flag: str) -> None:
+    for row in complete(shop, [{flag: 1}] * 20).to_pylist():
+        assert {color: row[color] for color in FLAGS} == {c: int(c == flag) for c in FLAGS}
+
+
+def test_values_that_no_row_can_have_together_are_named(shop: TableSampler) -> None:
+    message = "Sample 1 cannot be completed: its values of `red`, `green` contradict"
+    with pytest.raises(AcceptanceRateTooLow, match=message):
+        complete(shop, [{"red": 1}, {"red": 1, "green": 1}])
+
+
+def test_a_given_number_beyond_the_training_rows_is_kept(shop: TableSampler) -> None:
+    given = [{"price": price, "currency": "USD"} for price in (50_000.0, -100.0)]
+    rows = complete(shop, [*given, {"euros": 90_000.0}])
+    assert rows["euros"].to_pylist() == [43_075.0, -86.15, 90_000.0]
+
+
+def test_an_amount_follows_from_a_given_converted_amount(shop: TableSampler) -> None:
+    rows = complete(shop, [{"euros": 125.0}, {"euros": 125.0, "currency": "USD"}] * 10).to_pylist()
+    assert {row["euros"] for row in rows} == {125.0}
+    assert {row["price"] for row in rows if row["currency"] == "USD"} == {145.1}
+
+
+def test_rare_combinations_of_given_values_are_found(shop: TableSampler) -> None:
+    given = [{"month": "May", "weekday": 6}, {"month": "June", "weekday": 1}] * 5
+    for row, expected in zip(complete(shop, given).to_pylist(), given, strict=True):
+        assert (f"{row['day']:%B}", row["day"].weekday()) == tuple(expected.values())
 
 
 def complete(sampler: TableSampler, rows: list[dict[str, Any]]) -> pa.RecordBatch:

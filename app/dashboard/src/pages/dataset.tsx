@@ -225,7 +225,7 @@ function Profile({ id }: { id: string }) {
 }
 
 function Column({ column }: { column: ColumnProfile }) {
-  const missing = column.count + column.missing > 0 ? column.missing / (column.count + column.missing) : 0;
+  const missing = column.count > 0 ? column.missing / column.count : 0; // `count` is the number of rows
   const { histogram, top } = column;
   return (
     <div class="stack column">

@@ -1,7 +1,7 @@
 // The report of a model: verdict in words, scores between naive and real, real and synthetic data.
 import { useState } from "preact/hooks";
 import { post, type Problem } from "../api";
-import { number, relationText, score } from "../format";
+import { columnValue, number, relationText, score } from "../format";
 import { useGet } from "../load";
 import { link } from "../router";
 import { isPrivacyScore, scoreMeaning, scoreName, VERDICT_WORDS, withScoreNames } from "../scores";
@@ -176,7 +176,7 @@ function Distributions({ report, isTable }: { report: Report; isTable: boolean }
                 <thead><tr><th>Relation</th><th class="number">In samples</th><th class="number">In unseen rows</th><th class="number">In naive rows</th></tr></thead>
                 <tbody>
                   {relations.map((relation) => (
-                    <tr key={relation.name}><td class="mono">{relationText(relation.name)}</td><td class="number">{number(100 * relation.holds_in_samples, 1)} %</td><td class="number">{number(100 * relation.holds_in_holdout, 1)} %</td><td class="number">{number(100 * relation.holds_in_naive_rows, 1)} %</td></tr>
+                    <tr key={relation.name}><td><code>{relationText(relation.name)}</code></td><td class="number">{number(100 * relation.holds_in_samples, 1)} %</td><td class="number">{number(100 * relation.holds_in_holdout, 1)} %</td><td class="number">{number(100 * relation.holds_in_naive_rows, 1)} %</td></tr>
                   ))}
                 </tbody>
               </table>
@@ -190,7 +190,7 @@ function Distributions({ report, isTable }: { report: Report; isTable: boolean }
 
 function Column({ item }: { item: Statistics }) {
   const { real, synthetic, histogram, type } = item;
-  const text = (value: number | null | undefined) => (type === "datetime" && value != null ? new Date(value / 1000).toLocaleDateString() : score(value));
+  const text = (value: number | null | undefined) => columnValue(type, value);
   return (
     <div class="stack column">
       <div class="row"><strong>{item.column}</strong>{type && <small class="muted">{type}</small>}</div>
