@@ -1,10 +1,12 @@
 """Sampler of a trained tabular model.
 
 Row k depends on the model, the condition, the seed and k alone: its random numbers come from (seed,
-k), and batches have one fixed shape. With rejection sampling, by a condition or by the model's
-critic, row k is the first of its candidates that is accepted.
+condition, k), and batches have one fixed shape. With rejection sampling, by a condition or by the
+model's critic, row k is the first of its candidates that is accepted.
 """
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -134,6 +136,7 @@ class TableSampler:
         unique = self._unique_constraints()
         seen = set() if seen is None else seen
         accepted_values: set[Any] = set()
+        noise_seed = _noise_seed(seed, conditions or {})
         num_rows, num_steps = len(indices), len(self.tokenizer.step_sizes)
         done = _Candidates(
             np.zeros((num_steps, num_rows), np.int64),
@@ -153,7 +156,7 @@ class TableSampler:
                 pending, -(-len(pending) * num_candidates // (64 * self.batch_size))
             ):
                 self._try_candidates(
-                    seed, indices, part, range(attempt, attempt + num_candidates), plan, done
+                    noise_seed, indices, part, range(attempt, attempt + num_candidates), plan, done
                 )
             attempt += num_candidates
             if unique:
@@ -304,6 +307,18 @@ class TableSampler:
         return {
             id_column.name: id_column.values(seed, index) for id_column in self.tokenizer.id_columns
         }
+
+
+def _noise_seed(seed: int, conditions: Mapping[str, Any]) -> int:
+    """Return the seed of the noise of rows that satisfy `conditions`.
+
+    With the same noise, row k of each label would be nearly the same row in all other columns.
+    """
+    if not conditions:
+        return seed
+    text = json.dumps(conditions, sort_keys=True, default=str)
+    digest = hashlib.blake2b(text.encode(), digest_size=8, key=int(seed).to_bytes(8)).digest()
+    return int.from_bytes(digest)
 
 
 def _remedy(plan: ConditionPlan, unique: Sequence[Constraint]) -> str:

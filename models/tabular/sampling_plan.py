@@ -1,7 +1,7 @@
 """Sampling plans: the indices of the requested rows and the conditions that they satisfy.
 
-As with images, row k depends on (seed, k) alone. With labels or conditions, k counts from `offset`
-for each of them.
+Row k depends on (seed, condition, k) alone. With labels or conditions, k counts from `offset` for
+each of them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -61,6 +61,15 @@ def test_samples_of_a_rare_label_have_its_numbers_and_categories(
     assert 5 <= np.sum(every_label == "fraud") <= 45
 
 
+def test_rows_of_two_labels_with_the_same_index_are_independent(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    table = pa.table({"size": rng.normal(0, 1, 600), "label": rng.choice(["a", "b"], 600)})
+    schema = (ColumnSchema("size", "number"), ColumnSchema("label", "category"))
+    sampler = train_sampler(table, schema, tmp_path, label="label", steps=5)
+    sizes = [sampler.sample(1, np.arange(500), {"label": k}).rows["size"].to_numpy() for k in "ab"]
+    assert abs(np.corrcoef(sizes)[0, 1]) < 0.3
+
+
 def test_rows_of_rare_labels_are_visited_more_often_but_less_than_equally() -> None:
     labels = np.repeat([0, 1, 2], [900, 90, 10])
     visits = visits_per_epoch(labels)
