@@ -141,6 +141,8 @@ class Relation:
 
     def can_solve(self, name: str) -> bool:
         """Return True if numbers of the source `name` follow from the other columns."""
+        if self.columns.count(name) > 1:  # a square has two roots
+            return False
         return self.kind in SOLVABLE or (self.kind == "factor" and name == self.columns[1])
 
     def solve(self, rows: Rows, name: str) -> Floats:

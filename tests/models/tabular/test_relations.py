@@ -119,6 +119,7 @@ def round_trip(coding: RelationCoding, table: pa.Table) -> pa.Table:
         ("a + b = c", {"c": A - B, "a": A, "b": -B}),
         ("0.19 * p = tax", {"p": PRICES, "tax": np.round(0.19 * PRICES, 2)}),
         ("1.8 * c + 32 = f", {"c": PRICES, "f": np.round(1.8 * PRICES + 32, 3)}),
+        ("q * q = square", {"q": QUANTITIES, "square": QUANTITIES**2}),
         ("p * q = c", {"p": PRICES, "q": QUANTITIES, "c": np.round(PRICES * QUANTITIES, 2)}),
         ("0.01 * p * a = c", {"p": PRICES, "a": A, "c": np.round(PRICES * A / 100, 2)}),
         ("a / q = rate", {"a": A, "q": QUANTITIES, "rate": np.round(A / QUANTITIES, 3)}),
@@ -662,6 +663,13 @@ def test_partial_rows_with_coded_columns_are_completed(sampler: TableSampler) ->
     near = complete(sampler, [{"end": "2024-06-01T12:00:00"}] * 20)
     hours = [(row["end"] - row["start"]).total_seconds() / 3600 for row in near.to_pylist()]
     assert 0 < max(hours) < 12
+
+
+def test_a_square_may_be_given_without_its_root(tmp_path: Path) -> None:
+    table = pa.table({"q": QUANTITIES, "square": QUANTITIES**2})
+    schema = (ColumnSchema("q", "integer"), ColumnSchema("square", "integer"))
+    rows = complete(train_sampler(table, schema, tmp_path, steps=5), [{"square": 49}] * 5)
+    assert set(rows["q"].to_pylist()) == {7}
 
 
 def test_partial_rows_that_break_a_relation_cannot_be_completed(sampler: TableSampler) -> None:
