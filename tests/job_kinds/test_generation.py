@@ -106,8 +106,11 @@ def run_two_workers(monkeypatch: pytest.MonkeyPatch, worker_names: list[str]) ->
         return generate_shard(generator, shard)
 
     monkeypatch.setattr(generation.ShardGenerator, "generate_shard", record_worker)
-    first = threading.Thread(target=run_next, args=[QUEUES], name="one")
-    second = threading.Thread(target=run_until_claimed, name="two")
+    # Either may claim the job first, and the other one finds nothing at that moment.
+    first, second = (
+        threading.Thread(target=run_until_claimed, name=name, daemon=True)
+        for name in ("one", "two")
+    )
     first.start()
     second.start()
     first.join(60)
