@@ -71,12 +71,18 @@ class FairThreads:
         self._wake_rested()
 
     def _wake_rested(self) -> None:
-        """Set the timer for the first of the owners that wait because they have to rest."""
+        """Set the timer for the first of the owners that wait because they have to rest.
+
+        A rest may have ended since `_start_next` looked: such an owner needs the timer, too.
+        """
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if rests := [s for owner in self._waiting.owners() if (s := self._shares.rest_s(owner))]:
-            rest_s = max(MIN_REST_S, min(rests))
+        owners = [
+            owner for owner in self._waiting.owners() if self._running[owner] < self._per_owner
+        ]
+        if owners and self._running.total() < self._threads:
+            rest_s = max(MIN_REST_S, min(map(self._shares.rest_s, owners)))
             self._timer = asyncio.get_running_loop().call_later(rest_s, self._start_next)
 
     def _end(self, owner: str) -> None:

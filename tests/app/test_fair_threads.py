@@ -93,6 +93,22 @@ def test_an_owner_that_has_to_rest_waits_while_others_work() -> None:
     run(test())
 
 
+def test_an_owner_whose_rest_ends_while_it_is_looked_at_is_started() -> None:
+    async def test() -> None:
+        looks = [0]
+
+        def now() -> float:  # the rest ends between two looks
+            looks[0] += 1
+            return 1_000.0 if looks[0] <= 3 else 1_010.0
+
+        shares = FairShares(now)
+        shares.record("modest", 0.3)
+        shares.record("greedy", 0.4)
+        await FairThreads(4, 4, shares).run("greedy", list)
+
+    run(test())
+
+
 def test_an_error_of_the_work_is_raised_and_frees_the_thread() -> None:
     async def test() -> None:
         threads = FairThreads(1, 1, FairShares())
