@@ -41,8 +41,9 @@ def test_an_owner_leaves_threads_to_the_others() -> None:
     async def test() -> None:
         occupied = Occupied(threads=4, per_owner=3)
         await occupied.run("modest")
-        assert occupied.started.count("greedy") == 3
+        assert occupied.started.count("greedy") <= 3
         await occupied.release()
+        assert occupied.started.count("greedy") == 23
 
     run(test())
 
