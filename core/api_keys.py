@@ -36,7 +36,7 @@ _IS_VALID = and_(
     ~_suspended.exists(),
     or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > clock()),
 )
-# Every request executes it. To build it takes as long as to execute it.
+# Every request executes this statement. Building it takes as long as executing it.
 _FIND = select(ApiKey).where(ApiKey.digest == bindparam("digest"), _IS_VALID)
 
 

@@ -6,7 +6,7 @@ import sys
 from worker.main import main
 
 # Somebody waits for the responses of an API on the same machine, and nobody for a single step of
-# training. On a machine of its own, a worker is as fast as with another priority.
+# training. On a machine without other work, the priority makes no difference.
 NICENESS = 10
 
 os.nice(NICENESS)

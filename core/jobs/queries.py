@@ -131,7 +131,7 @@ def _places(session: Session, tenant_id: str, jobs: Mapping[str, Job]) -> dict[s
 
 @cache
 def _count_ahead(kind: DeviceKind | None) -> Select[int]:
-    """Return the statement for one job. To build it takes longer than to execute it."""
+    """Return the statement for one job, which takes longer to build than to execute."""
     priority_at = bindparam("priority_at", type_=UtcDateTime())
     is_tied = (Job.priority_at == priority_at) & (Job.id < bindparam("id"))
     count = select(func.count()).where(

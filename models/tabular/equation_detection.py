@@ -29,7 +29,6 @@ TIME_UNITS = {"weeks": 604_800, "days": 86_400, "hours": 3_600, "minutes": 60, "
 MAX_LINEAR_COLUMNS = 200  # numeric columns in linear functions
 MAX_PRODUCT_COLUMNS = 100  # numeric columns in products and ratios
 MAX_SCREENED_PRODUCTS = 500
-MAX_ROUNDING_SHARE = 0.1  # of the variance of logarithms
 MIN_CORRELATION = 0.98  # of the first rows, for pairs of more columns than in other equations
 MOST_EXACT: tuple[Kind, ...] = ("sum", "linear", "elapsed")
 
@@ -75,8 +74,11 @@ def _equations(numbers: list[ScreenedNumber]) -> Iterator[Relation]:
         yield from _linear("linear", (source.name,), source.values, total)
     yield from find_balances(plain)
     yield from find_balances(flags)
-    wide = plain[:MAX_PRODUCT_COLUMNS] if len(plain) > MAX_EQUATION_COLUMNS else []
-    for total, a, b in _screened_products(wide):
+    if len(plain) > MAX_EQUATION_COLUMNS:
+        triples = _screened_products([n for n in plain if n.distinct > 2][:MAX_PRODUCT_COLUMNS])
+    else:
+        triples = []
+    for total, a, b in triples:
         yield from _scaled("product", (a, b), a.values * b.values, [total])
         for source in (a, b):
             yield from _ratios(total, source, [a if source is b else b])
@@ -133,10 +135,9 @@ def _screened_products(
     t, a, b = np.ogrid[: len(numbers), : len(numbers), : len(numbers)]
     square = own[t] + own[a] + own[b] - 2 * (products[t, a] + products[t, b] - products[a, b])
     allowed = rounding[t] + rounding[a] + rounding[b]
-    is_candidate = (square < allowed) & (allowed < MAX_ROUNDING_SHARE * own[t])
-    is_candidate &= (a < b) & (t != a) & (t != b)
-    found = np.argwhere(is_candidate)
-    best = found[np.argsort(square[is_candidate], kind="stable")][:MAX_SCREENED_PRODUCTS]
+    is_candidate = (square < allowed) & (a <= b) & (t != a) & (t != b)
+    candidates = np.argwhere(is_candidate)
+    best = candidates[np.argsort(square[is_candidate], kind="stable")][:MAX_SCREENED_PRODUCTS]
     return [(numbers[t], numbers[a], numbers[b]) for t, a, b in best]
 
 
@@ -160,8 +161,8 @@ def _ratios(
     for total in numbers:
         if total in (a, b):
             continue
-        found = list(_scaled("ratio", (a, b), quotient, [total]))
-        yield from found or _linear("ratio", (a.name, b.name), quotient, total)
+        proportional = list(_scaled("ratio", (a, b), quotient, [total]))
+        yield from proportional or _linear("ratio", (a.name, b.name), quotient, total)
 
 
 def _scaled(

@@ -5,6 +5,7 @@ Examples are amounts in two currencies, prices before and after inflation, and t
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from itertools import permutations
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +29,7 @@ MIN_FACTORS = 2  # different ones
 
 
 def find_factors(
+    sample: pa.Table,
     table: pa.Table,
     types: Mapping[str, str],
     numbers: list[ScreenedNumber],
@@ -35,30 +37,32 @@ def find_factors(
 ) -> list[Relation]:
     """Return the columns that are another one times a factor of a discrete column's value.
 
-    The column with the fewest values is chosen. Pairs of numbers in `excluded` are left out.
+    `numbers` are those of `sample`, whose rows yield candidates; factors are fitted to all rows of
+    `table`. The discrete column with the fewest values is chosen. Pairs of numbers in `excluded`
+    are left out.
     """
     keys = {
         name: codes
-        for name, codes in encode_discrete(table, types).items()
-        if MIN_FACTORS < codes[1] <= min(MAX_KEYS, len(table) / MIN_ROWS_PER_KEY)
+        for name, codes in encode_discrete(sample, types).items()
+        if MIN_FACTORS < codes[1] <= min(MAX_KEYS, len(sample) / MIN_ROWS_PER_KEY)
     }
     by_size = sorted(keys, key=lambda name: keys[name][1])
     plain = [n for n in numbers if n.is_plain and n.distinct > MIN_ROWS // 2]
-    plain = plain[:MAX_EQUATION_COLUMNS]
-    values = {number.name: as_floats(array(table, number.name)) for number in plain}
     relations = []
-    for total in plain:
-        for source in plain:
-            # Round numbers would be lost if they were computed from others.
-            if source is total or total.distinct < MIN_DISTINCT_SHARE * source.distinct:
-                continue
-            if {source.name, total.name} in excluded:
-                continue
-            pair = _Pair.of(values[source.name], values[total.name], total)
-            for key in by_size:
-                if key not in (source.name, total.name) and pair.has_factors(keys[key]):
-                    relations.append(_relation(key, source, total, table, pair, keys[key]))
-                    break
+    for source, total in permutations(plain[:MAX_EQUATION_COLUMNS], 2):
+        # Round numbers would be lost if they were computed from others.
+        if total.distinct < MIN_DISTINCT_SHARE * source.distinct:
+            continue
+        if {source.name, total.name} in excluded:
+            continue
+        pair = _Pair.of(source.values, total.values, total)
+        candidates = (
+            _fit(table, (key, types[key]), source.name, total)
+            for key in by_size
+            if key not in (source.name, total.name) and pair.has_factors(keys[key])
+        )
+        if relation := next(filter(None, candidates), None):
+            relations.append(relation)
     # A column that is finer or has more values follows from the other one.
     order = {n.name: (n.unit if n.decimals >= 0 else 0.0, -n.distinct) for n in plain}
     best: dict[frozenset[str], Relation] = {}
@@ -75,7 +79,7 @@ class _Pair:
     high: Floats
     is_known: NDArray[np.bool_]  # (N,)
     source: NDArray[np.int64]  # codes (N,) of the first number
-    bits: float  # evidence of one row
+    bits: float  # of evidence in one row
 
     @classmethod
     def of(cls, source: Floats, total: Floats, number: ScreenedNumber) -> "_Pair":
@@ -113,25 +117,29 @@ class _Pair:
         return low, high
 
 
-def _relation(
-    key: str,
-    source: ScreenedNumber,
-    total: ScreenedNumber,
-    table: pa.Table,
-    pair: _Pair,
-    codes: Codes,
-) -> Relation:
-    low, high = pair.factor_ranges(codes)
-    values = array(table, key)
+def _fit(
+    table: pa.Table, key: tuple[str, str], source: str, total: ScreenedNumber
+) -> Relation | None:
+    """Fit the factors to all rows; `key` is the name and type of the discrete column.
+
+    Return None if some rows have other factors.
+    """
+    name, type = key
+    codes = encode_discrete(table, {name: type}).get(name)
+    source_values, total_values = (as_floats(array(table, n)) for n in (source, total.name))
+    pair = _Pair.of(source_values, total_values, total)
+    if codes is None or not pair.has_factors(codes):
+        return None
+    values = array(table, name)
     if not pa.types.is_dictionary(values.type):
         values = values.dictionary_encode()
-    names = [None, *as_text(values.dictionary).to_pylist()]  # 0 is the code of missing values
+    texts = [None, *as_text(values.dictionary).to_pylist()]  # 0 is the code of missing values
     factors = {
-        name: _simplest(*bounds)
-        for name, *bounds in zip(names, low, high, strict=True)
-        if name is not None and np.isfinite(bounds[0])
+        text: _simplest(low, high)
+        for text, low, high in zip(texts, *pair.factor_ranges(codes), strict=True)
+        if text is not None and np.isfinite(low)
     }
-    columns = (key, source.name, total.name)
+    columns = (name, source, total.name)
     return Relation("factor", columns, keys=tuple(factors), values=tuple(factors.values()))
 
 

@@ -52,9 +52,8 @@ def detect_relations(
     candidates = [*equations, *_orders(numbers)]
     if not min_value_count:
         candidates += _steps(table, numbers, {relation.columns for relation in equations})
-        candidates += find_factors(
-            table, types, numbers, {frozenset(relation.columns) for relation in equations}
-        )
+        related = {frozenset(relation.columns) for relation in equations}
+        candidates += find_factors(sample, table, types, numbers, related)
     # Last, because these columns may be coded by an exact relation.
     candidates += find_rounded_sums(
         numbers, {frozenset(relation.columns) for relation in equations}

@@ -105,7 +105,7 @@ class MomentForm:
         """Return microseconds since 1970, in UTC if there is a zone, or since midnight.
 
         Null for a text of another form and for moments that do not exist. Blanks around a text
-        may be left out.
+        are ignored.
         """
         micros = self._parse(texts)
         if micros.null_count and pc.any(pc.match_substring_regex(texts, r"^\s|\s$")).as_py():

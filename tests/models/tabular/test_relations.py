@@ -174,6 +174,7 @@ def round_trip(coding: RelationCoding, table: pa.Table) -> pa.Table:
         ),
         ("1 - red - green = blue", {name: (name == COLORS).astype(int) for name in FLAGS}),
         ("100 * count_9 / all = percent_9", WIDE),
+        ("q * q = square", {**WIDE, "q": QUANTITIES, "square": QUANTITIES**2}),
         (
             "100 * a / all = percent",
             {
