@@ -95,10 +95,13 @@ def agrees(computed: Floats, total: ScreenedNumber) -> bool:
 
 
 def evidence_bits(values: NDArray[Any]) -> float:
-    """Return -log2 of the probability that independent values agree in all rows."""
+    """Return -log2 of the probability that independent values agree in all rows with values."""
     _, counts = np.unique(values[~np.isnan(values)], return_counts=True)
-    agreement = float(((counts / counts.sum()) ** 2).sum())
-    return -len(values) * math.log2(agreement)
+    rows = int(counts.sum())
+    if rows == 0:
+        return 0.0
+    agreement = float(((counts / rows) ** 2).sum())
+    return -rows * math.log2(agreement)
 
 
 def round_numbers(value: float, *, with_zero: bool = False) -> Iterator[float]:

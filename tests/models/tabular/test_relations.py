@@ -277,6 +277,13 @@ def test_rows_whose_coded_columns_leave_their_range_are_known() -> None:
     assert coding.satisfied(decoded).all()
 
 
+def test_a_number_that_hardly_any_row_has_is_searched() -> None:
+    values = np.full(20_000, np.nan)
+    values[7] = 1.5  # which the screened rows do not have
+    table = pa.table({"a": np.arange(20_000) % 97, "rare": pa.array(values, from_pandas=True)})
+    assert names_of(table) == []
+
+
 def test_independent_columns_have_no_relations() -> None:
     rng = np.random.default_rng(1)
     table = pa.table(
