@@ -9,9 +9,10 @@ broker: an autoscaler may start workers by the length of the broker's queues.
 import logging
 import threading
 import time
-from functools import lru_cache
 from queue import Empty, SimpleQueue
+from typing import Annotated
 
+from fastapi import Depends, Request
 from sqlalchemy.exc import SQLAlchemyError
 
 from core import broker, jobs
@@ -24,23 +25,34 @@ from core.tables import Job
 log = logging.getLogger(__name__)
 
 LOST_AFTER_S = 30.0  # without a worker that takes the job
+CLOSE_TIMEOUT_S = 5.0
 RECORD_INTERVAL_S = 1.0  # below 5 s, after which the sweeper publishes unrecorded jobs again
 
 
 class JobNotifier:
+    """A thread that notifies workers until `close` is called."""
+
     def __init__(self) -> None:
-        self._pending: SimpleQueue[tuple[str, str, DeviceKind | None]] = SimpleQueue()
+        # None: publish nothing more.
+        self._pending: SimpleQueue[tuple[str, str, DeviceKind | None] | None] = SimpleQueue()
+        self._closed = False
         self._published: list[str] = []  # ids of jobs that are not recorded yet
         self._record_at = 0.0
         self._search_at = 0.0
-        threading.Thread(target=self._run, name="job-notifier", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name="job-notifier", daemon=True)
+        self._thread.start()
 
     def notify(self, job: Job) -> None:
         """Publish the job soon; returns at once."""
         self._pending.put((job.queue, job.id, job.device_kind))
 
+    def close(self) -> None:
+        """Publish and record what is pending, if the broker and the database answer in time."""
+        self._pending.put(None)
+        self._thread.join(CLOSE_TIMEOUT_S)
+
     def _run(self) -> None:
-        while True:
+        while not self._closed:
             try:
                 self._publish_next()
             except Exception:  # nothing restarts this thread, so it must not end
@@ -54,11 +66,16 @@ class JobNotifier:
         next_at = min(self._record_at, self._search_at) if self._published else self._search_at
         timeout = max(0.0, next_at - time.monotonic())
         try:
-            queue, job_id, kind = self._pending.get(timeout=timeout)
+            next_job = self._pending.get(timeout=timeout)
         except Empty:
+            next_job = None
+        else:
+            self._closed = next_job is None
+        if next_job is None:
             if self._published:
                 self._record()
             return
+        queue, job_id, kind = next_job
         if broker.publish(queue, kind):
             if not self._published:
                 self._record_at = time.monotonic() + RECORD_INTERVAL_S
@@ -99,6 +116,9 @@ def find_lost_notifications() -> list[Notification]:
     return [each for each in lost if (each.queue, each.kind) in empty]
 
 
-@lru_cache
-def get_job_notifier() -> JobNotifier:
-    return JobNotifier()
+def _of_application(request: Request) -> JobNotifier:
+    notifier: JobNotifier = request.app.state.job_notifier
+    return notifier
+
+
+Notifier = Annotated[JobNotifier, Depends(_of_application)]

@@ -5,7 +5,7 @@ This module imports nothing that imports torch, so that the port opens quickly.
 
 import tempfile
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, closing
 from importlib.metadata import version
 from types import ModuleType
 from typing import Literal
@@ -18,7 +18,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from app import error_handlers, openapi, openapi_responses, preload
 from app.fair_start import FairStartMiddleware
 from app.http_methods import METHODS, HttpMethodsMiddleware
-from app.job_notifier import get_job_notifier
+from app.job_notifier import JobNotifier
 from app.key_validity import KeyValidityMiddleware
 from app.middleware import RequestValidationMiddleware
 from app.query_parameters import reject_unknown_parameters
@@ -111,9 +111,10 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     get_engine()  # before the threads of requests, which share its connections
     if get_settings().preload:
         preload.start()
-    if app.state.role == "api" and get_settings().broker_url.get_secret_value():
-        get_job_notifier()  # also sends notifications again that an earlier process has lost
-    with removing_deleted_models():
+    with ExitStack() as stack:
+        stack.enter_context(removing_deleted_models())
+        if app.state.role == "api":
+            app.state.job_notifier = stack.enter_context(closing(JobNotifier()))
         yield
 
 

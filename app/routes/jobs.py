@@ -28,7 +28,7 @@ from app.idempotent_requests import (
     run_idempotently,
 )
 from app.job_access import get_job, own_key
-from app.job_notifier import get_job_notifier
+from app.job_notifier import Notifier
 from app.request_body import StrictJsonRoute
 from app.schemas.events import JobShownState
 from app.schemas.jobs import CancelledJobs, JobsToCancel, JobView
@@ -65,6 +65,7 @@ def create_job(
     request: Annotated[JobRequest, Body(discriminator="kind")],
     caller: JobScope,
     background: BackgroundTasks,
+    notifier: Notifier,
     idempotency_key: IdempotencyKeyHeader = None,
     traceparent: Annotated[str | None, Header(max_length=128)] = None,
 ) -> Response:
@@ -111,7 +112,7 @@ def create_job(
             save(session, 202, view)
         # The committed row acknowledges the job, so the response does not wait for the broker. If
         # this process ends before it notifies, the workers' poll still picks up the job.
-        background.add_task(get_job_notifier().notify, job)
+        background.add_task(notifier.notify, job)
         return 202, view
 
     return run_idempotently(caller, idempotency_key, ["POST /v1/jobs", request], create)
@@ -246,14 +247,16 @@ def pause_job(job_id: str, caller: JobScope) -> JobView:
 
 
 @router.post("/{job_id}/resume", response_model=JobView)
-def resume_job(job_id: str, caller: JobScope, background: BackgroundTasks) -> JobView:
+def resume_job(
+    job_id: str, caller: JobScope, background: BackgroundTasks, notifier: Notifier
+) -> JobView:
     """Queue a paused job again. It resumes from its last checkpoint."""
     with write() as session:
         _check_scope(session, caller, job_id)
         audit.record(session, caller, "job.resume", job_id)
         job = jobs.resume(session, caller.tenant_id, job_id)
         view = JobView.of(job, jobs.queue_position(session, job))
-    background.add_task(get_job_notifier().notify, job)
+    background.add_task(notifier.notify, job)
     return view
 
 
@@ -262,6 +265,7 @@ def retry_job(
     job_id: str,
     caller: JobScope,
     background: BackgroundTasks,
+    notifier: Notifier,
     idempotency_key: IdempotencyKeyHeader = None,
 ) -> Response:
     """Create a new job with the request of an ended one; `retry_of` refers to the latter.
@@ -278,7 +282,7 @@ def retry_job(
             audit.record(session, caller, "job.retry", job_id)
             view = JobView.of(job, jobs.queue_position(session, job))
             save(session, 202, view)
-        background.add_task(get_job_notifier().notify, job)
+        background.add_task(notifier.notify, job)
         return 202, view
 
     return run_idempotently(caller, idempotency_key, [f"POST /v1/jobs/{job_id}/retry"], create)

@@ -1,6 +1,8 @@
 """Notifications that are lost while no worker lives, with a separate Redis."""
 
+import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from core.jobs import mark_notified
 from core.settings import get_settings
 from core.tables import Job
 from tests import redis_server
-from tests.conftest import AddJob
+from tests.conftest import AddJob, reload
 from tests.processes import eventually
 
 pytestmark = pytest.mark.skipif(redis_server.COMMAND is None, reason="needs redis-server")
@@ -48,12 +50,24 @@ def test_a_notification_is_sent_again_after_the_broker_lost_its_memory(
     redis_client: redis.Redis, add_job: AddJob
 ) -> None:
     add_old_job(add_job)
-    JobNotifier()
-    for _ in range(2):
-        eventually(lambda: broker.count_messages("training") == 1, within=30)
-        with write() as session:
-            session.execute(update(Job).values(notified_at=clock(-3_600)))
-        redis_client.flushall()
+    with closing(JobNotifier()):
+        for _ in range(2):
+            eventually(lambda: broker.count_messages("training") == 1, within=30)
+            with write() as session:
+                session.execute(update(Job).values(notified_at=clock(-3_600)))
+            redis_client.flushall()
+
+
+def test_a_notifier_publishes_and_records_pending_jobs_before_it_ends(
+    redis_client: redis.Redis, add_job: AddJob
+) -> None:
+    jobs = [add_job() for _ in range(3)]
+    with closing(JobNotifier()) as notifier:
+        for job in jobs:
+            notifier.notify(job)
+    assert "job-notifier" not in {thread.name for thread in threading.enumerate()}
+    assert broker.count_messages("training") == 3
+    assert all(reload(job).notified_at is not None for job in jobs)
 
 
 def test_nothing_is_sent_again_if_the_broker_has_messages_or_a_worker_lives(
