@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, get_args
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -48,31 +48,11 @@ async def _semblance_error(request: Request, error: Exception) -> JSONResponse:
 
 async def _request_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class alone
-    field_names = _accepted_field_names(request, error.body)
-    problem = validation_failed(error.errors(), field_names, error.body).to_problem()
+    dependant = getattr(request.scope.get("route"), "dependant", None)
+    bodies = dependant.body_params if dependant is not None else []
+    annotation = bodies[0].field_info.annotation if bodies else None
+    problem = validation_failed(error.errors(), annotation, error.body).to_problem()
     return problem_response(request, problem, {})
-
-
-def _accepted_field_names(request: Request, body: Any) -> set[str]:
-    """Return the field names that the route accepts in its body and query."""
-    route = request.scope.get("route")
-    names: set[str] = set()
-    dependant = getattr(route, "dependant", None)
-    if dependant is not None:
-        names |= {field.alias for field in dependant.query_params}
-        for field in dependant.body_params:
-            names |= _body_field_names(field.field_info.annotation, body)
-    return names
-
-
-def _body_field_names(annotation: Any, body: Any) -> set[str]:
-    """Return the field names of a body. For a union, only the branch that `kind` selects counts."""
-    branches = [getattr(branch, "model_fields", {}) for branch in get_args(annotation)]
-    kind = body.get("kind") if isinstance(body, dict) else None
-    for fields in branches:
-        if "kind" in fields and kind in get_args(fields["kind"].annotation):
-            return set(fields)
-    return set(getattr(annotation, "model_fields", {}))
 
 
 async def _http_error(request: Request, error: Exception) -> JSONResponse:

@@ -175,12 +175,12 @@ ERRORS: dict[str, tuple[str, Json]] = {
         {
             "code": "unknown_field",
             "title": "Validation failed",
-            "detail": "/preset_name: Unknown field. The closest one is `preset`.",
+            "detail": "/preset_name: Unknown field. Did you mean `preset`?",
             "errors": [
                 {
                     "pointer": "/preset_name",
                     "code": "unknown_field",
-                    "message": "Unknown field. The closest one is `preset`.",
+                    "message": "Unknown field. Did you mean `preset`?",
                     "allowed": ["preset"],
                 }
             ],

@@ -1,13 +1,12 @@
 """Unknown query parameters are errors, as unknown fields of a body are."""
 
-import difflib
-
 from fastapi import Request
 from fastapi.routing import APIRoute
 
 from app import signed_urls
 from app.authentication import authenticate, requirement
-from core.errors import FieldError, ValidationFailed
+from core.errors import ValidationFailed
+from core.valid_names import unknown_name
 
 
 async def reject_unknown_parameters(request: Request) -> None:
@@ -28,11 +27,9 @@ async def reject_unknown_parameters(request: Request) -> None:
         return
     if (required := requirement(route.dependant)) is not None:
         await required(await authenticate(request, None))
-    errors = []
-    for name in sorted(sent)[:20]:
-        nearest = tuple(difflib.get_close_matches(name, names, 1)) or None
-        message = "Unknown parameter." + (f" The closest one is `{nearest[0]}`." if nearest else "")
-        errors.append(FieldError(f"/{name[:100]}", "unknown_field", message, nearest))
+    errors = [
+        unknown_name(f"/{name[:100]}", name, names, "parameter") for name in sorted(sent)[:20]
+    ]
     raise ValidationFailed(
         f"{errors[0].pointer}: {errors[0].message}", code="unknown_field", field_errors=errors
     )

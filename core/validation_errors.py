@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from core.errors import FieldError, ValidationFailed
+from core.valid_names import names_beside, unknown_name
 
 # Clients see these stable codes instead of pydantic's codes.
 PYDANTIC_CODES = {
@@ -37,13 +38,14 @@ MAX_FIELD_ERRORS = 20
 
 
 def validation_failed(
-    errors: Iterable[ErrorDetails], field_names: Iterable[str] = (), body: Any = None
+    errors: Iterable[ErrorDetails], annotation: Any, body: Any, within: str = ""
 ) -> ValidationFailed:
     """Convert pydantic's errors for a body or query, without the input values.
 
-    `field_names` are the valid names. The error for an unknown field suggests the closest one.
+    The error for an unknown field names the valid ones in `annotation`, the type of the body.
+    `within` is the pointer of the body in the request.
     """
-    all_errors = [_field_error(error, field_names, body) for error in errors]
+    all_errors = [_field_error(error, annotation, body, within) for error in errors]
     # pydantic reports one error per branch of a union. The first one for each field is enough.
     by_pointer = {error.pointer: error for error in reversed(all_errors)}
     field_errors = list(by_pointer.values())[::-1]
@@ -57,11 +59,11 @@ def validation_failed(
 
 
 def body_validation_failed(
-    error: ValidationError, body: Any, field_names: Iterable[str] = ()
+    error: ValidationError, annotation: Any, body: Any, within: str = ""
 ) -> ValidationFailed:
     """Convert the error of a body that a route validates itself."""
     return validation_failed(
-        error.errors(include_input=False, include_url=False), field_names, body
+        error.errors(include_input=False, include_url=False), annotation, body, within
     )
 
 
@@ -86,10 +88,12 @@ def _location(error: ErrorDetails, body: Any) -> list[str]:
     return parts
 
 
-def _field_error(error: ErrorDetails, field_names: Iterable[str], body: Any) -> FieldError:
+def _field_error(error: ErrorDetails, annotation: Any, body: Any, within: str) -> FieldError:
     error_type, context = error["type"], error.get("ctx", {})
     location = _location(error, body)
-    pointer = "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in location)
+    pointer = within + "".join(
+        "/" + part.replace("~", "~0").replace("/", "~1") for part in location
+    )
     message = error["msg"]
     allowed: tuple[str, ...] | None = None
     if error_type.startswith("union_tag"):
@@ -102,12 +106,8 @@ def _field_error(error: ErrorDetails, field_names: Iterable[str], body: Any) -> 
             if close_matches := difflib.get_close_matches(str(context["tag"]), allowed, 1):
                 message = f"This value does not exist. Did you mean `{close_matches[0]}`?"
     elif error_type == "extra_forbidden":
-        message = "Unknown field."
         name = location[-1] if location else ""
-        close_matches = difflib.get_close_matches(name, list(field_names), 1)
-        if close_matches:
-            message = f"Unknown field. Did you mean `{close_matches[0]}`?"
-            allowed = (close_matches[0],)
+        return unknown_name(pointer, name, names_beside(annotation, body, location))
     code = PYDANTIC_CODES.get(error_type, error_type.split(".")[0])
     return FieldError(pointer, code, _to_sentence(message), allowed)
 

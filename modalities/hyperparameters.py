@@ -46,12 +46,8 @@ def explicit_values(model: type[RequestModel], hyperparameters: dict[str, Any]) 
     try:
         values = model.model_validate(hyperparameters)
     except ValidationError as error:
-        errors = error.errors(include_input=False, include_url=False)
-        for details in errors:
-            details["loc"] = ("hyperparameters", *details["loc"])
-        body = {"hyperparameters": hyperparameters}
-        raise validation_errors.validation_failed(
-            errors, field_names=model.model_fields, body=body
+        raise validation_errors.body_validation_failed(
+            error, model, hyperparameters, within="/hyperparameters"
         ) from error
     explicit = values.model_dump(exclude_unset=True)
     return {name: value for name, value in explicit.items() if value != "auto"}

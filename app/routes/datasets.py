@@ -44,6 +44,7 @@ from core.settings import get_settings
 from core.storage import StoredObject, get_storage
 from core.tables import Dataset, DatasetState
 from core.text import clean_name
+from core.valid_names import unknown_name
 from modalities import ingestion, registry, reingestion
 from modalities.base import Modality
 
@@ -119,7 +120,7 @@ async def create_dataset(
 def _from_form(caller: Caller, key: str | None, form: FormData) -> Response:
     unknown = set(form) - {"file", "meta"}
     if unknown:
-        errors = [FieldError(f"/{name}", "unknown_field", "Unknown field.") for name in unknown]
+        errors = [unknown_name(f"/{name}", name, ("file", "meta")) for name in unknown]
         raise ValidationFailed(
             "The form may only have the fields `file` and `meta`. Send other settings as JSON in "
             "`meta`, "
@@ -297,7 +298,7 @@ def _parse(schema: type[Body], value: Any) -> Body:
     try:
         return schema.model_validate(value)
     except ValidationError as error:
-        raise validation_errors.body_validation_failed(error, value, schema.model_fields) from error
+        raise validation_errors.body_validation_failed(error, schema, value) from error
 
 
 @router.get("", response_model=CountedPage[DatasetView])

@@ -154,7 +154,7 @@ async def read_samples(
     try:
         request = SamplesRequest.model_validate(body)
     except ValidationError as error:
-        raise validation_errors.body_validation_failed(error, body) from error
+        raise validation_errors.body_validation_failed(error, SamplesRequest, body) from error
     is_cached = None
     if seed is not None:
         is_cached = partial(is_match, http_request.headers.get("if-none-match"))

@@ -60,7 +60,7 @@ def test_an_unknown_parameter_is_an_error_with_the_nearest_name(client: TestClie
         {
             "pointer": "/stat",
             "code": "unknown_field",
-            "message": "Unknown parameter. The closest one is `state`.",
+            "message": "Unknown parameter. Did you mean `state`?",
             "allowed": ["state"],
         }
     ]

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
@@ -78,6 +79,22 @@ def test_an_unknown_field_suggests_the_nearest_valid_name(client: TestClient) ->
             "allowed": ["sha256"],
         }
     ]
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer", "valid"),
+    [
+        ({"kind": "training", "dataset": "ds_1", "model": "x"}, "/model", "`preset`"),
+        ({"kind": "training", "dataset": "ds_1", "budget": {"s": 1}}, "/budget/s", "`cpu_seconds`"),
+    ],
+)
+def test_an_unknown_field_that_resembles_none_shows_all_valid_names(
+    client: TestClient, body: dict[str, Any], pointer: str, valid: str
+) -> None:
+    error = client.post("/v1/jobs", json=body).json()["errors"][0]
+    assert error["pointer"] == pointer
+    assert valid in error["message"]
+    assert valid.strip("`") in error["allowed"]
 
 
 def test_an_unsupported_content_type_is_rejected(client: TestClient) -> None:
