@@ -96,8 +96,20 @@ def significant_digits(values: Floats, decimals: int) -> int:
         if np.maximum(whole + decimals - digits, 0).sum() < MIN_LACKING:
             return 0
         if all((round_to_digits(part, digits) == part).all() for part in (values[:100], values)):
-            return digits
+            return digits if _lacks_decimals(np.unique(values), decimals, digits) else 0
     return 0
+
+
+def _lacks_decimals(values: Floats, decimals: int, digits: int) -> bool:
+    """Return True if distinct values beyond `digits` would have decimals if they were as others.
+
+    A few fractions among whole numbers, such as a minimum of 1438.3, are no sign of rounding.
+    """
+    whole = np.floor(np.log10(np.maximum(np.abs(values), 10.0**-decimals))) + 1
+    lacking = np.maximum(whole + decimals - digits, 0)
+    fine = values[lacking == 0] * 10.0 ** (decimals - 1)
+    share = float((np.abs(fine - np.rint(fine)) > 0.01).mean()) if len(fine) else 1.0
+    return bool(share * lacking.sum() >= MIN_LACKING)
 
 
 def round_to_digits(values: Floats, digits: int, decimals: int = MAX_PLACES) -> Floats:

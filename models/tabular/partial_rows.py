@@ -48,15 +48,14 @@ class PartialRows:
     @classmethod
     def parse(cls, tokenizer: Tokenizer, rows: Sequence[Mapping[str, Any]]) -> Self:
         """Parse JSON rows, in which null is a missing value. Raises InvalidPartialRow."""
-        names = [column.name for column in tokenizer.columns]
-        names += [id_column.name for id_column in tokenizer.id_columns]
-        names += sorted(tokenizer.coding.names - set(names))
+        names = {column.name for column in tokenizer.columns} | tokenizer.coding.names
+        names |= {id_column.name for id_column in tokenizer.id_columns}
         for row_index, row in enumerate(rows):
             if unknown := next((name for name in row if name not in names), None):
                 raise InvalidPartialRow(row_index, unknown, "is not a column of the model")
-        names = [name for name in names if any(name in row for row in rows)]
-        values = {name: _column(tokenizer.arrow.field(name), rows) for name in names}
-        given = {name: np.array([name in row for row in rows]) for name in names}
+        used = [name for name in tokenizer.arrow.names if any(name in row for row in rows)]
+        values = {name: _column(tokenizer.arrow.field(name), rows) for name in used}
+        given = {name: np.array([name in row for row in rows]) for name in used}
         _check_relations(tokenizer, values, given)
         tokens = np.full((len(tokenizer.step_sizes), len(rows)), UNKNOWN_TOKEN)
         for column, steps in zip(tokenizer.columns, tokenizer.column_slices, strict=True):

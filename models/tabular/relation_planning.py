@@ -14,7 +14,7 @@ from models.tabular.relation_coding import RelationCoding
 from models.tabular.relations import Relation, array, as_floats
 
 Edge = tuple[str, str]  # the first column is at most the second one
-MAX_ADDED_BITS = 0.1  # per value, by coding a column by its bounds
+MAX_ADDED_BITS = 0.1  # per value, by coding a column by its bounds or by a sum
 ALL_DECIMALS = 99  # of floats that are not rounded
 FOLLOWING_ROWS = 500  # of columns in another order show whether a relation follows from others
 
@@ -68,6 +68,10 @@ class _Planner:
             terms = sorted(relation.columns[:-1], key=self._mean_size, reverse=True)
             finer = [name for name in terms if self._decimals(name) > self._decimals(candidates[0])]
             candidates = [*finer, *candidates, *(name for name in terms if name not in finer)]
+            # What follows from other columns loses its frequent values, such as a limit.
+            bits = {name: _entropy(array(self.table, name)) for name in candidates}
+            enough = max(bits.values()) - MAX_ADDED_BITS
+            candidates.sort(key=lambda name: max(0.0, enough - bits[name]))
         for name in candidates:
             sources = set(relation.columns) - {name}
             if name in self.fixed or name in self.sources:

@@ -481,6 +481,30 @@ def test_of_several_terms_the_largest_is_the_rest_of_a_sum() -> None:
     assert coding_of(table, "all").names == {"b"}
 
 
+def test_a_column_with_frequent_values_is_not_the_rest_of_a_sum() -> None:
+    limit = np.clip(RNG.lognormal(8, 1, 4_000).round(), 1_500, 9_000)
+    balance = (limit * RNG.random(4_000)).round()
+    table = pa.table({"balance": balance, "free": limit - balance, "limit": limit})
+    assert (limit == 1_500).mean() > 0.1
+    assert "free" in coding_of(table).names
+    assert "limit" not in coding_of(table).names
+
+
+def test_a_sum_of_whole_numbers_and_few_fractions_is_not_rounded_to_digits() -> None:
+    limit = RNG.integers(2_000, 30_000, 4_000).astype(float)
+    limit[:200] = 1_438.3
+    balance = RNG.integers(0, 20_000, 4_000)
+    table = pa.table({"balance": balance, "free": np.round(limit - balance, 1), "limit": limit})
+    coding = coding_of(table)
+    mixed = coding.encode(table).combine_chunks()
+    mixed = pa.table(
+        [c.take(pa.array(RNG.permutation(4_000))) for c in mixed.columns], mixed.schema
+    )
+    rows = coding.decode(mixed.combine_chunks().to_batches()[0], table.schema)
+    numbers = {name: rows[name].to_numpy() for name in table.column_names}
+    assert np.abs(numbers["balance"] + numbers["free"] - numbers["limit"]).max() < 0.01
+
+
 def test_a_result_with_few_digits_is_rounded_once() -> None:
     whole = RNG.integers(1_000_000, 9_000_000, 4_000)
     part = (whole * RNG.uniform(0.0005, 0.3, 4_000)).astype(int)
