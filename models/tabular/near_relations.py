@@ -210,7 +210,7 @@ class _Number:
         scale = Scale.fit(column.type, present)
         distinct, counts = np.unique(scale.to_scaled(present), return_counts=True)
         if scale.unit:
-            scale = scale.with_endings(distinct[counts == 1])
+            scale = scale.with_endings(distinct[counts == 1], distinct[counts > 1])
         is_fine = len(present) >= MIN_ROWS and len(distinct) > MIN_DISTINCT
         is_codable = scale.unit <= 1 and scale.endings is None
         return cls(name, floats, values, decimals, is_fine, is_codable)

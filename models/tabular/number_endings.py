@@ -40,10 +40,13 @@ class Endings:
     first_slots: Integers
 
     @classmethod
-    def fit(cls, numbers: Integers, candidates: Iterable[tuple[int, int, int]]) -> Self | None:
+    def fit(
+        cls, numbers: Integers, repeated: Integers, candidates: Iterable[tuple[int, int, int]]
+    ) -> Self | None:
         """Return the endings that save most bits, of `candidates` (period, width, phase).
 
-        None if no endings save enough by the Bayesian information criterion.
+        Those of `repeated` numbers have slots, too, so that these numbers remain. None if no
+        endings save enough by the Bayesian information criterion.
         """
         if not len(numbers):
             return None
@@ -60,15 +63,19 @@ class Endings:
             gain = float((present * np.log2(present * groups / len(numbers))).sum())
             gain -= 0.5 * (groups - 1) * math.log2(len(numbers))
             if gain > best_gain:
-                best, best_gain = cls._from_counts(counts, period, width, phase), gain
+                groups_of_repeated = (repeated + phase) % period // width
+                best = cls._from_counts(counts, groups_of_repeated, period, width, phase)
+                best_gain = gain
         return best
 
     @classmethod
-    def _from_counts(cls, counts: Integers, period: int, width: int, phase: int) -> Self:
+    def _from_counts(
+        cls, counts: Integers, repeated: Integers, period: int, width: int, phase: int
+    ) -> Self:
         weights = counts.astype(np.float64)
         if len(counts[counts > 0]) * MIN_ROWS_PER_ENDING > counts.sum():
             weights += 0.5
-        starts = np.flatnonzero(weights)
+        starts = np.union1d(np.flatnonzero(weights), repeated)
         shares = weights[starts] / weights.sum()
         sizes = np.maximum(np.rint(shares * SLOTS_PER_NUMBER * period), 2 * width).astype(np.int64)
         ends = np.cumsum(sizes)

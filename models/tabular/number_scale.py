@@ -72,9 +72,12 @@ class Scale:
                 return replace(self, usual_decimals=decimals, finer_share=finer_share)
         return self
 
-    def with_endings(self, multiples: NDArray[Any]) -> Self:
-        """Return a copy with the endings of (N,) multiples of `unit`, if these are not uniform."""
-        return replace(self, endings=Endings.fit(multiples, self._periods()))
+    def with_endings(self, multiples: NDArray[Any], repeated: NDArray[Any]) -> Self:
+        """Return a copy with the endings of (N,) multiples of `unit`, if these are not uniform.
+
+        `repeated` are (M,) multiples that the copy must represent.
+        """
+        return replace(self, endings=Endings.fit(multiples, repeated, self._periods()))
 
     def _periods(self) -> Iterator[tuple[int, int, int]]:
         """Yield the (period, width, phase) of the endings to try, in multiples of `unit`."""
@@ -226,4 +229,7 @@ def numeric_values(name: str, values: pa.Array) -> tuple[NDArray[Any], NDArray[n
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, AttributeError, ValueError) as error:
         raise UnsupportedColumn(name, "some values cannot be converted to numbers") from error
     is_missing = floats.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
-    return floats.fill_null(0.0).to_numpy(zero_copy_only=False)[~is_missing], is_missing
+    present = floats.fill_null(0.0).to_numpy(zero_copy_only=False)[~is_missing]
+    if pa.types.is_decimal(values.type):  # pyarrow may miss the nearest float
+        present = np.round(present, values.type.scale)
+    return present, is_missing

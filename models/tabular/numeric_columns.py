@@ -68,8 +68,8 @@ class NumericColumn:
         is_exact &= counts >= min_value_count
         binned = np.repeat(distinct[~is_exact], counts[~is_exact])
         if scale.unit and not min_value_count and Quantiles.interpolates(binned):
-            # Values that occur several times keep their endings.
-            scale = scale.with_endings(distinct[~is_exact & (counts == 1)])
+            is_single = ~is_exact & (counts == 1)
+            scale = scale.with_endings(distinct[is_single], distinct[~is_single])
             scaled, distinct = scale.to_scaled(present), np.unique(scale.to_scaled(present))
             binned = np.repeat(distinct[~is_exact], counts[~is_exact])
         if min_value_count and len(binned):

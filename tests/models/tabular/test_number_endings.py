@@ -37,6 +37,22 @@ def test_prices_have_their_endings_as_often_as_in_the_data() -> None:
     assert (prices == np.round(prices, 2)).all()
 
 
+@pytest.mark.parametrize("arrow", [pa.float64(), pa.decimal128(10, 1)])
+def test_a_frequent_number_with_an_ending_of_its_own_keeps_its_share(arrow: pa.DataType) -> None:
+    limits = rng.permutation(60_000)[:3_000].astype(float)
+    limits[:150], limits[150:153] = 1_438.3, 2_000.7
+    sampled = resample(pa.array(limits).cast(arrow)).cast(pa.float64()).to_numpy().round(1)
+    assert (sampled == 1_438.3).sum() == 150
+    assert (sampled % 1 > 0).mean() < 0.07
+
+
+def test_decimal_prices_have_their_endings_as_often_as_in_the_data() -> None:
+    cents = rng.choice([99, 95, 0], 1_500, p=[0.7, 0.2, 0.1])
+    prices = pa.array(np.round(DOLLARS + cents / 100, 2)).cast(pa.decimal128(12, 2))
+    endings = [int(price * 100) % 100 for price in resample(prices).to_pylist()]
+    assert set(endings) == {99, 95, 0}
+
+
 def test_steps_of_a_quarter_stay_steps_of_a_quarter() -> None:
     weights = resample(pa.array(rng.permutation(8_000)[:1_500] / 4)).to_numpy()
     assert (weights * 4 % 1 == 0).all()
@@ -71,7 +87,7 @@ def test_numbers_survive_the_way_to_slots_and_back() -> None:
     numbers = rng.integers(-(10**6), 10**6, 5_000) * 100 + rng.choice(
         [1, 7, 99], 5_000, p=[0.9, 0.09, 0.01]
     )
-    endings = Endings.fit(numbers, [(100, 1, 3), (10, 5, 3)])
+    endings = Endings.fit(numbers, numbers[:0], [(100, 1, 3), (10, 5, 3)])
     assert endings is not None
     slots = endings.to_slots(np.sort(numbers))
     assert (np.diff(slots) >= 0).all()
