@@ -275,6 +275,10 @@ def _to_plain(values: pa.Array, type_: pa.DataType, name: str) -> pa.Array:
     except pa.ArrowInvalid as error:
         message = f"The column holds values that do not fit into {type_}; write them as text."
         raise columns_error("column_type", "Unreadable column", [name], message) from error
+    if pa.types.is_decimal(values.type):  # pyarrow's float may be next to the nearest one
+        numbers = plain.fill_null(0.0).to_numpy(zero_copy_only=False)
+        is_missing = plain.is_null().to_numpy(zero_copy_only=False)
+        plain = pa.array(np.round(numbers, values.type.scale), mask=is_missing)
     if type_ == pa.string():
         return pc.if_else(pc.equal(plain, ""), pa.scalar(None, pa.string()), plain)
     return plain

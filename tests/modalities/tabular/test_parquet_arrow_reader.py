@@ -71,6 +71,12 @@ def test_arrow_types_of_all_widths_map_to_the_column_types(kind: str, read: Read
     assert table["empty"].nullable
 
 
+def test_decimals_become_the_nearest_float(read: Read) -> None:
+    prices = [Decimal(14_383 + 7 * i) / 10 for i in range(100)]
+    data = build_parquet({"price": pa.array([*prices, None], pa.decimal128(18, 1))})
+    assert read(data).values("price") == [*(float(price) for price in prices), None]
+
+
 def test_nan_and_infinity_become_missing_and_infinity_is_reported_by_row(read: Read) -> None:
     table = read(build_parquet({"a": [1.5, float("nan"), float("inf"), 2.5, None], "b": [1] * 5}))
     assert table.values("a") == [1.5, None, None, 2.5, None]
