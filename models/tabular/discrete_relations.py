@@ -49,9 +49,12 @@ def find_date_lookups(
 ) -> list[Relation]:
     """Return the parts of dates that determine a discrete column, such as names of months.
 
-    The coarsest part is chosen. Pairs of columns in `related` are left out.
+    The coarsest part is chosen. A date that many rows share may determine a number, too, such as
+    the price of fuel on that day. Pairs of columns in `related` are left out.
     """
     codes = encode_discrete(table, types)
+    numbers = [name for name, type in types.items() if type == "number"][:MAX_COMPARED_COLUMNS]
+    with_numbers = codes | {name: code for name in numbers if (code := _encode(table, name))}
     relations = []
     for source in (name for name, type in types.items() if type == "datetime"):
         dates = array(table, source)
@@ -65,6 +68,13 @@ def find_date_lookups(
                     relation = Relation("lookup", (source, total), part=part)
                     relations.append(_with_values(relation, table, 0))
                     related = {*related, pair}
+        if date_codes := _encode(table, source):
+            relations += [
+                _with_values(Relation("lookup", (source, total)), table, 0)
+                for total, total_codes in with_numbers.items()
+                if frozenset((source, total)) not in related
+                and _determines(date_codes, total_codes)
+            ]
     return relations
 
 

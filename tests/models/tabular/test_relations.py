@@ -447,6 +447,27 @@ def test_an_order_whose_coding_would_lose_frequent_values_is_checked_instead(
     assert (rows["part"].to_numpy() == 0).mean() > 0.3
 
 
+def test_a_date_that_many_rows_share_may_determine_other_columns(tmp_path: Path) -> None:
+    index = RNG.integers(0, 60, 1_200)
+    days = (np.datetime64("2019-01-04", "us") + np.arange(60) * np.timedelta64(7, "D"))[index]
+    fuel = np.round(RNG.uniform(2, 4, 60), 3)[index]
+    holiday = np.where(RNG.random(60) < 0.2, "yes", "no")[index]
+    table = pa.table({"day": days, "fuel": fuel, "holiday": holiday, "label": days})
+    table = table.set_column(3, "label", pa.array(np.array(["a", "b"])[index % 2]))
+    assert {"day -> fuel", "day -> holiday"} <= set(names_of(table))
+    schema = tuple(ColumnSchema(name, type) for name, type in column_types(table).items())
+    rows = (
+        train_sampler(table, schema, tmp_path, steps=20, label="label")
+        .sample(1, np.arange(300))
+        .rows
+    )
+    prices = dict(zip(days.tolist(), fuel.tolist(), strict=True))
+    assert all(
+        prices[day] == value
+        for day, value in zip(*rows.select([0, 1]).to_pydict().values(), strict=True)
+    )
+
+
 def test_each_of_two_sums_of_the_same_column_determines_a_column() -> None:
     part = RNG.integers(0, 200, N)
     table = pa.table({"a": A, "b": B, "c": A + B - part, "d": part, "all": A + B})
