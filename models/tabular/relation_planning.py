@@ -170,15 +170,17 @@ class _Planner:
         one bounds from the other side are placed last, starting next to it.
         """
         directed = edges if upward else {(high, low) for low, high in edges}
-        order = list(TopologicalSorter(_neighbors_before(directed)).static_order())
+        # Sorted, because the order of a set differs between processes.
+        before = _group((high, low) for low, high in sorted(directed))
+        order = list(TopologicalSorter(before).static_order())
         movable = [name for name in order if name not in immovable]
-        before_fixed = {name for name in movable if _reaches(directed, name, immovable)}
+        before_fixed = _reachable(before, immovable)
         sequence = [name for name in movable if name not in before_fixed]
         sequence += [name for name in reversed(movable) if name in before_fixed]
         sources = dict(self.sources)
         placed, columns = set(immovable), []
         for name in sequence:
-            usable = {other for other in placed if not _depends(sources, other, name)}
+            usable = {other for other in placed if name not in _reachable(sources, [other])}
             lower = tuple(sorted(a for a, b in edges if b == name and a in usable))
             upper = tuple(sorted(b for a, b in edges if a == name and b in usable))
             placed.add(name)
@@ -206,13 +208,17 @@ class _Planner:
 
     def _depends(self, name: str, source: str) -> bool:
         """Return True if the decoding of column `name` needs column `source`."""
-        return _depends(self.sources, name, source)
+        return source in _reachable(self.sources, [name])
 
 
-def _depends(sources: Mapping[str, Collection[str]], name: str, source: str) -> bool:
-    return name == source or any(
-        _depends(sources, other, source) for other in sources.get(name, ())
-    )
+def _reachable(following: Mapping[str, Iterable[str]], starts: Iterable[str]) -> set[str]:
+    """Return the names in `starts`, those that follow them, and so on."""
+    reached, pending = set(starts), list(starts)
+    while pending:
+        new = set(following.get(pending.pop(), ())) - reached
+        reached |= new
+        pending += new
+    return reached
 
 
 def _entropy(values: pa.Array) -> float:
@@ -222,28 +228,20 @@ def _entropy(values: pa.Array) -> float:
     return float(-(shares * np.log2(shares)).sum())
 
 
-def _neighbors_before(edges: Iterable[Edge]) -> dict[str, list[str]]:
-    neighbors: dict[str, list[str]] = {}
-    for low, high in sorted(edges):
-        neighbors.setdefault(high, []).append(low)
-        neighbors.setdefault(low, [])
-    return neighbors
-
-
-def _reaches(edges: Collection[Edge], start: str, goals: Collection[str]) -> bool:
-    above = [high for low, high in edges if low == start]
-    return any(name in goals or _reaches(edges, name, goals) for name in above)
+def _group(edges: Iterable[Edge]) -> dict[str, list[str]]:
+    """Return the second names of the edges by the first name."""
+    following: dict[str, list[str]] = {}
+    for first, second in edges:
+        following.setdefault(first, []).append(second)
+    return following
 
 
 def _without_implied(edges: set[Edge]) -> set[Edge]:
     """Return the edges without those that follow from two others."""
-    names = {name for edge in edges for name in edge}
+    above = _group(edges)
+    reached = {low: _reachable(above, highs) for low, highs in above.items()}
     return {
         (low, high)
         for low, high in edges
-        if not any(_path(edges, low, middle) and _path(edges, middle, high) for middle in names)
+        if not any(high in reached.get(middle, ()) for middle in reached[low])
     }
-
-
-def _path(edges: Collection[Edge], low: str, high: str) -> bool:
-    return _reaches(edges, low, {high})
