@@ -11,7 +11,7 @@ from models.tabular.coded_columns import BoundedColumn, CodedColumn, DerivedColu
 from models.tabular.near_relations import NearColumn
 from models.tabular.number_grid import NumberGrid
 from models.tabular.relation_coding import RelationCoding
-from models.tabular.relations import Relation, array, as_floats
+from models.tabular.relations import SUMS, Relation, array, as_floats
 
 Edge = tuple[str, str]  # the first column is at most the second one
 MAX_ADDED_BITS = 0.1  # per value, by coding a column by its bounds or by a sum
@@ -34,8 +34,7 @@ def plan_coding(
     for relation in relations:
         if relation.kind not in ("order", "distinct"):
             planner.derive(relation)
-    orders = [relation for relation in relations if relation.kind == "order"]
-    planner.bound({relation.columns: relation for relation in orders})  # type: ignore[misc]
+    planner.bound([relation for relation in relations if relation.kind == "order"])
     planner.check([relation for relation in relations if relation.kind == "distinct"])
     planner.add_near(near)
     return RelationCoding(planner.in_decoding_order(), tuple(planner.kept), tuple(planner.checked))
@@ -58,47 +57,46 @@ class _Planner:
         """Leave a column out that the others of `relation` determine, if one can be."""
         if self.sources.keys() & relation.columns and self._follows(relation):
             return
-        last = self.table.schema.field(relation.columns[-1])
-        if relation.kind == "sum" and pa.types.is_boolean(last.type):
+        last = relation.columns[-1]
+        if relation.kind == "sum" and pa.types.is_boolean(self.table.schema.field(last).type):
             self.check([relation])  # a sum of flags may be no flag
             return
-        candidates = [relation.columns[-1]]
-        if relation.kind in ("sum", "rounded_sum"):
-            # The errors of small terms are small relative to the largest one.
-            terms = sorted(relation.columns[:-1], key=self._mean_size, reverse=True)
-            finer = [name for name in terms if self._decimals(name) > self._decimals(candidates[0])]
-            candidates = [*finer, *candidates, *(name for name in terms if name not in finer)]
-            # What follows from other columns loses its frequent values, such as a limit.
-            bits = {name: _entropy(array(self.table, name)) for name in candidates}
-            enough = max(bits.values()) - MAX_ADDED_BITS
-            candidates.sort(key=lambda name: max(0.0, enough - bits[name]))
-        for name in candidates:
-            sources = set(relation.columns) - {name}
-            if name in self.fixed or name in self.sources:
-                continue
-            if any(self._depends(source, name) for source in sources):
-                continue
-            if relation.kind in ("sum", "rounded_sum") and not self._is_exact(relation, name):
-                continue
-            if relation.kind == "rounded_sum":
-                decimals = NumberGrid.fit(array(self.table, name)).decimals
-                self.columns.append(RemainderColumn(name, relation, decimals))
-            else:
-                self.columns.append(self._derived(relation, name))
-            self.sources[name] = sources
+        candidates = self._by_preference(relation)
+        name = next((name for name in candidates if self._may_follow(name, relation)), None)
+        if name is not None:
+            self.columns.append(self._derived(relation, name))
+            self.sources[name] = set(relation.columns) - {name}
             self.kept.append(relation)
-            return
         # Rows that were learned mostly satisfy it, other than an equation between numbers.
-        if relation.kind in ("lookup", "step", "date_part") and relation.columns[-1] in self.fixed:
+        elif relation.kind in ("lookup", "step", "date_part") and last in self.fixed:
             self.check([relation])
+
+    def _by_preference(self, relation: Relation) -> list[str]:
+        """Return the columns that may be left out, the preferred one first.
+
+        Of a sum, these are the last column and the terms with the most decimals; others would not
+        be exact. The errors of small terms are small relative to the largest one.
+        """
+        *terms, last = relation.columns
+        if relation.kind not in SUMS:
+            return [last]
+        terms.sort(key=self._mean_size, reverse=True)
+        finest = max(map(self._decimals, relation.columns))
+        exact = [name for name in terms if self._decimals(name) == finest]
+        candidates = [*exact, last] if finest > self._decimals(last) else [last, *exact]
+        # What follows from other columns loses its frequent values, such as a limit.
+        bits = {name: _entropy(array(self.table, name)) for name in relation.columns}
+        enough = max(bits.values()) - MAX_ADDED_BITS
+        return sorted(candidates, key=lambda name: max(0.0, enough - bits[name]))
+
+    def _may_follow(self, name: str, relation: Relation) -> bool:
+        """Return True if column `name` may be left out, without a cycle of columns."""
+        sources = set(relation.columns) - {name}
+        is_free = name not in self.fixed and name not in self.sources
+        return is_free and not any(self._depends(source, name) for source in sources)
 
     def _mean_size(self, name: str) -> float:
         return float(np.nanmean(np.abs(as_floats(array(self.table, name)))))
-
-    def _is_exact(self, relation: Relation, name: str) -> bool:
-        """Return True if no other column of a sum has more decimals than column `name`."""
-        finest = max(self._decimals(column) for column in relation.columns)
-        return name == relation.columns[-1] or self._decimals(name) == finest
 
     def _decimals(self, name: str) -> int:
         decimals = NumberGrid.fit(array(self.table, name)).decimals
@@ -121,16 +119,19 @@ class _Planner:
         order = TopologicalSorter(sources).static_order()
         return tuple(columns[name] for name in order if name in columns)
 
-    def _derived(self, relation: Relation, name: str) -> DerivedColumn:
+    def _derived(self, relation: Relation, name: str) -> DerivedColumn | RemainderColumn:
         values = array(self.table, name)
         decimals = 0 if relation.kind == "lookup" else NumberGrid.fit(values).decimals
+        if relation.kind == "rounded_sum":
+            return RemainderColumn(name, relation, decimals)
         column = DerivedColumn(name, relation, decimals, omitted=True)
         computed = column.decode(self.table, values.type)
         is_omitted = pa.compute.equal(computed.is_null(), values.is_null(nan_is_null=True))
         return DerivedColumn(name, relation, decimals, bool(pa.compute.all(is_omitted).as_py()))
 
-    def bound(self, orders: dict[Edge, Relation]) -> None:
+    def bound(self, relations: Sequence[Relation]) -> None:
         """Code the columns that others bound, unless that loses their frequent values."""
+        orders = {(order.columns[0], order.columns[1]): order for order in relations}
         derived = {column.name for column in self.columns}
         immovable = self.fixed | derived
         independent = {

@@ -33,7 +33,8 @@ Kind = Literal[
 ]
 ROUNDING = 0.5 + 1e-6  # units of the last decimal
 FLOAT_TOLERANCE = 1e-9  # of floats that are not rounded, relative to what they are computed from
-SOLVABLE = ("sum", "rounded_sum", "linear", "product")
+SUMS = ("sum", "rounded_sum")
+SOLVABLE = (*SUMS, "linear", "product")
 DATE_PARTS = ("year", "quarter", "month", "day", "day_of_week", "date")
 ALL_PARTS = (*DATE_PARTS, "hour", "minute", "second", "time")
 Rows: TypeAlias = pa.Table | pa.RecordBatch
@@ -82,7 +83,7 @@ class Relation:
             return f"{sources[0]} <= {last}"
         if self.kind == "distinct":
             return f"{sources[0]} != {last}"
-        if self.kind in ("sum", "rounded_sum"):
+        if self.kind in SUMS:
             return f"{self._sum_text()} {'=' if self.kind == 'sum' else '≈'} {last}"
         if self.kind == "date_part":
             return f"{self.part}({sources[0]}) = {last}"
@@ -158,7 +159,7 @@ class Relation:
                 factors == 0, np.nan, factors
             )
         others = [as_floats(array(rows, column)) for column in self.columns if column != name]
-        if self.kind in ("sum", "rounded_sum"):
+        if self.kind in SUMS:
             signs = dict(zip(self.columns, self.term_signs, strict=False))
             own = signs.pop(name)
             return own * (others[-1] - self._signed_sum(signs.values(), others))
@@ -178,7 +179,7 @@ class Relation:
         if self.kind == "step":
             index = np.searchsorted(np.array(self.keys), numbers[0], side="right")
             return np.where(np.isnan(numbers[0]), np.nan, np.array(self.values, float)[index])
-        if self.kind in ("sum", "rounded_sum"):
+        if self.kind in SUMS:
             return self._signed_sum(self.term_signs, numbers)
         if self.kind == "ratio":
             divisor = np.where(numbers[1] == 0, np.nan, numbers[1])
