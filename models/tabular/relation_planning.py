@@ -57,8 +57,8 @@ class _Planner:
         """Leave a column out that the others of `relation` determine, if one can be."""
         if self.sources.keys() & relation.columns and self._follows(relation):
             return
-        last = relation.columns[-1]
-        if relation.kind == "sum" and pa.types.is_boolean(self.table.schema.field(last).type):
+        last = self.table.schema.field(relation.last)
+        if relation.kind == "sum" and pa.types.is_boolean(last.type):
             self.check([relation])  # a sum of flags may be no flag
             return
         candidates = self._by_preference(relation)
@@ -68,7 +68,7 @@ class _Planner:
             self.sources[name] = set(relation.columns) - {name}
             self.kept.append(relation)
         # Rows that were learned mostly satisfy it, other than an equation between numbers.
-        elif relation.kind in ("lookup", "step", "date_part") and last in self.fixed:
+        elif relation.kind in ("lookup", "step", "date_part") and relation.last in self.fixed:
             self.check([relation])
 
     def _by_preference(self, relation: Relation) -> list[str]:

@@ -7,11 +7,11 @@ from itertools import combinations, compress
 import numpy as np
 
 from models.tabular.categorical_columns import Floats
-from models.tabular.discrete_relations import MIN_EVIDENCE_BITS
 from models.tabular.relations import ROUNDING, Relation
 from models.tabular.screened_numbers import (
     FIRST_ROWS,
     MAX_EQUATION_COLUMNS,
+    MIN_EVIDENCE_BITS,
     MIN_NONZERO_ROWS,
     MIN_ROWS,
     ScreenedNumber,
