@@ -173,7 +173,7 @@ def _plan_rows(
 
 def read_plan(manifest: Json, plan: Json, seed: int) -> TablePlan:
     ranges = tuple(
-        RowIndexRange(tuple(part["conditions"]), part["start"], part["stop"])
+        RowIndexRange(part["start"], part["stop"], tuple(part["conditions"]))
         for part in plan["ranges"]
     )
     indices = RowSamplingPlan(
