@@ -29,7 +29,7 @@ never other values from a customer's data, a path or a secret.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
 
 @dataclass(frozen=True)
@@ -225,31 +225,32 @@ class StorageFull(SemblanceError):
     retryable = True
 
 
-class JobError(Exception):
-    """The reason why a job failed. `code` is one of CODES; `detail` is shown to the customer."""
+JobErrorCode = Literal[
+    "worker_lost",
+    "device_lost",
+    "out_of_memory",
+    "disk_full",
+    "non_finite_loss",
+    "not_learning",
+    "collapsed",
+    "dataset_unreadable",
+    "model_unreadable",
+    "acceptance_rate_too_low",
+    "dp_guarantee_lost",
+    "internal",
+]
 
-    CODES: ClassVar[frozenset[str]] = frozenset(
-        {
-            "worker_lost",
-            "device_lost",
-            "out_of_memory",
-            "disk_full",
-            "non_finite_loss",
-            "not_learning",
-            "collapsed",
-            "dataset_unreadable",
-            "model_unreadable",
-            "acceptance_rate_too_low",
-            "dp_guarantee_lost",
-            "internal",
-        }
-    )
+
+class JobError(Exception):
+    """The reason why a job failed. `detail` is shown to the customer."""
+
+    CODES: ClassVar[frozenset[str]] = frozenset(get_args(JobErrorCode))
 
     RETRYABLE: ClassVar[frozenset[str]] = frozenset(
         {"worker_lost", "device_lost", "out_of_memory", "disk_full", "internal"}
     )
 
-    def __init__(self, code: str, detail: str) -> None:
+    def __init__(self, code: JobErrorCode, detail: str) -> None:
         if code not in self.CODES:
             raise ValueError(f"{code} is not a job error code.")
         super().__init__(detail)
