@@ -29,7 +29,12 @@ never other values from a customer's data, a path or a secret.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, Self, get_args
+
+
+def json_pointer(*parts: str) -> str:
+    """Return the pointer (RFC 6901) to a field of the request, given the names on its path."""
+    return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in parts)
 
 
 @dataclass(frozen=True)
@@ -171,6 +176,20 @@ class ValidationFailed(SemblanceError):
     status = 422
     title = "Validation failed"
     code = "invalid"
+
+    @classmethod
+    def of_field(
+        cls,
+        pointer: str,
+        field_code: str,
+        message: str,
+        allowed: tuple[str | int | float, ...] | None = None,
+        *,
+        code: str | None = None,
+    ) -> Self:
+        """Return the error of a single field, whose message is that of the error, too."""
+        field_error = FieldError(pointer, field_code, message, allowed)
+        return cls(message, code=code, field_errors=[field_error])
 
 
 class DatasetUnreadable(ValidationFailed):

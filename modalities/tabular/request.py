@@ -238,4 +238,4 @@ def _condition_counts(
 
 
 def _inconsistent(message: str) -> ValidationFailed:
-    return ValidationFailed(message, field_errors=[FieldError("/conditions", "conflict", message)])
+    return ValidationFailed.of_field("/conditions", "conflict", message)
