@@ -148,15 +148,17 @@ class ModelImport:
     weights: Path
 
     def check(self) -> None:
-        """Raise ValidationFailed unless the weights and the manifests describe the same model."""
+        """Check that the weights and the manifests describe the same model.
+
+        Raises:
+            ModalityMissing: No installed package reads models of this modality.
+            ValidationFailed: They do not describe the same model.
+        """
         model = _parse(ModelManifest, self.model_manifest, MODEL_MANIFEST)
         if model.modality != self.manifest.modality:
             _reject("its files describe models of different modalities.")
         _check_labels(model)
-        try:
-            modality = registry.get(model.modality)
-        except KeyError:
-            _reject(f"no package on this server reads models of the modality {model.modality!r}.")
+        modality = registry.get(model.modality)
         try:
             with reader_slot():
                 modality.check_import(self.model_manifest, self.weights)

@@ -42,14 +42,7 @@ def _too_large(limit: int) -> TooLarge:
 
 async def read_body(request: Request) -> bytes:
     """Return the body; raise TooLarge if it exceeds the limit for JSON."""
-    limit, body = get_settings().limits.json_bytes, bytearray()
-    if int(request.headers.get("content-length", "0")) > limit:
-        raise _too_large(limit)
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            raise _too_large(limit)
-    return bytes(body)
+    return await limit_body(request, get_settings().limits.json_bytes).body()
 
 
 class StrictJsonRoute(APIRoute):

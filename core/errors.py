@@ -29,7 +29,12 @@ never other values from a customer's data, a path or a secret.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, Self, get_args
+
+
+def json_pointer(*parts: str) -> str:
+    """Return the pointer (RFC 6901) to a field of the request, given the names on its path."""
+    return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in parts)
 
 
 @dataclass(frozen=True)
@@ -172,6 +177,20 @@ class ValidationFailed(SemblanceError):
     title = "Validation failed"
     code = "invalid"
 
+    @classmethod
+    def of_field(
+        cls,
+        pointer: str,
+        field_code: str,
+        message: str,
+        allowed: tuple[str | int | float, ...] | None = None,
+        *,
+        code: str | None = None,
+    ) -> Self:
+        """Return the error of a single field, whose message is that of the error, too."""
+        field_error = FieldError(pointer, field_code, message, allowed)
+        return cls(message, code=code, field_errors=[field_error])
+
 
 class DatasetUnreadable(ValidationFailed):
     """The uploaded files cannot be used for training; field errors name the files or entries."""
@@ -225,31 +244,32 @@ class StorageFull(SemblanceError):
     retryable = True
 
 
-class JobError(Exception):
-    """The reason why a job failed. `code` is one of CODES; `detail` is shown to the customer."""
+JobErrorCode = Literal[
+    "worker_lost",
+    "device_lost",
+    "out_of_memory",
+    "disk_full",
+    "non_finite_loss",
+    "not_learning",
+    "collapsed",
+    "dataset_unreadable",
+    "model_unreadable",
+    "acceptance_rate_too_low",
+    "dp_guarantee_lost",
+    "internal",
+]
 
-    CODES: ClassVar[frozenset[str]] = frozenset(
-        {
-            "worker_lost",
-            "device_lost",
-            "out_of_memory",
-            "disk_full",
-            "non_finite_loss",
-            "not_learning",
-            "collapsed",
-            "dataset_unreadable",
-            "model_unreadable",
-            "acceptance_rate_too_low",
-            "dp_guarantee_lost",
-            "internal",
-        }
-    )
+
+class JobError(Exception):
+    """The reason why a job failed. `detail` is shown to the customer."""
+
+    CODES: ClassVar[frozenset[str]] = frozenset(get_args(JobErrorCode))
 
     RETRYABLE: ClassVar[frozenset[str]] = frozenset(
         {"worker_lost", "device_lost", "out_of_memory", "disk_full", "internal"}
     )
 
-    def __init__(self, code: str, detail: str) -> None:
+    def __init__(self, code: JobErrorCode, detail: str) -> None:
         if code not in self.CODES:
             raise ValueError(f"{code} is not a job error code.")
         super().__init__(detail)

@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from core import jobs
-from core.errors import FieldError, NotFound, NotReady, ResourceInUse, ValidationFailed
+from core.errors import NotFound, NotReady, ResourceInUse, ValidationFailed
 from core.idempotency import forget_responses
 from core.ids import new_id
 from core.listing import ListedPage, PageRequest, forget_tags, list_page
@@ -209,8 +209,13 @@ def _select_checkpoints(
 
 
 def _checkpoint_error(message: str, allowed: Sequence[int] = ()) -> ValidationFailed:
-    error = FieldError("/checkpoint", "not_allowed", message, tuple(allowed[:20]) or None)
-    return ValidationFailed(message, code="checkpoint_unknown", field_errors=[error])
+    return ValidationFailed.of_field(
+        "/checkpoint",
+        "not_allowed",
+        message,
+        tuple(allowed[:20]) or None,
+        code="checkpoint_unknown",
+    )
 
 
 def _as_model(job: Job, checkpoint: Checkpoint) -> Model:
@@ -282,9 +287,7 @@ def set_alias(session: Session, model: Model, alias: str) -> None:
             else "`alias` must be at most 64 letters, digits, dots, dashes and underscores and "
             "start with a letter."
         )
-        raise ValidationFailed(
-            message, code="alias_invalid", field_errors=[FieldError("/alias", "invalid", message)]
-        )
+        raise ValidationFailed.of_field("/alias", "invalid", message, code="alias_invalid")
     row = session.get(Alias, (model.tenant_id, model.name, alias))
     if row is None:
         row = Alias(tenant_id=model.tenant_id, name=model.name, alias=alias)

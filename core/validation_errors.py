@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from core.errors import FieldError, ValidationFailed
+from core.errors import FieldError, ValidationFailed, json_pointer
 from core.valid_names import names_beside, unknown_name
 
 # Clients see these stable codes instead of pydantic's codes.
@@ -91,9 +91,7 @@ def _location(error: ErrorDetails, body: Any) -> list[str]:
 def _field_error(error: ErrorDetails, annotation: Any, body: Any, within: str) -> FieldError:
     error_type, context = error["type"], error.get("ctx", {})
     location = _location(error, body)
-    pointer = within + "".join(
-        "/" + part.replace("~", "~0").replace("/", "~1") for part in location
-    )
+    pointer = within + json_pointer(*location)
     message = error["msg"]
     allowed: tuple[str, ...] | None = None
     if error_type.startswith("union_tag"):

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
 
 from sqlalchemy import delete, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -13,21 +12,6 @@ from core.devices import CPU_DEVICE, DeviceKind, DeviceReport
 from core.tables import Json, Worker
 
 ACTIVE_WINDOW_S = 60.0
-
-
-def heartbeat(
-    session: Session,
-    worker_id: str,
-    *,
-    queues: Sequence[str],
-    host: str,
-    gflops: float | None = None,
-    device: DeviceReport = CPU_DEVICE,
-    **machine: Any,
-) -> None:
-    """Create or renew the row of one worker (see `describe` for its fields)."""
-    description = describe(queues=queues, host=host, gflops=gflops, device=device, **machine)
-    heartbeats(session, {worker_id: description})
 
 
 def describe(

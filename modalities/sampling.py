@@ -10,7 +10,7 @@ from typing import Any, Protocol, Self
 
 from pydantic import BaseModel
 
-from core.errors import FieldError, ValidationFailed
+from core.errors import ValidationFailed
 from core.request_fields import RequestModel
 from modalities.selection import Selection
 from modalities.turns import Turns
@@ -56,8 +56,7 @@ class SamplingPlan(Protocol):
             ValidationFailed: The items of this plan have no such record.
         """
         message = "`provenance` is not available for these samples."
-        error = FieldError("/include", "not_available", message)
-        raise ValidationFailed(message, field_errors=[error])
+        raise ValidationFailed.of_field("/include", "not_available", message)
 
 
 class SelectionPlan(SamplingPlan, Protocol):
@@ -113,8 +112,7 @@ class Sampler(Protocol):
 
 
 def scores_unavailable(message: str, pointer: str) -> ValidationFailed:
-    error = FieldError(pointer, "not_available", message)
-    return ValidationFailed(message, code="scores_unavailable", field_errors=[error])
+    return ValidationFailed.of_field(pointer, "not_available", message, code="scores_unavailable")
 
 
 def too_many_samples(count: int, limit: int, format: str) -> ValidationFailed:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
-from core.errors import FieldError, UnknownLabel, ValidationFailed
+from core.errors import FieldError, UnknownLabel, ValidationFailed, json_pointer
 from core.request_fields import RequestModel, Seed
 
 Count = Annotated[int, Field(ge=1)]
@@ -94,7 +94,7 @@ def _unknown_label(unknown: Sequence[str], model_labels: Sequence[str]) -> Unkno
     errors = []
     for name in unknown[:20]:
         suggestions = difflib.get_close_matches(name, model_labels, 3, 0.6) or model_labels[:20]
-        pointer = "/labels/" + name.replace("~", "~0").replace("/", "~1")
+        pointer = json_pointer("labels", name)
         errors.append(
             FieldError(pointer, "unknown_label", "Not a label of this model.", tuple(suggestions))
         )

@@ -6,8 +6,9 @@ counter-based generator draws the label of item k; with `balance_labels`, its la
 where K is the number of labels.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +19,35 @@ Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class LabelRange:
-    """Items `start` to `stop` (exclusive). If `label` is None, the index determines the label."""
+class IndexRange:
+    """Indices `start` to `stop` (exclusive)."""
 
-    label: int | None
     start: int
     stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+Range = TypeVar("Range", bound=IndexRange)
+
+
+def slice_ranges(ranges: Iterable[Range], start: int, stop: int) -> tuple[Range, ...]:
+    """Return the ranges of the items at positions `start` to `stop` (exclusive) of all ranges."""
+    sliced = []
+    for each in ranges:
+        first, last = max(0, start), min(len(each), stop)
+        if first < last:
+            sliced.append(replace(each, start=each.start + first, stop=each.start + last))
+        start, stop = start - len(each), stop - len(each)
+    return tuple(sliced)
+
+
+@dataclass(frozen=True)
+class LabelRange(IndexRange):
+    """Items of a label. If `label` is None, the index determines the label."""
+
+    label: int | None
 
 
 @dataclass(frozen=True)
@@ -35,22 +59,11 @@ class LabelSamplingPlan:
 
     @property
     def count(self) -> int:
-        return sum(index_range.stop - index_range.start for index_range in self.ranges)
+        return sum(map(len, self.ranges))
 
     def slice(self, start: int, stop: int) -> "LabelSamplingPlan":
         """Return the plan of the items at positions `start` to `stop` (exclusive) of this plan."""
-        ranges = []
-        for index_range in self.ranges:
-            n = index_range.stop - index_range.start
-            first, last = max(0, start), min(n, stop)
-            if first < last:
-                ranges.append(
-                    LabelRange(
-                        index_range.label, index_range.start + first, index_range.start + last
-                    )
-                )
-            start, stop = start - n, stop - n
-        return LabelSamplingPlan(tuple(ranges), self.seed, self.label_weights, self.balance_labels)
+        return replace(self, ranges=slice_ranges(self.ranges, start, stop))
 
     def batches(self, size: int) -> Iterator[tuple[Indices, Indices]]:
         """Yield labels and indices of the items in order, `size` at a time.
@@ -92,7 +105,7 @@ class LabelSamplingPlan:
 def plan_by_label(
     counts: Mapping[int, int], *, seed: int, offset: int, label_weights: tuple[float, ...]
 ) -> LabelSamplingPlan:
-    ranges = tuple(LabelRange(label, offset, offset + n) for label, n in counts.items() if n)
+    ranges = tuple(LabelRange(offset, offset + n, label) for label, n in counts.items() if n)
     return LabelSamplingPlan(ranges, seed, label_weights, balance_labels=False)
 
 
@@ -100,5 +113,5 @@ def plan_by_count(
     count: int, *, seed: int, offset: int, label_weights: tuple[float, ...], balance_labels: bool
 ) -> LabelSamplingPlan:
     return LabelSamplingPlan(
-        (LabelRange(None, offset, offset + count),), seed, label_weights, balance_labels
+        (LabelRange(offset, offset + count, None),), seed, label_weights, balance_labels
     )

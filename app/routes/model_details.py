@@ -39,7 +39,7 @@ from app.schemas.pagination import Limit, page_size
 from app.schemas.reports import Report
 from core import audit, jobs, model_registry, process_folder, quotas
 from core.database import read, write
-from core.errors import FieldError, TooLarge, UnsupportedMedia, ValidationFailed
+from core.errors import TooLarge, UnsupportedMedia, ValidationFailed
 from core.ids import new_id
 from core.listing import PageRequest
 from core.settings import get_settings
@@ -260,8 +260,7 @@ async def import_model(
         raise UnsupportedMedia("Send the exported file with Content-Type: application/zip.")
     if name is not None and not model_registry.NAME.fullmatch(name):
         message = f"`name` {model_registry.NAME_RULE}."
-        field_error = FieldError("/name", "invalid", message)
-        raise ValidationFailed(message, field_errors=[field_error])
+        raise ValidationFailed.of_field("/name", "invalid", message)
     limit = get_settings().limits.model_bytes
     with tempfile.TemporaryDirectory(dir=process_folder.get(), prefix="import-") as folder:
         path, size = Path(folder) / "model.zip", 0

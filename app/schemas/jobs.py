@@ -10,7 +10,7 @@ from app.schemas.events import JobShownState, Phase
 from core import jobs
 from core.devices import DeviceKind, RequestedDevice
 from core.request_fields import RequestModel
-from core.tables import Artifact, Checkpoint, Job, JobKind
+from core.tables import Artifact, Checkpoint, Job, JobKind, JobState
 from job_kinds.request import Priority, WarningView
 from job_kinds.results import (
     AugmentationResult,
@@ -37,6 +37,18 @@ class Progress(BaseModel):
     rate: float | None = Field(description="Steps per second.")
     eta_s: float | None = Field(description="Estimated remaining time in seconds.")
     updated_at: datetime | None = Field(description="Time of the worker's last heartbeat.")
+
+    @classmethod
+    def of(cls, job: Job) -> "Progress":
+        reported = job.progress
+        return cls(
+            percent=100.0 if job.state is JobState.SUCCEEDED else reported.get("percent"),
+            step=job.step,
+            steps=reported.get("steps"),
+            rate=reported.get("rate"),
+            eta_s=reported.get("eta_s") if job.state is JobState.RUNNING else None,
+            updated_at=job.heartbeat_at,
+        )
 
 
 QueueCode = Literal[
@@ -177,18 +189,11 @@ class JobView(BaseModel):
             kind=job.kind,
             state=state,
             terminal=job.state in jobs.TERMINAL,
-            phase=job.phase if job.state.value == "running" else None,
+            phase=job.phase if job.state is JobState.RUNNING else None,
             name=job.name,
             dataset=job.dataset_id,
             model=job.model_id,
-            progress=Progress(
-                percent=100.0 if job.state.value == "succeeded" else job.progress.get("percent"),
-                step=job.step,
-                steps=job.progress.get("steps"),
-                rate=job.progress.get("rate"),
-                eta_s=job.progress.get("eta_s") if job.state.value == "running" else None,
-                updated_at=job.heartbeat_at,
-            ),
+            progress=Progress.of(job),
             queue=QueueStatus.of(job, position),
             priority=job.priority,
             device=job.device,
@@ -207,18 +212,6 @@ class JobView(BaseModel):
             tags=job.tags,
             links=links,
         )
-
-
-def _progress(job: Job) -> Progress:
-    progress = job.progress
-    return Progress(
-        percent=100.0 if job.state.value == "succeeded" else progress.get("percent"),
-        step=job.step,
-        steps=progress.get("steps"),
-        rate=progress.get("rate"),
-        eta_s=progress.get("eta_s") if job.state.value == "running" else None,
-        updated_at=job.heartbeat_at,
-    )
 
 
 class Series(BaseModel):

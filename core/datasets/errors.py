@@ -27,7 +27,7 @@ def file_pointer(name: str) -> str:
 
 def unreadable_error(code: str, message: str, *, pointer: str = "/file") -> DatasetUnreadable:
     """Create a DatasetUnreadable with a single field error."""
-    return DatasetUnreadable(message, code=code, field_errors=[FieldError(pointer, code, message)])
+    return DatasetUnreadable.of_field(pointer, code, message, code=code)
 
 
 class ErrorCollector:

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 import httpcore2
 
 from core.datasets.peek import PEEK_BYTES, Peek
-from core.errors import FieldError, TooLarge, Unavailable, ValidationFailed
+from core.errors import TooLarge, Unavailable, ValidationFailed
 from core.settings import get_settings
 from core.webhooks import ssrf_guard
 from core.webhooks.http_client import Timeouts, get
@@ -139,4 +139,4 @@ def _parse(url: str) -> Target:
 
 
 def _reject(code: str, message: str) -> ValidationFailed:
-    return ValidationFailed(message, code=code, field_errors=[FieldError("/url", code, message)])
+    return ValidationFailed.of_field("/url", code, message, code=code)

@@ -9,11 +9,11 @@ from sqlalchemy.orm import Session
 
 from core import jobs, leases, model_registry
 from core.database import clock, cutoff, write
-from core.errors import NotFound, NotReady, ResourceInUse, SemblanceError
+from core.errors import JobError, NotFound, NotReady, ResourceInUse, SemblanceError
 from core.idempotency import forget_responses
 from core.listing import ListedPage, PageRequest, forget_tags, list_page
 from core.storage import Storage, StoredObject
-from core.tables import HAS_REPLACED, VALIDATING, Dataset, DatasetState, Json
+from core.tables import HAS_REPLACED, VALIDATING, Dataset, DatasetState, Job, Json
 
 VALIDATION_LEASE_S = 15.0
 BATCH = 50
@@ -99,6 +99,13 @@ def get_ready(session: Session, tenant_id: str, dataset_id: str) -> Dataset:
         message = f"Dataset {dataset_id} is in state `{dataset.state.value}`, not `ready`."
         raise NotReady(message, code="dataset_not_ready")
     return dataset
+
+
+def get_of_job(session: Session, job: Job) -> Dataset:
+    """Return the dataset that a job reads. Raises JobError if it was deleted."""
+    if job.dataset_id is None:
+        raise JobError("dataset_unreadable", "The dataset was deleted.")
+    return get_ready(session, job.tenant_id, job.dataset_id)
 
 
 _READY = select(Dataset.id).where(

@@ -42,8 +42,8 @@ def delete(session: Session, storage: Storage, job_ids: Sequence[str]) -> list[s
             f"These jobs are active: {', '.join(live[:5])}. Cancel them or wait until they end.",
             jobs=list(live[:20]),
         )
-    keys = _keys_of(session, job_ids) | _orphans_of(session, storage, job_ids)
-    keys -= _kept_keys(session, job_ids)
+    keys = keys_of_jobs(session, job_ids) | _orphans_of(session, storage, job_ids)
+    keys -= keys_of_results(session, job_ids)
     session.execute(update(Model).where(Model.job_id.in_(job_ids)).values(job_id=None))
     for table in (Event, Shard, Artifact, Checkpoint):
         session.execute(delete_rows(table).where(table.job_id.in_(job_ids)))
@@ -106,7 +106,7 @@ def delete_artifacts(
     for artifact in artifacts:
         session.delete(artifact)
     keys = {artifact.key for artifact in artifacts}
-    return sorted(keys - _kept_keys(session, [artifact.job_id for artifact in artifacts]))
+    return sorted(keys - keys_of_results(session, [artifact.job_id for artifact in artifacts]))
 
 
 def _has_report() -> ColumnElement[bool]:
@@ -115,7 +115,8 @@ def _has_report() -> ColumnElement[bool]:
     return (Job.kind == JobKind.EVALUATION) & evaluated.exists()
 
 
-def _keys_of(session: Session, job_ids: Sequence[str]) -> set[str]:
+def keys_of_jobs(session: Session, job_ids: Sequence[str]) -> set[str]:
+    """Return the keys of the checkpoints and artifacts of the jobs."""
     files = session.scalars(select(Checkpoint.files).where(Checkpoint.job_id.in_(job_ids)))
     keys = {file["key"] for row in files for file in row.values()}
     return keys | set(session.scalars(select(Artifact.key).where(Artifact.job_id.in_(job_ids))))
@@ -133,12 +134,12 @@ def _orphans_of(session: Session, storage: Storage, job_ids: Sequence[str]) -> s
     }
 
 
-def _kept_keys(session: Session, job_ids: Sequence[str]) -> set[str]:
+def keys_of_results(session: Session, job_ids: Sequence[str]) -> set[str]:
     """Return the keys of the models and datasets that the jobs created."""
     weights = session.scalars(select(Model.weights).where(Model.job_id.in_(job_ids)))
     keys = {file["key"] for file in weights}
     results = session.scalars(select(Job.result).where(Job.id.in_(job_ids)))
     dataset_ids = [result["dataset"] for result in results if result and "dataset" in result]
     for dataset in session.scalars(select(Dataset).where(Dataset.id.in_(dataset_ids))):
-        keys |= {file["key"] for file in dataset.objects.values()}
+        keys |= set(dataset.object_keys)
     return keys

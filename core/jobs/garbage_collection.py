@@ -6,13 +6,13 @@ no row of the job can be added, and workers with a lost claim have stopped writi
 """
 
 from sqlalchemy import select, text, update
-from sqlalchemy.orm import Session
 
 from core.database import clock, cutoff, read, write
+from core.jobs.deletion import keys_of_jobs, keys_of_results
 from core.jobs.state_machine import TERMINAL
 from core.settings import get_settings
 from core.storage import Storage, key_of
-from core.tables import HAS_ORPHANS, Artifact, Checkpoint, Dataset, Job, Model
+from core.tables import HAS_ORPHANS, Job
 
 BATCH = 50
 
@@ -31,7 +31,8 @@ def remove_orphans(storage: Storage) -> int:
         stored = set(storage.keys(key_of(tenant_id, "jobs", job_id)))
         if stored:
             with read() as session:
-                orphans = stored - _referenced_keys(session, job_id)
+                orphans = stored - keys_of_jobs(session, [job_id])
+                orphans -= keys_of_results(session, [job_id])
             storage.delete(orphans)
             removed += len(orphans)
     if due:
@@ -39,15 +40,3 @@ def remove_orphans(storage: Storage) -> int:
             checked = update(Job).where(Job.id.in_([job_id for _, job_id in due]))
             session.execute(checked.values(orphans_removed_at=clock()))
     return removed
-
-
-def _referenced_keys(session: Session, job_id: str) -> set[str]:
-    """Return the keys that rows refer to: checkpoints, artifacts, models and a created dataset."""
-    files = session.scalars(select(Checkpoint.files).where(Checkpoint.job_id == job_id))
-    keys = {file["key"] for row in files for file in row.values()}
-    keys |= set(session.scalars(select(Artifact.key).where(Artifact.job_id == job_id)))
-    weights = session.scalars(select(Model.weights).where(Model.job_id == job_id))
-    keys |= {file["key"] for file in weights}
-    result = session.get_one(Job, job_id).result or {}
-    dataset = session.get(Dataset, result["dataset"]) if "dataset" in result else None
-    return keys | set(dataset.object_keys if dataset else ())

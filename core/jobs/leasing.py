@@ -23,7 +23,7 @@ from core.jobs.losses import count_loss
 from core.jobs.state_machine import IS_LIVE
 from core.jobs.sweeper import backoff_s, requeue_lost
 from core.settings import get_settings
-from core.storage import StoredObject
+from core.storage import StoredObject, key_of
 from core.tables import Artifact, Checkpoint, Job, JobState, Json, Model
 
 DEVICE_LOST = JobError(
@@ -39,6 +39,10 @@ class Claim:
     job_id: str
     fencing_token: int
     owner: str
+
+    def key_of(self, file: str) -> str:
+        """Return the key of a file in the storage, which no other claim of the job writes."""
+        return key_of(self.tenant_id, "jobs", self.job_id, str(self.fencing_token), file)
 
 
 @dataclass(frozen=True)
@@ -241,10 +245,13 @@ def add_artifact(
     *,
     name: str,
     stored: StoredObject,
-    media_type: str,
-    step: int | None,
+    media_type: str = "application/json",
+    step: int | None = None,
 ) -> None:
-    """Add an artifact whose file is stored, or replace the artifact with the same name."""
+    """Add an artifact whose file is stored, or replace the artifact with the same name.
+
+    A file of a training `step` is a preview.
+    """
     fenced_update(session, claim)
     existing = session.scalar(
         select(Artifact).where(Artifact.job_id == claim.job_id, Artifact.name == name)

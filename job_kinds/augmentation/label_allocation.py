@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from core.augmentation import LabelPlan, SkipReason
-from core.errors import FieldError, ValidationFailed
+from core.errors import ValidationFailed
 from job_kinds.augmentation.request import AugmentationRequest
 from models.split import apportion
 
@@ -108,4 +108,4 @@ def _label_sizes(request: AugmentationRequest, real: Mapping[str, int]) -> dict[
 
 
 def _invalid_target(code: str, message: str) -> ValidationFailed:
-    return ValidationFailed(message, field_errors=[FieldError("/target", code, message)])
+    return ValidationFailed.of_field("/target", code, message)

@@ -10,7 +10,7 @@ from core import evaluation, model_registry
 from core.augmentation import MIN_HOLDOUT_ITEMS, AugmentationSpec, SkipReason
 from core.database import read
 from core.datasets import repository as datasets
-from core.errors import Conflict, FieldError, ValidationFailed
+from core.errors import Conflict, ValidationFailed
 from core.jobs import NewJob
 from core.storage import ObjectCorrupted, get_storage
 from core.tables import Dataset, JobKind, Model
@@ -63,8 +63,7 @@ def _resolve(
     names = [label["name"] for label in dataset.summary["labels"]]
     if not names:
         message = "`dataset` must name a dataset with labels."
-        field_error = FieldError("/dataset", "no_labels", message)
-        raise ValidationFailed(message, field_errors=[field_error])
+        raise ValidationFailed.of_field("/dataset", "no_labels", message)
     options = registry.own_options(request, registry.get(dataset.modality), "augmentation_options")
     rules = modality.augmentation_rules(dataset.summary, options)
     model = _model(session, tenant_id, request, dataset)
@@ -167,8 +166,7 @@ def _holdout_split(
                 "`holdout_fraction` must be `auto` with a model of this dataset, because the "
                 "holdout of its training is used."
             )
-            field_error = FieldError("/holdout_fraction", "conflict", message)
-            raise ValidationFailed(message, field_errors=[field_error])
+            raise ValidationFailed.of_field("/holdout_fraction", "conflict", message)
         config = model.manifest["training"]
         return float(config["holdout_fraction"]), int(config["seed"])
     if request.holdout_fraction != "auto":
@@ -213,12 +211,10 @@ def _sources(
     total = sum(shares.values())
     if not total:
         message = "`sources` must give at least one source a share above 0."
-        field_error = FieldError("/sources", "invalid", message)
-        raise ValidationFailed(message, field_errors=[field_error])
+        raise ValidationFailed.of_field("/sources", "invalid", message)
     if shares.get("model") and model is None:
         message = "`model` is required when `sources.model` is above 0."
-        field_error = FieldError("/model", "missing", message)
-        raise ValidationFailed(message, field_errors=[field_error])
+        raise ValidationFailed.of_field("/model", "missing", message)
     names = [label["name"] for label in model.manifest["labels"]] if model is not None else []
     model_share, transforms_share = (
         shares.get(source, 0.0) / total for source in ("model", "transforms")

@@ -21,11 +21,12 @@ from core.datasets.repository import NewDataset
 from core.errors import JobError, SemblanceError
 from core.ids import new_id
 from core.settings import get_settings
-from core.storage import ObjectCorrupted, Storage, StoredObject, get_storage, key_of
+from core.storage import ObjectCorrupted, Storage, StoredObject, get_storage
 from core.tables import Job
 from job_kinds import process_device
 from job_kinds.augmentation.items import PROVENANCE_FILE, write_dataset
 from job_kinds.augmentation.lift_experiment import LiftExperiment
+from job_kinds.base import Finish
 from job_kinds.job_errors import TRANSIENT_ERRORS
 from job_kinds.lease import Lease
 from modalities import ingestion, registry
@@ -35,7 +36,7 @@ from modalities.augmentation import AugmentationInput, Augmenter
 GENERATED, TRAININGS = "generated.json", "trainings.json"
 
 
-def augment(job: Job, lease: Lease) -> "partial[None]":
+def augment(job: Job, lease: Lease) -> Finish:
     """Generate the dataset, measure the lift if requested, and store the report.
 
     Returns:
@@ -72,7 +73,7 @@ def _finish(
     stored: StoredObject,
     session: Session,
 ) -> None:
-    _add_artifact(session, lease, REPORT, stored)
+    jobs.add_artifact(session, lease.claim, name=REPORT, stored=stored)
     objects = {
         name: StoredObject.from_dict(fields) for name, fields in generated["content"].items()
     }
@@ -95,13 +96,6 @@ def _finish(
     jobs.finish(session, lease.claim, result=result | lift_sections)
 
 
-def _add_artifact(session: Session, lease: Lease, name: str, stored: StoredObject) -> None:
-    media_type = "application/json"
-    jobs.add_artifact(
-        session, lease.claim, name=name, stored=stored, media_type=media_type, step=None
-    )
-
-
 def _derived_from(job: Job, spec: AugmentationSpec) -> dict[str, Any]:
     counts = {
         "real": sum(label.real for label in spec.labels) if spec.include_real else 0,
@@ -122,9 +116,7 @@ class AugmentationJob:
         self._modality = registry.augmentation_of(self.spec.modality)
         self._job, self._lease, self._storage = job, lease, storage
         with read() as session:
-            if job.dataset_id is None:
-                raise JobError("dataset_unreadable", "The dataset was deleted.")
-            self._dataset = datasets.get_ready(session, job.tenant_id, job.dataset_id)
+            self._dataset = datasets.get_of_job(session, job)
             self._model = (
                 model_registry.get(session, job.tenant_id, self.spec.model)
                 if self.spec.model
@@ -176,6 +168,7 @@ class AugmentationJob:
     def generate_dataset(self, inputs: AugmentationInput, augmenter: Augmenter) -> dict[str, Any]:
         """Store the files of the new dataset under this claim; return them and its summary."""
         object_files = registry.get(self.spec.modality).object_files
+        key_of = self._lease.claim.key_of
         with ingestion.working_folder() as folder:
             try:
                 summary = write_dataset(inputs, augmenter, folder)
@@ -184,7 +177,7 @@ class AugmentationJob:
                     raise
                 raise JobError("internal", f"The new dataset is invalid: {error.detail}") from error
             objects = {
-                name: self._storage.put_file(self._key(file), folder / file).to_dict()
+                name: self._storage.put_file(key_of(file), folder / file).to_dict()
                 for name, file in {**object_files, "provenance": PROVENANCE_FILE}.items()
             }
         generated = {"content": objects, "summary": summary}
@@ -234,13 +227,9 @@ class AugmentationJob:
         Raises:
             LeaseLost: Another worker has the job.
         """
-        stored = self.store_json(name, value)
-        transact(lambda session: _add_artifact(session, self._lease, name, stored))
+        stored, claim = self.store_json(name, value), self._lease.claim
+        transact(lambda session: jobs.add_artifact(session, claim, name=name, stored=stored))
 
     def store_json(self, name: str, value: dict[str, Any]) -> StoredObject:
-        return self._storage.put(self._key(name), json.dumps(value, ensure_ascii=False).encode())
-
-    def _key(self, file: str) -> str:
-        return key_of(
-            self._job.tenant_id, "jobs", self._job.id, str(self._lease.claim.fencing_token), file
-        )
+        key = self._lease.claim.key_of(name)
+        return self._storage.put(key, json.dumps(value, ensure_ascii=False).encode())

@@ -1,7 +1,6 @@
 """Evaluation job: compare samples of a model with real items that it was not trained on."""
 
 import json
-from functools import partial
 from typing import Any
 
 import torch
@@ -14,19 +13,18 @@ from core.datasets import repository as datasets
 from core.errors import Conflict, JobError
 from core.evaluation import REPORT, EvaluationSpec
 from core.settings import get_settings
-from core.storage import Storage, StoredObject, get_storage, key_of
+from core.storage import Storage, StoredObject, get_storage
 from core.tables import Dataset, Job, Model
 from job_kinds import process_device
+from job_kinds.base import Finish
 from job_kinds.evaluation.plan import check_unchanged
 from job_kinds.lease import Lease
 from modalities import registry
 from modalities.evaluation import EvaluationInput, EvaluationOutput
 from models.metrics.verdict import verdict_of
 
-JSON, PNG = "application/json", "image/png"
 
-
-def evaluate(job: Job, lease: Lease) -> "partial[None]":
+def evaluate(job: Job, lease: Lease) -> Finish:
     """Generate samples, evaluate them, and store the report.
 
     Returns:
@@ -40,9 +38,7 @@ def evaluate(job: Job, lease: Lease) -> "partial[None]":
     spec = EvaluationSpec.model_validate(job.resolved)
     with read() as session:
         model = model_registry.get(session, job.tenant_id, spec.model)
-        if job.dataset_id is None:
-            raise JobError("dataset_unreadable", "The dataset was deleted.")
-        dataset = datasets.get_ready(session, job.tenant_id, job.dataset_id)
+        dataset = datasets.get_of_job(session, job)
     try:
         check_unchanged(model, dataset)  # a retried job is not planned again
     except Conflict as error:
@@ -51,31 +47,25 @@ def evaluate(job: Job, lease: Lease) -> "partial[None]":
     lease.phase = "evaluating"
     evaluation = work.run(model, dataset)
     report = work.build_report(model, evaluation)
-    files = [
-        (picture.name, work.store(picture.name, picture.png), PNG)
-        for picture in evaluation.pictures
-    ]
+    pictures = {each.name: work.store(each.name, each.png) for each in evaluation.pictures}
     report_json = json.dumps(report, ensure_ascii=False, allow_nan=False)
-    files.append((REPORT, work.store(REPORT, report_json.encode()), JSON))
+    stored_report = work.store(REPORT, report_json.encode())
     result = {
         **report["verdict"],
         "failed_criteria": report["failed_criteria"],
         "scores": _main_scores(spec.modality, report["scores"]),
+        "report": REPORT,
     }
-    return partial(_finish, lease, files, result)
 
+    def finish(session: Session) -> None:
+        for name, stored in pictures.items():
+            jobs.add_artifact(
+                session, lease.claim, name=name, stored=stored, media_type="image/png"
+            )
+        jobs.add_artifact(session, lease.claim, name=REPORT, stored=stored_report)
+        jobs.finish(session, lease.claim, result=result)
 
-def _finish(
-    lease: Lease,
-    files: list[tuple[str, StoredObject, str]],
-    result: dict[str, Any],
-    session: Session,
-) -> None:
-    for name, stored, media_type in files:
-        jobs.add_artifact(
-            session, lease.claim, name=name, stored=stored, media_type=media_type, step=None
-        )
-    jobs.finish(session, lease.claim, result=result | {"report": REPORT})
+    return finish
 
 
 def _main_scores(modality: str, scores: list[dict[str, Any]]) -> dict[str, Any]:
@@ -92,7 +82,6 @@ class EvaluationJob:
     def __init__(self, job: Job, lease: Lease, spec: EvaluationSpec, storage: Storage) -> None:
         self.spec = spec
         self._job_id, self._lease, self._storage = job.id, lease, storage
-        self._folder = (job.tenant_id, "jobs", job.id, str(lease.claim.fencing_token))
 
     def check_stop(self) -> None:
         """Raise LeaseLost if the lease is lost, or the lease's exception if the work must stop."""
@@ -144,4 +133,4 @@ class EvaluationJob:
         }
 
     def store(self, name: str, data: bytes) -> StoredObject:
-        return self._storage.put(key_of(*self._folder, name), data)
+        return self._storage.put(self._lease.claim.key_of(name), data)

@@ -7,7 +7,7 @@ import time
 
 from core import evaluation, model_registry, output_destinations
 from core.database import read
-from core.errors import FieldError, ValidationFailed
+from core.errors import ValidationFailed
 from core.jobs import NewJob
 from core.settings import get_settings
 from core.storage import get_storage
@@ -111,8 +111,7 @@ def _format(modality: Modality, requested: str | None) -> str:
         return allowed[0]
     if requested not in allowed:
         message = f"`format` must be one of {', '.join(allowed)} for {modality.items}."
-        field_error = FieldError("/format", "not_allowed", message, allowed)
-        raise ValidationFailed(message, field_errors=[field_error])
+        raise ValidationFailed.of_field("/format", "not_allowed", message, allowed)
     return requested
 
 
@@ -126,8 +125,7 @@ def _shard_size(request: GenerationRequest, count: int, default: int) -> int:
             f"`shard_size` must be from {minimum} to {limits.samples}, because a job has at most "
             f"{limits.job_shards} shards."
         )
-        field_error = FieldError("/shard_size", "out_of_range", message)
-        raise ValidationFailed(message, field_errors=[field_error])
+        raise ValidationFailed.of_field("/shard_size", "out_of_range", message)
     return request.shard_size
 
 

@@ -27,6 +27,7 @@ from core.settings import get_settings
 from core.storage import Storage, StoredObject, get_storage, key_of
 from core.tables import Job, Model
 from job_kinds import process_device
+from job_kinds.base import Finish
 from job_kinds.generation.current_shard import CurrentShard
 from job_kinds.generation.request import GenerationSpec
 from job_kinds.generation.sampler_cache import SamplerCache
@@ -44,7 +45,7 @@ MANIFEST = "manifest.json"
 SHARD_POLL_S = 0.3  # interval at which the holder polls the shards of its helpers
 
 
-def generate(job: Job, lease: Lease) -> "partial[None]":
+def generate(job: Job, lease: Lease) -> Finish:
     """Create the shards, generate them together with helpers, and write the manifest.
 
     Returns:
@@ -74,8 +75,8 @@ def generate(job: Job, lease: Lease) -> "partial[None]":
         raise
     lease.phase = "finalizing"
     manifest = _build_manifest(job, generator)
-    key = key_of(job.tenant_id, "jobs", job.id, str(lease.claim.fencing_token), MANIFEST)
-    stored = generator.storage.put(key, json.dumps(manifest, ensure_ascii=False, indent=1).encode())
+    manifest_json = json.dumps(manifest, ensure_ascii=False, indent=1)
+    stored = generator.storage.put(lease.claim.key_of(MANIFEST), manifest_json.encode())
     if spec.output_uri is not None:
         _deliver(job, generator, stored, spec.output_uri)
     return partial(_finish, generator, stored, manifest)
@@ -102,10 +103,7 @@ def _finish(
     generator: "ShardGenerator", stored: StoredObject, manifest: dict[str, Any], session: Session
 ) -> None:
     lease, output_uri = generator.lease, generator.spec.output_uri
-    media_type = "application/json"
-    jobs.add_artifact(
-        session, lease.claim, name=MANIFEST, stored=stored, media_type=media_type, step=None
-    )
+    jobs.add_artifact(session, lease.claim, name=MANIFEST, stored=stored)
     result = {name: manifest[name] for name in ("count", "labels", "seed", "format")}
     result["shards"] = len(manifest["shards"])
     result["bytes"] = sum(shard["bytes"] for shard in manifest["shards"])

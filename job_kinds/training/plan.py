@@ -82,8 +82,9 @@ def _plan_training(
     try:
         return modality.plan_training(session, dataset, choices, options)
     except InvalidSettings as error:
-        field_error = FieldError(f"/hyperparameters/{error.field}", "not_allowed", str(error))
-        raise ValidationFailed(str(error), field_errors=[field_error]) from error
+        raise ValidationFailed.of_field(
+            f"/hyperparameters/{error.field}", "not_allowed", str(error)
+        ) from error
 
 
 def _build_spec(
@@ -178,8 +179,7 @@ def _device(request: TrainingRequest) -> RequestedDevice:
         return request.device
     if request.device == "cpu":
         message = "`gpu_seconds` is not possible with `device: cpu`. Use `cpu_seconds`."
-        field_error = FieldError("/budget/gpu_seconds", "conflict", message)
-        raise ValidationFailed(message, field_errors=[field_error])
+        raise ValidationFailed.of_field("/budget/gpu_seconds", "conflict", message)
     return "gpu"
 
 

@@ -22,7 +22,7 @@ def check(dataset: Dataset, request: TrainingRequest, spec: TrainingSpec) -> Non
     assert gate is not None  # noqa: S101 - the caller checks it
     if request.evaluate is False:
         message = "`evaluate` must not be false with a `quality_gate`, which needs an evaluation."
-        raise ValidationFailed(message, field_errors=[FieldError("/evaluate", "conflict", message)])
+        raise ValidationFailed.of_field("/evaluate", "conflict", message)
     errors = list(_field_errors(gate, dataset.modality, conditional=spec.conditional))
     if errors:
         raise ValidationFailed(f"{errors[0].pointer}: {errors[0].message}", field_errors=errors)

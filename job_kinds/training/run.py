@@ -21,7 +21,7 @@ from core.datasets import repository as datasets
 from core.errors import JobError
 from core.jobs import NewCheckpoint, NewEvent
 from core.settings import get_settings
-from core.storage import ObjectCorrupted, Storage, StoredObject, get_storage, key_of
+from core.storage import ObjectCorrupted, Storage, StoredObject, get_storage
 from core.tables import Checkpoint, Dataset, Job
 from core.training import TrainingSpec
 from job_kinds import process_device
@@ -70,9 +70,7 @@ def train(job: Job, lease: Lease) -> Checkpoint:
     modality, device = registry.get(job.resolved["modality"]), process_device.require()
     torch.set_num_threads(get_settings().training_threads)
     with read() as session:
-        if job.dataset_id is None:
-            raise JobError("dataset_unreadable", "The dataset was deleted.")
-        dataset = datasets.get_ready(session, job.tenant_id, job.dataset_id)
+        dataset = datasets.get_of_job(session, job)
     spec = modality.training_spec.model_validate(job.resolved)
     storage = get_storage()
     with open_latest_checkpoint(job, storage) as resume_point:
@@ -147,7 +145,6 @@ class RunningTraining:
         self._last_preview = -1
         self._reported_at, self._reported_step = time.time(), 0
         self._tenant_id, self._job_id = job.tenant_id, job.id
-        self._folder = (job.tenant_id, "jobs", job.id, str(lease.claim.fencing_token))
         self.last_checkpoint: Checkpoint | None = None
 
     def start(self, manifest: dict[str, Any], *, identify_dataset: bool = True) -> None:
@@ -230,7 +227,7 @@ class RunningTraining:
             JobCancelled, JobPaused, WorkerStopping: The job must stop; the checkpoint is saved.
         """
         files = {
-            name: self.storage.put(key_of(*self._folder, f"{name}-{step}.safetensors"), data)
+            name: self.storage.put(self._lease.claim.key_of(f"{name}-{step}.safetensors"), data)
             for name, data in (("state", checkpoint.state), ("model", checkpoint.model))
         }
         usage = self._clock.used().to_dict(3)
@@ -273,7 +270,8 @@ class RunningTraining:
         return best
 
     def preview(self, step: int, grid: NDArray[np.uint8]) -> None:
-        stored = self.storage.put(key_of(*self._folder, f"preview-{step}.png"), encode_png(grid))
+        key = self._lease.claim.key_of(f"preview-{step}.png")
+        stored = self.storage.put(key, encode_png(grid))
         transact(
             lambda session: jobs.add_artifact(
                 session,

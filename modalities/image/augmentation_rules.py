@@ -2,7 +2,7 @@
 
 import math
 
-from core.errors import FieldError, ValidationFailed
+from core.errors import ValidationFailed
 from core.settings import get_settings
 from modalities.augmentation import AugmentationRules, Json
 from modalities.image.options import ImageAugmentationOptions, TransformRequest
@@ -38,14 +38,14 @@ def _transform(index: int, request: TransformRequest, channels: int) -> Transfor
     bounds = RANGES[request.name]
     if channels == 1 and request.name in COLOR_TRANSFORMS:
         message = f"`{request.name}` needs color images, but the dataset is grayscale."
-        field_error = FieldError(f"/transforms/{index}/name", "not_allowed", message)
-        raise ValidationFailed(message, field_errors=[field_error])
+        raise ValidationFailed.of_field(f"/transforms/{index}/name", "not_allowed", message)
     if request.max_magnitude is not None and request.max_magnitude > bounds.limit:
         message = (
             f"`max_magnitude` of `{request.name}` must be at most {bounds.limit:g} ({bounds.unit})."
         )
-        field_error = FieldError(f"/transforms/{index}/max_magnitude", "out_of_range", message)
-        raise ValidationFailed(message, field_errors=[field_error])
+        raise ValidationFailed.of_field(
+            f"/transforms/{index}/max_magnitude", "out_of_range", message
+        )
     return Transform(
         request.name, bounds.default if request.max_magnitude is None else request.max_magnitude
     )

@@ -71,7 +71,7 @@ def _check_unchanged(summary: Json, spec: ImageTrainingSpec) -> None:
     )
     if not fits:
         message = "The dataset was changed after this job was created. Create a new job."
-        raise JobError("dataset_changed", message)
+        raise JobError("dataset_unreadable", message)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any, get_args
 from sqlalchemy.orm import Session
 
 from core import model_registry
-from core.errors import FieldError, ValidationFailed
+from core.errors import ValidationFailed
 from core.settings import get_settings
 from core.tables import Dataset, Model
 from core.training import Budget
@@ -84,8 +84,7 @@ def _image_size(summary: dict[str, Any], longer_side: int | None) -> tuple[int, 
             f"have {stored[0]} x {stored[1]} pixels. To train on larger images, change `size` of "
             "the dataset."
         )
-        field_error = FieldError("/image_size", "out_of_range", message)
-        raise ValidationFailed(message, field_errors=[field_error])
+        raise ValidationFailed.of_field("/image_size", "out_of_range", message)
     return height, width
 
 
@@ -93,16 +92,14 @@ def _init_model(session: Session, dataset: Dataset, reference: str) -> Model:
     model = model_registry.get(session, dataset.tenant_id, reference)
     if model.modality != "image":
         message = "`init_from` must name an image model, but it names a tabular model."
-        field_error = FieldError("/init_from", "wrong_modality", message)
-        raise ValidationFailed(message, field_errors=[field_error])
+        raise ValidationFailed.of_field("/init_from", "wrong_modality", message)
     if model_registry.training_state_of(session, model) is None:
         message = (
             "The training state of this model was deleted, so it cannot be used for `init_from`. "
             "It is kept for the model of a training job, and for checkpoints that were promoted "
             "before the job succeeded."
         )
-        field_error = FieldError("/init_from", "checkpoint_gone", message)
-        raise ValidationFailed(message, field_errors=[field_error])
+        raise ValidationFailed.of_field("/init_from", "checkpoint_gone", message)
     return model
 
 
@@ -117,14 +114,14 @@ def _with_network_settings(
             f"{base['channels']}, but this training uses images of {data.height} x {data.width} x "
             f"{data.channels}."
         )
-        field_error = FieldError("/init_from", "wrong_size", message)
-        raise ValidationFailed(message, field_errors=[field_error])
+        raise ValidationFailed.of_field("/init_from", "wrong_size", message)
     network_settings = {name: base[name] for name in NETWORK_FIELDS if name in base}
     for name, value in network_settings.items():
         if hyperparameters.get(name, value) != value:
             message = f"`{name}` must equal the base model's value ({value})."
-            field_error = FieldError(f"/hyperparameters/{name}", "not_allowed", message, (value,))
-            raise ValidationFailed(message, field_errors=[field_error])
+            raise ValidationFailed.of_field(
+                f"/hyperparameters/{name}", "not_allowed", message, (value,)
+            )
     return hyperparameters | network_settings
 
 
@@ -141,8 +138,7 @@ def _is_conditional(summary: dict[str, Any], requested: bool | None) -> bool:
     has_labels = not summary["unlabeled"]
     if requested and not has_labels:
         message = "`conditional` must not be true, because the dataset has no labels."
-        field_error = FieldError("/conditional", "no_labels", message)
-        raise ValidationFailed(message, field_errors=[field_error])
+        raise ValidationFailed.of_field("/conditional", "no_labels", message)
     return has_labels if requested is None else requested
 
 

@@ -107,7 +107,7 @@ class TableAugmenter:
     def sample(self, label: int, count: int) -> Iterator[pa.Table]:
         assert self._sampler is not None  # noqa: S101 - planning checks it
         conditions = {self._target: self._model_labels[self._job.spec.labels[label].name]}
-        index_range = RowIndexRange((conditions,), 0, count)
+        index_range = RowIndexRange(0, count, (conditions,))
         for indices in index_range.iter_chunks(batched_sampling.ROWS_PER_BATCH):
             self._job.check_stop()
             try:

@@ -173,7 +173,7 @@ def _plan_rows(
 
 def read_plan(manifest: Json, plan: Json, seed: int) -> TablePlan:
     ranges = tuple(
-        RowIndexRange(tuple(part["conditions"]), part["start"], part["stop"])
+        RowIndexRange(part["start"], part["stop"], tuple(part["conditions"]))
         for part in plan["ranges"]
     )
     indices = RowSamplingPlan(
@@ -238,4 +238,4 @@ def _condition_counts(
 
 
 def _inconsistent(message: str) -> ValidationFailed:
-    return ValidationFailed(message, field_errors=[FieldError("/conditions", "conflict", message)])
+    return ValidationFailed.of_field("/conditions", "conflict", message)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from core.datasets.errors import printable
-from core.errors import FieldError, ValidationFailed
+from core.errors import FieldError, ValidationFailed, json_pointer
 from core.storage import Storage, StoredObject
 from core.tables import Dataset
 from modalities.tabular.formatting import to_json_values
@@ -52,7 +52,7 @@ def query_rows(
     descending = order is not None and order not in by_name  # a name may begin with `-`
     order_name = order.removeprefix("-") if order is not None and descending else order
     for pointer, name in [
-        *((_pointer(name), name) for name in where),
+        *((json_pointer("where", name), name) for name in where),
         *([("/sort", order_name)] if order_name is not None else []),
     ]:
         if name not in by_name:
@@ -92,8 +92,9 @@ def _matching(rows: TypedParquet, by_name: Mapping[str, Column], where: Mapping[
             OverflowError,  # an integer of more than 64 bits
         ) as error:
             message = f"The value does not fit the column, which has the type {by_name[name].type}."
-            field_error = FieldError(_pointer(name), "invalid", message)
-            raise ValidationFailed(message, field_errors=[field_error]) from error
+            raise ValidationFailed.of_field(
+                json_pointer("where", name), "invalid", message
+            ) from error
         mask = pc.and_(mask, pc.fill_null(matches, False))
     return pc.indices_nonzero(mask)
 
@@ -142,13 +143,8 @@ def _records(
     ]
 
 
-def _pointer(name: str) -> str:
-    return "/where/" + name.replace("~", "~0").replace("/", "~1")
-
-
 def _unknown_column(pointer: str, name: str, names: Sequence[str]) -> ValidationFailed:
     similar = difflib.get_close_matches(name, names, 3) or names[:20]
     message = f"The table has no column `{printable(name)}`."
     allowed = tuple(map(printable, similar))
-    error = FieldError(pointer, "unknown_column", message, allowed)
-    return ValidationFailed(message, field_errors=[error])
+    return ValidationFailed.of_field(pointer, "unknown_column", message, allowed)

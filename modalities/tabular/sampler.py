@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from core.errors import FieldError, ValidationFailed
+from core.errors import FieldError, ValidationFailed, json_pointer
 from modalities.sampling import Sampler, scores_unavailable
 from modalities.tabular.request import TablePlan
 from modalities.turns import Turns
@@ -70,21 +70,18 @@ class TablePlanSampler(Sampler):
 
 def _condition_error(plan: TablePlan, error: InvalidCondition) -> ValidationFailed:
     positions = [i for i, where in enumerate(plan.conditions) if error.column in where]
-    prefix = f"/conditions/{positions[0]}/where/" if positions else "/conditions/"
-    field_error = FieldError(prefix + _escape(error.column), "invalid_condition", str(error))
+    path = [str(positions[0]), "where"] if positions else []
+    pointer = json_pointer("conditions", *path, error.column)
+    field_error = FieldError(pointer, "invalid_condition", str(error))
     return ValidationFailed(
         f"Column {error.column!r}: {error}", code="invalid_condition", field_errors=[field_error]
     )
 
 
 def _partial_row_error(error: InvalidPartialRow) -> ValidationFailed:
-    pointer = f"/partial_rows/{error.row}/{_escape(error.column)}"
+    pointer = json_pointer("partial_rows", str(error.row), error.column)
     return ValidationFailed(
         f"Column {error.column!r}: {error}",
         code="invalid_partial_row",
         field_errors=[FieldError(pointer, "invalid_value", str(error))],
     )
-
-
-def _escape(column: str) -> str:
-    return column.replace("~", "~0").replace("/", "~1")

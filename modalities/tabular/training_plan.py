@@ -9,7 +9,7 @@ from importlib.util import find_spec
 
 from sqlalchemy.orm import Session
 
-from core.errors import FieldError, Unavailable, ValidationFailed
+from core.errors import Unavailable, ValidationFailed
 from core.tables import Dataset
 from core.training import Budget
 from modalities.tabular.schema import Schema
@@ -100,33 +100,23 @@ def _check_privacy(
     The number of steps must be fixed, and each column needs a declared domain. `types` are the
     column types by name.
     """
-    checks = [
-        (
-            "/budget",
-            requested_budget is not None and requested_budget.steps is None,
+    if requested_budget is not None and requested_budget.steps is None:
+        message = (
             "`budget` must have `steps` with `differential_privacy`, because epsilon depends on "
-            "the number of steps.",
-        ),
-        # With delta >= 1/N, publishing a random row satisfies the definition (Dwork and Roth 2014,
-        # section 2.3).
-        (
-            "/differential_privacy/delta",
-            privacy.delta >= 1 / rows,
-            f"`delta` must be below 1/{rows} (the number of training rows).",
-        ),
-    ]
-    for pointer, violated, message in checks:
-        if violated:
-            raise ValidationFailed(
-                message, field_errors=[FieldError(pointer, "not_allowed", message)]
-            )
+            "the number of steps."
+        )
+        raise ValidationFailed.of_field("/budget", "not_allowed", message)
+    # With delta >= 1/N, publishing a random row satisfies the definition (Dwork and Roth 2014,
+    # section 2.3).
+    if privacy.delta >= 1 / rows:
+        message = f"`delta` must be below 1/{rows} (the number of training rows)."
+        raise ValidationFailed.of_field("/differential_privacy/delta", "not_allowed", message)
     try:
         dp_domains.parse_domains(privacy.column_domains, types)
     except InvalidSettings as error:
-        field_error = FieldError(
+        raise ValidationFailed.of_field(
             f"/differential_privacy/{error.field}", "column_domain_missing", str(error)
-        )
-        raise ValidationFailed(str(error), field_errors=[field_error]) from error
+        ) from error
 
 
 def _target_column(
@@ -135,13 +125,13 @@ def _target_column(
     """Return the column with the labels, or None for a model without labels."""
     if requested is not None and requested not in learned:
         message = "`target_column` must name a learned column of the dataset."
-        field_error = FieldError("/target_column", "unknown_column", message, tuple(learned[:50]))
-        raise ValidationFailed(message, field_errors=[field_error])
+        raise ValidationFailed.of_field(
+            "/target_column", "unknown_column", message, tuple(learned[:50])
+        )
     if conditional is False:
         if requested is not None:
             message = "`target_column` must be left out when `conditional` is false."
-            field_error = FieldError("/target_column", "conflict", message)
-            raise ValidationFailed(message, field_errors=[field_error])
+            raise ValidationFailed.of_field("/target_column", "conflict", message)
         return None
     target_column = requested or (schema.target if schema.target in learned else None)
     if conditional and target_column is None:
@@ -149,8 +139,7 @@ def _target_column(
             "`conditional` must not be true, because the dataset has no target column that the "
             "model learns. Name a column in `target_column`."
         )
-        field_error = FieldError("/conditional", "no_labels", message)
-        raise ValidationFailed(message, field_errors=[field_error])
+        raise ValidationFailed.of_field("/conditional", "no_labels", message)
     return target_column
 
 

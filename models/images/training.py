@@ -184,12 +184,7 @@ class ImageTrainer:
         real_scores = apply_in_parts(networks.D, real, y, device=self.device)
         fake_scores = apply_in_parts(networks.D, fake, y, device=self.device)
         self.calibration = calibration(real_scores, fake_scores)
-        accuracy = critic_accuracy(real_scores, fake_scores)
-        return {
-            "critic_accuracy_real": accuracy.real,
-            "critic_accuracy_fake": accuracy.fake,
-            "critic_auc": accuracy.auc,
-        }
+        return critic_accuracy(real_scores, fake_scores).to_metrics()
 
     @torch.no_grad()
     def render_preview(self) -> NDArray[np.uint8]:

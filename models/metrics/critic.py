@@ -28,6 +28,14 @@ class CriticAccuracy:
     fake: float
     auc: float
 
+    def to_metrics(self) -> dict[str, float]:
+        """Return the metrics that a training reports."""
+        return {
+            "critic_accuracy_real": self.real,
+            "critic_accuracy_fake": self.fake,
+            "critic_auc": self.auc,
+        }
+
 
 def critic_accuracy(real: Tensor, fake: Tensor) -> CriticAccuracy:
     """Return the accuracy for (N,) scores of held-out real items and (M,) scores of new fakes.

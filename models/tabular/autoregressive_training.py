@@ -127,11 +127,7 @@ class AutoregressiveTrainer:
             float(scores.quantile(1 - ALWAYS_ACCEPTED_FRACTION)), math.log(MAX_ODDS)
         )
         self.always_accept_score = always_accept_score if uses_rejection else None
-        return {
-            "critic_accuracy_real": accuracy.real,
-            "critic_accuracy_fake": accuracy.fake,
-            "critic_auc": accuracy.auc,
-        }
+        return accuracy.to_metrics()
 
     def resumable(self) -> dict[str, Resumable]:
         return {"run": self, "generator": self.generator, "critic": self.critic}

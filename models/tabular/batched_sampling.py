@@ -16,13 +16,6 @@ ROWS_PER_BATCH = 16_384
 PARTIAL_ROWS_PER_BATCH = 1_024  # each row takes many particles
 
 
-def iter_chunks(plan: RowSamplingPlan) -> Iterator[tuple[NDArray[np.int64], tuple[Where, ...]]]:
-    """Yield row indices and the conditions that these rows meet in turn, for `generate_batch`."""
-    for index_range in plan.ranges:
-        for indices in index_range.iter_chunks(ROWS_PER_BATCH):
-            yield indices, index_range.conditions
-
-
 def iter_batches(sampler: TableSampler, plan: RowSamplingPlan) -> Iterator[SampleBatch]:
     """Yield all rows of the plan, batch by batch.
 
@@ -38,15 +31,16 @@ def iter_batches(sampler: TableSampler, plan: RowSamplingPlan) -> Iterator[Sampl
             yield complete_rows(sampler, plan.seed, indices, partial_rows.take(offsets))
         return
     seen: set[Any] = set()
-    for indices, conditions in iter_chunks(plan):
-        yield generate_batch(
-            sampler,
-            plan.seed,
-            indices,
-            conditions,
-            seen,
-            exclude_training_rows=plan.exclude_training_rows,
-        )
+    for index_range in plan.ranges:
+        for indices in index_range.iter_chunks(ROWS_PER_BATCH):
+            yield generate_batch(
+                sampler,
+                plan.seed,
+                indices,
+                index_range.conditions,
+                seen,
+                exclude_training_rows=plan.exclude_training_rows,
+            )
 
 
 def generate_batch(

@@ -1,7 +1,7 @@
 """Columns as relations to other columns code them: left out, as a remainder or as a distance."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -57,7 +57,7 @@ class DerivedColumn:
             return from_text(self.relation.look_up(array(rows, self.sources[0])), arrow)
         numbers = self.relation.solve(rows, self.name)
         is_missing = ~np.isfinite(numbers)
-        if self.name == self.relation.columns[-1]:
+        if self.name == self.relation.last:
             numbers = np.where(is_missing, 0.0, numbers)
             numbers = round_to_digits(numbers, self.relation.digits, self.decimals)
         grid = NumberGrid(arrow, self.decimals)
@@ -70,12 +70,7 @@ class DerivedColumn:
         return NumberGrid(arrow, 0).from_grid(np.zeros(1, np.int64), np.zeros(1, bool))[0]
 
     def pack(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "relation": self.relation.pack(),
-            "decimals": self.decimals,
-            "omitted": self.omitted,
-        }
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -153,13 +148,7 @@ class BoundedColumn:
         return np.where(is_on_grid, nearest, rounded).astype(np.int64), is_missing
 
     def pack(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "lower": list(self.lower),
-            "upper": list(self.upper),
-            "decimals": self.decimals,
-            "default": self.default,
-        }
+        return asdict(self)
 
 
 @dataclass(frozen=True)

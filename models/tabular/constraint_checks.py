@@ -8,13 +8,13 @@ import pyarrow as pa
 import pyarrow.compute
 from numpy.typing import NDArray
 
-from models.tabular.categorical_columns import Floats
 from models.tabular.constraints import Constraint
+from models.tabular.relations import Rows, array, as_floats
 
 MAX_DECIMALS = 9
 
 
-def satisfies(constraint: Constraint, rows: pa.Table | pa.RecordBatch) -> NDArray[np.bool_]:
+def satisfies(constraint: Constraint, rows: Rows) -> NDArray[np.bool_]:
     """Return the (N,) mask of rows that satisfy `constraint`.
 
     Only `inequality` and `sum` can be checked row by row; the other kinds return all True. Missing
@@ -27,25 +27,25 @@ def satisfies(constraint: Constraint, rows: pa.Table | pa.RecordBatch) -> NDArra
             mask &= np.asarray(ordered.fill_null(True))
     if constraint.kind == "sum":
         assert constraint.total is not None  # noqa: S101 - `parse_constraints` requires it
-        computed = _floats(column_sum(constraint, rows))
-        actual = _floats(rows.column(constraint.total))
+        computed = as_floats(column_sum(constraint, rows))
+        actual = as_floats(array(rows, constraint.total))
         magnitude = np.maximum(np.abs(computed), 1.0)
         mask &= ~(np.abs(computed - actual) > 1e-9 * magnitude)
     return mask
 
 
-def column_sum(constraint: Constraint, rows: pa.Table | pa.RecordBatch) -> pa.Array:
+def column_sum(constraint: Constraint, rows: Rows) -> pa.Array:
     """Return the sum of the constraint's columns.
 
     Floats are rounded to MAX_DECIMALS, which removes the rounding errors of the addition.
     """
-    total = rows.column(constraint.columns[0])
+    total = array(rows, constraint.columns[0])
     for name in constraint.columns[1:]:
-        total = pa.compute.add(total, rows.column(name))
+        total = pa.compute.add(total, array(rows, name))
     if not pa.types.is_floating(total.type):
         return total
     # np.round ends with a division, whose result is the float nearest to the decimal number.
-    return pa.array(np.round(_floats(total), MAX_DECIMALS), from_pandas=True)
+    return pa.array(np.round(as_floats(total), MAX_DECIMALS), from_pandas=True)
 
 
 def add_totals(
@@ -62,9 +62,3 @@ def add_totals(
     return pa.RecordBatch.from_arrays(
         [columns[field.name] for field in fields], schema=pa.schema(fields)
     )
-
-
-def _floats(column: pa.Array | pa.ChunkedArray) -> Floats:
-    if pa.types.is_temporal(column.type):
-        column = column.cast(pa.int64() if column.type.bit_width == 64 else pa.int32())
-    return np.asarray(column.cast(pa.float64(), safe=False).fill_null(np.nan), np.float64)

@@ -1,4 +1,4 @@
-"""Search for columns that tell another one, and for columns that are never equal."""
+"""Search for columns that determine another one, and for columns that are never equal."""
 
 import math
 from collections.abc import Collection, Mapping
@@ -14,15 +14,16 @@ from models.tabular.categorical_columns import as_text, from_text
 from models.tabular.constraints import DISCRETE_TYPES
 from models.tabular.number_grid import is_numeric
 from models.tabular.relations import Relation, array, as_floats, available_parts, date_part
+from models.tabular.screened_numbers import MIN_EVIDENCE_BITS
 
-MIN_EVIDENCE_BITS = 60.0  # that a determined column agrees with another one by chance
 MIN_EXPECTED_VIOLATIONS = 20.0  # of an order or of distinct columns, if they were independent
 MAX_LOOKUP_SHARE = 0.5  # distinct values of the source of a lookup, relative to the rows
 MAX_COMPARED_COLUMNS = 40  # compared pairwise, of each type
 QUANTITY_TYPES = ("number", "datetime")  # that Arrow reads from text; integers are discrete
 MIN_COMMON_SHARE = 0.8  # of the rows have values that the other one of two distinct columns has
-FIRST_ROWS = 5_000  # rule out most lookups
+FIRST_LOOKUP_ROWS = 5_000  # rule out most lookups
 COARSEST_FIRST = ("quarter", "day_of_week", "month", "hour", "day", "year")
+Codes = tuple[NDArray[np.int64], int]  # (N,) codes, 0 where missing; their number
 
 
 def find_lookups(table: pa.Table, types: Mapping[str, str], min_value_count: int) -> list[Relation]:
@@ -78,9 +79,6 @@ def find_date_lookups(
     return relations
 
 
-Codes = tuple[NDArray[np.int64], int]  # (N,) codes, 0 where missing; their number
-
-
 def encode_discrete(table: pa.Table, types: Mapping[str, str]) -> dict[str, Codes]:
     """Return the codes of the discrete columns by name, without those of too many values."""
     return {name: encoded for name in _discrete(types) if (encoded := _encode(table, name))}
@@ -116,7 +114,7 @@ def _determines(
     (a, size), (b, total_size) = source, total
     if not 2 < total_size <= size:
         return False
-    for rows in (slice(FIRST_ROWS), slice(None)):
+    for rows in (slice(FIRST_LOOKUP_ROWS), slice(None)):
         value = np.zeros(size, np.int64)
         value[a[rows]] = b[rows]
         if not np.array_equal(value[a[rows]], b[rows]):

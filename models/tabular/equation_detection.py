@@ -40,7 +40,7 @@ def find_equations(numbers: list[ScreenedNumber]) -> list[Relation]:
     the one with more values: a percentage follows from counts. Among several formulas for the same
     columns, the one with the fewest digits is likely the true one.
     """
-    unit = {number.name: number.unit if number.decimals >= 0 else 0.0 for number in numbers}
+    unit = {number.name: number.unit for number in numbers}
     evidence = {number.name: round(evidence_bits(number.values)) for number in numbers}
     best: dict[frozenset[str], Relation] = {}
     with np.errstate(over="ignore", invalid="ignore"):  # infinity equals no value
@@ -49,8 +49,8 @@ def find_equations(numbers: list[ScreenedNumber]) -> list[Relation]:
         key=lambda relation: (
             MOST_EXACT.index(relation.kind) if relation.kind in MOST_EXACT else len(MOST_EXACT),
             len(relation.columns),
-            unit[relation.columns[-1]],
-            -evidence[relation.columns[-1]],
+            unit[relation.last],
+            -evidence[relation.last],
         )
     )
     for relation in sorted(equations, key=_digits):
@@ -127,7 +127,7 @@ def _screened_products(
     if len(numbers) < 3:
         return []
     logs = np.log(sizes) - np.log(sizes).mean(1, keepdims=True)
-    units = np.array([[n.unit if n.decimals >= 0 else 0.0] for n in numbers])
+    units = np.array([[number.unit] for number in numbers])
     rounding = ((units / sizes) ** 2).mean(1) + FLOAT_TOLERANCE
     products = logs @ logs.T / logs.shape[1]
     own = np.diag(products)
@@ -175,10 +175,10 @@ def _scaled(
     for total in numbers:
         if total in sources:
             continue
-        first = np.flatnonzero(np.isfinite(computed) & (np.abs(total.values) > 0))
-        if len(first) < MIN_NONZERO_ROWS or total.distinct < MIN_DISTINCT_VALUES:
+        usable = np.flatnonzero(np.isfinite(computed) & (np.abs(total.values) > 0))
+        if len(usable) < MIN_NONZERO_ROWS or total.distinct < MIN_DISTINCT_VALUES:
             continue
-        largest = first[np.argmax(np.abs(total.values[first]))]
+        largest = usable[np.argmax(np.abs(total.values[usable]))]
         if computed[largest] == 0:
             continue
         slope = total.values[largest] / computed[largest]

@@ -12,10 +12,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from models.tabular.categorical_columns import Floats, as_text
-from models.tabular.discrete_relations import MIN_EVIDENCE_BITS, Codes, encode_discrete
+from models.tabular.discrete_relations import Codes, encode_discrete
 from models.tabular.relations import Relation, array, as_floats, rounding_tolerance
 from models.tabular.screened_numbers import (
     MAX_EQUATION_COLUMNS,
+    MIN_EVIDENCE_BITS,
     MIN_ROWS,
     ScreenedNumber,
     evidence_bits,
@@ -64,9 +65,9 @@ def find_factors(
         if relation := next(filter(None, candidates), None):
             relations.append(relation)
     # A column that is finer or has more values follows from the other one.
-    order = {n.name: (n.unit if n.decimals >= 0 else 0.0, -n.distinct) for n in plain}
+    order = {number.name: (number.unit, -number.distinct) for number in plain}
     best: dict[frozenset[str], Relation] = {}
-    for relation in sorted(relations, key=lambda relation: order[relation.columns[-1]]):
+    for relation in sorted(relations, key=lambda relation: order[relation.last]):
         best.setdefault(frozenset(relation.columns), relation)
     return list(best.values())
 

@@ -156,12 +156,7 @@ class GanTrainer(AveragedRun):
         generator = torch.Generator().manual_seed(self.seed + self.step)
         label, real, z, u = self.batches.from_tokens(self.holdout, generator)
         fake, _ = self.featurizer.sample_choices(self.average.network(z, label), u)
-        accuracy = critic_accuracy(self.D(real, label), self.D(fake, label))
-        return {
-            "critic_accuracy_real": accuracy.real,
-            "critic_accuracy_fake": accuracy.fake,
-            "critic_auc": accuracy.auc,
-        }
+        return critic_accuracy(self.D(real, label), self.D(fake, label)).to_metrics()
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float, progress: float) -> None:

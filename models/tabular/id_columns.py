@@ -66,20 +66,7 @@ class IdColumn:
         """
         missing = values.null_count / max(1, len(values))
         present = values.drop_null()
-        step = max(1, len(present) // MAX_EXAMINED_VALUES)
-        examined = present.take(pa.array(np.arange(0, len(present), step)))
-        texts = examined.cast(pa.string()).to_pylist()
-        source: Source | None = None
-        if kind == "quantity" and texts and not min_value_count:
-            source = Quantities.fit(texts)
-        else:
-            source = _counter(present, texts, min_value_count)
-        if source is None and kind is None and pa.types.is_string(present.type) and texts:
-            source = None if min_value_count else Dates.fit(texts)
-            source = source or Lists.fit(texts, min_value_count)
-        if source is None or source == Quantities(()):
-            fitter = FITTERS.get(kind or "", fit_codes)
-            source = fitter(texts, min_value_count) or numbered_names(name, texts)
+        source = _fit_source(name, present, min_value_count, kind)
         distinct = pc.count_distinct(present).as_py()
         rows_per_value = 1 if min_value_count else round(len(present) / max(1, distinct))
         return cls(name, arrow, missing, source, max(1, rows_per_value))
@@ -120,6 +107,26 @@ _SOURCES: dict[str, type[Counter | Quantities | Lists | Dates]] = {
     "lists": Lists,
     "dates": Dates,
 }
+
+
+def _fit_source(name: str, present: pa.Array, min_value_count: int, kind: str | None) -> Source:
+    """Return the first source that fits the values."""
+    step = max(1, len(present) // MAX_EXAMINED_VALUES)
+    examined = present.take(pa.array(np.arange(0, len(present), step)))
+    texts = examined.cast(pa.string()).to_pylist()
+    kind = kind if texts else None  # a column without values has no form
+    if kind == "quantity" and not min_value_count:
+        quantities = Quantities.fit(texts)
+        if quantities.shapes:
+            return quantities
+    elif counter := _counter(present, texts, min_value_count):
+        return counter
+    if kind is None and texts and pa.types.is_string(present.type):
+        dates = None if min_value_count else Dates.fit(texts)
+        if source := dates or Lists.fit(texts, min_value_count):
+            return source
+    fitter = FITTERS.get(kind or "", fit_codes)
+    return fitter(texts, min_value_count) or numbered_names(name, texts)
 
 
 def _counter(present: pa.Array, texts: Sequence[str], min_value_count: int) -> Counter | None:

@@ -224,7 +224,7 @@ def _check_relations(
             are_given = np.logical_and.reduce([given[name] for name in relation.columns])
             if len(broken := np.flatnonzero(are_given & ~relation.holds(rows))):
                 message = f"contradicts the other given values, because `{relation.name}`"
-                raise InvalidPartialRow(int(broken[0]), relation.columns[-1], message)
+                raise InvalidPartialRow(int(broken[0]), relation.last, message)
 
 
 def _check_representable(column: Column, values: pa.Array, given: NDArray[np.bool_]) -> None:

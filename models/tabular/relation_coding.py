@@ -7,6 +7,7 @@ enforces are checked: rows that break one are generated again, as those that lea
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -35,13 +36,16 @@ class RelationCoding:
     relations: tuple[Relation, ...] = ()
     checked: tuple[Relation, ...] = ()
     limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    names: frozenset[str] = field(init=False)  # of the coded columns
-    near: Mapping[str, NearColumn] = field(init=False)  # by name, those without a relation
 
-    def __post_init__(self) -> None:
-        near = {c.name: c for c in self.columns if isinstance(c, NearColumn)}
-        object.__setattr__(self, "near", near)
-        object.__setattr__(self, "names", frozenset(column.name for column in self.columns))
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The names of the coded columns."""
+        return frozenset(column.name for column in self.columns)
+
+    @cached_property
+    def near(self) -> Mapping[str, NearColumn]:
+        """The near columns by name, which are coded without a relation."""
+        return {column.name: column for column in self.columns if isinstance(column, NearColumn)}
 
     def coded_schema(self, schema: pa.Schema) -> pa.Schema:
         """Return the schema of coded rows with the columns of `schema`."""

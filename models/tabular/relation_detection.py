@@ -1,7 +1,7 @@
 """Search for relations that all rows with values satisfy and that chance does not explain."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import permutations
 
@@ -13,7 +13,6 @@ from models.tabular.categorical_columns import Floats
 from models.tabular.constraints import NUMERIC_TYPES
 from models.tabular.discrete_relations import (
     MAX_COMPARED_COLUMNS,
-    MIN_EVIDENCE_BITS,
     MIN_EXPECTED_VIOLATIONS,
     find_date_lookups,
     find_distinct,
@@ -23,7 +22,12 @@ from models.tabular.equation_detection import find_equations
 from models.tabular.factor_detection import find_factors
 from models.tabular.number_grid import NumberGrid, is_numeric
 from models.tabular.relations import Relation, array, as_floats, available_parts
-from models.tabular.screened_numbers import MIN_ROWS, ScreenedNumber, evidence_bits
+from models.tabular.screened_numbers import (
+    MIN_EVIDENCE_BITS,
+    MIN_ROWS,
+    ScreenedNumber,
+    evidence_bits,
+)
 from models.tabular.sum_detection import find_rounded_sums
 
 MAX_STEP_SHARE = 0.1  # distinct values of a step function, relative to the rows
@@ -49,27 +53,36 @@ def detect_relations(
     ]
     numbers = [number for number in numbers if not np.isinf(number.values).any()]
     equations = [*find_equations(numbers), *_date_parts(sample, numbers)]
+    related = _column_sets(equations)
     candidates = [*equations, *_orders(numbers)]
     if not min_value_count:
         candidates += _steps(table, numbers, {relation.columns for relation in equations})
-        related = {frozenset(relation.columns) for relation in equations}
         candidates += find_factors(sample, table, types, numbers, related)
     # Last, because these columns may be coded by an exact relation.
-    candidates += find_rounded_sums(
-        numbers, {frozenset(relation.columns) for relation in equations}
-    )
-    decimals = {n.name: NumberGrid.fit(array(table, n.name)).decimals for n in numbers}
-    digits = {number.name: number.digits for number in numbers}
-    candidates = [
-        replace(r, decimals=decimals[r.columns[-1]], digits=digits[r.columns[-1]])
-        for r in candidates
-    ]
+    candidates += find_rounded_sums(numbers, related)
+    candidates = _with_precision(candidates, table, numbers)
     relations = [relation for relation in candidates if relation.holds(table).all()]
     relations += find_lookups(table, types, min_value_count)
-    related = {frozenset(relation.columns) for relation in relations}
+    related = _column_sets(relations)
     if not min_value_count:
         relations += find_date_lookups(table, types, related)
     return relations + find_distinct(table, types, related)
+
+
+def _column_sets(relations: Iterable[Relation]) -> set[frozenset[str]]:
+    return {frozenset(relation.columns) for relation in relations}
+
+
+def _with_precision(
+    relations: Iterable[Relation], table: pa.Table, numbers: list[ScreenedNumber]
+) -> list[Relation]:
+    """Return the relations with the precision of the column that they determine or bound."""
+    decimals = {n.name: NumberGrid.fit(array(table, n.name)).decimals for n in numbers}
+    digits = {number.name: number.digits for number in numbers}
+    return [
+        replace(relation, decimals=decimals[relation.last], digits=digits[relation.last])
+        for relation in relations
+    ]
 
 
 def _is_number(type: str, arrow: pa.DataType) -> bool:

@@ -11,7 +11,7 @@ from models.tabular.coded_columns import BoundedColumn, CodedColumn, DerivedColu
 from models.tabular.near_relations import NearColumn
 from models.tabular.number_grid import NumberGrid
 from models.tabular.relation_coding import RelationCoding
-from models.tabular.relations import Relation, array, as_floats
+from models.tabular.relations import SUMS, Relation, array, as_floats
 
 Edge = tuple[str, str]  # the first column is at most the second one
 MAX_ADDED_BITS = 0.1  # per value, by coding a column by its bounds or by a sum
@@ -34,8 +34,7 @@ def plan_coding(
     for relation in relations:
         if relation.kind not in ("order", "distinct"):
             planner.derive(relation)
-    orders = [relation for relation in relations if relation.kind == "order"]
-    planner.bound({relation.columns: relation for relation in orders})  # type: ignore[misc]
+    planner.bound([relation for relation in relations if relation.kind == "order"])
     planner.check([relation for relation in relations if relation.kind == "distinct"])
     planner.add_near(near)
     return RelationCoding(planner.in_decoding_order(), tuple(planner.kept), tuple(planner.checked))
@@ -58,47 +57,46 @@ class _Planner:
         """Leave a column out that the others of `relation` determine, if one can be."""
         if self.sources.keys() & relation.columns and self._follows(relation):
             return
-        last = self.table.schema.field(relation.columns[-1])
+        last = self.table.schema.field(relation.last)
         if relation.kind == "sum" and pa.types.is_boolean(last.type):
             self.check([relation])  # a sum of flags may be no flag
             return
-        candidates = [relation.columns[-1]]
-        if relation.kind in ("sum", "rounded_sum"):
-            # The errors of small terms are small relative to the largest one.
-            terms = sorted(relation.columns[:-1], key=self._mean_size, reverse=True)
-            finer = [name for name in terms if self._decimals(name) > self._decimals(candidates[0])]
-            candidates = [*finer, *candidates, *(name for name in terms if name not in finer)]
-            # What follows from other columns loses its frequent values, such as a limit.
-            bits = {name: _entropy(array(self.table, name)) for name in candidates}
-            enough = max(bits.values()) - MAX_ADDED_BITS
-            candidates.sort(key=lambda name: max(0.0, enough - bits[name]))
-        for name in candidates:
-            sources = set(relation.columns) - {name}
-            if name in self.fixed or name in self.sources:
-                continue
-            if any(self._depends(source, name) for source in sources):
-                continue
-            if relation.kind in ("sum", "rounded_sum") and not self._is_exact(relation, name):
-                continue
-            if relation.kind == "rounded_sum":
-                decimals = NumberGrid.fit(array(self.table, name)).decimals
-                self.columns.append(RemainderColumn(name, relation, decimals))
-            else:
-                self.columns.append(self._derived(relation, name))
-            self.sources[name] = sources
+        candidates = self._by_preference(relation)
+        name = next((name for name in candidates if self._may_follow(name, relation)), None)
+        if name is not None:
+            self.columns.append(self._derived(relation, name))
+            self.sources[name] = set(relation.columns) - {name}
             self.kept.append(relation)
-            return
         # Rows that were learned mostly satisfy it, other than an equation between numbers.
-        if relation.kind in ("lookup", "step", "date_part") and relation.columns[-1] in self.fixed:
+        elif relation.kind in ("lookup", "step", "date_part") and relation.last in self.fixed:
             self.check([relation])
+
+    def _by_preference(self, relation: Relation) -> list[str]:
+        """Return the columns that may be left out, the preferred one first.
+
+        Of a sum, these are the last column and the terms with the most decimals; others would not
+        be exact. The errors of small terms are small relative to the largest one.
+        """
+        *terms, last = relation.columns
+        if relation.kind not in SUMS:
+            return [last]
+        terms.sort(key=self._mean_size, reverse=True)
+        finest = max(map(self._decimals, relation.columns))
+        exact = [name for name in terms if self._decimals(name) == finest]
+        candidates = [*exact, last] if finest > self._decimals(last) else [last, *exact]
+        # What follows from other columns loses its frequent values, such as a limit.
+        bits = {name: _entropy(array(self.table, name)) for name in relation.columns}
+        enough = max(bits.values()) - MAX_ADDED_BITS
+        return sorted(candidates, key=lambda name: max(0.0, enough - bits[name]))
+
+    def _may_follow(self, name: str, relation: Relation) -> bool:
+        """Return True if column `name` may be left out, without a cycle of columns."""
+        sources = set(relation.columns) - {name}
+        is_free = name not in self.fixed and name not in self.sources
+        return is_free and not any(self._depends(source, name) for source in sources)
 
     def _mean_size(self, name: str) -> float:
         return float(np.nanmean(np.abs(as_floats(array(self.table, name)))))
-
-    def _is_exact(self, relation: Relation, name: str) -> bool:
-        """Return True if no other column of a sum has more decimals than column `name`."""
-        finest = max(self._decimals(column) for column in relation.columns)
-        return name == relation.columns[-1] or self._decimals(name) == finest
 
     def _decimals(self, name: str) -> int:
         decimals = NumberGrid.fit(array(self.table, name)).decimals
@@ -121,16 +119,19 @@ class _Planner:
         order = TopologicalSorter(sources).static_order()
         return tuple(columns[name] for name in order if name in columns)
 
-    def _derived(self, relation: Relation, name: str) -> DerivedColumn:
+    def _derived(self, relation: Relation, name: str) -> DerivedColumn | RemainderColumn:
         values = array(self.table, name)
         decimals = 0 if relation.kind == "lookup" else NumberGrid.fit(values).decimals
+        if relation.kind == "rounded_sum":
+            return RemainderColumn(name, relation, decimals)
         column = DerivedColumn(name, relation, decimals, omitted=True)
         computed = column.decode(self.table, values.type)
         is_omitted = pa.compute.equal(computed.is_null(), values.is_null(nan_is_null=True))
         return DerivedColumn(name, relation, decimals, bool(pa.compute.all(is_omitted).as_py()))
 
-    def bound(self, orders: dict[Edge, Relation]) -> None:
+    def bound(self, relations: Sequence[Relation]) -> None:
         """Code the columns that others bound, unless that loses their frequent values."""
+        orders = {(order.columns[0], order.columns[1]): order for order in relations}
         derived = {column.name for column in self.columns}
         immovable = self.fixed | derived
         independent = {
@@ -170,15 +171,17 @@ class _Planner:
         one bounds from the other side are placed last, starting next to it.
         """
         directed = edges if upward else {(high, low) for low, high in edges}
-        order = list(TopologicalSorter(_neighbors_before(directed)).static_order())
+        # Sorted, because the order of a set differs between processes.
+        before = _group((high, low) for low, high in sorted(directed))
+        order = list(TopologicalSorter(before).static_order())
         movable = [name for name in order if name not in immovable]
-        before_fixed = {name for name in movable if _reaches(directed, name, immovable)}
+        before_fixed = _reachable(before, immovable)
         sequence = [name for name in movable if name not in before_fixed]
         sequence += [name for name in reversed(movable) if name in before_fixed]
         sources = dict(self.sources)
         placed, columns = set(immovable), []
         for name in sequence:
-            usable = {other for other in placed if not _depends(sources, other, name)}
+            usable = {other for other in placed if name not in _reachable(sources, [other])}
             lower = tuple(sorted(a for a, b in edges if b == name and a in usable))
             upper = tuple(sorted(b for a, b in edges if a == name and b in usable))
             placed.add(name)
@@ -206,13 +209,17 @@ class _Planner:
 
     def _depends(self, name: str, source: str) -> bool:
         """Return True if the decoding of column `name` needs column `source`."""
-        return _depends(self.sources, name, source)
+        return source in _reachable(self.sources, [name])
 
 
-def _depends(sources: Mapping[str, Collection[str]], name: str, source: str) -> bool:
-    return name == source or any(
-        _depends(sources, other, source) for other in sources.get(name, ())
-    )
+def _reachable(following: Mapping[str, Iterable[str]], starts: Iterable[str]) -> set[str]:
+    """Return the names in `starts`, those that follow them, and so on."""
+    reached, pending = set(starts), list(starts)
+    while pending:
+        new = set(following.get(pending.pop(), ())) - reached
+        reached |= new
+        pending += new
+    return reached
 
 
 def _entropy(values: pa.Array) -> float:
@@ -222,28 +229,20 @@ def _entropy(values: pa.Array) -> float:
     return float(-(shares * np.log2(shares)).sum())
 
 
-def _neighbors_before(edges: Iterable[Edge]) -> dict[str, list[str]]:
-    neighbors: dict[str, list[str]] = {}
-    for low, high in sorted(edges):
-        neighbors.setdefault(high, []).append(low)
-        neighbors.setdefault(low, [])
-    return neighbors
-
-
-def _reaches(edges: Collection[Edge], start: str, goals: Collection[str]) -> bool:
-    above = [high for low, high in edges if low == start]
-    return any(name in goals or _reaches(edges, name, goals) for name in above)
+def _group(edges: Iterable[Edge]) -> dict[str, list[str]]:
+    """Return the second names of the edges by the first name."""
+    following: dict[str, list[str]] = {}
+    for first, second in edges:
+        following.setdefault(first, []).append(second)
+    return following
 
 
 def _without_implied(edges: set[Edge]) -> set[Edge]:
     """Return the edges without those that follow from two others."""
-    names = {name for edge in edges for name in edge}
+    above = _group(edges)
+    reached = {low: _reachable(above, highs) for low, highs in above.items()}
     return {
         (low, high)
         for low, high in edges
-        if not any(_path(edges, low, middle) and _path(edges, middle, high) for middle in names)
+        if not any(high in reached.get(middle, ()) for middle in reached[low])
     }
-
-
-def _path(edges: Collection[Edge], low: str, high: str) -> bool:
-    return _reaches(edges, low, {high})

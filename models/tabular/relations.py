@@ -6,7 +6,7 @@ it, up to the rounding of its decimals, or, for a `rounded_sum`, of the decimals
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
@@ -33,7 +33,8 @@ Kind = Literal[
 ]
 ROUNDING = 0.5 + 1e-6  # units of the last decimal
 FLOAT_TOLERANCE = 1e-9  # of floats that are not rounded, relative to what they are computed from
-SOLVABLE = ("sum", "rounded_sum", "linear", "product")
+SUMS = ("sum", "rounded_sum")
+SOLVABLE = (*SUMS, "linear", "product")
 DATE_PARTS = ("year", "quarter", "month", "day", "day_of_week", "date")
 ALL_PARTS = (*DATE_PARTS, "hour", "minute", "second", "time")
 Rows: TypeAlias = pa.Table | pa.RecordBatch
@@ -75,6 +76,11 @@ class Relation:
     digits: int = 0
 
     @property
+    def last(self) -> str:
+        """Return the column that the relation bounds or, of most kinds, determines."""
+        return self.columns[-1]
+
+    @property
     def name(self) -> str:
         """Return a formula that identifies the relation in a table."""
         *sources, last = self.columns
@@ -82,7 +88,7 @@ class Relation:
             return f"{sources[0]} <= {last}"
         if self.kind == "distinct":
             return f"{sources[0]} != {last}"
-        if self.kind in ("sum", "rounded_sum"):
+        if self.kind in SUMS:
             return f"{self._sum_text()} {'=' if self.kind == 'sum' else '≈'} {last}"
         if self.kind == "date_part":
             return f"{self.part}({sources[0]}) = {last}"
@@ -121,18 +127,7 @@ class Relation:
         return {"name": self.name, "kind": self.kind, "columns": list(self.columns)}
 
     def pack(self) -> dict[str, Any]:
-        return {
-            "kind": self.kind,
-            "columns": list(self.columns),
-            "factor": self.factor,
-            "offset": self.offset,
-            "part": self.part,
-            "decimals": self.decimals,
-            "keys": list(self.keys),
-            "values": list(self.values),
-            "signs": list(self.signs),
-            "digits": self.digits,
-        }
+        return asdict(self)
 
     @classmethod
     def unpack(cls, packed: Mapping[str, Any]) -> Self:
@@ -150,15 +145,13 @@ class Relation:
 
         NaN where one of them is missing. Supports the columns of `can_solve` and the last one.
         """
-        if name == self.columns[-1]:
+        if name == self.last:
             return self.compute_numbers(rows)
         if self.kind == "factor":
             factors = self._factors(array(rows, self.columns[0]))
-            return as_floats(array(rows, self.columns[-1])) / np.where(
-                factors == 0, np.nan, factors
-            )
+            return as_floats(array(rows, self.last)) / np.where(factors == 0, np.nan, factors)
         others = [as_floats(array(rows, column)) for column in self.columns if column != name]
-        if self.kind in ("sum", "rounded_sum"):
+        if self.kind in SUMS:
             signs = dict(zip(self.columns, self.term_signs, strict=False))
             own = signs.pop(name)
             return own * (others[-1] - self._signed_sum(signs.values(), others))
@@ -178,7 +171,7 @@ class Relation:
         if self.kind == "step":
             index = np.searchsorted(np.array(self.keys), numbers[0], side="right")
             return np.where(np.isnan(numbers[0]), np.nan, np.array(self.values, float)[index])
-        if self.kind in ("sum", "rounded_sum"):
+        if self.kind in SUMS:
             return self._signed_sum(self.term_signs, numbers)
         if self.kind == "ratio":
             divisor = np.where(numbers[1] == 0, np.nan, numbers[1])
@@ -218,7 +211,7 @@ class Relation:
 
     def holds(self, rows: Rows) -> NDArray[np.bool_]:
         """Return the (N,) mask of rows for which the relation holds; missing values satisfy it."""
-        last = array(rows, self.columns[-1])
+        last = array(rows, self.last)
         if self.kind == "lookup":
             computed = self.look_up(array(rows, self.columns[0]))
             equal = pa.compute.equal(computed, as_text(last)).fill_null(False)

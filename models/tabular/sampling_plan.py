@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.sampling_plan import IndexRange, slice_ranges
+
 # By column: a value, a list of values, or {"gte": …, "gt": …, "lte": …, "lt": …}.
 Where = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class RowIndexRange:
-    """Indices `start` to `stop` (exclusive). Row k meets `conditions[k mod len(conditions)]`."""
+class RowIndexRange(IndexRange):
+    """Indices of rows. Row k meets `conditions[k mod len(conditions)]`."""
 
     conditions: tuple[Where, ...]
-    start: int
-    stop: int
 
     def iter_chunks(self, size: int) -> Iterator[NDArray[np.int64]]:
         for first in range(self.start, self.stop, size):
@@ -37,23 +37,15 @@ class RowSamplingPlan:
 
     @property
     def count(self) -> int:
-        return sum(index_range.stop - index_range.start for index_range in self.ranges)
+        return sum(map(len, self.ranges))
 
     def slice(self, start: int, stop: int) -> "RowSamplingPlan":
         """Return the plan of rows `start` to `stop` (exclusive) of all rows of this plan."""
-        ranges = []
-        partial_rows = self.partial_rows[start:stop]
-        for index_range in self.ranges:
-            length = index_range.stop - index_range.start
-            first, last = max(0, start), min(length, stop)
-            if first < last:
-                ranges.append(
-                    RowIndexRange(
-                        index_range.conditions, index_range.start + first, index_range.start + last
-                    )
-                )
-            start, stop = start - length, stop - length
-        return replace(self, ranges=tuple(ranges), partial_rows=partial_rows)
+        return replace(
+            self,
+            ranges=slice_ranges(self.ranges, start, stop),
+            partial_rows=self.partial_rows[start:stop],
+        )
 
 
 def plan_per_condition(
@@ -62,7 +54,7 @@ def plan_per_condition(
     """Plan the given number of rows for each condition, one condition after the other."""
     return RowSamplingPlan(
         tuple(
-            RowIndexRange((condition,), offset, offset + count)
+            RowIndexRange(offset, offset + count, (condition,))
             for condition, count in counts
             if count
         ),
@@ -73,7 +65,7 @@ def plan_per_condition(
 def plan_partial_rows(
     partial_rows: Sequence[Mapping[str, Any]], *, seed: int, offset: int
 ) -> RowSamplingPlan:
-    index_range = RowIndexRange(({},), offset, offset + len(partial_rows))
+    index_range = RowIndexRange(offset, offset + len(partial_rows), ({},))
     return RowSamplingPlan((index_range,), seed, partial_rows=tuple(partial_rows))
 
 
@@ -81,4 +73,4 @@ def plan_total(
     count: int, conditions: Sequence[Where], *, seed: int, offset: int
 ) -> RowSamplingPlan:
     """Plan `count` rows in total, which meet the conditions in turn."""
-    return RowSamplingPlan((RowIndexRange(tuple(conditions), offset, offset + count),), seed)
+    return RowSamplingPlan((RowIndexRange(offset, offset + count, tuple(conditions)),), seed)

@@ -10,11 +10,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from models.tabular.categorical_columns import Floats
-from models.tabular.discrete_relations import MIN_EVIDENCE_BITS
 from models.tabular.number_grid import NumberGrid, significant_digits
 from models.tabular.relations import array, as_floats, rounding_tolerance
 
 MIN_ROWS = 50  # fewer rows are too little evidence
+MIN_EVIDENCE_BITS = 60.0  # that a determined column agrees with another one by chance
 MIN_NONZERO_ROWS = 20  # of each term of a sum
 MIN_DISTINCT_VALUES = 10  # of the columns of an equation
 MAX_EQUATION_COLUMNS = 16  # numeric columns of which all combinations are tried
@@ -47,7 +47,8 @@ class ScreenedNumber:
 
     @property
     def unit(self) -> float:
-        return 10.0**-self.decimals
+        """Return the unit of the last decimal; 0 if the numbers are not rounded."""
+        return 10.0**-self.decimals if self.decimals >= 0 else 0.0
 
     @property
     def tolerance(self) -> float:

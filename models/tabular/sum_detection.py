@@ -1,17 +1,17 @@
 """Search for numbers that are sums or differences of others."""
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from itertools import combinations
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import combinations, compress
 
 import numpy as np
 
 from models.tabular.categorical_columns import Floats
-from models.tabular.discrete_relations import MIN_EVIDENCE_BITS
 from models.tabular.relations import ROUNDING, Relation
 from models.tabular.screened_numbers import (
     FIRST_ROWS,
     MAX_EQUATION_COLUMNS,
+    MIN_EVIDENCE_BITS,
     MIN_NONZERO_ROWS,
     MIN_ROWS,
     ScreenedNumber,
@@ -26,27 +26,71 @@ FACTOR_TOLERANCE = 1e-4
 
 
 def find_sums(numbers: list[ScreenedNumber]) -> Iterator[Relation]:
-    terms = [number for number in numbers if _nonzero(number.values) >= MIN_NONZERO_ROWS]
-    first_rows = np.stack([n.values[:FIRST_ROWS] for n in numbers]) if numbers else np.empty((0, 1))
-    tolerances = np.array([[number.tolerance] for number in numbers])
+    """Yield exact sums of two to four numbers."""
+    terms = [n for n in numbers if (np.abs(n.values) > 0).sum() >= MIN_NONZERO_ROWS]
+    for chosen, total in _screened_sums(terms, numbers, lambda number, _: number.tolerance):
+        if agrees(np.sum([term.values for term in chosen], axis=0), total):
+            yield Relation("sum", (*(term.name for term in chosen), total.name))
+
+
+def find_rounded_sums(
+    numbers: list[ScreenedNumber], excluded: Collection[frozenset[str]]
+) -> Iterator[Relation]:
+    """Yield sums that rounding has changed, of columns with as many decimals and without gaps.
+
+    Sets of columns in `excluded` have an exact equation.
+    """
+    plain = [n for n in numbers if n.is_plain and n.decimals >= 0 and n.distinct > 1]
+    plain = [n for n in plain if not np.isnan(n.values).any()][:MAX_EQUATION_COLUMNS]
+    for terms, total in _screened_sums(plain, plain, _rounding_of_sum):
+        columns = (*(term.name for term in terms), total.name)
+        if frozenset(columns) not in excluded and _is_rounded_sum(terms, total):
+            yield Relation("rounded_sum", columns)
+
+
+def _rounding_of_sum(total: ScreenedNumber, num_terms: int) -> float:
+    """Return by how much a sum may differ from `total` if all numbers were rounded."""
+    return ROUNDING * (num_terms + 1) * total.unit
+
+
+def _is_rounded_sum(terms: Sequence[ScreenedNumber], total: ScreenedNumber) -> bool:
+    if any(term.decimals != total.decimals for term in terms):
+        return False
+    tolerance = _rounding_of_sum(total, len(terms))
+    computed = np.sum([term.values for term in terms], axis=0)
+    if (np.abs(computed - total.values) > tolerance).any():
+        return False
+    # Without one of the terms, the sum would differ, and the total does not agree by chance.
+    least = min((np.abs(term.values) > 2 * tolerance).sum() for term in terms)
+    coarse = np.floor(total.values / (2 * tolerance + total.unit))
+    return bool(least >= MIN_NONZERO_ROWS) and evidence_bits(coarse) >= MIN_EVIDENCE_BITS
+
+
+def _screened_sums(
+    terms: Sequence[ScreenedNumber],
+    totals: Sequence[ScreenedNumber],
+    tolerance: Callable[[ScreenedNumber, int], float],
+) -> Iterator[tuple[tuple[ScreenedNumber, ...], ScreenedNumber]]:
+    """Yield the sums of two to four terms that the first rows do not rule out.
+
+    `tolerance` returns by how much a total may differ from the sum of a number of terms.
+    """
+    first_rows = np.array([number.values[:FIRST_ROWS] for number in totals])
     for size in (2, 3, 4):
+        tolerances = np.array([[tolerance(number, size)] for number in totals])
         for chosen in combinations(terms, size):
             computed = np.sum([term.values[:FIRST_ROWS] for term in chosen], axis=0)
             differs = (np.abs(first_rows - computed) > tolerances).any(1)
-            for i in np.flatnonzero(~differs):
-                total = numbers[i]
-                if total not in chosen and agrees(
-                    np.sum([t.values for t in chosen], axis=0), total
-                ):
-                    yield Relation("sum", (*(term.name for term in chosen), total.name))
+            for total in compress(totals, ~differs):
+                if total not in chosen:
+                    yield chosen, total
 
 
 def find_balances(numbers: list[ScreenedNumber]) -> Iterator[Relation]:
     """Yield numbers that are sums and differences of any number of those before them, and offset.
 
     Examples are a total of many parts, a balance (opening + received - sold = closing), and flags
-    of which one is set. Each column is projected onto those before it that are independent
-    (Gram-Schmidt); one in their span has unique coefficients.
+    of which one is set.
     """
     numbers = [
         n
@@ -59,29 +103,40 @@ def find_balances(numbers: list[ScreenedNumber]) -> Iterator[Relation]:
     values = values[:, np.isfinite(values).all(0)]
     if values.shape[1] < MIN_ROWS + 2 * len(numbers):
         return
-    means = values.mean(1, keepdims=True)
-    norms = np.maximum(np.linalg.norm(values - means, axis=1, keepdims=True), np.finfo(float).tiny)
-    directions = (values - means) / norms
-    basis, independent = np.empty((0, values.shape[1])), []
-    for j, direction in enumerate(directions):
-        rest = direction - (direction @ basis.T) @ basis
-        rest -= (rest @ basis.T) @ basis
-        size = np.linalg.norm(rest)
-        if size > MIN_INDEPENDENT_PART:
-            basis = np.vstack([basis, rest / size])
-            independent.append(j)
-            continue
-        coordinates = directions[independent] @ basis.T
-        shares = np.linalg.solve(coordinates.T, basis @ direction)
-        factors = shares * norms[j, 0] / norms[independent, 0]
+    for index, independent, factors in _dependent_columns(values):
         signs = np.rint(factors)
         if np.abs(factors - signs).max() > FACTOR_TOLERANCE or np.abs(signs).max() > 1:
             continue
         terms = {numbers[i]: int(s) for s, i in zip(signs, independent, strict=True) if s}
-        evidence = max(evidence_bits(number.values) for number in (numbers[j], *terms))
+        evidence = max(evidence_bits(number.values) for number in (numbers[index], *terms))
         if len(terms) > 1 and evidence - len(independent) * math.log2(3) >= MIN_EVIDENCE_BITS:
-            offset = float((values[j] - signs @ values[independent]).mean())
-            yield _balance(terms, numbers[j], offset)
+            offset = float((values[index] - signs @ values[independent]).mean())
+            yield _balance(terms, numbers[index], offset)
+
+
+def _dependent_columns(values: Floats) -> Iterator[tuple[int, list[int], Floats]]:
+    """Yield the columns that are linear combinations, up to a constant, of those before them.
+
+    Each of the (C, N) columns is projected onto the independent ones before it (Gram-Schmidt).
+
+    Yields:
+        The index of the column, those of the K independent ones before it, and their (K,) factors.
+    """
+    centered = values - values.mean(1, keepdims=True)
+    norms = np.maximum(np.linalg.norm(centered, axis=1), np.finfo(float).tiny)
+    directions = centered / norms[:, None]
+    basis, independent = np.empty((0, values.shape[1])), list[int]()
+    for index, direction in enumerate(directions):
+        rest = direction - (direction @ basis.T) @ basis
+        rest -= (rest @ basis.T) @ basis  # again, because of rounding errors
+        size = np.linalg.norm(rest)
+        if size > MIN_INDEPENDENT_PART:
+            basis = np.vstack([basis, rest / size])
+            independent.append(index)
+            continue
+        coordinates = directions[independent] @ basis.T
+        shares = np.linalg.solve(coordinates.T, basis @ direction)
+        yield index, list(independent), shares * norms[index] / norms[independent]
 
 
 def _balance(terms: Mapping[ScreenedNumber, int], last: ScreenedNumber, offset: float) -> Relation:
@@ -94,43 +149,3 @@ def _balance(terms: Mapping[ScreenedNumber, int], last: ScreenedNumber, offset: 
         return Relation("sum", tuple(names), offset=0.0 - offset)
     signs = () if len(added) == len(names) else tuple(terms.values())
     return Relation("sum", (*names, last.name), offset=0.0 + offset, signs=signs)
-
-
-def find_rounded_sums(
-    numbers: list[ScreenedNumber], excluded: Collection[frozenset[str]]
-) -> Iterator[Relation]:
-    """Yield sums that rounding has changed, of columns with as many decimals and without gaps.
-
-    Sets of columns in `excluded` have an exact equation.
-    """
-    plain = [n for n in numbers if n.is_plain and n.decimals >= 0 and n.distinct > 1]
-    plain = [n for n in plain if not np.isnan(n.values).any()][:MAX_EQUATION_COLUMNS]
-    first_rows = np.stack([n.values[:FIRST_ROWS] for n in plain]) if plain else np.empty((0, 1))
-    units = np.array([[number.unit] for number in plain])
-    for size in (2, 3, 4):
-        tolerances = ROUNDING * (size + 1) * units
-        for chosen in combinations(plain, size):
-            computed = np.sum([term.values[:FIRST_ROWS] for term in chosen], axis=0)
-            differs = (np.abs(first_rows - computed) > tolerances).any(1)
-            for total in (plain[i] for i in np.flatnonzero(~differs)):
-                columns = (*(term.name for term in chosen), total.name)
-                is_new = total not in chosen and frozenset(columns) not in excluded
-                if is_new and _is_rounded_sum(chosen, total):
-                    yield Relation("rounded_sum", columns)
-
-
-def _is_rounded_sum(terms: Sequence[ScreenedNumber], total: ScreenedNumber) -> bool:
-    if any(term.decimals != total.decimals for term in terms):
-        return False
-    tolerance = ROUNDING * (len(terms) + 1) * total.unit
-    computed = np.sum([term.values for term in terms], axis=0)
-    if (np.abs(computed - total.values) > tolerance).any():
-        return False
-    # Without one of the terms, the sum would differ, and the total does not agree by chance.
-    least = min((np.abs(term.values) > 2 * tolerance).sum() for term in terms)
-    coarse = np.floor(total.values / (2 * tolerance + total.unit))
-    return bool(least >= MIN_NONZERO_ROWS) and evidence_bits(coarse) >= MIN_EVIDENCE_BITS
-
-
-def _nonzero(values: Floats) -> int:
-    return int((np.nan_to_num(values) != 0).sum())

@@ -123,7 +123,9 @@ def test_presets_have_a_meaning_a_budget_and_an_estimate(client: TestClient) -> 
 def test_workers_show_their_machine(client: TestClient) -> None:
     with write() as session:
         machine = {"version": "0.1.0", "cpus": 4, "memory_bytes": 2**33}
-        workers.heartbeat(session, "wkr_1", queues=["training"], host="here", **machine)
+        workers.heartbeats(
+            session, {"wkr_1": workers.describe(queues=["training"], host="here", **machine)}
+        )
     (worker,) = client.get("/v1/workers").json()
     assert (worker["host"], worker["cpus"], worker["memory_bytes"]) == ("here", 4, 2**33)
 

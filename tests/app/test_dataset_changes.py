@@ -29,6 +29,7 @@ from tests.uploads import (
     upload,
     upload_part,
 )
+from worker.job_runner import run_next
 
 NAMES = [f"{'new' if i % 2 else 'old'}/{('cat', 'dog')[i // 2 % 2]}.{i}.png" for i in range(48)]
 KINDS = "image,animal,age\n" + "".join(
@@ -176,6 +177,23 @@ def test_a_dataset_cannot_be_read_again_while_a_job_is_active(client: TestClient
     response = client.patch(dataset["links"]["self"], json={"labels_from": "file_names"})
     assert (response.status_code, response.json()["code"]) == (409, "in_use")
     assert client.patch(dataset["links"]["self"], json={"name": "cats"}).status_code == 200
+
+
+def test_a_repeated_training_of_a_changed_dataset_fails_with_the_reason(
+    client: TestClient,
+) -> None:
+    dataset = upload_pets(client)
+    budget = {"steps": 1}
+    body = {"kind": "training", "dataset": dataset["id"], "budget": budget, "preset": "fast"}
+    job = client.post("/v1/jobs", json=body).json()
+    assert client.post(job["links"]["cancel"]).json()["state"] == "cancelled"
+    changed = client.patch(dataset["links"]["self"], json={"labels_from": "none"})
+    assert changed.status_code == 200, changed.text
+    retried = client.post(f"{job['links']['self']}/retry").json()
+    assert run_next(["training"])
+    error = client.get(retried["links"]["self"]).json()["error"]
+    assert error["code"] == "dataset_unreadable"
+    assert "Create a new job" in error["detail"]
 
 
 def test_the_later_of_two_concurrent_corrections_is_rejected(

@@ -35,7 +35,7 @@ def test_the_api_is_ready_without_workers(anonymous: TestClient) -> None:
     assert checks["status"] == "degraded"
     assert checks["checks"]["worker"] != "ok"
     with write() as session:
-        workers.heartbeat(session, "wkr_1", queues=["training"], host="h")
+        workers.heartbeats(session, {"wkr_1": workers.describe(queues=["training"], host="h")})
     assert anonymous.get("/readyz").json()["status"] == "ready"
 
 

@@ -79,5 +79,5 @@ def test_nothing_is_sent_again_if_the_broker_has_messages_or_a_worker_lives(
     assert job_notifier.find_lost_notifications() == []
     redis_client.flushall()
     with write() as session:
-        workers.heartbeat(session, "wkr_1", queues=["training"], host="here")
+        workers.heartbeats(session, {"wkr_1": workers.describe(queues=["training"], host="here")})
     assert job_notifier.find_lost_notifications() == []

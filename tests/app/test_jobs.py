@@ -444,7 +444,7 @@ def test_queues_report_their_length_and_workers_their_job(
     running = add_job()
     add_job()
     with write() as session:
-        workers.heartbeat(session, "wkr_1", queues=["training"], host="here")
+        workers.heartbeats(session, {"wkr_1": workers.describe(queues=["training"], host="here")})
         jobs.claim(session, running.id, "wkr_1/here:1")
     queue = next(q for q in client.get("/v1/queues").json() if q["name"] == "training")
     assert (queue["queued"], queue["running"], queue["workers"]) == (1, 1, 1)

@@ -58,7 +58,7 @@ def test_answers_to_random_requests_are_documented(client: TestClient) -> None:
         "job_id": add_job("shoes", state=JobState.FAILED),
     }
     with write() as session:  # without a worker, the service is not ready
-        workers.heartbeat(session, "wkr_1", queues=["training"], host="here")
+        workers.heartbeats(session, {"wkr_1": workers.describe(queues=["training"], host="here")})
     schema = schemathesis.openapi.from_dict(client.get("/openapi.json").json())
     functions = checks.CHECKS.get_by_names(CHECKS)
     answered = 0

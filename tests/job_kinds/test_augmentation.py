@@ -17,7 +17,7 @@ from core import jobs
 from core.database import read, write
 from core.leases import LeaseLost
 from core.storage import get_storage
-from core.tables import Job
+from core.tables import Dataset, Job
 from job_kinds.augmentation import run as augmentation
 from models.augmentation import lift
 from models.augmentation.transforms import apply
@@ -430,6 +430,19 @@ def test_removing_orphans_keeps_the_files_of_the_augmented_dataset(
         key.rsplit("/", 1)[1] for key in get_storage().keys(f"t/{tenant}/jobs/{job['id']}")
     }
     assert remaining_files == {"augmentation.json", "generated.json"}
+
+
+def test_deleting_the_job_leaves_replaced_files_to_readers_of_the_dataset(
+    client: TestClient,
+) -> None:
+    dataset = create_dataset(make_people_csv(), "people.csv", target="income")
+    job, new = augment(client, dataset)
+    with read() as session:
+        profile = session.get_one(Dataset, new["id"]).objects["profile"]["key"]
+    renamed = {"columns": [{"name": "age", "type": "number"}]}
+    assert client.put(f"/v1/datasets/{new['id']}/schema", json=renamed).status_code == 200
+    assert client.delete(job["links"]["self"]).status_code == 204
+    assert profile in set(get_storage().keys(profile.rsplit("/", 1)[0]))
 
 
 def test_job_cancelled_during_augmentation_leaves_no_dataset(

@@ -355,6 +355,7 @@ def test_without_its_package_a_modality_is_listed_and_other_requests_name_what_t
     case = CASES[-1]
     body = training_request(client, case)
     run_job(client, **body)
+    archive = client.get("/v1/models/model/export").content
     shutil.rmtree(tmp_path / "sequences-1.0.dist-info")
     importlib.invalidate_caches()
     registry.installed.cache_clear()
@@ -370,6 +371,7 @@ def test_without_its_package_a_modality_is_listed_and_other_requests_name_what_t
         client.post("/v1/jobs", json=body),
         client.post("/v1/jobs", json={"kind": "evaluation", "model": "model"}),
         client.post("/v1/jobs", json={"kind": "generation", "model": "model", "count": 5}),
+        import_model(client, archive),
     ):
         problem = response.json()
         assert (response.status_code, problem["code"]) == (409, "modality_missing"), problem

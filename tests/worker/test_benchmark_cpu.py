@@ -30,9 +30,15 @@ def test_estimate_uses_the_slowest_training_worker(client: TestClient) -> None:
     minutes, basis = estimate()
     assert "no worker" in basis
     with write() as session:
-        workers.heartbeat(session, "wkr_a", queues=["training"], host="a", gflops=200.0)
-        workers.heartbeat(session, "wkr_b", queues=["training"], host="b", gflops=20.0)
-        workers.heartbeat(session, "wkr_c", queues=["generation"], host="c", gflops=1.0)
+        workers.heartbeats(
+            session, {"wkr_a": workers.describe(queues=["training"], host="a", gflops=200.0)}
+        )
+        workers.heartbeats(
+            session, {"wkr_b": workers.describe(queues=["training"], host="b", gflops=20.0)}
+        )
+        workers.heartbeats(
+            session, {"wkr_c": workers.describe(queues=["generation"], host="c", gflops=1.0)}
+        )
     slower, basis = estimate()
     assert "measured" in basis
     assert 4 < slower / minutes < 6  # without workers, 100 GFLOPS are assumed

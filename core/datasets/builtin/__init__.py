@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from core.datasets.source import SourceFile
-from core.errors import FieldError, ValidationFailed
+from core.errors import ValidationFailed
 
 NAMES = ("digits", "circle")
 
@@ -14,8 +14,9 @@ def check_name(name: str) -> None:
     """Raise ValidationFailed if there is no built-in dataset of this name."""
     if name not in NAMES:
         message = f"`builtin` must be one of {', '.join(NAMES)}."
-        error = FieldError("/builtin", "unknown_builtin", message, allowed=NAMES)
-        raise ValidationFailed(message, code="unknown_builtin", field_errors=[error])
+        raise ValidationFailed.of_field(
+            "/builtin", "unknown_builtin", message, NAMES, code="unknown_builtin"
+        )
 
 
 def get_digits() -> list[SourceFile]:

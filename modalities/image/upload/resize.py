@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from core.datasets.errors import unreadable_error
-from core.errors import DatasetUnreadable, FieldError
+from core.errors import DatasetUnreadable
 from core.limits import Limits
 from modalities.image.upload.options import RESIZE_MODES, ImageOptions, ResizeMode
 
@@ -68,8 +68,7 @@ def _require_one_size(sizes: Counter[Size], limits: Limits) -> Size:
         )
     else:
         return size
-    error = FieldError("/meta/resize", code, message, allowed=RESIZE_MODES)
-    raise DatasetUnreadable(message, code=code, field_errors=[error])
+    raise DatasetUnreadable.of_field("/meta/resize", code, message, RESIZE_MODES, code=code)
 
 
 def check_min_size(size: Size, limits: Limits, *, pointer: str = "/file") -> None:

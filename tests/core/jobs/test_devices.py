@@ -210,7 +210,9 @@ def test_a_queued_job_knows_whether_a_worker_has_its_device(add: Add) -> None:
 
     def start(worker: str, device: DeviceReport) -> None:
         with write() as session:
-            workers.heartbeat(session, worker, queues=QUEUES, host="h", device=device)
+            workers.heartbeats(
+                session, {worker: workers.describe(queues=QUEUES, host="h", device=device)}
+            )
 
     assert not has_worker(either)
     start("wkr_1", DeviceReport("cpu", CPU))

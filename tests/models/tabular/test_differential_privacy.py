@@ -11,7 +11,7 @@ import torch
 from models.checkpoint import read_state, unpack
 from models.microbatch import Position, split
 from models.settings import InvalidSettings
-from models.tabular import dp_training
+from models.tabular import dp_tokenizer, dp_training
 from models.tabular.data import LabeledRows
 from models.tabular.dp_accountant import (
     NoiseScales,
@@ -52,7 +52,7 @@ def make_settings() -> TableSettings:
 
 
 def make_trainer() -> dp_training.PrivateTrainer:
-    tokenizer = dp_training.tokenizer_for_domains(DOMAINS, "city")
+    tokenizer = dp_tokenizer.tokenizer_for_domains(DOMAINS, "city")
     return dp_training.PrivateTrainer(tokenizer, make_settings(), noise=1.0, steps=10, seed=1)
 
 
@@ -170,7 +170,7 @@ def test_every_function_that_reads_rows_is_reviewed() -> None:
     """
     one_row_at_a_time = {
         "tabular.data.LabeledRows.take",
-        "tabular.dp_training.clamp_to_domain",
+        "tabular.dp_tokenizer.clamp_to_domain",
         "tabular.categorical_columns.CategoricalColumn.encode",
         "tabular.categorical_columns.as_text",
         "tabular.categorical_columns.TokenLayout.is_bin",
@@ -189,7 +189,7 @@ def test_every_function_that_reads_rows_is_reviewed() -> None:
     callers_of_the_others = {
         "tabular.dp_training.PoissonBatches.__init__",
         "tabular.dp_training.train_with_noise",
-        "tabular.dp_training.tokenize_rows",
+        "tabular.dp_tokenizer.tokenize_rows",
     }
     rows = split_rows(make_residents(1))
     reading = {
@@ -235,16 +235,16 @@ def test_values_outside_the_declared_domain_are_clamped(tmp_path: Path) -> None:
     outside = {"city": ["Atlantis"], "age": [200], "income": [-3.14159]}
     values = {name: pa.chunked_array([value]) for name, value in outside.items()}
     read = {
-        name: dp_training.clamp_to_domain(values[name], DOMAINS[name]).to_pylist()
+        name: dp_tokenizer.clamp_to_domain(values[name], DOMAINS[name]).to_pylist()
         for name in values
     }
     assert read == {"city": ["Köln"], "age": [90], "income": [0.0]}
     outside_or_missing = pa.chunked_array([pa.array([None, 3.14159])])
-    assert dp_training.clamp_to_domain(outside_or_missing, DOMAINS["income"]).to_pylist() == [
+    assert dp_tokenizer.clamp_to_domain(outside_or_missing, DOMAINS["income"]).to_pylist() == [
         None,
         3.14,
     ]
-    assert dp_training.clamp_to_domain(outside_or_missing, DOMAINS["age"]).to_pylist() == [
+    assert dp_tokenizer.clamp_to_domain(outside_or_missing, DOMAINS["age"]).to_pylist() == [
         18,
         3 + 15,
     ]

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from models.tabular.id_columns import IdColumn
+from models.tabular.id_kinds import FITTERS
 from models.tabular.id_things import fit_things
 
 FIRST, LAST = ("Anna", "Ben", "Carla", "David"), ("Braun", "Fischer", "Klein", "Lang", "Vogel")
@@ -99,6 +100,12 @@ def test_ids_are_missing_as_often_as_in_the_table() -> None:
     generated = column.values(3, np.arange(3_000))
     assert generated.null_count == pytest.approx(1_000, abs=100)
     assert len(generated.drop_null().unique()) == len(generated) - generated.null_count
+
+
+@pytest.mark.parametrize("kind", [None, "quantity", *FITTERS])
+def test_a_column_without_values_stays_without(kind: str | None) -> None:
+    column = IdColumn.fit("id", pa.string(), pa.nulls(3, pa.string()), kind=kind)
+    assert column.values(1, np.arange(4)).null_count == 4
 
 
 def test_names_of_people_are_names_and_never_those_of_the_table() -> None:

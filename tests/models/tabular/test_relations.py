@@ -429,6 +429,16 @@ def test_of_two_ordered_columns_the_one_with_round_values_is_not_coded() -> None
         assert coding_of(pa.table(columns)).names == {"a"}
 
 
+def test_many_columns_that_are_in_order_are_coded_one_after_the_other() -> None:
+    steps = RNG.integers(1, 10**6, (40, N))
+    table = pa.table({f"x{i:02}": column for i, column in enumerate(steps.cumsum(0))})
+    coding = coding_of(table)
+    assert [relation.name for relation in coding.relations] == [
+        f"x{i:02} <= x{i + 1:02}" for i in range(39)
+    ]
+    assert coding.satisfied(round_trip(coding, table)).all()
+
+
 def test_an_order_whose_coding_would_lose_frequent_values_is_checked_instead(
     tmp_path: Path,
 ) -> None:
