@@ -49,7 +49,8 @@ class PartialRows:
     def parse(cls, tokenizer: Tokenizer, rows: Sequence[Mapping[str, Any]]) -> Self:
         """Parse JSON rows, in which null is a missing value. Raises InvalidPartialRow."""
         names = {column.name for column in tokenizer.columns} | tokenizer.coding.names
-        names |= {id_column.name for id_column in tokenizer.id_columns}
+        names |= tokenizer.id_names
+        rows = [_with_sources(tokenizer, index, row) for index, row in enumerate(rows)]
         for row_index, row in enumerate(rows):
             if unknown := next((name for name in row if name not in names), None):
                 raise InvalidPartialRow(row_index, unknown, "is not a column of the model")
@@ -176,6 +177,34 @@ class PartialRows:
             for name, column in zip(rows.schema.names, rows.columns, strict=True)
         ]
         return pa.RecordBatch.from_arrays(columns, schema=rows.schema)
+
+
+def _with_sources(
+    tokenizer: Tokenizer, row_index: int, row: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Return the row with the sources of its joined texts. Raises InvalidPartialRow."""
+    row = dict(row)
+    for joined in reversed(tokenizer.joined_texts):
+        text = row.get(joined.column)
+        if not isinstance(text, str):
+            continue
+        if (parts := joined.split(text)) is None:
+            columns = ", ".join(f"`{source}`" for source in joined.sources)
+            message = f"does not consist of {columns} as in the training data"
+            raise InvalidPartialRow(row_index, joined.column, message)
+        for source, part in parts.items():
+            row.setdefault(source, _parse_part(part, tokenizer.arrow.field(source).type))
+    return row
+
+
+def _parse_part(text: str, arrow: pa.DataType) -> Any:
+    """Return the JSON value of a part of a text, or the text itself if it is no number."""
+    if not (pa.types.is_integer(arrow) or pa.types.is_floating(arrow)):
+        return text
+    try:
+        return pa.array([text]).cast(arrow)[0].as_py()
+    except pa.ArrowInvalid:
+        return text
 
 
 def _coded(

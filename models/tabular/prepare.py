@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from models.tabular.constraint_checks import satisfies
 from models.tabular.constraints import Constraint
 from models.tabular.data import LabeledRows
+from models.tabular.joined_texts import JoinedText, find_joined_texts
 from models.tabular.near_relations import NearColumn, find_near_columns
 from models.tabular.relation_coding import RelationCoding
 from models.tabular.relation_detection import detect_relations
@@ -63,11 +64,13 @@ def _satisfying(
 class RelationPlan:
     """The relations that hold in all training rows, and the coding that keeps some of them.
 
-    `names` are those of all relations, including the ones that follow from others.
+    `joined_texts` are identifiers that consist of other columns. `names` are those of all
+    relations, including the ones that follow from others.
     """
 
     relations: tuple[Relation, ...]
     coding: RelationCoding
+    joined_texts: tuple[JoinedText, ...]
     names: frozenset[str]
 
     def describe(self) -> list[dict[str, Any]]:
@@ -79,7 +82,7 @@ class RelationPlan:
         shown = enforced + [relation for relation in self.relations if relation not in enforced]
         exact = [{**relation.to_dict(), "enforced": relation in enforced} for relation in shown]
         near = [{**c.to_dict(), "enforced": False} for c in self.coding.near.values()]
-        return exact + near
+        return exact + near + [{**j.to_dict(), "enforced": True} for j in self.joined_texts]
 
 
 def plan_relations(rows: LabeledRows, settings: TableSettings) -> RelationPlan:
@@ -88,13 +91,16 @@ def plan_relations(rows: LabeledRows, settings: TableSettings) -> RelationPlan:
     The orders in declared constraints are relations, too, even if chance could explain them.
     """
     constraints = constraints_from_settings(settings)
-    totals = {constraint.total for constraint in constraints}
-    types = {
-        column.name: column.type
-        for column in rows.schema
-        if column.in_samples and column.type != "id" and column.name not in totals
-    }
     table = rows.take(rows.train)
+    # Their combinations are checked by tokens, so these columns are not coded.
+    fixed = {name for c in constraints if c.kind == "fixed_combinations" for name in c.columns}
+    if rows.target_column is not None:
+        fixed.add(rows.target_column)
+    types = {column.name: column.type for column in rows.schema if column.in_samples}
+    texts = find_joined_texts(table, types, fixed, min_value_count=settings.min_value_count)
+    joined = enabled(texts, settings.relations)
+    left_out = {text.column for text in joined} | {constraint.total for constraint in constraints}
+    types = {name: type for name, type in types.items() if type != "id" and name not in left_out}
     relations = detect_relations(table, types, min_value_count=settings.min_value_count)
     declared = [
         Relation("order", pair)
@@ -103,11 +109,7 @@ def plan_relations(rows: LabeledRows, settings: TableSettings) -> RelationPlan:
         for pair in pairwise(constraint.columns)
     ]
     relations += [r for r in declared if r.name not in {other.name for other in relations}]
-    # Their combinations are checked by tokens, so these columns are not coded.
-    fixed = {name for c in constraints if c.kind == "fixed_combinations" for name in c.columns}
-    if rows.target_column is not None:
-        fixed.add(rows.target_column)
-    names = {relation.name for relation in relations}
+    names = {relation.name for relation in relations} | {text.name for text in texts}
     kept = enabled(relations, settings.relations)
     near: list[NearColumn] = []
     if settings.relations is not False and not settings.min_value_count:
@@ -122,6 +124,7 @@ def plan_relations(rows: LabeledRows, settings: TableSettings) -> RelationPlan:
     return RelationPlan(
         tuple(independent_relations(relations, table)),
         coding,
+        tuple(joined),
         frozenset(names),
     )
 
@@ -146,6 +149,7 @@ def fit_tokenizer(
         constraints=constraints_from_settings(settings),
         min_value_count=settings.min_value_count,
         coding=relations.coding,
+        joined_texts=relations.joined_texts,
     )
     if not settings.store_row_hashes:
         return tokenizer

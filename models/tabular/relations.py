@@ -7,7 +7,7 @@ it, up to the rounding of its decimals, or, for a `rounded_sum`, of the decimals
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Literal, Protocol, Self, TypeAlias, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -284,7 +284,15 @@ def array(rows: Rows, name: str) -> pa.Array:
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
-def enabled(relations: Sequence[Relation], setting: bool | list[str]) -> list[Relation]:
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+Named = TypeVar("Named", bound=_Named)
+
+
+def enabled(relations: Sequence[Named], setting: bool | list[str]) -> list[Named]:
     """Return the relations that the hyperparameter `relations` does not switch off."""
     if isinstance(setting, bool):
         return list(relations) if setting else []

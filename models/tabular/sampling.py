@@ -205,7 +205,7 @@ class TableSampler:
 
     def _unique_constraints(self) -> list[Constraint]:
         """Return the `unique` constraints, except on identifiers, which are always unique."""
-        ids = {id_column.name for id_column in self.tokenizer.id_columns}
+        ids = self.tokenizer.id_names
         constraints = [
             constraint for constraint in self.tokenizer.constraints if constraint.kind == "unique"
         ]

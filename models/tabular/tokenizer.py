@@ -27,6 +27,7 @@ from models.tabular.constraint_checks import add_totals, satisfies
 from models.tabular.constraints import Constraint
 from models.tabular.data import MAX_HOLDOUT_ROWS, LabeledRows
 from models.tabular.id_columns import IdColumn
+from models.tabular.joined_texts import JoinedText
 from models.tabular.relation_coding import NO_CODING, RelationCoding
 from models.tabular.schema import ColumnSchema, UnsupportedColumn
 from models.tabular.sub_bins import add_sub_bins
@@ -42,6 +43,7 @@ class Tokenizer:
 
     `arrow` is the schema of the original table, `columns` are the learned ones in sampling order.
     They are columns of the coded table: see `coding`.
+    `joined_texts` are identifiers that consist of other columns; these come before them.
     `fixed_combinations` has, for each constraint of this kind, its (S', U) allowed combinations of
     tokens. `hashes` are the sorted hashes of training rows, which samples can exclude.
     """
@@ -54,6 +56,7 @@ class Tokenizer:
     fixed_combinations: tuple[Tokens, ...] = ()
     hashes: NDArray[np.int64] | None = None
     coding: RelationCoding = NO_CODING
+    joined_texts: tuple[JoinedText, ...] = ()
 
     @classmethod
     def fit(
@@ -67,6 +70,7 @@ class Tokenizer:
         constraints: Sequence[Constraint] = (),
         min_value_count: int = 0,
         coding: RelationCoding = NO_CODING,
+        joined_texts: Sequence[JoinedText] = (),
     ) -> Self:
         """Fit all columns.
 
@@ -76,6 +80,8 @@ class Tokenizer:
         types = column_types(table.schema, schema, target_column)
         for constraint in constraints:
             types.pop(constraint.total or "", None)
+        for joined in joined_texts:
+            types.pop(joined.column, None)
         arrow = table.schema
         table = coding.encode(table.select(list(types)))
         types = {name: type for name, type in types.items() if name in table.schema.names}
@@ -109,6 +115,7 @@ class Tokenizer:
             target_column,
             tuple(constraints),
             coding=coding,
+            joined_texts=tuple(joined_texts),
         )
         return replace(
             tokenizer,
@@ -142,6 +149,12 @@ class Tokenizer:
     def coded_arrow(self) -> pa.Schema:
         """Return the schema of the coded table."""
         return self.coding.coded_schema(self.arrow)
+
+    @property
+    def id_names(self) -> set[str]:
+        """Return the names of all identifiers."""
+        drawn = {id_column.name for id_column in self.id_columns}
+        return drawn | {joined.column for joined in self.joined_texts}
 
     @property
     def step_sizes(self) -> list[int]:
@@ -241,9 +254,25 @@ class Tokenizer:
         )
 
     def decode_relations(self, coded: pa.RecordBatch) -> pa.RecordBatch:
-        """Return the rows with the columns that relations and `sum` constraints determine."""
+        """Return the rows with the columns that others determine.
+
+        These are coded by relations, totals of `sum` constraints, or joined texts.
+        """
         rows = self.coding.decode(coded, self.arrow)
-        return add_totals(rows, self.constraints, self.arrow) if self.constraints else rows
+        if self.constraints:
+            rows = add_totals(rows, self.constraints, self.arrow)
+        return self._add_joined_texts(rows) if self.joined_texts else rows
+
+    def _add_joined_texts(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        """Return the rows with the joined texts all of whose sources they have."""
+        arrays = dict(zip(rows.schema.names, rows.columns, strict=True))
+        for joined in self.joined_texts:
+            if arrays.keys() >= set(joined.sources):
+                arrays[joined.column] = joined.compute(pa.RecordBatch.from_pydict(arrays))
+        fields = [field for field in self.arrow if field.name in arrays]
+        return pa.RecordBatch.from_arrays(
+            [arrays[field.name] for field in fields], schema=pa.schema(fields)
+        )
 
     def satisfies_constraints(self, tokens: Tokens, rows: pa.RecordBatch) -> NDArray[np.bool_]:
         """Return the (N,) mask of valid rows, given as (S, N) tokens and as values."""
@@ -291,6 +320,8 @@ class Tokenizer:
             "constraints": [constraint.to_dict() for constraint in self.constraints],
             "coding": self.coding.pack(),
         }
+        if self.joined_texts:
+            metadata["joined_texts"] = [joined.pack() for joined in self.joined_texts]
         return metadata, arrays
 
     @classmethod
@@ -326,6 +357,7 @@ class Tokenizer:
             fixed_combinations,
             arrays.get("hashes"),
             coding,
+            tuple(map(JoinedText.unpack, metadata.get("joined_texts", ()))),
         )
 
     def with_row_hashes(self, table: pa.Table) -> Self:
@@ -339,11 +371,10 @@ class Tokenizer:
         return np.isin(self._hashes(rows), self.hashes)
 
     def _hashes(self, rows: pa.RecordBatch) -> NDArray[np.int64]:
-        id_names = {id_column.name for id_column in self.id_columns}
         texts = [
             as_text(column).fill_null(MISSING_MARK)
             for name, column in zip(rows.schema.names, rows.columns, strict=True)
-            if name not in id_names
+            if name not in self.id_names
         ]
         lines = pa.compute.binary_join_element_wise(*texts, VALUE_SEPARATOR).to_pylist()
         digests = b"".join(blake2b(line.encode(), digest_size=8).digest() for line in lines)

@@ -6,6 +6,7 @@ import pyarrow as pa
 
 from modalities.tabular.schema import Schema
 from modalities.tabular.typed_parquet import TypedParquet
+from models.tabular.joined_texts import find_joined_texts
 from models.tabular.near_relations import find_near_columns
 from models.tabular.relation_detection import detect_relations
 from models.tabular.relation_planning import independent_relations, plan_coding
@@ -14,16 +15,18 @@ EXAMINED_ROWS = 50_000  # in memory at a time; training examines all of its rows
 
 
 def find_relations(rows: TypedParquet, schema: Schema) -> list[dict[str, Any]]:
-    """Return the relations between learned columns that hold in the first EXAMINED_ROWS.
+    """Return the relations between columns that hold in the first EXAMINED_ROWS.
 
-    The near relations by which a training would code columns follow.
+    The near relations by which a training would code columns follow, and then the identifiers that
+    consist of other columns.
     """
-    columns = tuple(column for column in schema.columns if column.learned)
+    columns = tuple(column for column in schema.columns if column.in_samples)
     if not columns:
         return []
     table = pa.Table.from_batches([rows.slice(columns, 0, EXAMINED_ROWS)])
-    types = {column.name: column.type for column in columns}
+    texts = find_joined_texts(table, {column.name: column.type for column in columns})
+    types = {column.name: column.type for column in columns if column.learned}
     relations = detect_relations(table, types)
     near = find_near_columns(table, types, plan_coding(relations, table, ()).names)
     exact = [relation.to_dict() for relation in independent_relations(relations, table)]
-    return exact + [column.to_dict() for column in near]
+    return exact + [c.to_dict() for c in near] + [text.to_dict() for text in texts]

@@ -8,8 +8,10 @@ import pyarrow as pa
 
 from models.metrics.scores import Estimate, Score, create_score
 from models.tabular.data import LabeledRows
+from models.tabular.joined_texts import JoinedText, find_joined_texts
 from models.tabular.relation_detection import detect_relations
 from models.tabular.relation_planning import independent_relations
+from models.tabular.relations import Relation
 
 MAX_NAIVE_ROWS = 10_000
 
@@ -23,11 +25,15 @@ def score_relations(
     naive baseline is the rate of rows whose columns are independent.
     """
     types = {column.name: column.type for column in data.schema if column.in_samples}
-    relations = independent_relations(detect_relations(train, types), train)
+    relations: list[Relation | JoinedText] = [
+        *independent_relations(detect_relations(train, types), train),
+        *find_joined_texts(train, types),
+    ]
     if not relations:
         return [], []
     violations = [(~relation.holds(synthetic)).astype(np.float64) for relation in relations]
-    naive_rows = _shuffle_columns(train, {n for r in relations for n in r.columns}, seed)
+    used = {name for relation in relations for name in relation.to_dict()["columns"]}
+    naive_rows = _shuffle_columns(train, used, seed)
     report = [
         {
             **relation.to_dict(),

@@ -1,0 +1,126 @@
+"""Identifiers that consist of other columns."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from models.tabular.conditions import InvalidPartialRow
+from models.tabular.joined_texts import JoinedText, find_joined_texts
+from models.tabular.partial_rows import PartialRows
+from models.tabular.row_completion import complete_rows
+from models.tabular.sampling import TableSampler
+from models.tabular.schema import ColumnSchema
+from tests.models.tabular.tiny_tables import train_sampler
+
+N = 300
+RNG = np.random.default_rng(4)
+FIRST = RNG.choice(["Ann", "Bob", "Carla", "Dirk", "Émile"], N)
+STEMS, MIDDLES = RNG.choice(list("BDKLMT"), N), RNG.choice(["en", "ick", "ar"], N)
+LAST = np.array([f"{stem}{middle}son" for stem, middle in zip(STEMS, MIDDLES, strict=True)])
+LAT, LON = np.round(RNG.uniform(-38, -37, N), 4), np.round(RNG.uniform(144, 146, N), 4)
+NUMBERS = 1_000 + RNG.permutation(9_000)[:N]
+NO_LAST = np.arange(N) % 10 == 3
+COLUMNS = {
+    "first": pa.array(FIRST),
+    "last": pa.array(LAST, mask=NO_LAST),
+    "name": pa.array([f"{b}, {a}" for a, b in zip(FIRST, LAST, strict=True)], mask=NO_LAST),
+    "mail": pa.array(
+        [f"{a[0]}.{b}@example.com".lower() for a, b in zip(FIRST, LAST, strict=True)], mask=NO_LAST
+    ),
+    "lat": pa.array(LAT),
+    "lon": pa.array(LON),
+    "place": pa.array([f"({a}, {b})" for a, b in zip(LAT, LON, strict=True)]),
+    "number": pa.array(NUMBERS),
+    "account": pa.array([f"ACC-{number}" for number in NUMBERS]),
+    "kind": pa.array(np.array(["x", "y"])[RNG.integers(0, 2, N)]),
+}
+IDS = {"last", "name", "mail", "place", "number", "account"}
+
+
+def types_of(table: pa.Table) -> dict[str, str]:
+    types = {}
+    for field in table.schema:
+        types[field.name] = "category" if pa.types.is_string(field.type) else "number"
+    return types | {name: "id" for name in IDS if name in types}
+
+
+TABLE = pa.table(COLUMNS)
+
+
+def joined_in(table: pa.Table) -> dict[str, JoinedText]:
+    return {joined.column: joined for joined in find_joined_texts(table, types_of(table))}
+
+
+def test_texts_that_consist_of_other_columns_are_found() -> None:
+    names = {joined.name for joined in joined_in(TABLE).values()}
+    assert names == {
+        "last & first = name",
+        "first & last = mail",
+        "lat & lon = place",
+        "number = account",
+    }
+
+
+def test_a_text_that_differs_in_a_single_row_is_not_joined() -> None:
+    places = TABLE["place"].to_pylist()
+    places[200] = places[201]
+    table = TABLE.set_column(6, "place", pa.array(places))
+    assert "place" not in joined_in(table)
+
+
+def test_categories_are_joined_only_if_few_rows_share_them() -> None:
+    table = TABLE.select(["first", "last", "lat", "lon", "place"])
+    types = types_of(table) | {"place": "category"}
+    assert [joined.column for joined in find_joined_texts(table, types)] == ["place"]
+    assert find_joined_texts(table, types, {"place"}) == []
+    repeated = table.take(pa.array(np.arange(N) % 100))
+    assert find_joined_texts(repeated, types) == []
+
+
+def test_copies_of_each_other_are_joined_once() -> None:
+    table = pa.table({"name": COLUMNS["account"], "account": COLUMNS["account"]})
+    assert len(joined_in(table)) == 1
+
+
+@pytest.fixture(scope="module")
+def sampler(tmp_path_factory: pytest.TempPathFactory) -> TableSampler:
+    schema = tuple(ColumnSchema(name, type) for name, type in types_of(TABLE).items())
+    return train_sampler(TABLE, schema, tmp_path_factory.mktemp("model"), steps=20, label="kind")
+
+
+def test_samples_join_the_texts_of_their_rows(sampler: TableSampler) -> None:
+    rows = sampler.sample(1, np.arange(200)).rows
+    assert rows.schema.names == TABLE.column_names
+    assert 0 < rows["last"].null_count < 60
+    for joined in sampler.tokenizer.joined_texts:
+        assert joined.holds(rows).all()
+
+
+def test_samples_that_are_no_training_rows_can_be_requested(sampler: TableSampler) -> None:
+    rows = sampler.sample(1, np.arange(20), conditions={"kind": "x"}).rows
+    assert set(rows["kind"].to_pylist()) == {"x"}
+
+
+def test_partial_rows_with_a_joined_text_have_its_parts(sampler: TableSampler) -> None:
+    given = [{"name": "Larson, Ann"}, {"account": "ACC-77"}, {"first": "Bob", "last": "Tarson"}]
+    partial_rows = PartialRows.parse(sampler.tokenizer, given)
+    rows = complete_rows(sampler, 1, np.arange(3), partial_rows).rows.to_pylist()
+    assert (rows[0]["first"], rows[0]["last"]) == ("Ann", "Larson")
+    assert rows[0]["mail"] == "a.larson@example.com"
+    assert rows[1]["number"] == 77
+    assert rows[2]["name"] == "Tarson, Bob"
+
+
+def test_a_partial_row_with_a_text_of_another_form_is_rejected(sampler: TableSampler) -> None:
+    with pytest.raises(InvalidPartialRow, match="does not consist of `number`"):
+        PartialRows.parse(sampler.tokenizer, [{"account": "77"}])
+
+
+def test_joined_texts_can_be_switched_off(tmp_path: Path) -> None:
+    schema = tuple(ColumnSchema(name, type) for name, type in types_of(TABLE).items())
+    model = train_sampler(
+        TABLE, schema, tmp_path, steps=2, label="kind", relations=["lat & lon = place"]
+    )
+    assert {joined.column for joined in model.tokenizer.joined_texts} == {"name", "mail", "account"}
