@@ -20,7 +20,7 @@ from modalities.tabular.forms.durations import (
     infer_duration_form,
 )
 from modalities.tabular.forms.moment_inference import InferredMoment, infer_moments
-from modalities.tabular.forms.moments import MomentForm, parse_format
+from modalities.tabular.forms.moments import MomentForm, PartialDateForm, parse_format
 from modalities.tabular.forms.number_inference import NumberTexts, infer_number_forms
 from modalities.tabular.forms.numbers import NumberForm, find_exponents, number_form
 from modalities.tabular.schema import Column, ColumnType
@@ -232,6 +232,10 @@ class MomentReader:
 
     def changes(self, texts: pa.StringArray) -> NDArray[np.bool_]:
         """Return the mask of texts that are read, but written otherwise."""
+        if isinstance(self.forms[0], PartialDateForm):
+            written = self.forms[0].write(self.forms[0].parse(texts))
+            shorter = pc.less(pc.utf8_length(written), pc.utf8_length(texts)).fill_null(False)
+            return np.asarray(shorter.to_numpy(zero_copy_only=False), bool)
         changed = _has_nanoseconds(texts) if self.decimals == MAX_FRACTION_DIGITS else None
         if any("H" in form.fields and "%24H" not in form.directives for form in self.forms):
             is_24 = _matches(texts, "(?:^|[^0-9:])24:00")
