@@ -21,6 +21,7 @@ from core.errors import DatasetUnreadable
 from core.limits import Limits
 from modalities.tabular.schema import Column
 from modalities.tabular.upload.csv_dialect import SAMPLE_ROWS
+from modalities.tabular.upload.header_names import has_names
 from modalities.tabular.upload.python_values import ColumnTypes, build_batches, to_text
 from modalities.tabular.upload.raw_table import (
     MAX_EXAMPLES,
@@ -33,7 +34,6 @@ from modalities.tabular.upload.stray_rows import StrayRows
 from modalities.tabular.upload.table_layout import (
     TableLayout,
     detect_layout,
-    has_names,
     layout_with_header,
 )
 

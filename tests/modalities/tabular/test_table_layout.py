@@ -339,3 +339,42 @@ def test_codes_of_rows_without_values_are_not_headings(read: Read) -> None:
     table = read(f"user,hours,score\n{rows}")
     assert table.summary.rows == 80
     assert table.issue("group_headings") is None
+
+
+FULL = "".join(f"p{i},{i},{i}.5,{i % 3},{'xy'[i % 2]},{i * 7}\n" for i in range(12))
+NAMES = "who,age,size,class,sex,score\n"
+
+
+@pytest.mark.parametrize(
+    "above",
+    [
+        "Refreshed on:,,Dec-27 2020,,,\n",
+        "Report,2024-03-01,,,,\n",
+        "Author:,Jo,,,,\nDate:,2024-03-01,,,,\n",
+        "Prepared by,Jo Smith,,,,\n",
+    ],
+)
+def test_notes_in_two_cells_above_the_names_are_left_out(above: str, read: Read) -> None:
+    table = read(above + NAMES + FULL)
+    assert list(table.types) == NAMES.strip().split(",")
+    assert (table.summary.rows, table.types["age"]) == (12, "integer")
+    assert table.issue("title_lines") is not None
+
+
+def test_names_of_groups_below_a_title_are_joined(read: Read) -> None:
+    table = read("Report,2024-03-01,,,,\n,,Body,,Result,\n" + NAMES + FULL)
+    assert list(table.types)[2:4] == ["Body size", "Body class"]
+    assert table.summary.rows == 12
+
+
+def test_the_row_with_the_name_of_the_dates_holds_the_names(read: Read) -> None:
+    rows = "".join(f"2020-01-{i + 1:02},{i}.5\n" for i in range(12))
+    table = read("Back to contents,Data 1: prices\nSource key,RBRTE\nDate,Price\n" + rows)
+    assert table.types == {"Date": "datetime", "Price": "number"}
+
+
+@pytest.mark.parametrize("names", ["what,2019,2018,2017,2016 *", "what,1568,1569,1571,1574,1580"])
+def test_years_downwards_and_with_gaps_are_names(names: str, read: Read) -> None:
+    width = names.count(",")
+    rows = "".join(f"w{i}" + f",{i * 3}" * width + "\n" for i in range(12))
+    assert list(read(f"{names}\n{rows}").types) == names.split(",")
