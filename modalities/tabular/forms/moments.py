@@ -301,7 +301,7 @@ class PartialDateForm(MomentForm):
 
 
 def _partial_form(formats: Sequence[str]) -> PartialDateForm | None:
-    """Return the form of dates, the parts of which are known up to a day, a month or a year."""
+    """Return the form of dates that are exact to a day, a month or a year."""
     forms = [form for form in map(parse_format, formats) if form is not None]
     fields = [set(form.order) for form in forms]
     are_coarser = all(a > b for a, b in pairwise(fields))
