@@ -40,7 +40,7 @@ READING_ISSUE_CODES = frozenset(
     }
     | {"mixed_offsets", "ambiguous_date_format", "ambiguous_number_format"}
     | {"title_lines", "comment_lines", "footer_lines", "column_renamed", "empty_columns"}
-    | {"empty_rows", "files_ignored", "sheets_ignored", "error_cells", "merged_cells"}
+    | {"empty_rows", "files_ignored", "sheets_ignored", "error_cells", "merged_cells", "transposed"}
     | {"missing_words", "missing_words_unused", "dropped_nanoseconds"}
     | {"header_rows", "repeated_headers", "total_rows", "nested_objects", "lists"}
     | {"group_headings", "subtotal_rows"}

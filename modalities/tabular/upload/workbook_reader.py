@@ -36,6 +36,7 @@ from modalities.tabular.upload.table_layout import (
     detect_layout,
     layout_with_header,
 )
+from modalities.tabular.upload.transposed_rows import are_transposed, transpose, transposed_issue
 
 Row = list[Any]
 
@@ -56,6 +57,14 @@ def open_workbook(
     _check_size(sheet, limits)
     rows = _Rows(sheet)
     sample = rows.sample()
+    is_transposed = options.transpose or (
+        options.transpose is None and len(sample) < SAMPLE_ROWS and are_transposed(_texts(sample))
+    )
+    if is_transposed:
+        rows.transpose()
+        sample = rows.sample()
+        if options.transpose is None:
+            issues.append(transposed_issue(sheet.height))
     if not sample:
         raise table_error("table_empty", f"The sheet {printable(sheet.name)} is empty.")
     layout = _layout(sample, options, sheet)
@@ -104,6 +113,7 @@ def open_workbook(
             "skip_lines": (header or start) - 1,
             "decimal": options.decimal,
             "thousands": options.thousands,
+            "transpose": bool(is_transposed),
         },
     )
 
@@ -125,12 +135,16 @@ class _Rows:
 
     def __init__(self, sheet: CalamineSheet) -> None:
         self._sheet = sheet
+        self._columns: list[Row] | None = None  # the rows, if rows and columns are exchanged
         self._merged = _merged_downwards(sheet)
         self.first_value_row: int | None = None
         self.stripped = 0  # cells with blanks around their text, in the last iteration
         self.filled = 0  # merged cells with the value of the first one, in the last iteration
 
     def __iter__(self) -> Iterator[tuple[int, Row]]:
+        if self._columns is not None:
+            yield from enumerate(map(list, self._columns), start=1)
+            return
         self.stripped = self.filled = 0
         values: Row = []  # of the first cells of merged ones, by column
         for number, cells in enumerate(self._sheet.iter_rows(), start=1):
@@ -140,6 +154,12 @@ class _Rows:
                 values = self._fill(number, row, values)
             if not is_blank:
                 yield number, [_to_integer(value) for value in row]
+
+    def transpose(self) -> None:
+        """Exchange rows and columns; those that are blank are left out."""
+        self._columns = [
+            row for row in transpose([row for _, row in self], "") if any(map(str, row))
+        ]
 
     def _fill(self, number: int, row: Row, above: Row) -> Row:
         """Write the values above into the merged cells of a row; return those of the row."""
@@ -250,7 +270,7 @@ def _load(workbook: CalamineWorkbook, title: str, name: str) -> CalamineSheet:
 def _layout(
     sample: Sequence[tuple[int, Row]], options: ReadOptions, sheet: CalamineSheet
 ) -> TableLayout:
-    texts = [["" if value == "" else to_text(value) for value in row] for _, row in sample]
+    texts = _texts(sample)
     skip = options.skip_lines
     if options.header is None and skip is None:
         return detect_layout(texts)
@@ -270,6 +290,10 @@ def _layout(
     if header is None:
         return TableLayout(("",) * len(texts[0]), None, first)
     return layout_with_header(texts, header)
+
+
+def _texts(sample: Sequence[tuple[int, Row]]) -> list[list[str]]:
+    return [["" if value == "" else to_text(value) for value in row] for _, row in sample]
 
 
 def _report_titles(sample: list[tuple[int, Row]], layout: TableLayout, issues: list[Issue]) -> None:

@@ -378,3 +378,48 @@ def test_years_downwards_and_with_gaps_are_names(names: str, read: Read) -> None
     width = names.count(",")
     rows = "".join(f"w{i}" + f",{i * 3}" * width + "\n" for i in range(12))
     assert list(read(f"{names}\n{rows}").types) == names.split(",")
+
+
+VARIABLES = [
+    ["Year", *[str(1990 + i) for i in range(30)]],
+    ["Price", *[f"{i * 7 % 13 + 0.25}" for i in range(30)]],
+    ["Weight", *[str(i * 5 % 17) for i in range(30)]],
+    ["Length", *[str(i * 3 % 19) for i in range(30)]],
+    ["Color", *["red", "blue", "green"] * 10],
+    ["Sold", *[f"2020-01-{i + 1:02}" for i in range(30)]],
+]
+TRANSPOSED = "".join(",".join(row) + "\n" for row in VARIABLES)
+
+
+def test_rows_with_values_of_one_kind_each_are_columns(read: Read) -> None:
+    table = read(TRANSPOSED)
+    assert table.types["Color"] == "category"
+    assert table.types["Sold"] == "datetime"
+    assert (table.summary.rows, table.types["Price"]) == (30, "number")
+    assert table.issue("transposed") is not None
+    assert table.summary.read["transpose"] is True
+
+
+def test_transposition_can_be_set(read: Read) -> None:
+    assert len(read(TRANSPOSED, options=ReadOptions(transpose=False)).types) == 31
+    names, *rows = zip(*VARIABLES, strict=True)
+    text = "".join(",".join(row) + "\n" for row in [names, *rows])
+    table = read(text, options=ReadOptions(transpose=True))
+    assert (len(table.types), table.issue("transposed")) == (31, None)
+
+
+def test_a_table_with_rows_of_units_and_totals_is_not_transposed(read: Read) -> None:
+    rows = "".join(f"r{i}," + ",".join(str(i * j % 9) for j in range(8)) + "\n" for i in range(20))
+    text = "name,a,b,c,d,e,f,g,h\nunit,kg,kg,m,m,s,s,A,A\n" + rows + "Total,1,2,3,4,5,6,7,8\n"
+    assert read(text).summary.read["transpose"] is False
+
+
+def test_too_many_rows_cannot_be_transposed(reject: Reject) -> None:
+    error = reject("a,b\n" + "1,2\n" * 300, options=ReadOptions(transpose=True))
+    assert "read.transpose" in str(error)
+
+
+def test_years_without_a_name_are_numbers(read: Read) -> None:
+    rows = "".join(f"{year},{year % 7}\n" for year in range(1950, 2000))
+    table = read(",x\n" + rows)
+    assert table.types["column_1"] == "integer"

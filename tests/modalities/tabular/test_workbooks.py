@@ -70,6 +70,23 @@ def test_each_row_of_cells_that_are_merged_downwards_has_their_value(read: Read)
     assert issue["count"] == 10
 
 
+def test_rows_of_a_sheet_with_values_of_one_kind_each_are_columns(read: Read) -> None:
+    day = datetime.date(2024, 3, 1)
+    rows = [
+        [None, *[f"s{i}" for i in range(12)]],
+        ["price", *[i * 7 % 5 + 0.5 for i in range(12)]],
+        ["color", *["red", "blue"] * 6],
+        ["day", *[day + datetime.timedelta(i) for i in range(12)]],
+        ["weight", *[i * 3 % 7 for i in range(12)]],
+    ]
+    table = read(build_workbook({"A": rows}), "a.xlsx")
+    assert (table.summary.rows, table.types["day"], table.types["price"]) == (
+        12,
+        "datetime",
+        "number",
+    )
+
+
 def test_a_sheet_that_is_much_larger_than_the_first_one_is_read(read: Read) -> None:
     small, large = PEOPLE[:7], [["sum", "n"], *[[i, i * i] for i in range(60)]]
     assert list(read(build_workbook({"A": small, "B": large}), "a.xlsx").types) == ["sum", "n"]
