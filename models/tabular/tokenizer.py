@@ -27,6 +27,7 @@ from models.tabular.constraint_checks import add_totals, satisfies
 from models.tabular.constraints import Constraint
 from models.tabular.data import MAX_HOLDOUT_ROWS, LabeledRows
 from models.tabular.id_columns import IdColumn
+from models.tabular.id_regions import RegionPrefixes
 from models.tabular.relation_coding import NO_CODING, RelationCoding
 from models.tabular.schema import ColumnSchema, UnsupportedColumn
 from models.tabular.sub_bins import add_sub_bins
@@ -76,7 +77,7 @@ class Tokenizer:
         types = column_types(table.schema, schema, target_column)
         for constraint in constraints:
             types.pop(constraint.total or "", None)
-        arrow = table.schema
+        arrow, uncoded = table.schema, table
         table = coding.encode(table.select(list(types)))
         types = {name: type for name, type in types.items() if name in table.schema.names}
         names = [name for name, type in types.items() if type != "id"]
@@ -99,6 +100,8 @@ class Tokenizer:
             for name, type in types.items()
             if type == "id"
         )
+        if not min_value_count:
+            id_columns = _with_regions(id_columns, uncoded, schema)
         columns_with_sub_bins = add_sub_bins(
             columns, table, labels, seed, every_column=always_sub_bins
         )
@@ -241,8 +244,13 @@ class Tokenizer:
         )
 
     def decode_relations(self, coded: pa.RecordBatch) -> pa.RecordBatch:
-        """Return the rows with the columns that relations and `sum` constraints determine."""
+        """Return the rows with the columns that others determine: by relations, sums, regions."""
         rows = self.coding.decode(coded, self.arrow)
+        for id_column in self.id_columns:
+            index = rows.schema.get_field_index(id_column.name)
+            if id_column.prefixes is not None and index >= 0:
+                codes = id_column.prefixes.replace_beginnings(rows.column(index), rows)
+                rows = rows.set_column(index, rows.schema.field(index), codes)
         return add_totals(rows, self.constraints, self.arrow) if self.constraints else rows
 
     def satisfies_constraints(self, tokens: Tokens, rows: pa.RecordBatch) -> NDArray[np.bool_]:
@@ -360,6 +368,26 @@ class Tokenizer:
         return cls.unpack(
             metadata, {n.removeprefix(PREFIX): array for n, array in own_arrays.items()}
         )
+
+
+def _with_regions(
+    id_columns: Sequence[IdColumn], table: pa.Table, schema: Sequence[ColumnSchema]
+) -> tuple[IdColumn, ...]:
+    """Return the identifiers; postal codes begin as those of their region."""
+    regions = {
+        column.name: column_values(table, column.name)
+        for column in schema
+        if column.type == "category" and column.in_samples and column.name in table.schema.names
+    }
+    return tuple(
+        replace(
+            id_column,
+            prefixes=RegionPrefixes.fit(
+                id_column.name, column_values(table, id_column.name), regions
+            ),
+        )
+        for id_column in id_columns
+    )
 
 
 def _is_one_of(tokens: Tokens, combinations: Tokens) -> NDArray[np.bool_]:

@@ -157,6 +157,12 @@ def test_streets_and_urls_keep_their_common_words() -> None:
     assert not set(generated) & set(urls)
 
 
+def test_numbers_of_houses_do_not_count_up() -> None:
+    streets = [f"{n} {s} Ave" for n in range(1, 60) for s in ("Oak", "Elm", "Main")]
+    numbers = [int(text.split()[0]) for text in fresh(streets, 300, "street")]
+    assert min(numbers) < 60
+
+
 THINGS = [
     f"{first} {second} of {third}"
     for first in ("Green", "Kranth", "Velmor", "Old")
