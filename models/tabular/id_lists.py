@@ -20,9 +20,12 @@ JOINTS = (";", "|", ",", "/", "+", "&")
 MIN_LISTS = 0.5  # share of the texts that must have several items
 MIN_SHARED_LISTS = 3  # lists with an item that is kept
 MIN_COVERAGE = 0.8  # share of the items of the lists that must be kept
+# The same for lists of different sizes with many items that several share, such as tags.
+MIN_COVERAGE_OF_MANY, MIN_MANY, MIN_SIZES = 0.4, 12, 3
+MIN_SIZE_SHARE = 0.05  # of the lists that have a size
 MIN_WITHOUT_REPEATS = 0.95  # share of the lists
 MIN_SORTED = 0.95  # share of the lists in alphabetical order
-MIN_ITEMS, MAX_ITEMS = 4, 128  # different ones that are kept
+MIN_ITEMS, MAX_ITEMS = 4, 256  # different ones that are kept
 MAX_ITEM_CHARS = 40
 _NOISE_SLOTS = 4
 _BRACKET = re.compile(r"[\[\]{}]")
@@ -62,7 +65,7 @@ class Lists:
             unrepeated = sum(len(set(items)) == len(items) for items in lists)
             if (
                 len(kept) < MIN_ITEMS
-                or covered < MIN_COVERAGE * total
+                or covered < _min_coverage(lists, kept) * total
                 or unrepeated < MIN_WITHOUT_REPEATS * len(lists)
                 or max(map(len, kept)) > MAX_ITEM_CHARS
                 or not _are_words(kept, joint)
@@ -122,6 +125,14 @@ class Lists:
 
 def _split(text: str, joint: str) -> list[str]:
     return [item for part in text.split(joint) if (item := part.strip())]
+
+
+def _min_coverage(lists: Sequence[Sequence[str]], kept: Mapping[str, int]) -> float:
+    """Return the share of the items that must be kept; pairs such as `Paris, France` need more."""
+    sizes = Counter(map(len, lists))
+    usual = sum(n >= MIN_SIZE_SHARE * len(lists) for n in sizes.values())
+    are_many = len(kept) >= MIN_MANY and usual >= MIN_SIZES
+    return MIN_COVERAGE_OF_MANY if are_many else MIN_COVERAGE
 
 
 def _are_words(items: Mapping[str, int], joint: str) -> bool:

@@ -61,8 +61,9 @@ def fit_things(texts: Sequence[str], min_value_count: int = 0) -> TemplateSet | 
     """Fit templates to names of things; return None if too few words may be used.
 
     With `min_value_count`, words that fewer names share are not used, and no word for being public.
+    A name counts once, however many rows have it.
     """
-    return _Things(texts, min_value_count).fit()
+    return _Things(list(dict.fromkeys(texts)), min_value_count).fit()
 
 
 class _Things:

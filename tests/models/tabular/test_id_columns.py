@@ -443,3 +443,8 @@ def test_numbered_streets_have_the_endings_of_their_numbers() -> None:
 def test_keys_of_letters_and_numbers_are_codes() -> None:
     players = ["dominma01", "hoeslj01", "singljo02", "preslal01", "cartech02", "villajo01"]
     assert all(re.fullmatch(r"[a-z]+\d\d", key) for key in fresh(players, 20))
+
+
+def test_a_name_that_rows_repeat_is_not_shared() -> None:
+    names = [*["Velmor Ostrel"] * 20, *THINGS]
+    assert not any("Velmor Ostrel" in text for text in fresh(names, 300))

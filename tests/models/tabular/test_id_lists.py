@@ -70,3 +70,20 @@ def test_lists_in_brackets_are_lists_in_brackets() -> None:
 def test_lists_within_lists_are_not_composed() -> None:
     texts = [f"[salsa, [rice, {food}]]" for food in ("beans", "cheese", "corn", "cream")] * 9
     assert Lists.fit(texts) is None
+
+
+def test_tags_of_which_many_are_rare_are_lists() -> None:
+    rng = np.random.default_rng(4)
+    common = [f"tag{'abcdefghijklmnop'[i]}" for i in range(16)]
+    texts = [
+        ",".join([*rng.choice(common, rng.integers(1, 4), replace=False), f"rare{i}"])
+        for i in range(200)
+    ]
+    source = Lists.fit(texts)
+    assert source is not None
+    assert {name for name, _ in source.items} == set(common)
+
+
+def test_cities_and_countries_are_no_lists() -> None:
+    countries = [f"Land{'abcdefghijklmnop'[i]}" for i in range(16)]
+    assert Lists.fit([f"Town{i}, {countries[i % 16]}" for i in range(200)]) is None
