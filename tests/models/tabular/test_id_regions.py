@@ -7,7 +7,7 @@ import pytest
 from models.tabular.schema import ColumnSchema
 from models.tabular.tokenizer import Tokenizer
 
-PLACES = {
+PREFIXES = {
     ("Buffalo", "NY"): "142",
     ("Albany", "NY"): "122",
     ("Springfield", "IL"): "627",
@@ -23,8 +23,8 @@ SCHEMA = (
 
 def make_addresses(count: int = 300) -> pa.Table:
     rng = np.random.default_rng(5)
-    places = [list(PLACES)[i] for i in rng.integers(0, len(PLACES), count)]
-    codes = [f"{PLACES[place]}{rng.integers(0, 100):02}" for place in places]
+    places = [list(PREFIXES)[i] for i in rng.integers(0, len(PREFIXES), count)]
+    codes = [f"{PREFIXES[place]}{rng.integers(0, 100):02}" for place in places]
     cities, states = zip(*places, strict=True)
     return pa.table({"city": cities, "state": states, "zip": codes})
 
@@ -41,7 +41,7 @@ def sample_addresses(table: pa.Table, schema: tuple[ColumnSchema, ...] = SCHEMA)
 def test_postal_codes_begin_as_those_of_their_city_and_state() -> None:
     table = make_addresses()
     rows = sample_addresses(table).to_pylist()
-    assert all(row["zip"][:3] == PLACES[row["city"], row["state"]] for row in rows)
+    assert all(row["zip"][:3] == PREFIXES[row["city"], row["state"]] for row in rows)
     assert all(len(row["zip"]) == 5 for row in rows)
     assert [row["zip"] for row in rows] != table["zip"].to_pylist()
 
@@ -50,7 +50,7 @@ def test_postal_codes_that_are_integers_keep_their_digits() -> None:
     table = make_addresses()
     codes = pa.array([int(code) for code in table["zip"].to_pylist()])
     rows = sample_addresses(table.set_column(2, "zip", codes)).to_pylist()
-    assert all(f"{row['zip']:05}"[:3] == PLACES[row["city"], row["state"]] for row in rows)
+    assert all(f"{row['zip']:05}"[:3] == PREFIXES[row["city"], row["state"]] for row in rows)
 
 
 def test_a_beginning_of_fewer_than_three_rows_is_not_used() -> None:
