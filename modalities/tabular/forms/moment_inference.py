@@ -63,7 +63,7 @@ _TEXT = re.compile(
     r"(?:(?P<date>.+?)(?P<separator>[T:]|,? +|, | - ))??"
     r"(?P<hour>\d{1,2}):(?P<minute>\d{2})(?P<second>:\d{2})?(?P<fraction>[.,]\d{1,9})?"
     r"(?P<half> ?(?:[AaPp]\.?[Mm]\.?))?"
-    r"(?P<zone> ?(?:GMT[+-]\d{4}|Z|UTC|GMT|[ECMP][SD]T|CES?T|BST|MSK|JST|IST|"
+    r"(?P<zone> ?(?:(?:GMT|UTC)[+-]\d{1,4}|Z|UTC|GMT|[ECMP][SD]T|CES?T|BST|MSK|JST|IST|"
     r"[+-]\d{2}(?::?\d{2})?))?"
 )
 _COMPACT = re.compile(

@@ -36,6 +36,7 @@ _DIRECTIVE = re.compile(r"%(?:24H|-[mdHIypP]|_d|[\^#~][bBaA]|:z|[YymdoBbAaHIMSfp
 _LANGUAGE = re.compile(r"\[([a-z]{2})\]")
 _ZONE = re.compile(r"(?<=z)\[([A-Za-z]+/[A-Za-z_/]+)\]$")
 _OFFSET = re.compile(r"(?<![0-9-])([+-])([0-9]{2})(?::?([0-9]{2}))?$")
+_GMT_OFFSET = re.compile(r"(?:GMT|UTC)([+-])([0-9]{1,2})(?::?([0-9]{2}))?$")
 _DIGITS = {"Y": "4", "G": "4", "y": "2", "V": "2", "q": "1"}
 _MIN_MICROS, _MAX_MICROS = -62_135_596_800 * SECOND, 253_402_300_799 * SECOND  # years 1 to 9999
 
@@ -80,8 +81,10 @@ class MomentForm:
             is_adjacent = (i > 0 and not self.literals[i]) or (
                 i + 1 < len(self.directives) and not self.literals[i + 1]
             )
-            pieces.append(f"(?P<{_group(i)}>{self._field_regex(directive, is_adjacent)})")
-            pieces.append(re.escape(self.literals[i + 1]))
+            field = f"(?P<{_group(i)}>{self._field_regex(directive, is_adjacent)})"
+            if directive == "%f" and pieces[-1]:  # programs omit a fraction of zero
+                field = f"(?:{pieces.pop()}{field})?"
+            pieces += [field, re.escape(self.literals[i + 1])]
         return f"^{''.join(pieces)}$"
 
     def _field_regex(self, directive: str, is_adjacent: bool) -> str:
@@ -375,7 +378,7 @@ def _offset(literal: str, has_time: bool) -> int | None:
     """Return the seconds of a constant offset at the end of a format."""
     if literal.strip() in {"Z", "UTC", "GMT"} and has_time:
         return 0
-    match = _OFFSET.search(literal) if has_time else None
+    match = (_GMT_OFFSET.search(literal) or _OFFSET.search(literal)) if has_time else None
     if match is None:
         return None
     seconds = 3600 * int(match[2]) + 60 * int(match[3] or 0)

@@ -22,7 +22,7 @@ from modalities.tabular.upload.molecule_notation import are_molecules
 from modalities.tabular.upload.ordered_categories import are_groups, are_symbols
 from modalities.tabular.upload.quantities import are_quantities
 from models.tabular.id_lists import Lists
-from models.tabular.id_things import MAX_WORDS, have_few_shapes
+from models.tabular.id_things import MAX_WORDS, are_sentences, have_few_shapes
 from models.tabular.public_words import MAX_LISTED, are_listed
 
 # Free text has on average more characters, or at least this many spaces.
@@ -37,7 +37,7 @@ _DESCRIPTION_NAME = re.compile(
     r"(?i)descri[pb]|beschreibung|comment|kommentar|commentaire|remark|bemerkung|summary|abstract|"
     r"details|message|feedback|narrative|synopsis|(?:^|[\W_])notes?$"
 )
-_MIN_DESCRIPTION_SPACES = 2
+_MIN_DESCRIPTION_SPACES, _MIN_SENTENCE_SPACES = 2, 3
 _JSON = re.compile(r"\[.*\]|\{.*\}", re.DOTALL)
 _MIN_JSON = 0.9  # share of the texts
 
@@ -58,10 +58,10 @@ def infer_text_type(
     if pair is not None and pair.casefold() == "false|true":
         return Column(name, "boolean", format=pair)
     is_prose = prose.mean_chars > _MIN_PROSE_CHARS or prose.mean_spaces >= _MIN_PROSE_SPACES
-    is_prose = is_prose or _are_descriptions(name, counts, prose)
     distinct = valid if counts.overflowed and counts.all_unique else counts.distinct
     identifier = _infer_identifier(name, counts, distinct, valid, prose, others)
     texts = [str(value) for value in counts.values]
+    is_prose = is_prose or _are_sentences(name, texts, prose)
     is_kind = identifier is not None and identifier.format is not None
     is_rare = is_nearly_unique(distinct, valid) or distinct > categories_max
     is_rare = is_rare or (is_prose and distinct >= MIN_ID_ROWS)
@@ -133,14 +133,14 @@ def _infer_identifier(
         return Column(name, "id")
     if not nearly_unique or not (is_short or _are_composed(prose, texts)):
         return None
-    return None if _are_descriptions(name, counts, prose) else Column(name, "id")
+    return None if _are_sentences(name, texts, prose) else Column(name, "id")
 
 
-def _are_descriptions(name: str, counts: ValueCounts, prose: ProseStats) -> bool:
-    """Return True for short sentences in a column that is named as one of descriptions."""
-    if not _DESCRIPTION_NAME.search(name) or prose.mean_spaces < _MIN_DESCRIPTION_SPACES:
-        return False
-    return not have_few_shapes([str(value) for value in counts.values][:MAX_EXAMINED])
+def _are_sentences(name: str, texts: Sequence[str], prose: ProseStats) -> bool:
+    """Return True for descriptions, comments and answers, of which no new ones are composed."""
+    if _DESCRIPTION_NAME.search(name):
+        return prose.mean_spaces >= _MIN_DESCRIPTION_SPACES
+    return prose.mean_spaces >= _MIN_SENTENCE_SPACES and are_sentences(texts[:MAX_EXAMINED])
 
 
 def _are_composed(prose: ProseStats, texts: Sequence[str]) -> bool:

@@ -493,3 +493,30 @@ def test_counts_and_percentages_in_one_column_are_numbers(read: Read) -> None:
     assert (table["a"].type, table["a"].format) == ("number", "0.0[%|]")
     assert table.values("a")[:2] == pytest.approx([7, 0.022])
     assert written(table) == texts
+
+
+def test_times_of_forms_have_the_offset_of_their_zone(read: Read) -> None:
+    texts = [f"2021/08/{i % 28 + 1:02} {i % 12 + 1}:25:49 PM GMT-3" for i in range(40)]
+    table = read(build_column_csv(*texts))
+    assert table["a"].format == "%Y/%m/%d %-I:%M:%S %p GMT-3"
+    assert written(table) == texts
+
+
+def test_times_of_which_some_lack_a_fraction_are_times(read: Read) -> None:
+    texts = [f"2024-05-27 02:28:{i % 60:02}{'.759000' if i % 9 else ''}+00:00" for i in range(90)]
+    table = read(build_column_csv(*texts))
+    assert (table["a"].type, table["a"].nullable) == ("datetime", False)
+
+
+@pytest.mark.parametrize("odd", [[">54000", "<0.5"], ["pos", "dim", "unclear"]])
+def test_a_few_texts_among_many_numbers_are_missing_and_named(odd: list[str], read: Read) -> None:
+    table = read(build_column_csv(*[f"{i * 37 % 53}.{i % 2}" for i in range(180)], *odd * 4))
+    assert (table["a"].type, table["a"].nullable) == ("number", True)
+    issue = table.issue("odd_values")
+    assert issue is not None
+    assert issue["count"] == 4 * len(odd)
+
+
+def test_codes_among_numbers_are_not_missing(read: Read) -> None:
+    table = read(build_column_csv(*[str(i * 37 % 53) for i in range(180)], *["12A", "13B"] * 4))
+    assert table["a"].type not in ("integer", "number")

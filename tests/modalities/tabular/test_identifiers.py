@@ -1,6 +1,7 @@
 """Columns that identify rows or people: recognition, choices and issues."""
 
 import json
+import random
 
 import numpy as np
 import pyarrow as pa
@@ -455,6 +456,15 @@ def test_short_descriptions_are_left_out_instead_of_recomposed(read: Read) -> No
     table = read(build_column_csv(*texts, name="description"))
     assert table["description"].exclude
     assert table.issue("free_text") is not None
+
+
+def test_answers_in_sentences_are_left_out_instead_of_recomposed(read: Read) -> None:
+    words = "business family market camp training money stock house grow buy sell land more less "
+    words += "will can if we they for with then soon never"
+    rng = random.Random(3)  # noqa: S311 - words of a test
+    texts = [" ".join(rng.sample(words.split(), rng.randint(4, 8))) for _ in range(60)]
+    table = read(build_column_csv(*texts, name="in five years"))
+    assert table["in five years"].exclude
 
 
 def test_countries_in_their_own_languages_are_public(read: Read) -> None:

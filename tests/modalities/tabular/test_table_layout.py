@@ -423,3 +423,16 @@ def test_years_without_a_name_are_numbers(read: Read) -> None:
     rows = "".join(f"{year},{year % 7}\n" for year in range(1950, 2000))
     table = read(",x\n" + rows)
     assert table.types["column_1"] == "integer"
+
+
+def test_totals_and_shares_above_the_rows_are_left_out_and_named(read: Read) -> None:
+    rows = "".join(f"town {i},{i * 3},{i % 7}\n" for i in range(30))
+    table = read("town,people,schools\nTotal,1305,87\nPercentage,100,6.7\n" + rows)
+    issue = table.issue("total_rows")
+    assert issue is not None
+    assert (issue["examples"], table.summary.rows) == (["Total", "Percentage"], 30)
+
+
+def test_a_total_among_repeated_words_stays(read: Read) -> None:
+    rows = "".join(f"{sex},{i},{i % 7}\n" for i in range(12) for sex in ("Total", "Male", "Female"))
+    assert read("sex,year,schools\n" + rows).summary.rows == 36

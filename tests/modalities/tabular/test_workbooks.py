@@ -87,6 +87,11 @@ def test_rows_of_a_sheet_with_values_of_one_kind_each_are_columns(read: Read) ->
     )
 
 
+def test_a_sheet_of_few_words_is_refused_for_its_size(reject: Reject) -> None:
+    rows = [["name", "import"], ["Total 1", 5.5], [None, None], ["Total", "x"]]
+    assert reject(build_workbook({"A": rows}), "a.xlsx").code == "too_few_rows"
+
+
 def test_a_sheet_that_is_much_larger_than_the_first_one_is_read(read: Read) -> None:
     small, large = PEOPLE[:7], [["sum", "n"], *[[i, i * i] for i in range(60)]]
     assert list(read(build_workbook({"A": small, "B": large}), "a.xlsx").types) == ["sum", "n"]
