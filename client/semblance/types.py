@@ -2086,6 +2086,12 @@ class ReadFields(TypedDict):
     """Words for a missing value, in addition to empty cells and, in columns of numbers and times,
     to common words such as `NA`.
     """
+    transpose: NotRequired[bool | None]
+    """`true` if the rows of the file are the columns of the table, with the names in its first
+    column; `header` then counts the columns of the file.
+
+    Default: `true` if each row has values of one kind, and the columns do not.
+    """
     sheet: NotRequired[str | int | None]
     """Name or number, from 1, of the sheet of a workbook.
 

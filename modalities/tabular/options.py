@@ -121,6 +121,12 @@ class ReadFields(RequestModel):
         description="Words for a missing value, in addition to empty cells and, in columns of "
         "numbers and times, to common words such as `NA`.",
     )
+    transpose: bool | None = Field(
+        None,
+        description="`true` if the rows of the file are the columns of the table, with the names "
+        "in its first column; `header` then counts the columns of the file. Default: `true` if "
+        "each row has values of one kind, and the columns do not.",
+    )
     sheet: (
         Annotated[str, Field(min_length=1, max_length=256)] | Annotated[int, Field(ge=1)] | None
     ) = Field(

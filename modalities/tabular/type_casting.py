@@ -32,11 +32,16 @@ _ARROW_TYPES = {
 # Words for "missing" in a column of numbers or times, and the zero dates of databases.
 _MISSING_WORDS = (
     "NA N/A n/a na N.A. n.a. #N/A #NA <NA> NaN nan NAN NaT NULL null Null (null) <null> nil None "
-    "none missing Missing MISSING unknown Unknown UNKNOWN (blank) k.A. n/d N/D s/d S/D #DIV/0! "
-    "#VALUE! #REF! #NAME? #NUM! #NULL! - -- --- \u2013 \u2014 ? . .. ... \u2026 * ** 0000-00-00 "
-    "0000/00/00 00/00/0000 00.00.0000 00-00-0000 0000-00-00T00:00:00"
+    "none missing Missing MISSING unknown Unknown UNKNOWN unk Unk UNK n.d. N.D. nd ND TBD tbd "
+    "(blank) k.A. n/d N/D s/d S/D #DIV/0! #VALUE! #REF! #NAME? #NUM! #NULL! - -- --- \u2013 \u2014 "
+    "? . .. ... \u2026 * ** 0000-00-00 0000/00/00 00/00/0000 00.00.0000 00-00-0000 "
+    "0000-00-00T00:00:00"
 )
-_MISSING_PHRASES = ("0000-00-00 00:00:00", "00/00/0000 00:00:00", "not available", "Not available")
+_MISSING_PHRASES = (
+    "0000-00-00 00:00:00", "00/00/0000 00:00:00", "not available", "Not available",
+    "Not Available", "not applicable", "Not applicable", "Not Applicable", "not reported",
+    "Not reported", "no data", "No data", "No Data", "keine Angabe", "sin dato", "sin datos",
+)  # fmt: skip
 MISSING_MARKERS = WordSet([*_MISSING_WORDS.split(), *_MISSING_PHRASES])
 NUMBER_PATTERN = r"^[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,4})?$"
 NON_FINITE_PATTERN = r"(?i)^[-+]?inf(?:inity)?$"

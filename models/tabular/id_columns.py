@@ -18,6 +18,7 @@ from models.tabular.id_kinds import FITTERS, fit_codes
 from models.tabular.id_lists import Lists
 from models.tabular.id_numbered import numbered_names
 from models.tabular.id_quantities import Quantities
+from models.tabular.id_regions import RegionPrefixes
 from models.tabular.id_templates import Counter, TemplateSet
 from models.tabular.id_tokens import MAX_SHAPES, MIN_COVERAGE, MIN_SHARED_COUNT
 
@@ -28,6 +29,7 @@ MAX_DENSE_GAP = 1.5  # of numbers that certainly count up
 MAX_DIGITS = 18
 NEAR_VALUES = 32  # values that rows near each other share
 _INTEGER_LIMITS = [2**bits for bits in (7, 8, 15, 16, 31, 32, 63)]
+_UNCOUNTED = frozenset(["street", "person"])  # kinds whose numbers do not count up
 _STREAMS = 2**31  # streams of identifiers begin here; see models.noise
 _NUMBERED = re.compile(r"(?P<prefix>.*?)(?P<digits>[0-9]+)(?P<suffix>[^0-9]*)", re.DOTALL)
 
@@ -40,7 +42,7 @@ class IdColumn:
     """An identifier column: consecutive numbers, texts from templates, quantities, lists, or dates.
 
     `missing` is the share of missing values. `rows_per_value` is how many rows share a value on
-    average.
+    average. `prefixes` are the beginnings of postal codes by region.
     """
 
     name: str
@@ -48,6 +50,7 @@ class IdColumn:
     missing: float
     source: Source
     rows_per_value: int = 1
+    prefixes: RegionPrefixes | None = None
 
     @classmethod
     def fit(
@@ -91,14 +94,17 @@ class IdColumn:
     def to_json(self) -> dict[str, Any]:
         rows = self.rows_per_value
         shared = {"rows_per_value": rows} if rows > 1 else {}
-        return {"missing": self.missing, **shared, **self.source.to_json()}
+        regional = {"regions": self.prefixes.to_json()} if self.prefixes else {}
+        return {"missing": self.missing, **shared, **regional, **self.source.to_json()}
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any], arrow: pa.DataType) -> Self:
         source_type = next((each for key, each in _SOURCES.items() if key in fields), TemplateSet)
         source = source_type.from_json(fields)
         rows_per_value = fields.get("rows_per_value", 1)
-        return cls(fields["name"], arrow, fields["missing"], source, rows_per_value)
+        regions = fields.get("regions")
+        prefixes = RegionPrefixes.from_json(regions) if regions else None
+        return cls(fields["name"], arrow, fields["missing"], source, rows_per_value, prefixes)
 
 
 _SOURCES: dict[str, type[Counter | Quantities | Lists | Dates]] = {
@@ -119,7 +125,7 @@ def _fit_source(name: str, present: pa.Array, min_value_count: int, kind: str | 
         quantities = Quantities.fit(texts)
         if quantities.shapes:
             return quantities
-    elif counter := _counter(present, texts, min_value_count):
+    elif kind not in _UNCOUNTED and (counter := _counter(present, texts, min_value_count)):
         return counter
     if kind is None and texts and pa.types.is_string(present.type):
         dates = None if min_value_count else Dates.fit(texts)

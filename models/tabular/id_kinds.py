@@ -80,8 +80,11 @@ def _fit_persons(texts: Sequence[str], min_value_count: int) -> TemplateSet:
 def _fit_streets(texts: Sequence[str], min_value_count: int) -> TemplateSet:
     pools = id_words.street_pools(id_words.street_locale(texts))
     tokens = [id_words.street_tokens(text) for text in texts]
-    letters = tuple(f" {letter}" for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
-    return fit_templates(tokens, pools, min_value_count, extra=letters)
+    # If all combinations are used, numbers of houses get one more digit.
+    begin_with_number = 2 * sum(text[:1].isdigit() for text in texts) > len(texts)
+    extra = tuple("123456789") if begin_with_number else tuple("0123456789")
+    growth = 0 if begin_with_number else None
+    return fit_templates(tokens, pools, min_value_count, extra=extra, growth=growth)
 
 
 def _fit_ips(texts: Sequence[str], min_value_count: int) -> TemplateSet | None:

@@ -1,7 +1,8 @@
 """Lists of items in one cell, such as `milk;bread;butter` or `Action, Drama`.
 
 New lists have the items that several lists share, as often as these, and in their usual order. No
-item is repeated. Which items occur together is not learned.
+item is repeated. Which items occur together is not learned. Rankings, which are lists of the same
+items in different orders, are new orders in which items have their usual places.
 """
 
 import math
@@ -13,6 +14,7 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from models.noise import Indices, uniforms
 
@@ -20,11 +22,16 @@ JOINTS = (";", "|", ",", "/", "+", "&")
 MIN_LISTS = 0.5  # share of the texts that must have several items
 MIN_SHARED_LISTS = 3  # lists with an item that is kept
 MIN_COVERAGE = 0.8  # share of the items of the lists that must be kept
+# The same for lists of different sizes with many items that several share, such as tags.
+MIN_COVERAGE_OF_MANY, MIN_MANY, MIN_SIZES = 0.4, 12, 3
+MIN_SIZE_SHARE = 0.05  # of the lists that have a size
 MIN_WITHOUT_REPEATS = 0.95  # share of the lists
 MIN_SORTED = 0.95  # share of the lists in alphabetical order
-MIN_ITEMS, MAX_ITEMS = 4, 128  # different ones that are kept
-MAX_ITEM_CHARS = 40
+MIN_ITEMS, MAX_ITEMS = 4, 256  # different ones that are kept
+MAX_ITEM_CHARS = 60
 _NOISE_SLOTS = 4
+_LOGIT = 0.5513  # makes the standard deviation of logits of uniform numbers 1
+_WORDS = re.compile(r"(?:[^\W\d_]{3,}.*){3}")
 _BRACKET = re.compile(r"[\[\]{}]")
 _BRACKETED = re.compile(r"\[([^\[\]{}]*)\]")  # as Python and JSON write lists
 
@@ -34,18 +41,20 @@ class Lists:
     """New lists of a column; different rows may have the same list.
 
     `items` are in the order in which lists have them, with the share of the lists that have
-    them. `sizes` counts lists by number of items. `ends` are the brackets around a list.
+    them. `sizes` counts lists by number of items. `ends` are the brackets around a list. `places`
+    are the mean and the standard deviation of the place of each item in rankings.
     """
 
     joint: str
     items: tuple[tuple[str, float], ...]
     sizes: tuple[tuple[int, float], ...]
     ends: tuple[str, str] = ("", "")
+    places: tuple[tuple[float, float], ...] = ()
 
     @classmethod
     def fit(cls, texts: Sequence[str], min_value_count: int = 0) -> Self | None:
         """Return None if the texts are not lists of shared items, but codes of one length."""
-        if len(set(map(len, texts))) == 1:
+        if len(set(map(len, texts))) == 1 and not _WORDS.search(texts[0]):
             return None
         bracketed = [_BRACKETED.fullmatch(text) for text in texts]
         ends = ("[", "]") if all(bracketed) else ("", "")
@@ -62,7 +71,7 @@ class Lists:
             unrepeated = sum(len(set(items)) == len(items) for items in lists)
             if (
                 len(kept) < MIN_ITEMS
-                or covered < MIN_COVERAGE * total
+                or covered < _min_coverage(lists, kept) * total
                 or unrepeated < MIN_WITHOUT_REPEATS * len(lists)
                 or max(map(len, kept)) > MAX_ITEM_CHARS
                 or not _are_words(kept, joint)
@@ -73,11 +82,13 @@ class Lists:
             blank = " " if 2 * joined.count(f"{joint} ") > joined.count(joint) else ""
             before = " " if 2 * joined.count(f" {joint}") > joined.count(joint) else ""
             sizes = Counter(min(len(items), len(kept)) for items in lists)
+            ordered = _in_order(kept, lists)
             return cls(
                 f"{before}{joint}{blank}",
-                tuple((item, kept[item] / len(lists)) for item in _in_order(kept, lists)),
+                tuple((item, kept[item] / len(lists)) for item in ordered),
                 tuple(sorted((size, float(n)) for size, n in sizes.items())),
                 ends,
+                _places(ordered, lists) if set(sizes) == {len(kept)} else (),
             )
         return None
 
@@ -90,6 +101,10 @@ class Lists:
         # The items with the smallest exponential variates (Efraimidis and Spirakis, 2006).
         weights = np.array([-math.log1p(-min(share, 0.99)) for _, share in self.items])
         keys = -np.log1p(-noise[:, _NOISE_SLOTS : _NOISE_SLOTS + count]) / weights
+        if self.places:
+            means, deviations = np.array(self.places).T
+            spread = noise[:, _NOISE_SLOTS : _NOISE_SLOTS + count]
+            return self._rankings(means + deviations * _LOGIT * np.log(spread / (1 - spread)))
         ranks = keys.argsort(axis=1).argsort(axis=1)
         names = [item for item, _ in self.items]
         begin, end = self.ends
@@ -99,6 +114,14 @@ class Lists:
         ]
         return pa.array(texts, pa.string())
 
+    def _rankings(self, places: NDArray[np.float64]) -> pa.StringArray:
+        """Return the items in the order of their places (N, I)."""
+        begin, end = self.ends
+        names = [item for item, _ in self.items]
+        orders = places.argsort(axis=1).tolist()
+        texts = [f"{begin}{self.joint.join(names[i] for i in order)}{end}" for order in orders]
+        return pa.array(texts, pa.string())
+
     def to_json(self) -> dict[str, Any]:
         return {
             "lists": {
@@ -106,6 +129,7 @@ class Lists:
                 "items": [list(item) for item in self.items],
                 "sizes": [list(size) for size in self.sizes],
                 "ends": list(self.ends),
+                **({"places": [list(place) for place in self.places]} if self.places else {}),
             }
         }
 
@@ -117,17 +141,37 @@ class Lists:
             tuple((item, share) for item, share in lists["items"]),
             tuple((size, weight) for size, weight in lists["sizes"]),
             tuple(lists["ends"]),
+            tuple((mean, deviation) for mean, deviation in lists.get("places", ())),
         )
 
 
 def _split(text: str, joint: str) -> list[str]:
-    return [item for part in text.split(joint) if (item := part.strip())]
+    """Return the items; a mark after a backslash belongs to an item."""
+    parts = re.split(rf"(?<!\\){re.escape(joint)}", text)
+    return [item for part in parts if (item := part.strip())]
+
+
+def _min_coverage(lists: Sequence[Sequence[str]], kept: Mapping[str, int]) -> float:
+    """Return the share of the items that must be kept; pairs such as `Paris, France` need more."""
+    sizes = Counter(map(len, lists))
+    usual = sum(n >= MIN_SIZE_SHARE * len(lists) for n in sizes.values())
+    are_many = len(kept) >= MIN_MANY and usual >= MIN_SIZES
+    return MIN_COVERAGE_OF_MANY if are_many else MIN_COVERAGE
 
 
 def _are_words(items: Mapping[str, int], joint: str) -> bool:
     """Return True if nearly all items have a letter; with `;` and `|`, numbers are items, too."""
     worded = sum(any(map(str.isalpha, item)) for item in items)
     return joint in ";|" or worded >= MIN_COVERAGE * len(items)
+
+
+def _places(
+    items: Sequence[str], lists: Sequence[Sequence[str]]
+) -> tuple[tuple[float, float], ...]:
+    """Return the mean and the standard deviation of the place of each item; () if none differ."""
+    places = [[each.index(item) for each in lists if item in each] for item in items]
+    result = tuple((float(np.mean(each)), float(np.std(each))) for each in places)
+    return result if any(deviation for _, deviation in result) else ()
 
 
 def _in_order(kept: Mapping[str, int], lists: Sequence[Sequence[str]]) -> list[str]:

@@ -52,6 +52,8 @@ _PLACE = re.compile(
     r"airport|hospital|church|bank)\b|(?:ton|town|ville|burgh?|berg|borough|bury|port|mouth|stadt|furt|"
     r"chester|haven|shire|field|ford|land|ham|grad|pur|abad|stan|wood|dale)\b"
 )
+MIN_SENTENCE_SPACES, MIN_SENTENCES = 4, 0.4  # in a text; share of such texts
+MAX_COMMON_WORDS = 0.5  # share of the words that half of the texts have
 _SEED = 0
 
 Groups = dict[tuple[str, ...], list[Tokens]]  # names of the same shape
@@ -61,8 +63,9 @@ def fit_things(texts: Sequence[str], min_value_count: int = 0) -> TemplateSet | 
     """Fit templates to names of things; return None if too few words may be used.
 
     With `min_value_count`, words that fewer names share are not used, and no word for being public.
+    A name counts once, however many rows have it.
     """
-    return _Things(texts, min_value_count).fit()
+    return _Things(list(dict.fromkeys(texts)), min_value_count).fit()
 
 
 class _Things:
@@ -288,12 +291,31 @@ def have_few_shapes(texts: Sequence[str]) -> bool:
     Titles that a program composes do; sentences do not.
     """
     names = [thing_tokens(text) for text in texts]
-    kinds = Counter(token.kind for tokens in names for token in tokens if token.kind)
-    if 2 * kinds["lower"] > kinds.total():
+    return not _are_mostly_lower(names) and _share_shapes(names)
+
+
+def are_sentences(texts: Sequence[str]) -> bool:
+    """Return True if many texts are long, in small letters, and not composed of the same words."""
+    names = [thing_tokens(text) for text in texts if text.count(" ") >= MIN_SENTENCE_SPACES]
+    are_many = len(names) >= MIN_SENTENCES * len(texts)
+    if not (are_many and _are_mostly_lower(names)):
         return False
+    words = [{token.text for token in tokens if token.kind} for tokens in names]
+    counts = Counter(word for each in words for word in each)
+    common = sum(n for n in counts.values() if 2 * n >= len(names))
+    return common < MAX_COMMON_WORDS * counts.total()
+
+
+def _are_mostly_lower(names: Sequence[Tokens]) -> bool:
+    kinds = Counter(token.kind for tokens in names for token in tokens if token.kind)
+    return 2 * kinds["lower"] > kinds.total()
+
+
+def _share_shapes(names: Sequence[Tokens]) -> bool:
+    """Return True if half of the names have one of few sequences of letter cases and marks."""
     shapes = Counter(tuple(token.kind or token.text for token in tokens) for tokens in names)
     covered = sum(n for shape, n in shapes.most_common(MAX_SHAPES // 2) if n > 1)
-    return 2 * covered > len(texts)
+    return 2 * covered > len(names)
 
 
 def _without_repeats(slots: Sequence[Pool]) -> list[Pool]:

@@ -175,7 +175,8 @@ def fit_templates(
                 last = len(slots), alphabet
         if extra is None and math.prod(map(len, slots)) < MIN_CAPACITY * len(group):
             slots = _widened(slots, [*alphabets.values(), *ALPHABETS.values()])
-        at, pool = (last[0], tuple(last[1])) if extra is None else (growth or len(slots), extra)
+        end = len(slots) if growth is None else growth
+        at, pool = (last[0], tuple(last[1])) if extra is None else (end, extra)
         builder.add(slots, float(len(group)), at, pool)
     return builder.build()
 

@@ -104,8 +104,11 @@ def _public_lists() -> tuple[frozenset[str], ...]:
     from faker.providers.person import Provider as People
 
     countries = Dates.countries
+    english = [*(country.name for country in countries), *Addresses.countries, *_OTHER_COUNTRIES]
+    by_language = [_texts(f"address.{locale}", ("countries",)) for locale in _COUNTRY_LOCALES]
     lists: list[Iterable[str]] = [
-        [*(country.name for country in countries), *Addresses.countries, *_OTHER_COUNTRIES],
+        english,
+        [*english, *(name for names in by_language for name in names)],  # in their own languages
         (country.alpha_2_code for country in countries),
         (country.alpha_3_code for country in countries),
         (country.capital for country in countries),
@@ -113,7 +116,7 @@ def _public_lists() -> tuple[frozenset[str], ...]:
         (name for _, name in Currencies.currencies),
         People.language_names,
         BaseProvider.language_locale_codes,
-        *(_texts(f"address.{locale}", ("countries",)) for locale in _COUNTRY_LOCALES),
+        *by_language,
         *(_texts(module, (name,)) for module, names in _LISTS.items() for name in names),
     ]
     return tuple(frozenset(filter(None, map(_key, entries))) for entries in lists)

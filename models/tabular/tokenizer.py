@@ -27,6 +27,7 @@ from models.tabular.constraint_checks import add_totals, satisfies
 from models.tabular.constraints import Constraint
 from models.tabular.data import MAX_HOLDOUT_ROWS, LabeledRows
 from models.tabular.id_columns import IdColumn
+from models.tabular.id_regions import RegionPrefixes
 from models.tabular.joined_texts import JoinedText
 from models.tabular.relation_coding import NO_CODING, RelationCoding
 from models.tabular.schema import ColumnSchema, UnsupportedColumn
@@ -82,7 +83,7 @@ class Tokenizer:
             types.pop(constraint.total or "", None)
         for joined in joined_texts:
             types.pop(joined.column, None)
-        arrow = table.schema
+        arrow, uncoded = table.schema, table
         table = coding.encode(table.select(list(types)))
         types = {name: type for name, type in types.items() if name in table.schema.names}
         names = [name for name, type in types.items() if type != "id"]
@@ -105,6 +106,8 @@ class Tokenizer:
             for name, type in types.items()
             if type == "id"
         )
+        if not min_value_count:
+            id_columns = _with_regions(id_columns, uncoded, schema)
         columns_with_sub_bins = add_sub_bins(
             columns, table, labels, seed, every_column=always_sub_bins
         )
@@ -256,9 +259,15 @@ class Tokenizer:
     def decode_relations(self, coded: pa.RecordBatch) -> pa.RecordBatch:
         """Return the rows with the columns that others determine.
 
-        These are coded by relations, totals of `sum` constraints, or joined texts.
+        These are coded by relations, codes of regions, totals of `sum` constraints, or joined
+        texts.
         """
         rows = self.coding.decode(coded, self.arrow)
+        for id_column in self.id_columns:
+            index = rows.schema.get_field_index(id_column.name)
+            if id_column.prefixes is not None and index >= 0:
+                codes = id_column.prefixes.replace_beginnings(rows.column(index), rows)
+                rows = rows.set_column(index, rows.schema.field(index), codes)
         if self.constraints:
             rows = add_totals(rows, self.constraints, self.arrow)
         return self._add_joined_texts(rows) if self.joined_texts else rows
@@ -391,6 +400,26 @@ class Tokenizer:
         return cls.unpack(
             metadata, {n.removeprefix(PREFIX): array for n, array in own_arrays.items()}
         )
+
+
+def _with_regions(
+    id_columns: Sequence[IdColumn], table: pa.Table, schema: Sequence[ColumnSchema]
+) -> tuple[IdColumn, ...]:
+    """Return the identifiers; postal codes begin as those of their region."""
+    regions = {
+        column.name: column_values(table, column.name)
+        for column in schema
+        if column.type == "category" and column.in_samples and column.name in table.schema.names
+    }
+    return tuple(
+        replace(
+            id_column,
+            prefixes=RegionPrefixes.fit(
+                id_column.name, column_values(table, id_column.name), regions
+            ),
+        )
+        for id_column in id_columns
+    )
 
 
 def _is_one_of(tokens: Tokens, combinations: Tokens) -> NDArray[np.bool_]:

@@ -63,13 +63,20 @@ _TEXT = re.compile(
     r"(?:(?P<date>.+?)(?P<separator>[T:]|,? +|, | - ))??"
     r"(?P<hour>\d{1,2}):(?P<minute>\d{2})(?P<second>:\d{2})?(?P<fraction>[.,]\d{1,9})?"
     r"(?P<half> ?(?:[AaPp]\.?[Mm]\.?))?"
-    r"(?P<zone> ?(?:GMT[+-]\d{4}|Z|UTC|GMT|[ECMP][SD]T|CES?T|BST|MSK|JST|IST|"
+    r"(?P<zone> ?(?:(?:GMT|UTC)[+-]\d{1,4}|Z|UTC|GMT|[ECMP][SD]T|CES?T|BST|MSK|JST|IST|"
     r"[+-]\d{2}(?::?\d{2})?))?"
 )
 _COMPACT = re.compile(
     r"(?P<date>\d{8})(?P<separator>[T _-]?)(?P<hour>\d{2})(?P<minute>\d{2})"
     r"(?P<second>\d{2})?(?P<zone>Z)?"
 )
+_PARTS = re.compile(r"\d+|[^\W\d_]+|[?]+")
+_MAX_PARTS = 3
+_HAS_YEAR = re.compile(r"(?:^|[^\d])(?:1[0-9]|2[01])\d\d(?:$|[^\d])")
+_UNKNOWN = re.compile(r"[?]|[xX]{2}|(?:^|[^\d])00(?:$|[^\d])")
+_UNKNOWN_MARKS = ("??", "?", "00", "XX", "xx")
+_DAY_PLACE, _MONTH_PLACE = re.compile(r"%-?d[ .,/-]*"), re.compile(r"%-?[mbB][ .,/-]*")
+_MIN_PARTIAL = 0.02  # share of the texts of each exactness
 _PADDED_DAY = re.compile(r"\d\d[-/.]\d\d\.?")
 _SEASON = re.compile(r"\d{4}[-/]\d{2}")
 
@@ -97,8 +104,57 @@ def infer_moments(sample: Sequence[str]) -> list[InferredMoment]:
         return _infer_compact_time(texts, compact[0])
     if all(_SEASON.fullmatch(text) and _is_season(text) for text in texts):
         return []
+    if (partial := _infer_partial_dates(texts)) is not None:
+        return [InferredMoment(partial)]
     formats = _infer_dates(texts, _templates(texts)) or _infer_other(texts)
     return [InferredMoment(form) for form in map(parse_format, formats) if form is not None]
+
+
+def _infer_partial_dates(texts: Sequence[str]) -> MomentForm | None:
+    """Return the form of dates of which some lack the day or the month.
+
+    Examples are 2013, 2013-07 and 2013-07-14 in one column, and 2013-??-??.
+    """
+    parts = [_PARTS.findall(text) for text in texts]
+    most = max(map(len, parts))
+    has_unknown = [_UNKNOWN.search(text) is not None for text in texts]
+    exact = [
+        text
+        for text, each, is_unknown in zip(texts, parts, has_unknown, strict=True)
+        if len(each) == most and not is_unknown
+    ]
+    dated = sum(_HAS_YEAR.search(text) is not None for text in texts)
+    if not exact or len(exact) == len(texts) or most > _MAX_PARTS or dated < len(texts):
+        return None
+    for format in _infer_dates(exact, (*_DATES, *_PERIODS)):
+        formats, rest = [format], _unread(format, texts)
+        for coarser in _coarser_formats(format):
+            unread = _unread(coarser, rest)
+            if len(rest) - len(unread) >= max(1, _MIN_PARTIAL * len(texts)):
+                formats, rest = [*formats, coarser], unread
+        form = parse_format("|".join(formats)) if len(formats) > 1 else None
+        if form is not None and len(rest) <= (1 - MIN_FIT_FRACTION) * len(texts):
+            return form
+    return None
+
+
+def _unread(format: str, texts: Sequence[str]) -> list[str]:
+    """Return the texts of other forms. Seasons such as 2011-12 are not months."""
+    form = parse_format(format)
+    if form is None or (texts and all(_SEASON.fullmatch(t) and _is_season(t) for t in texts)):
+        return list(texts)
+    missing = form.parse(pa.array(texts, pa.string())).is_null().to_pylist()
+    return [text for text, is_missing in zip(texts, missing, strict=True) if is_missing]
+
+
+def _coarser_formats(format: str) -> list[str]:
+    """Return formats without the day, and without the month, or with a mark in their place."""
+    month = _DAY_PLACE.sub("", format).rstrip(" .,/-")
+    coarser = [month, _MONTH_PLACE.sub("", month).rstrip(" .,/-")]
+    for mark in _UNKNOWN_MARKS:
+        month = re.sub(r"%-?d", mark, format)
+        coarser += [month, re.sub(r"%-?[mbB]", mark, month)]
+    return [each for each in coarser if each != format]
 
 
 def _templates(texts: Sequence[str]) -> Sequence[str]:

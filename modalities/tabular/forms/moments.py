@@ -7,13 +7,15 @@ a.m. or p.m., `%^b` a name in capitals, `%#b` in small letters, `%~b` with a cap
 are seconds and milliseconds since 1970, and `%24H` is an hour that writes midnight as 24:00 of the
 day before. Dates without a year are those of the leap year 2000. `[de]` in front sets the language
 of names. A constant offset in the format, such as `%H:%M+01:00`, is that of all times; after `%:z`
-or `%z`, a zone such as `[Europe/Berlin]` sets the offset of each time.
+or `%z`, a zone such as `[Europe/Berlin]` sets the offset of each time. In
+`%Y-%m-%d|%Y-%m|%Y`, days and months may be unknown: the first day of a year is written as the year.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import pairwise
 from zoneinfo import available_timezones
 
 import numpy as np
@@ -34,6 +36,7 @@ _DIRECTIVE = re.compile(r"%(?:24H|-[mdHIypP]|_d|[\^#~][bBaA]|:z|[YymdoBbAaHIMSfp
 _LANGUAGE = re.compile(r"\[([a-z]{2})\]")
 _ZONE = re.compile(r"(?<=z)\[([A-Za-z]+/[A-Za-z_/]+)\]$")
 _OFFSET = re.compile(r"(?<![0-9-])([+-])([0-9]{2})(?::?([0-9]{2}))?$")
+_GMT_OFFSET = re.compile(r"(?:GMT|UTC)([+-])([0-9]{1,2})(?::?([0-9]{2}))?$")
 _DIGITS = {"Y": "4", "G": "4", "y": "2", "V": "2", "q": "1"}
 _MIN_MICROS, _MAX_MICROS = -62_135_596_800 * SECOND, 253_402_300_799 * SECOND  # years 1 to 9999
 
@@ -78,8 +81,10 @@ class MomentForm:
             is_adjacent = (i > 0 and not self.literals[i]) or (
                 i + 1 < len(self.directives) and not self.literals[i + 1]
             )
-            pieces.append(f"(?P<{_group(i)}>{self._field_regex(directive, is_adjacent)})")
-            pieces.append(re.escape(self.literals[i + 1]))
+            field = f"(?P<{_group(i)}>{self._field_regex(directive, is_adjacent)})"
+            if directive == "%f" and pieces[-1]:  # programs omit a fraction of zero
+                field = f"(?:{pieces.pop()}{field})?"
+            pieces += [field, re.escape(self.literals[i + 1])]
         return f"^{''.join(pieces)}$"
 
     def _field_regex(self, directive: str, is_adjacent: bool) -> str:
@@ -278,6 +283,40 @@ class MomentForm:
         return _padded(number, width)
 
 
+@dataclass(frozen=True)
+class PartialDateForm(MomentForm):
+    """Dates of which the last parts may be unknown; `forms` begins with the most exact one.
+
+    A date that is the first day of a year or month is written in the least exact form.
+    """
+
+    forms: tuple[MomentForm, ...] = ()
+
+    def parse(self, texts: pa.StringArray) -> pa.Int64Array:
+        return pc.coalesce(*(form.parse(texts) for form in self.forms))
+
+    def write(self, micros: pa.Int64Array, decimals: int | None = None) -> pa.StringArray:
+        written = self.forms[0].write(micros, decimals)
+        for form in self.forms[1:]:
+            texts = form.write(micros, decimals)
+            written = pc.if_else(pc.equal(form.parse(texts), micros), texts, written)
+        return written
+
+
+def _partial_form(formats: Sequence[str]) -> PartialDateForm | None:
+    """Return the form of dates that are exact to a day, a month or a year."""
+    forms = [form for form in map(parse_format, formats) if form is not None]
+    fields = [set(form.order) for form in forms]
+    are_coarser = all(a > b for a, b in pairwise(fields))
+    if len(forms) < len(formats) or not are_coarser or any(form.has_time for form in forms):
+        return None
+    exact = forms[0]
+    literals, directives = exact.literals, exact.directives
+    return PartialDateForm(
+        "|".join(formats), exact.language, literals, directives, None, "", tuple(forms)
+    )
+
+
 class _Components:
     """Years, months and so on of local microseconds."""
 
@@ -314,6 +353,8 @@ class _Components:
 @lru_cache(maxsize=256)
 def parse_format(format: str) -> MomentForm | None:
     """Return the form that a format describes; None if it is not supported."""
+    if "|" in format:
+        return _partial_form(format.split("|"))
     match = _LANGUAGE.match(format)
     language, rest = (match[1], format[match.end() :]) if match else ("", format)
     zone = _ZONE.search(rest)
@@ -337,7 +378,7 @@ def _offset(literal: str, has_time: bool) -> int | None:
     """Return the seconds of a constant offset at the end of a format."""
     if literal.strip() in {"Z", "UTC", "GMT"} and has_time:
         return 0
-    match = _OFFSET.search(literal) if has_time else None
+    match = (_GMT_OFFSET.search(literal) or _OFFSET.search(literal)) if has_time else None
     if match is None:
         return None
     seconds = 3600 * int(match[2]) + 60 * int(match[3] or 0)

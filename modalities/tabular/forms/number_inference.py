@@ -10,7 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from modalities.tabular.forms.number_scales import SCALES, are_scales, powers, split_scale
+from modalities.tabular.forms.number_scales import (
+    SCALES,
+    are_scales,
+    is_percent,
+    powers,
+    split_scale,
+)
 from modalities.tabular.forms.numbers import (
     ALL_DIGITS,
     ALL_DIGITS_TRIMMED,
@@ -21,6 +27,7 @@ from modalities.tabular.forms.numbers import (
     find_exponents,
 )
 
+_MIN_PERCENTAGES = 0.05  # of the texts, next to counts; and of counts next to percentages
 _MIN_SCALE_FRACTION = 0.005  # of the texts, to be a scale of the column
 MIN_FIT_FRACTION = 0.9  # of the sampled texts; the exact fraction is checked on all rows
 MIN_PLAIN_FRACTION = 0.75  # of the texts, which have no unit
@@ -74,8 +81,9 @@ _MARKS = (  # thousands mark and decimal mark, in order of preference
 
 
 _PADDED = re.compile(r"(\d+)([.,])(\d+)")
-_MIN_PADDED_DECIMALS = 4
+_MIN_PADDED_DECIMALS, _MIN_PADDED_WIDTH = 4, 3  # without a sign: codes have fewer digits
 _GROUPED = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+")
+_BRACKETED = re.compile(r"\(\d[^()]*[^\W\d_]{2}[^()]*\)")
 _WHOLE = re.compile(r"0|[1-9]\d*|[1-9]\d{0,2}(?:,\d{3})+")
 
 
@@ -110,6 +118,9 @@ def infer_number_forms(sample: Sequence[str], *, decimal_comma: bool) -> list[Nu
 
     With `decimal_comma`, the comma is the more likely decimal mark. Decimals are not yet inferred.
     """
+    if sample and all(map(_BRACKETED.fullmatch, sample)):
+        inner = infer_number_forms([text[1:-1] for text in sample], decimal_comma=decimal_comma)
+        return [_in_brackets(form) for form in inner]
     texts = [text for text in map(_parse, sample) if text is not None]
     signed = sum(text.unit[0] in _SIGNS for text in texts)
     if signed < MIN_FIT_FRACTION * len(texts):  # such as <0.5 among other numbers
@@ -136,21 +147,35 @@ def infer_number_forms(sample: Sequence[str], *, decimal_comma: bool) -> list[Nu
     )
     bodies = [text.body for text in texts]
     if padded := _infer_padded(texts):
-        forms = [replace(form, whole_digits=padded[0], decimal=padded[1])]
+        width, decimal, counts_sign = padded
+        forms = [replace(form, whole_digits=width, decimal=decimal, counts_sign=counts_sign)]
     else:
         forms = [
             replace(form, thousands=mark, decimal=decimal, indian=indian)
             for mark, decimal, indian in _infer_marks(bodies, decimal_comma)
         ]
-    if all(text.is_negative for text in texts) and form.negative[0] == "-":
+    return forms + _other_signs(forms, texts) if forms else []
+
+
+def _other_signs(forms: Sequence[NumberForm], texts: Sequence[_Text]) -> list[NumberForm]:
+    """Return the forms with signs of numbers that the sample lacks."""
+    positive, negative = forms[0].positive, forms[0].negative
+    if all(text.is_negative for text in texts) and negative[0] == "-":
         # The sample does not show whether positive numbers have a sign.
-        with_sign = ("+" + form.positive[0], form.positive[1])
-        forms += [replace(each, positive=with_sign, zero=with_sign) for each in forms]
-    elif form.positive[0].startswith("+") and not any(text.is_zero for text in texts):
+        with_sign = ("+" + positive[0], positive[1])
+        return [replace(each, positive=with_sign, zero=with_sign) for each in forms]
+    if positive[0].startswith("+") and not any(text.is_zero for text in texts):
         # The sample does not show whether zero has a sign.
-        unsigned = (form.positive[0].removeprefix("+"), form.positive[1])
-        forms += [replace(each, zero=unsigned) for each in forms]
-    return forms
+        unsigned = (positive[0].removeprefix("+"), positive[1])
+        return [replace(each, zero=unsigned) for each in forms]
+    return []
+
+
+def _in_brackets(form: NumberForm) -> NumberForm:
+    """Return the form of notes such as `(202 ratings)`, which are not negative."""
+    affixes = (form.positive, form.negative, form.zero)
+    positive, negative, zero = ((f"({before}", f"{after})") for before, after in affixes)
+    return replace(form, positive=positive, negative=negative, zero=zero)
 
 
 def _infer_scales(texts: Sequence[_Text]) -> tuple[str, ...]:
@@ -159,6 +184,8 @@ def _infer_scales(texts: Sequence[_Text]) -> tuple[str, ...]:
     common = [word for word, count in counts.items() if count >= _MIN_SCALE_FRACTION * len(texts)]
     exponents = dict(zip(common, powers(common), strict=True))
     words = sorted(common, key=exponents.__getitem__)
+    if any(map(is_percent, words)):
+        return tuple(words) if _are_counts_and_percentages(texts, words) else ()
     if any(word.strip(_BLANKS) == "m" and exponents[word] for word in words):  # millions
         texts_in_m = [text for text in texts if split_scale(text.after)[0].strip(_BLANKS) == "m"]
         if not all(text.before.strip(_BLANKS + "-+(") for text in texts_in_m):
@@ -166,6 +193,21 @@ def _infer_scales(texts: Sequence[_Text]) -> tuple[str, ...]:
     is_amount = any(text.before.strip(_BLANKS) or re.search("[.,]", text.body) for text in texts)
     is_mixed = len(counts) > 1 and any(counts[word] for word in counts if word)
     return tuple(words) if is_mixed and is_amount and are_scales(words) else ()
+
+
+def _are_counts_and_percentages(texts: Sequence[_Text], words: Sequence[str]) -> bool:
+    """Return True for whole numbers and percentages below 100, such as 155 and 18.2%."""
+    if len(words) != 2 or not are_scales(words):
+        return False
+    percentages = [text.body for text in texts if split_scale(text.after)[0] == words[0]]
+    counts = [text.body for text in texts if not text.after]
+    minimum = _MIN_PERCENTAGES * len(texts)
+    are_whole = all(map(_WHOLE.fullmatch, counts))
+    are_below = all(re.fullmatch(r"\d{1,2}(?:[.,]\d+)?", body) for body in percentages)
+    are_unsigned = not any(text.before for text in texts)
+    return (
+        min(len(percentages), len(counts)) >= minimum and are_whole and are_below and are_unsigned
+    )
 
 
 def _fractions(texts: Sequence[_Text]) -> list[_Text]:
@@ -251,22 +293,37 @@ def _infer_marks(bodies: Sequence[str], decimal_comma: bool) -> list[tuple[str, 
     return [(mark, decimal, False) for mark, decimal in fitting[:3]]
 
 
-def _infer_padded(texts: Sequence[_Text]) -> tuple[int, str] | None:
+def _infer_padded(texts: Sequence[_Text]) -> tuple[int, str, bool] | None:
     """Return the width and the decimal mark of numbers such as -086.6445, padded with zeros.
 
-    Codes such as 01.10 have neither a sign nor as many digits.
+    The last value is True if a minus counts as a digit, as in 0012.5 and -003.2. Codes such as
+    01.10 have neither a sign nor as many digits.
     """
     parts = [_PADDED.fullmatch(text.body) for text in texts]
-    wholes = [len(part[1]) for part in parts if part]
-    width, marks = min(wholes, default=0), {part[2] for part in parts if part}
-    if None in parts or width < 2 or len(marks) != 1:
+    marks = {part[2] for part in parts if part}
+    if None in parts or len(marks) != 1:
         return None
-    padded = [part for part in parts if part and part[1].startswith("0")]
-    has_signs = any(text.before.strip(_BLANKS) in ("-", "+", "\u2212") for text in texts)
-    decimals = min(len(part[3]) for part in parts if part)
-    has_decimals = decimals >= _MIN_PADDED_DECIMALS or (decimals >= 3 and width >= 3)
-    is_number = padded and all(len(part[1]) == width for part in padded)
-    return (width, marks.pop()) if is_number and (has_signs or has_decimals) else None
+    signs = [text.before.strip(_BLANKS) for text in texts]
+    numbers = [
+        (len(part[1]), sign, part[1][0]) for part, sign in zip(parts, signs, strict=True) if part
+    ]
+    has_signs = any(sign in ("-", "+", "\u2212") for sign in signs)
+    for counts_sign in (False, True):
+        widths = [(width + (counts_sign and sign == "-"), first) for width, sign, first in numbers]
+        width = min(width for width, _ in widths)
+        is_padded = any(first == "0" for _, first in widths)
+        if (
+            width >= 2
+            and is_padded
+            and all(each == width for each, first in widths if first == "0")
+        ):
+            break
+    else:
+        return None
+    decimals = {len(part[3]) for part in parts if part}
+    is_fixed = width >= _MIN_PADDED_WIDTH and len(decimals) == 1
+    has_digits = min(decimals) >= _MIN_PADDED_DECIMALS or is_fixed
+    return (width, marks.pop(), counts_sign) if has_signs or has_digits else None
 
 
 def _preference(marks: tuple[str, str], decimal_comma: bool) -> tuple[bool, int]:
@@ -366,7 +423,10 @@ class NumberTexts:
             return self._complete_scientific(low, high)
         if max(high, self.exponent_decimals) > MAX_DECIMALS:
             return replace(self.form, significant=self._all_digits)
-        low = max(range(low, high + 1), key=lambda decimals: (self._exact(decimals), decimals))
+        if self.form.scales and is_percent(self.form.scales[0]):  # counts have no decimals
+            low = high if len(self.decimals.keys() - {0}) == 1 else 0
+        else:
+            low = max(range(low, high + 1), key=lambda decimals: (self._exact(decimals), decimals))
         high = max(high, self.exponent_decimals)
         # Distinct texts show whether zero has decimals, as the other numbers do.
         plain_zero = low > 0 and self.plain_zeros > 0

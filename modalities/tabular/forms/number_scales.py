@@ -1,4 +1,8 @@
-"""Scale words of numbers, such as K, M and B in `$5.07K`, `1.2M` and `3 bn`."""
+"""Scale words of numbers, such as K, M and B in `$5.07K`, `1.2M` and `3 bn`.
+
+Counts and percentages in one column, such as `155` and `18.2%`, have the scales 1 and %: whole
+numbers are counts, and numbers below one are percentages.
+"""
 
 import re
 from collections.abc import Sequence
@@ -12,7 +16,7 @@ from numpy.typing import NDArray
 _MULTIPLIERS = {
     "": 0, "K": 3, "k": 3, "Tsd": 3, "Tsd.": 3, "thousand": 3, "M": 6, "mn": 6, "mln": 6, "Mio": 6,
     "Mio.": 6, "million": 6, "Million": 6, "B": 9, "bn": 9, "Mrd": 9, "Mrd.": 9, "billion": 9,
-    "Billion": 9, "T": 12, "tn": 12, "trillion": 12,
+    "Billion": 9, "T": 12, "tn": 12, "trillion": 12, "%": -2,
 }  # fmt: skip
 _UNITS = {
     "B": {"kB": 3, "KB": 3, "MB": 6, "GB": 9, "TB": 12},
@@ -35,6 +39,10 @@ def split_scale(after: str) -> tuple[str, str]:
     return (match["scale"], after[match.end() :]) if match else ("", after)
 
 
+def is_percent(scale: str) -> bool:
+    return scale.strip(_BLANKS) == "%"
+
+
 def powers(scales: Sequence[str]) -> list[int]:
     """Return the powers of ten of words that occur together: `m` is a meter, or a million."""
     words = [scale.strip(_BLANKS) for scale in scales]
@@ -48,6 +56,8 @@ def are_scales(words: Sequence[str]) -> bool:
     Numbers without a unit in a column with `kg` are not grams.
     """
     plain = [word.strip(_BLANKS) for word in words]
+    if "%" in plain and plain != ["%", ""]:
+        return False
     if len(words) < 2 or any(word not in SCALES for word in plain):
         return False
     exponents = powers(words)
@@ -74,7 +84,8 @@ def choose_scales(
 ) -> tuple[pa.DoubleArray, pa.StringArray]:
     """Return numbers without a sign divided by a scale, and its word.
 
-    The scale is the largest one that leaves at least 1 before the point, after rounding.
+    The scale is the largest one that leaves at least 1 before the point, after rounding. Next to
+    percentages, numbers from 1 on are counts, which are whole.
     """
     numbers = np.nan_to_num(values.cast(pa.float64()).to_numpy(zero_copy_only=False))
     indices: NDArray[np.int64] = np.zeros(len(numbers), np.int64)
@@ -85,4 +96,6 @@ def choose_scales(
         indices[np.round(numbers / previous, decimals) >= ratio] = i
     divisors = 10.0 ** np.array(exponents, float)[indices]
     is_missing = values.is_null().to_numpy(zero_copy_only=False)
+    if is_percent(scales[0]):
+        numbers = np.where(indices == 1, np.round(numbers), numbers)
     return pa.array(numbers / divisors, mask=is_missing), pa.array(scales).take(pa.array(indices))

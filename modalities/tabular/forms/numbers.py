@@ -4,8 +4,9 @@ A pattern is written like a number format of a spreadsheet, with the marks that 
 `#.##0,00 €`, `0.0%`, `+0;-0;0`, `#,##0;(#,##0)` or `0.000e+00`. Up to three sections are for
 positive numbers, negative numbers (default: the first one after a minus sign) and zero (default:
 the first one; `0.00;-0.00;0` writes it without decimals). `0.##` writes up to two decimals and no
-trailing zeros; `@@@` writes up to three significant digits. `0.0[K|M]` writes 1500 as 1.5K, and
-`0 day[s]` writes `1 day` and `2 days`.
+trailing zeros; `0000.0;-000.0` is padded to a width that includes the minus; `@@@` writes up to
+three significant digits. `0.0[K|M]` writes 1500 as 1.5K, and `0 day[s]` writes `1 day` and
+`2 days`.
 """
 
 import re
@@ -16,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from modalities.tabular.forms.number_scales import are_scales, choose_scales, factors
+from modalities.tabular.forms.number_scales import are_scales, choose_scales, factors, is_percent
 
 Affixes = tuple[str, str]  # text before and after the digits
 
@@ -51,6 +52,7 @@ class NumberForm:
     indian: bool = False  # 12,34,567 instead of 1,234,567
     leading_zero: bool = True  # 0.5 instead of .5
     whole_digits: int = 1  # at least, before the decimal mark: 3 in 086.64
+    counts_sign: bool = False  # a minus takes the place of one of the whole digits
     decimal: str = "."
     min_decimals: int = 0
     max_decimals: int = 0
@@ -72,7 +74,8 @@ class NumberForm:
     def pattern(self) -> str:
         body = "@" * self.significant if self.significant else self._body()
         ending = f"[{self.plural}]" if self.plural else ""
-        bodies = [body, body, "0" if self.plain_zero else body]
+        negative = body.removeprefix("0") if self.counts_sign else body
+        bodies = [body, negative, "0" if self.plain_zero else body]
         sections = zip(bodies, self._sections(), strict=False)
         return ";".join(f"{before}{each}{after}{ending}" for each, (before, after) in sections)
 
@@ -89,7 +92,7 @@ class NumberForm:
     def _sections(self) -> list[Affixes]:
         if self.zero != self.positive or self.plain_zero:
             return [self.positive, self.negative, self.zero]
-        is_default = self.negative == _default_negative(self.positive)
+        is_default = self.negative == _default_negative(self.positive) and not self.counts_sign
         return [self.positive] if is_default else [self.positive, self.negative]
 
     def with_decimals(self, decimals: int) -> "NumberForm":
@@ -170,7 +173,8 @@ class NumberForm:
             )
             whole = f"(?:[1-9][0-9]{{0,2}}{group}|0|[1-9]{digits})"
         elif self.whole_digits > 1:
-            whole = f"(?:[0-9]{{{self.whole_digits}}}|[1-9][0-9]{{{self.whole_digits},18}})"
+            fewest = self.whole_digits - self.counts_sign
+            whole = f"(?:[0-9]{{{fewest},{self.whole_digits}}}|[1-9][0-9]{{{fewest},18}})"
         else:
             whole = f"(?:0|[1-9]{digits})"
         number = f"(?:{whole}(?:{decimal}[0-9]*)?|{decimal}[0-9]+)"
@@ -206,6 +210,9 @@ class NumberForm:
         if self.scales:
             sizes, scales = choose_scales(sizes, self.scales, self.max_decimals)
         digits = self._digits(sizes)
+        if self.scales and is_percent(self.scales[0]):
+            counts = pc.replace_substring_regex(digits, r"\..*$", "")
+            digits = pc.if_else(pc.equal(scales, ""), counts, digits)
         if self.is_plain and self.leading_zero and not self.plain_zero:
             return _with_minus(digits, values)
         is_zero = pc.invert(_find_nonzero(digits))
@@ -224,7 +231,9 @@ class NumberForm:
         )
         whole = self._grouped(whole)
         if self.whole_digits > 1:
-            whole = pc.utf8_lpad(whole, self.whole_digits, "0")
+            padded = pc.utf8_lpad(whole, self.whole_digits, "0")
+            shorter = pc.utf8_lpad(whole, self.whole_digits - self.counts_sign, "0")
+            whole = pc.if_else(is_negative, shorter, padded)
         if not self.leading_zero:
             whole = pc.if_else(pc.equal(rest, ""), whole, pc.utf8_ltrim(whole, "0"))
         ending: str | pa.Array = ""
@@ -288,6 +297,8 @@ def parse_pattern(pattern: str) -> NumberForm | None:
     matches = [_BODY.search(section) for section in sections]
     bodies = [match[0] if match else None for match in matches]
     plain_zero = len(bodies) == 3 and bodies[2] == "0" != bodies[0]
+    counts_sign = len(bodies) > 1 and bodies[0] == f"0{bodies[1]}"
+    bodies = [bodies[0], *bodies[2:]] if counts_sign else bodies
     differs = len(set(bodies[:2] if plain_zero else bodies)) > 1
     if len(sections) > 3 or differs or matches[0] is None:
         return None
@@ -312,7 +323,7 @@ def parse_pattern(pattern: str) -> NumberForm | None:
         return None
     zero = affixes[2] if len(affixes) > 2 else positive
     form = _with_body(NumberForm(positive, negative, zero, plural=plural), matches[0])
-    return replace(form, plain_zero=plain_zero) if form is not None and plain_zero else form
+    return form and replace(form, plain_zero=plain_zero, counts_sign=counts_sign)
 
 
 def _with_body(form: NumberForm, match: re.Match[str]) -> NumberForm | None:

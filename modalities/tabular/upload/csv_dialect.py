@@ -201,7 +201,9 @@ def _detect_quote(sample: Sample, dialect: CsvDialect) -> str:
     single = re.findall(
         rf"(?:^|{mark})[ ]*('(?:[^'\n]|'')*+')[ ]*(?=(?:{mark})|[\r\n]|$)", text, re.MULTILINE
     )
-    opened = len(re.findall(rf'(?:^|{mark})[ ]*"', text, re.M))
+    # Two marks begin a field that is empty, or belong to JSON within one: {""a"":1,""b"":2}.
+    inner = rf'"(?!{mark}|"|[\r\n]|\Z)'
+    opened = len(re.findall(rf'(?:^|{mark})[ ]*"(?!{inner})', text, re.M))
     if len(single) > 1 and not opened and "".join(single).count("'") > 0.9 * text.count("'"):
         return "'"
     if not opened:

@@ -7,13 +7,13 @@ from core.datasets.data_quality import Issue
 from core.datasets.errors import printable
 from core.errors import DatasetUnreadable
 from modalities.tabular.upload.csv_dialect import CsvDialect, Sample, SampleRow, detect_dialect
+from modalities.tabular.upload.header_names import has_names
 from modalities.tabular.upload.raw_table import table_error
 from modalities.tabular.upload.read_options import ReadOptions
 from modalities.tabular.upload.table_layout import (
     HeaderMismatchError,
     TableLayout,
     detect_layout,
-    has_names,
     layout_with_header,
     usual_width,
 )

@@ -14,8 +14,10 @@ from core.limits import Limits
 from modalities.tabular.upload.csv_dialect import (
     NO_DELIMITER,
     SAMPLE_CHARS,
+    SAMPLE_ROWS,
     CsvDialect,
     Sample,
+    detect_dialect,
     iterate_rows,
 )
 from modalities.tabular.upload.csv_layout import CsvLayout, detect_csv
@@ -28,9 +30,17 @@ from modalities.tabular.upload.raw_table import (
 from modalities.tabular.upload.read_options import ReadOptions
 from modalities.tabular.upload.stray_rows import StrayRows
 from modalities.tabular.upload.text_file import TextFile
+from modalities.tabular.upload.transposed_rows import (
+    are_transposed,
+    to_csv,
+    too_many_rows,
+    transpose,
+    transposed_issue,
+)
 
 _MAX_WRONG_ROWS = 1_000  # reading stops after these
 _MAX_FOOTER_ROWS = 10
+_OF_TRANSPOSED = ReadOptions(delimiter=",", quote='"', escape="", comment="")
 
 
 def open_csv(file: TextFile, limits: Limits, options: ReadOptions) -> RawTable:
@@ -40,11 +50,18 @@ def open_csv(file: TextFile, limits: Limits, options: ReadOptions) -> RawTable:
         text += chunk
         if len(text) >= SAMPLE_CHARS:
             break
-    detected = detect_csv(Sample(text, cut=len(text) >= SAMPLE_CHARS), options, file.name)
+    sample = Sample(text, cut=len(text) >= SAMPLE_CHARS)
+    transposed = _transposed(sample, options)
+    if transposed is not None:
+        text, chunks = transposed, iter(())
+        sample = Sample(text, cut=False)
+    detected = detect_csv(sample, options if transposed is None else _OF_TRANSPOSED, file.name)
     if detected is None:
         raise table_error("table_empty", f"{printable(file.name)} is empty.")
     dialect, layout = detected
     notes, issues = [file.note] if file.note else [], list(layout.issues)
+    if transposed is not None and options.transpose is None:
+        issues.append(transposed_issue(len(layout.names)))
     names = normalize_names(layout.names, limits, issues)
     normalizer = CsvNormalizer(
         chain([text[layout.offset :]], chunks), dialect, limits, first_line=layout.first_line
@@ -75,8 +92,23 @@ def open_csv(file: TextFile, limits: Limits, options: ReadOptions) -> RawTable:
         ),
         notes=notes,
         issues=issues,
-        read=_used_options(file, dialect, layout, options),
+        read=_used_options(file, dialect, layout, options)
+        if transposed is None
+        else {**options.to_dict(), "encoding": file.encoding, "transpose": True},
     )
+
+
+def _transposed(sample: Sample, options: ReadOptions) -> str | None:
+    """Return the text with rows and columns exchanged, if the rows are the columns."""
+    if options.transpose is False or (options.transpose is None and sample.cut):
+        return None
+    dialect, skip = detect_dialect(sample, options)
+    rows = [row.fields for row in sample.rows(dialect, skip=skip)]
+    if options.transpose is None and (len(rows) == SAMPLE_ROWS or not are_transposed(rows)):
+        return None
+    if sample.cut or len(rows) == SAMPLE_ROWS:
+        raise too_many_rows()
+    return to_csv(transpose(rows, ""))
 
 
 def _used_options(
@@ -92,6 +124,7 @@ def _used_options(
         "encoding": file.encoding,
         "decimal": options.decimal,
         "thousands": options.thousands,
+        "transpose": False,
     }
 
 

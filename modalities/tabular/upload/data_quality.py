@@ -40,7 +40,7 @@ READING_ISSUE_CODES = frozenset(
     }
     | {"mixed_offsets", "ambiguous_date_format", "ambiguous_number_format"}
     | {"title_lines", "comment_lines", "footer_lines", "column_renamed", "empty_columns"}
-    | {"empty_rows", "files_ignored", "sheets_ignored", "error_cells"}
+    | {"empty_rows", "files_ignored", "sheets_ignored", "error_cells", "merged_cells", "transposed"}
     | {"missing_words", "missing_words_unused", "dropped_nanoseconds"}
     | {"header_rows", "repeated_headers", "total_rows", "nested_objects", "lists"}
     | {"group_headings", "subtotal_rows"}
@@ -80,8 +80,9 @@ def find_reading_issues(inferred: Sequence[InferredColumn]) -> list[Issue]:
         _row_issue(
             "changed_times",
             [(c.column.name, c.changed, c.changed_rows) for c in inferred if c.changed],
-            "Samples write such times otherwise: 24:00 is 00:00 of the next day, and digits beyond "
-            "microseconds are dropped. If 24:00 is meant, write all midnights as 24:00; if the "
+            "Samples write such times otherwise: 24:00 is 00:00 of the next day, digits beyond "
+            "microseconds are dropped, and where some dates have no day, the first day of a month "
+            "is the month. If 24:00 is meant, write all midnights as 24:00; if the "
             "digits matter, split them off as a column of their own.",
         ),
         _issue(

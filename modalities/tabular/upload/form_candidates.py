@@ -20,7 +20,7 @@ from modalities.tabular.forms.durations import (
     infer_duration_form,
 )
 from modalities.tabular.forms.moment_inference import InferredMoment, infer_moments
-from modalities.tabular.forms.moments import MomentForm, parse_format
+from modalities.tabular.forms.moments import MomentForm, PartialDateForm, parse_format
 from modalities.tabular.forms.number_inference import NumberTexts, infer_number_forms
 from modalities.tabular.forms.numbers import NumberForm, find_exponents, number_form
 from modalities.tabular.schema import Column, ColumnType
@@ -33,6 +33,8 @@ MAX_DISTINCT_ODD = 100
 # Different words among the numbers of a large table, and their share.
 MIN_DISTINCT_NUMBERS = 100
 MAX_ODD_WORDS, MAX_ODD_WORD_FRACTION, MIN_ROWS_WITH_ODD_WORDS = 3, 0.1, 1_000
+# Different words, such as >54000 and pos, among the many different numbers of a smaller table.
+MAX_ODD_TEXTS, MIN_ROWS_WITH_ODD_TEXTS = 10, 100
 # Many different numbers, and one word in up to this share of the rows, such as T or <0.5.
 MAX_WORD_FRACTION, MIN_WORD_ROWS, MIN_NUMBERS = 0.5, 5, 25
 _MIN_FRACTION = 0.3  # candidates that fit fewer rows are dropped early
@@ -41,6 +43,7 @@ _MAX_MIXED_FORMS = 3  # of the dates of a column
 # Digit strings that a numeric type would change: leading zeros (007) and card numbers.
 _CODE = r"^[-+]?(?:0[0-9]+|[0-9]{19,})$"
 _POINTED_CODE = r"^0[0-9]+\.[0-9]+$"  # such as 01.10; one among many numbers may be a typing error
+_CODE_WORD = re.compile(r"(?=.*\d)(?=.*[^\W\d_])[^\W_]+")  # such as 12A
 _MIN_POINTED_CODES = 0.02  # share of the different texts of a batch
 
 # Seconds and milliseconds since 1970 of the years 2001 to 2036, in columns that are named so.
@@ -137,7 +140,7 @@ class FormCandidate:
         allowed = max(int(total >= MIN_ROWS_WITH_ODD_VALUE), int(MAX_ODD_FRACTION * total))
         is_exact = self.odd == 0 and not self.has_codes
         is_tolerable = self.odd <= allowed and self.distinct_odd <= MAX_DISTINCT_ODD
-        is_tolerable |= self._are_odd_words(total)
+        is_tolerable |= self._are_odd_words(total) or self._are_odd_texts(total)
         return self.fitting > 0 and not self.has_codes and (is_exact or is_tolerable)
 
     def _are_odd_words(self, total: int) -> bool:
@@ -146,6 +149,14 @@ class FormCandidate:
         are_few = are_few and self.distinct_fitting > MIN_DISTINCT_NUMBERS
         are_rare = total >= MIN_ROWS_WITH_ODD_WORDS and self.odd <= MAX_ODD_WORD_FRACTION * total
         return are_few and are_rare and all(map(str.isalpha, self.odd_words))
+
+    def _are_odd_texts(self, total: int) -> bool:
+        """Return True if a few texts, none of which is a value or a code, are among numbers."""
+        are_few = 0 < self.distinct_odd == len(self.odd_words) <= MAX_ODD_TEXTS
+        are_few = are_few and self.distinct_fitting > MIN_NUMBERS
+        are_rare = total >= MIN_ROWS_WITH_ODD_TEXTS and self.odd <= MAX_ODD_WORD_FRACTION * total
+        are_texts = not any(is_value(word) or _CODE_WORD.fullmatch(word) for word in self.odd_words)
+        return are_few and are_rare and are_texts and isinstance(self.reader, NumberReader)
 
 
 @dataclass(frozen=True)
@@ -232,6 +243,10 @@ class MomentReader:
 
     def changes(self, texts: pa.StringArray) -> NDArray[np.bool_]:
         """Return the mask of texts that are read, but written otherwise."""
+        if isinstance(self.forms[0], PartialDateForm):
+            written = self.forms[0].write(self.forms[0].parse(texts))
+            shorter = pc.less(pc.utf8_length(written), pc.utf8_length(texts)).fill_null(False)
+            return np.asarray(shorter.to_numpy(zero_copy_only=False), bool)
         changed = _has_nanoseconds(texts) if self.decimals == MAX_FRACTION_DIGITS else None
         if any("H" in form.fields and "%24H" not in form.directives for form in self.forms):
             is_24 = _matches(texts, "(?:^|[^0-9:])24:00")

@@ -43,7 +43,7 @@ EXPLICIT_NAME = re.compile(
     r"^(?:(?:name|person)[\W_])?(?:first|last|given|middle)$"
 )
 PERSON_NAME = re.compile(
-    r"(?i)author|person|people|commander|leader|architect|designer|patient|employee|customer|contact|owner|writer|composer|guest|coach|winner|"
+    r"(?i)author|person|people|commander|producer|leader|architect|designer|patient|employee|customer|contact|owner|writer|composer|guest|coach|winner|"
     r"judge|nominee|founder|player|student|teacher|passenger|actor|actress|artist|singer|director|"
     r"driver|senator|candidate|attorney|lawyer|physician|doctor|nurse|instructor|inspector|sender|"
     r"recipient|donor|contributor|applicant|victim|suspect|defendant|plaintiff|witness"
@@ -59,6 +59,12 @@ _THING_NAME = re.compile(
     r"(?i)neighbo|district|place|area|region|city|town|county|street|station|airport|school|team|"
     r"hospital|club|product|item|file|brand|company|event|course|program|service|location|building|"
     r"species|song|album|employer|business|organi[sz]ation|institution|agency|firm|film|movie|book|title|domain|department"
+)
+MIN_FIRMS, MIN_PEOPLE_AMONG_FIRMS = 0.1, 0.15
+_FIRM = re.compile(
+    r"(?i).*\b(?:inc|ltd|llc|llp|lp|plc|corp|corporation|co|company|companies|gmbh|ag|kg|s\.?a\.?|"
+    r"s\.?r\.?l|b\.?v|pty|group|holdings?|association|society|cooperative|coop|trust|foundation|"
+    r"partners|bank|services|industries|enterprises?|farms?|estates?|university|department)\b"
 )
 _NAMES = {
     "city": re.compile(
@@ -144,6 +150,13 @@ def _are_names(name: str, texts: Sequence[str], *, are_people: bool) -> bool:
         return share >= MIN_NAME_SHARE and given >= MIN_GIVEN_SHARE
     is_likely = share >= MIN_NAME_SHARE_UNNAMED and given >= MIN_GIVEN_SHARE_UNNAMED
     return is_likely or is_sure
+
+
+def have_some_people(name: str, texts: Sequence[str]) -> bool:
+    """Return True for people among firms in a column such as `owner`."""
+    if not PERSON_NAME.search(name) or _share(_FIRM.pattern, texts, whole=False) < MIN_FIRMS:
+        return False
+    return given_name_share(texts, name_locale(texts)) >= MIN_PEOPLE_AMONG_FIRMS
 
 
 def _share_a_word(texts: Sequence[str]) -> bool:

@@ -40,7 +40,13 @@ _YEARS = range(1500, 2200)  # consecutive years are not row numbers
 
 
 def are_row_numbers(name: str, counts: ValueCounts, valid: int, others: Collection[str]) -> bool:
-    """Return True for integers that are named like an id, or are unique and consecutive."""
+    """Return True for integers that are named like an id, or are unique and consecutive.
+
+    Years in a column without a name are those of the rows.
+    """
+    are_years = all(number in _YEARS for number in integers(counts))
+    if are_years and not name:
+        return False
     if is_nearly_unique(counts.distinct, valid) and (
         ID_NAME.search(name) or _are_long_codes(integers(counts)) or _are_documents(name, counts)
     ):
@@ -50,9 +56,7 @@ def are_row_numbers(name: str, counts: ValueCounts, valid: int, others: Collecti
     if ID_NAME.search(name):
         return True
     numbers = integers(counts)
-    if min(numbers) in _YEARS and max(numbers) in _YEARS:
-        return False
-    if _RANK_NAME.search(name):
+    if are_years or _RANK_NAME.search(name):
         return False
     if valid >= MIN_ID_ROWS and is_joined_id(name, others):
         return True

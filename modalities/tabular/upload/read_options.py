@@ -22,6 +22,7 @@ class ReadOptions:
         decimal: Decimal mark of numbers.
         thousands: Thousands mark of numbers.
         missing: Words that stand for a missing value, in addition to an empty cell.
+        transpose: True if the rows of the file are the columns of the table.
         sheet: Name or number (from 1) of the sheet of a workbook.
     """
 
@@ -35,6 +36,7 @@ class ReadOptions:
     decimal: str | None = None
     thousands: str | None = None
     missing: tuple[str, ...] = ()
+    transpose: bool | None = None
     sheet: str | int | None = None
 
     def decimal_comma(self, *, default: bool) -> bool:

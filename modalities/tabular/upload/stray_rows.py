@@ -21,6 +21,7 @@ _TOTAL = (
     r"|suma|totaal)s?\b.{0,20})"
 )
 _SUBTOTAL = r"(?i:(?:sub[ -]?total|zwischensumme|sous-total)\b.*)"
+_SHARE = re.compile(r"(?i)percent|%|share|anteil|prozent|pourcentage|porcentaje")
 _NOTE = re.compile(
     r"(?i)\W*(?:source|notes?|data|last updated|updated|copyright|quelle|anmerkung|hinweis|fuente"
     r"|nota|figures?|excludes?|includes?|see|for more|this|these|please|stand|remarks?|legend|key|"
@@ -44,11 +45,27 @@ class StrayRows:
         self._totals: set[str] = set()  # words for a total that earlier rows have
         self._headings: dict[str, None] = {}  # texts above groups of rows
         self._subtotals: list[str] = []
+        self._first_totals: list[str] = []
 
     def remove(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        is_first = True
         for batch in batches:
-            yield from self._hold_back(self._without_headers(batch))
+            rows = self._without_first_totals(batch) if is_first else batch
+            yield from self._hold_back(self._without_headers(rows))
+            is_first = False
         yield from self._end()
+
+    def _without_first_totals(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Leave out totals and shares above the rows, each of which has a name of its own."""
+        first = batch.column(0)
+        if len(batch.columns) < _MIN_COLUMNS or first.type != pa.string() or first.null_count:
+            return batch
+        names = [name.strip() for name in first.to_pylist()]
+        if len(set(names)) < len(names) or not re.fullmatch(_TOTAL, (names or [""])[0]):
+            return batch
+        count = 1 + (len(names) > 1 and _SHARE.match(names[1]) is not None)
+        self._first_totals = names[:count]
+        return batch.slice(count)
 
     def _without_headers(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Leave out rows that repeat the names, which joined files have."""
@@ -154,7 +171,10 @@ class StrayRows:
 
     def _are_notes(self, cells: Sequence[object]) -> bool:
         """Return True for a few words, not all in the first cell, where all rows have values."""
-        always = [cell is None for cell, filled in zip(cells, self._filled, strict=True) if filled]
+        filled_columns = self._filled or [False] * len(cells)
+        always = [
+            cell is None for cell, is_filled in zip(cells, filled_columns, strict=True) if is_filled
+        ]
         lacks_values = len(always) >= _MIN_COLUMNS and 2 * sum(always) >= len(always)
         return lacks_values and any(cells[1:]) and _are_few_words(cells)
 
@@ -166,11 +186,12 @@ class StrayRows:
         return not re.fullmatch(_TOTAL, text) or text.casefold() in self._totals
 
     def _report(self, notes: Sequence[str], totals: Sequence[str], empty: int) -> None:
+        all_totals = [*self._first_totals, *totals]
         reports = (
             ("repeated_headers", "info", self._repeated, ()),
             ("group_headings", "warning", len(self._headings), tuple(self._headings)),
             ("subtotal_rows", "warning", len(self._subtotals), tuple(self._subtotals)),
-            ("total_rows", "warning", len(totals), tuple(totals)),
+            ("total_rows", "warning", len(all_totals), tuple(all_totals)),
             ("footer_lines", "warning", len(notes), tuple(notes)),
             ("empty_rows", "info", empty, ()),
         )
@@ -179,8 +200,8 @@ class StrayRows:
             "group_headings": "Only the first cell of these rows has a value. They are headings of "
             "the rows below and were left out. If the groups matter, write them into a column.",
             "subtotal_rows": "These rows are totals of the rows above and were left out.",
-            "total_rows": "The last row is a total of the others and was left out. If it is not a "
-            "total, rename it.",
+            "total_rows": "The first or last row is a total of the others and was left out. If "
+            "it is not, rename it.",
             "footer_lines": "These lines below the table are not rows and were left out. Add the "
             "missing values if they are rows.",
             "empty_rows": "These rows at the end have no value in any column and were left out.",

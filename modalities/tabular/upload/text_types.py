@@ -10,9 +10,9 @@ from modalities.tabular.upload.column_stats import ProseStats, ValueCounts
 from modalities.tabular.upload.identifier_kinds import (
     EXPLICIT_NAME,
     MAX_EXAMINED,
-    MIN_DISTINCT_OF_FEW,
     MIN_ID_ROWS,
     PERSON_NAME,
+    have_some_people,
     is_nearly_unique,
     is_personal,
     kind_of_texts,
@@ -22,7 +22,7 @@ from modalities.tabular.upload.molecule_notation import are_molecules
 from modalities.tabular.upload.ordered_categories import are_groups, are_symbols
 from modalities.tabular.upload.quantities import are_quantities
 from models.tabular.id_lists import Lists
-from models.tabular.id_things import MAX_WORDS, have_few_shapes
+from models.tabular.id_things import MAX_WORDS, are_sentences, have_few_shapes
 from models.tabular.public_words import MAX_LISTED, are_listed
 
 # Free text has on average more characters, or at least this many spaces.
@@ -31,7 +31,13 @@ _MIN_PROSE_SPACES = 3
 _MIN_RARE = 0.8  # share of different texts that occur once, of prose among other texts
 _MAX_TITLE_CHARS, _MAX_TITLE_SPACES = 60, 9  # of names of things, such as titles
 _MAX_CATEGORY_DISTINCT = 0.5  # up to this fraction of different values, long texts are a category
-MIN_FEW = 5  # values of people in a table of fewer than MIN_ID_ROWS rows
+# Values of people, fewer than MIN_ID_ROWS, and their share of the rows.
+MIN_FEW, MIN_DISTINCT_PEOPLE = 5, 0.4
+_DESCRIPTION_NAME = re.compile(
+    r"(?i)descri[pb]|beschreibung|comment|kommentar|commentaire|remark|bemerkung|summary|abstract|"
+    r"details|message|feedback|narrative|synopsis|(?:^|[\W_])notes?$"
+)
+_MIN_DESCRIPTION_SPACES, _MIN_SENTENCE_SPACES = 2, 3
 _JSON = re.compile(r"\[.*\]|\{.*\}", re.DOTALL)
 _MIN_JSON = 0.9  # share of the texts
 
@@ -55,6 +61,7 @@ def infer_text_type(
     distinct = valid if counts.overflowed and counts.all_unique else counts.distinct
     identifier = _infer_identifier(name, counts, distinct, valid, prose, others)
     texts = [str(value) for value in counts.values]
+    is_prose = is_prose or _are_sentences(name, texts, prose)
     is_kind = identifier is not None and identifier.format is not None
     is_rare = is_nearly_unique(distinct, valid) or distinct > categories_max
     is_rare = is_rare or (is_prose and distinct >= MIN_ID_ROWS)
@@ -110,7 +117,7 @@ def _infer_identifier(
     """Return the column of texts that identify rows or people."""
     is_short = prose.mean_chars <= _MAX_TITLE_CHARS and prose.mean_spaces <= _MAX_TITLE_SPACES
     nearly_unique = is_nearly_unique(distinct, valid)
-    are_few = MIN_FEW <= distinct < MIN_ID_ROWS and distinct >= MIN_DISTINCT_OF_FEW * valid
+    are_few = MIN_FEW <= distinct < MIN_ID_ROWS and distinct >= MIN_DISTINCT_PEOPLE * valid
     if not (nearly_unique or are_few or is_personal("person", distinct, valid)):
         return None
     texts = [str(value) for value in counts.values]
@@ -122,9 +129,18 @@ def _infer_identifier(
         return Column(name, "id", format=kind)
     if is_personal(kind, distinct, valid) or (nearly_unique and kind is not None):
         return Column(name, "id", format=kind)
+    if (are_few or is_personal("person", distinct, valid)) and have_some_people(name, texts):
+        return Column(name, "id")
     if not nearly_unique or not (is_short or _are_composed(prose, texts)):
         return None
-    return Column(name, "id")
+    return None if _are_sentences(name, texts, prose) else Column(name, "id")
+
+
+def _are_sentences(name: str, texts: Sequence[str], prose: ProseStats) -> bool:
+    """Return True for descriptions, comments and answers, of which no new ones are composed."""
+    if _DESCRIPTION_NAME.search(name):
+        return prose.mean_spaces >= _MIN_DESCRIPTION_SPACES
+    return prose.mean_spaces >= _MIN_SENTENCE_SPACES and are_sentences(texts[:MAX_EXAMINED])
 
 
 def _are_composed(prose: ProseStats, texts: Sequence[str]) -> bool:

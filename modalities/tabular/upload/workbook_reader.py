@@ -21,6 +21,7 @@ from core.errors import DatasetUnreadable
 from core.limits import Limits
 from modalities.tabular.schema import Column
 from modalities.tabular.upload.csv_dialect import SAMPLE_ROWS
+from modalities.tabular.upload.header_names import has_names
 from modalities.tabular.upload.python_values import ColumnTypes, build_batches, to_text
 from modalities.tabular.upload.raw_table import (
     MAX_EXAMPLES,
@@ -33,9 +34,9 @@ from modalities.tabular.upload.stray_rows import StrayRows
 from modalities.tabular.upload.table_layout import (
     TableLayout,
     detect_layout,
-    has_names,
     layout_with_header,
 )
+from modalities.tabular.upload.transposed_rows import are_transposed, transpose, transposed_issue
 
 Row = list[Any]
 
@@ -56,6 +57,14 @@ def open_workbook(
     _check_size(sheet, limits)
     rows = _Rows(sheet)
     sample = rows.sample()
+    is_transposed = options.transpose or (
+        options.transpose is None and len(sample) < SAMPLE_ROWS and are_transposed(_texts(sample))
+    )
+    if is_transposed:
+        rows.transpose()
+        sample = rows.sample()
+        if options.transpose is None:
+            issues.append(transposed_issue(sheet.height))
     if not sample:
         raise table_error("table_empty", f"The sheet {printable(sheet.name)} is empty.")
     layout = _layout(sample, options, sheet)
@@ -64,6 +73,7 @@ def open_workbook(
     _report_titles(sample, layout, issues)
     start = lines[layout.first] if layout.first < len(lines) else lines[-1] + 1
     types = [ColumnTypes() for _ in names]
+    rows.first_value_row = start
     for _, row in rows.from_line(start):
         for value, column in zip(row, types, strict=True):
             column.add(value)
@@ -71,6 +81,9 @@ def open_workbook(
     if error_cells:
         hint = "Cells with an error such as #N/A are missing values."
         issues.append(Issue("error_cells", "warning", error_cells, (), hint))
+    if rows.filled:
+        hint = "Each row of merged cells has their value."
+        issues.append(Issue("merged_cells", "info", rows.filled, (), hint))
     header = None if layout.header is None else lines[layout.header]
     stray = StrayRows(layout.names if header is not None else ())
 
@@ -100,6 +113,7 @@ def open_workbook(
             "skip_lines": (header or start) - 1,
             "decimal": options.decimal,
             "thousands": options.thousands,
+            "transpose": bool(is_transposed),
         },
     )
 
@@ -114,18 +128,47 @@ def open_sheets(file: SourceFile, limits: Limits) -> Iterator[tuple[str, RawTabl
 
 
 class _Rows:
-    """Rows of a sheet that are not blank, with their numbers in the sheet, from 1."""
+    """Rows of a sheet that are not blank, with their numbers in the sheet, from 1.
+
+    From `first_value_row` on, each row of cells that are merged downwards has their value.
+    """
 
     def __init__(self, sheet: CalamineSheet) -> None:
         self._sheet = sheet
+        self._columns: list[Row] | None = None  # the rows, if rows and columns are exchanged
+        self._merged = _merged_downwards(sheet)
+        self.first_value_row: int | None = None
         self.stripped = 0  # cells with blanks around their text, in the last iteration
+        self.filled = 0  # merged cells with the value of the first one, in the last iteration
 
     def __iter__(self) -> Iterator[tuple[int, Row]]:
-        self.stripped = 0
+        if self._columns is not None:
+            yield from enumerate(map(list, self._columns), start=1)
+            return
+        self.stripped = self.filled = 0
+        values: Row = []  # of the first cells of merged ones, by column
         for number, cells in enumerate(self._sheet.iter_rows(), start=1):
             row = [self._strip(value) if type(value) is str else value for value in cells]
-            if any(value != "" for value in row):
+            is_blank = all(value == "" for value in row)
+            if self._merged and not is_blank:
+                values = self._fill(number, row, values)
+            if not is_blank:
                 yield number, [_to_integer(value) for value in row]
+
+    def transpose(self) -> None:
+        """Exchange rows and columns; those that are blank are left out."""
+        self._columns = [
+            row for row in transpose([row for _, row in self], "") if any(map(str, row))
+        ]
+
+    def _fill(self, number: int, row: Row, above: Row) -> Row:
+        """Write the values above into the merged cells of a row; return those of the row."""
+        if self.first_value_row is not None and number > self.first_value_row:
+            for column in self._merged.get(number, ()):
+                if row[column] == "" and above and above[column] != "":
+                    row[column] = above[column]
+                    self.filled += 1
+        return row
 
     def _strip(self, text: str) -> str:
         stripped = text.strip(" ")
@@ -137,6 +180,17 @@ class _Rows:
 
     def from_line(self, line: int) -> Iterator[tuple[int, Row]]:
         return ((number, row) for number, row in self if number >= line)
+
+
+def _merged_downwards(sheet: CalamineSheet) -> dict[int, list[int]]:
+    """Return the columns in which a cell continues the one above it, by the number of the row."""
+    _, left = sheet.start or (0, 0)
+    columns: dict[int, list[int]] = {}
+    for (first_row, first), (last_row, last) in sheet.merged_cell_ranges or ():
+        if first == last:
+            for row in range(first_row + 1, last_row + 1):
+                columns.setdefault(row + 1, []).append(first - left)
+    return columns
 
 
 def _to_integer(value: Any) -> Any:
@@ -216,7 +270,7 @@ def _load(workbook: CalamineWorkbook, title: str, name: str) -> CalamineSheet:
 def _layout(
     sample: Sequence[tuple[int, Row]], options: ReadOptions, sheet: CalamineSheet
 ) -> TableLayout:
-    texts = [["" if value == "" else to_text(value) for value in row] for _, row in sample]
+    texts = _texts(sample)
     skip = options.skip_lines
     if options.header is None and skip is None:
         return detect_layout(texts)
@@ -236,6 +290,10 @@ def _layout(
     if header is None:
         return TableLayout(("",) * len(texts[0]), None, first)
     return layout_with_header(texts, header)
+
+
+def _texts(sample: Sequence[tuple[int, Row]]) -> list[list[str]]:
+    return [["" if value == "" else to_text(value) for value in row] for _, row in sample]
 
 
 def _report_titles(sample: list[tuple[int, Row]], layout: TableLayout, issues: list[Issue]) -> None:

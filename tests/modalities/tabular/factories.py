@@ -46,13 +46,21 @@ def build_zip(entries: Mapping[str, str | bytes]) -> bytes:
 
 
 def build_workbook(
-    sheets: Mapping[str, Sequence[Sequence[object]]], *, hidden: Sequence[str] = ()
+    sheets: Mapping[str, Sequence[Sequence[object]]],
+    *,
+    hidden: Sequence[str] = (),
+    merged: Sequence[str] = (),
 ) -> bytes:
-    """Build an .xlsx file. A cell that begins with # is an error; None is an empty cell."""
+    """Build an .xlsx file. A cell that begins with # is an error; None is an empty cell.
+
+    `merged` are ranges of merged cells of all sheets, such as A2:A5.
+    """
     main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
     office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
     package = "http://schemas.openxmlformats.org/package/2006"
     listed, relations, entries = "", "", dict[str, str | bytes]()
+    ranges = "".join(f'<mergeCell ref="{each}"/>' for each in merged)
+    ranges = f"<mergeCells>{ranges}</mergeCells>" if merged else ""
     for i, (name, rows) in enumerate(sheets.items(), start=1):
         state = ' state="hidden"' if name in hidden else ""
         listed += f'<sheet name="{name}" sheetId="{i}"{state} r:id="rId{i}"/>'
@@ -64,7 +72,7 @@ def build_workbook(
             for r, row in enumerate(rows, start=1)
         )
         entries[f"xl/worksheets/s{i}.xml"] = (
-            f'<worksheet xmlns="{main}"><sheetData>{cells}</sheetData></worksheet>'
+            f'<worksheet xmlns="{main}"><sheetData>{cells}</sheetData>{ranges}</worksheet>'
         )
     relations += f'<Relationship Id="rIdS" Type="{office}/styles" Target="styles.xml"/>'
     formats = "".join(f'<xf numFmtId="{number}"/>' for number in (0, 14, 22, 21))

@@ -155,3 +155,8 @@ def test_line_ends_of_any_kind_count_in_messages(reject: Reject) -> None:
     for end in ("\n", "\r\n", "\r"):
         text = end.join(["a,b", '"x' + end + 'y",1', "3,4", "1,2,3", *["5,6"] * 5])
         assert reject(text.encode()).field_errors[0].pointer == "/file/lines/5"
+
+
+def test_json_within_quoted_fields_does_not_split_them(read: Read) -> None:
+    rows = "".join(f'{i},"{{""a"":{i},""b"":""x"",""c"":[1,2]}}",{i % 3}\n' for i in range(20))
+    assert list(read("id,data,n\n" + rows).types) == ["id", "data", "n"]

@@ -456,3 +456,67 @@ def test_many_dates_of_the_first_millennium_are_dates(read: Read) -> None:
 
 def test_a_numbered_word_in_all_rows_is_no_number(read: Read) -> None:
     assert read(build_column_csv(*["1. Male"] * 40))["a"].type == "category"
+
+
+@pytest.mark.parametrize(
+    ("texts", "format"),
+    [
+        (["2013", "2013-07", "2013-07-14"], "%Y-%m-%d|%Y-%m|%Y"),
+        (["2013-??-??", "2013-07-??", "2014-12-03"], "%Y-%m-%d|%Y-%m-??|%Y-??-??"),
+        (["2013-00-00", "2013-07-00", "2014-12-03"], "%Y-%m-%d|%Y-%m-00|%Y-00-00"),
+        (["12/??/1901", "03/25/1902"], "%m/%d/%Y|%m/??/%Y"),
+        (["14 July 2013", "July 2013", "2011"], "%d %B %Y|%B %Y|%Y"),
+    ],
+)
+def test_dates_without_a_day_or_a_month_come_back(
+    texts: list[str], format: str, read: Read
+) -> None:
+    table = read(build_column_csv(*texts * 9))
+    assert (table["a"].type, table["a"].format) == ("datetime", format)
+    assert written(table) == texts * 9
+
+
+def test_a_first_day_among_dates_without_a_day_is_named(read: Read) -> None:
+    table = read(build_column_csv(*["2013-07", "2013-07-14", "2013-09-01"] * 9))
+    issue = table.issue("changed_times")
+    assert issue is not None
+    assert (issue["count"], written(table)[2]) == (9, "2013-09")
+
+
+def test_seasons_and_years_are_not_dates_without_a_day(read: Read) -> None:
+    assert read(build_column_csv(*["2011", "2011-12", "2012-13"] * 9))["a"].type != "datetime"
+
+
+def test_counts_and_percentages_in_one_column_are_numbers(read: Read) -> None:
+    texts = [f"{i * 7}" if i % 2 else f"{i * 1.1:.1f}%" for i in range(1, 60)]
+    table = read(build_column_csv(*texts))
+    assert (table["a"].type, table["a"].format) == ("number", "0.0[%|]")
+    assert table.values("a")[:2] == pytest.approx([7, 0.022])
+    assert written(table) == texts
+
+
+def test_times_of_forms_have_the_offset_of_their_zone(read: Read) -> None:
+    texts = [f"2021/08/{i % 28 + 1:02} {i % 12 + 1}:25:49 PM GMT-3" for i in range(40)]
+    table = read(build_column_csv(*texts))
+    assert table["a"].format == "%Y/%m/%d %-I:%M:%S %p GMT-3"
+    assert written(table) == texts
+
+
+def test_times_of_which_some_lack_a_fraction_are_times(read: Read) -> None:
+    texts = [f"2024-05-27 02:28:{i % 60:02}{'.759000' if i % 9 else ''}+00:00" for i in range(90)]
+    table = read(build_column_csv(*texts))
+    assert (table["a"].type, table["a"].nullable) == ("datetime", False)
+
+
+@pytest.mark.parametrize("odd", [[">54000", "<0.5"], ["pos", "dim", "unclear"]])
+def test_a_few_texts_among_many_numbers_are_missing_and_named(odd: list[str], read: Read) -> None:
+    table = read(build_column_csv(*[f"{i * 37 % 53}.{i % 2}" for i in range(180)], *odd * 4))
+    assert (table["a"].type, table["a"].nullable) == ("number", True)
+    issue = table.issue("odd_values")
+    assert issue is not None
+    assert issue["count"] == 4 * len(odd)
+
+
+def test_codes_among_numbers_are_not_missing(read: Read) -> None:
+    table = read(build_column_csv(*[str(i * 37 % 53) for i in range(180)], *["12A", "13B"] * 4))
+    assert table["a"].type not in ("integer", "number")

@@ -1,6 +1,7 @@
 """Columns that identify rows or people: recognition, choices and issues."""
 
 import json
+import random
 
 import numpy as np
 import pyarrow as pa
@@ -428,3 +429,46 @@ def test_people_between_bars_are_people(read: Read) -> None:
     people = [f"{name} {LAST[i % 12]}" for i, name in enumerate(given.split() * 2)]
     casts = [f"{a}|{b}" for a, b in zip(people, people[7:] + people[:7], strict=True)]
     assert read(build_column_csv(*dict.fromkeys(casts), name="cast"))["cast"].format == "person"
+
+
+OWNERS = ["Anna Braun", "Braun Trading Inc", "Ben Klein", "Hill Coffee Company", "Carla Lang"]
+
+
+def test_people_among_firms_are_not_shown(read: Read) -> None:
+    owners = [*OWNERS, "Ostrel Association", "David Vogel"] * 2
+    table = read(build_column_csv(*owners, name="Owner"))
+    assert table["Owner"].type == "id"
+
+
+def test_firms_without_people_stay_categories(read: Read) -> None:
+    firms = [f"{word} Inc" for word in ("Ostrel", "Velmor", "Tarnow", "Kranth", "Jorvik")]
+    assert read(build_column_csv(*firms * 3, name="Owner"))["Owner"].type == "category"
+
+
+def test_people_who_repeat_in_a_table_of_few_rows_are_not_shown(read: Read) -> None:
+    table = read(build_column_csv(*FIRST[:7], *FIRST[:5], name="First Name"))
+    assert (table["First Name"].type, table["First Name"].format) == ("id", "person")
+
+
+def test_short_descriptions_are_left_out_instead_of_recomposed(read: Read) -> None:
+    words = ["arrests", "heat", "deaths", "crops", "wages", "schools", "buses", "fires"]
+    texts = [f"how {a} and {b} changed the region" for a in words for b in words if a != b]
+    table = read(build_column_csv(*texts, name="description"))
+    assert table["description"].exclude
+    assert table.issue("free_text") is not None
+
+
+def test_answers_in_sentences_are_left_out_instead_of_recomposed(read: Read) -> None:
+    words = "business family market camp training money stock house grow buy sell land more less "
+    words += "will can if we they for with then soon never"
+    rng = random.Random(3)  # noqa: S311 - words of a test
+    texts = [" ".join(rng.sample(words.split(), rng.randint(4, 8))) for _ in range(60)]
+    table = read(build_column_csv(*texts, name="in five years"))
+    assert table["in five years"].exclude
+
+
+def test_countries_in_their_own_languages_are_public(read: Read) -> None:
+    names = "Deutschland España France Italia Portugal Sverige Norge Danmark Suomi Österreich "
+    names += "Россия Україна Ελλάδα 日本 中国 Brasil México Argentina Chile Peru Kenya Ghana Chad"
+    table = read(build_column_csv(*names.split(), name="native"))
+    assert table["native"].type == "category"

@@ -339,3 +339,100 @@ def test_codes_of_rows_without_values_are_not_headings(read: Read) -> None:
     table = read(f"user,hours,score\n{rows}")
     assert table.summary.rows == 80
     assert table.issue("group_headings") is None
+
+
+FULL = "".join(f"p{i},{i},{i}.5,{i % 3},{'xy'[i % 2]},{i * 7}\n" for i in range(12))
+NAMES = "who,age,size,class,sex,score\n"
+
+
+@pytest.mark.parametrize(
+    "above",
+    [
+        "Refreshed on:,,Dec-27 2020,,,\n",
+        "Report,2024-03-01,,,,\n",
+        "Author:,Jo,,,,\nDate:,2024-03-01,,,,\n",
+        "Prepared by,Jo Smith,,,,\n",
+    ],
+)
+def test_notes_in_two_cells_above_the_names_are_left_out(above: str, read: Read) -> None:
+    table = read(above + NAMES + FULL)
+    assert list(table.types) == NAMES.strip().split(",")
+    assert (table.summary.rows, table.types["age"]) == (12, "integer")
+    assert table.issue("title_lines") is not None
+
+
+def test_names_of_groups_below_a_title_are_joined(read: Read) -> None:
+    table = read("Report,2024-03-01,,,,\n,,Body,,Result,\n" + NAMES + FULL)
+    assert list(table.types)[2:4] == ["Body size", "Body class"]
+    assert table.summary.rows == 12
+
+
+def test_the_row_with_the_name_of_the_dates_holds_the_names(read: Read) -> None:
+    rows = "".join(f"2020-01-{i + 1:02},{i}.5\n" for i in range(12))
+    table = read("Back to contents,Data 1: prices\nSource key,RBRTE\nDate,Price\n" + rows)
+    assert table.types == {"Date": "datetime", "Price": "number"}
+
+
+@pytest.mark.parametrize("names", ["what,2019,2018,2017,2016 *", "what,1568,1569,1571,1574,1580"])
+def test_years_downwards_and_with_gaps_are_names(names: str, read: Read) -> None:
+    width = names.count(",")
+    rows = "".join(f"w{i}" + f",{i * 3}" * width + "\n" for i in range(12))
+    assert list(read(f"{names}\n{rows}").types) == names.split(",")
+
+
+VARIABLES = [
+    ["Year", *[str(1990 + i) for i in range(30)]],
+    ["Price", *[f"{i * 7 % 13 + 0.25}" for i in range(30)]],
+    ["Weight", *[str(i * 5 % 17) for i in range(30)]],
+    ["Length", *[str(i * 3 % 19) for i in range(30)]],
+    ["Color", *["red", "blue", "green"] * 10],
+    ["Sold", *[f"2020-01-{i + 1:02}" for i in range(30)]],
+]
+TRANSPOSED = "".join(",".join(row) + "\n" for row in VARIABLES)
+
+
+def test_rows_with_values_of_one_kind_each_are_columns(read: Read) -> None:
+    table = read(TRANSPOSED)
+    assert table.types["Color"] == "category"
+    assert table.types["Sold"] == "datetime"
+    assert (table.summary.rows, table.types["Price"]) == (30, "number")
+    assert table.issue("transposed") is not None
+    assert table.summary.read["transpose"] is True
+
+
+def test_transposition_can_be_set(read: Read) -> None:
+    assert len(read(TRANSPOSED, options=ReadOptions(transpose=False)).types) == 31
+    names, *rows = zip(*VARIABLES, strict=True)
+    text = "".join(",".join(row) + "\n" for row in [names, *rows])
+    table = read(text, options=ReadOptions(transpose=True))
+    assert (len(table.types), table.issue("transposed")) == (31, None)
+
+
+def test_a_table_with_rows_of_units_and_totals_is_not_transposed(read: Read) -> None:
+    rows = "".join(f"r{i}," + ",".join(str(i * j % 9) for j in range(8)) + "\n" for i in range(20))
+    text = "name,a,b,c,d,e,f,g,h\nunit,kg,kg,m,m,s,s,A,A\n" + rows + "Total,1,2,3,4,5,6,7,8\n"
+    assert read(text).summary.read["transpose"] is False
+
+
+def test_too_many_rows_cannot_be_transposed(reject: Reject) -> None:
+    error = reject("a,b\n" + "1,2\n" * 300, options=ReadOptions(transpose=True))
+    assert "read.transpose" in str(error)
+
+
+def test_years_without_a_name_are_numbers(read: Read) -> None:
+    rows = "".join(f"{year},{year % 7}\n" for year in range(1950, 2000))
+    table = read(",x\n" + rows)
+    assert table.types["column_1"] == "integer"
+
+
+def test_totals_and_shares_above_the_rows_are_left_out_and_named(read: Read) -> None:
+    rows = "".join(f"town {i},{i * 3},{i % 7}\n" for i in range(30))
+    table = read("town,people,schools\nTotal,1305,87\nPercentage,100,6.7\n" + rows)
+    issue = table.issue("total_rows")
+    assert issue is not None
+    assert (issue["examples"], table.summary.rows) == (["Total", "Percentage"], 30)
+
+
+def test_a_total_among_repeated_words_stays(read: Read) -> None:
+    rows = "".join(f"{sex},{i},{i % 7}\n" for i in range(12) for sex in ("Total", "Male", "Female"))
+    assert read("sex,year,schools\n" + rows).summary.rows == 36

@@ -57,6 +57,41 @@ def test_merged_names_totals_and_sources_of_reports_are_understood(read: Read) -
     assert {"header_rows", "total_rows", "footer_lines"} <= {i.code for i in table.summary.issues}
 
 
+def test_each_row_of_cells_that_are_merged_downwards_has_their_value(read: Read) -> None:
+    months = ["May", *[None] * 5, "June", *[None] * 5]
+    rows = [[None, month, i, i / 4] for i, month in enumerate(months)]
+    data = build_workbook(
+        {"A": [[], [None, "month", "day", "x"], *rows]}, merged=["B3:B8", "B9:B14"]
+    )
+    table = read(data, "a.xlsx")
+    assert table.values("month") == ["May"] * 6 + ["June"] * 6
+    issue = table.issue("merged_cells")
+    assert issue is not None
+    assert issue["count"] == 10
+
+
+def test_rows_of_a_sheet_with_values_of_one_kind_each_are_columns(read: Read) -> None:
+    day = datetime.date(2024, 3, 1)
+    rows = [
+        [None, *[f"s{i}" for i in range(12)]],
+        ["price", *[i * 7 % 5 + 0.5 for i in range(12)]],
+        ["color", *["red", "blue"] * 6],
+        ["day", *[day + datetime.timedelta(i) for i in range(12)]],
+        ["weight", *[i * 3 % 7 for i in range(12)]],
+    ]
+    table = read(build_workbook({"A": rows}), "a.xlsx")
+    assert (table.summary.rows, table.types["day"], table.types["price"]) == (
+        12,
+        "datetime",
+        "number",
+    )
+
+
+def test_a_sheet_of_few_words_is_refused_for_its_size(reject: Reject) -> None:
+    rows = [["name", "import"], ["Total 1", 5.5], [None, None], ["Total", "x"]]
+    assert reject(build_workbook({"A": rows}), "a.xlsx").code == "too_few_rows"
+
+
 def test_a_sheet_that_is_much_larger_than_the_first_one_is_read(read: Read) -> None:
     small, large = PEOPLE[:7], [["sum", "n"], *[[i, i * i] for i in range(60)]]
     assert list(read(build_workbook({"A": small, "B": large}), "a.xlsx").types) == ["sum", "n"]

@@ -164,6 +164,12 @@ def test_streets_and_urls_keep_their_common_words() -> None:
     assert not set(generated) & set(urls)
 
 
+def test_numbers_of_houses_do_not_count_up() -> None:
+    streets = [f"{n} {s} Ave" for n in range(1, 60) for s in ("Oak", "Elm", "Main")]
+    numbers = [int(text.split()[0]) for text in fresh(streets, 300, "street")]
+    assert min(numbers) < 60
+
+
 THINGS = [
     f"{first} {second} of {third}"
     for first in ("Green", "Kranth", "Velmor", "Old")
@@ -444,3 +450,8 @@ def test_numbered_streets_have_the_endings_of_their_numbers() -> None:
 def test_keys_of_letters_and_numbers_are_codes() -> None:
     players = ["dominma01", "hoeslj01", "singljo02", "preslal01", "cartech02", "villajo01"]
     assert all(re.fullmatch(r"[a-z]+\d\d", key) for key in fresh(players, 20))
+
+
+def test_a_name_that_rows_repeat_is_not_shared() -> None:
+    names = [*["Velmor Ostrel"] * 20, *THINGS]
+    assert not any("Velmor Ostrel" in text for text in fresh(names, 300))

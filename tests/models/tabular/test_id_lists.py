@@ -1,6 +1,7 @@
 """New lists of the items that several lists share."""
 
 import ast
+import re
 from collections import Counter
 
 import numpy as np
@@ -70,3 +71,35 @@ def test_lists_in_brackets_are_lists_in_brackets() -> None:
 def test_lists_within_lists_are_not_composed() -> None:
     texts = [f"[salsa, [rice, {food}]]" for food in ("beans", "cheese", "corn", "cream")] * 9
     assert Lists.fit(texts) is None
+
+
+def test_tags_of_which_many_are_rare_are_lists() -> None:
+    rng = np.random.default_rng(4)
+    common = [f"tag{'abcdefghijklmnop'[i]}" for i in range(16)]
+    texts = [
+        ",".join([*rng.choice(common, rng.integers(1, 4), replace=False), f"rare{i}"])
+        for i in range(200)
+    ]
+    source = Lists.fit(texts)
+    assert source is not None
+    assert {name for name, _ in source.items} == set(common)
+
+
+def test_cities_and_countries_are_no_lists() -> None:
+    countries = [f"Land{'abcdefghijklmnop'[i]}" for i in range(16)]
+    assert Lists.fit([f"Town{i}, {countries[i % 16]}" for i in range(200)]) is None
+
+
+def test_rankings_are_new_orders_of_the_same_items() -> None:
+    rng = np.random.default_rng(6)
+    items = [*ITEMS[:5], "Western\\, old"]
+    orders = [np.argsort(np.arange(6) + 3 * rng.random(6)) for _ in range(60)]
+    source = Lists.fit([",".join(items[i] for i in order) for order in orders])
+    assert source is not None
+    new = source.texts(7, 1, np.arange(300)).to_pylist()
+    split = [re.split(r"(?<!\\),", text) for text in new]
+    assert all(sorted(each) == sorted(items) for each in split)
+    assert len(set(new)) > 20
+    first, last = (sum(each[place] == items[0] for each in split) for place in (0, -1))
+    assert first > last
+    assert Lists.from_json(source.to_json()) == source

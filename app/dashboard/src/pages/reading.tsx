@@ -19,12 +19,14 @@ const OPTIONS: [Option, string, string][] = [
   ["decimal", "Decimal mark", "Inferred for each column"],
   ["thousands", "Thousands mark", "Inferred for each column"],
   ["missing", "Words for missing values", "Separated by blanks, in addition to empty cells"],
+  ["transpose", "Rows are columns", "true if the names are in the first column"],
   ["sheet", "Sheet", "Name or number, in a workbook"],
 ];
 // Texts stay as they were typed: a blank can be a delimiter, and a sheet can be named 2024.
 const VALUES: Partial<Record<Option, (text: string) => unknown>> = {
   header: (text) => (text === "true" ? true : text === "false" ? false : Number(text)),
   skip_lines: Number,
+  transpose: (text) => text === "true",
   missing: (text) => text.split(/\s+/).filter(Boolean),
   sheet: (text) => (/^\d+$/.test(text) ? Number(text) : text),
 };

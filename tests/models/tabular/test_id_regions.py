@@ -1,0 +1,75 @@
+"""Postal codes of samples fit the city and the state of their row."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from models.tabular.schema import ColumnSchema
+from models.tabular.tokenizer import Tokenizer
+
+PREFIXES = {
+    ("Buffalo", "NY"): "142",
+    ("Albany", "NY"): "122",
+    ("Springfield", "IL"): "627",
+    ("Springfield", "MA"): "011",
+    ("Boston", "MA"): "021",
+}
+SCHEMA = (
+    ColumnSchema("city", "category"),
+    ColumnSchema("state", "category"),
+    ColumnSchema("zip", "id"),
+)
+
+
+def make_addresses(count: int = 300) -> pa.Table:
+    rng = np.random.default_rng(5)
+    places = [list(PREFIXES)[i] for i in rng.integers(0, len(PREFIXES), count)]
+    codes = [f"{PREFIXES[place]}{rng.integers(0, 100):02}" for place in places]
+    cities, states = zip(*places, strict=True)
+    return pa.table({"city": cities, "state": states, "zip": codes})
+
+
+def sample_addresses(table: pa.Table, schema: tuple[ColumnSchema, ...] = SCHEMA) -> pa.RecordBatch:
+    """Return the rows of a table with new identifiers."""
+    tokenizer = Tokenizer.unpack(*Tokenizer.fit(table, schema, target_column=None, seed=1).pack())
+    tokens = tokenizer.encode(table, 1)
+    u = np.random.default_rng(1).random((tokenizer.num_decode_uniforms, len(table)))
+    ids = {each.name: each.values(7, np.arange(len(table))) for each in tokenizer.id_columns}
+    return tokenizer.decode(tokens, u, ids)
+
+
+def test_postal_codes_begin_as_those_of_their_city_and_state() -> None:
+    table = make_addresses()
+    rows = sample_addresses(table).to_pylist()
+    assert all(row["zip"][:3] == PREFIXES[row["city"], row["state"]] for row in rows)
+    assert all(len(row["zip"]) == 5 for row in rows)
+    assert [row["zip"] for row in rows] != table["zip"].to_pylist()
+
+
+def test_postal_codes_that_are_integers_keep_their_digits() -> None:
+    table = make_addresses()
+    codes = pa.array([int(code) for code in table["zip"].to_pylist()])
+    rows = sample_addresses(table.set_column(2, "zip", codes)).to_pylist()
+    assert all(f"{row['zip']:05}"[:3] == PREFIXES[row["city"], row["state"]] for row in rows)
+
+
+def test_a_beginning_of_fewer_than_three_rows_is_not_used() -> None:
+    table = make_addresses()
+    rare = pa.table({"city": ["Nome", "Nome"], "state": ["AK", "AK"], "zip": ["99762", "99763"]})
+    rows = sample_addresses(pa.concat_tables([table, rare])).to_pylist()
+    assert not any(row["zip"].startswith("9976") for row in rows)
+    assert {row["zip"][:3] for row in rows if row["city"] == "Buffalo"} == {"142"}
+
+
+@pytest.mark.parametrize("name", ["badge", "zip"])
+def test_other_codes_do_not_depend_on_the_place(name: str) -> None:
+    """Codes that are not postal, or that do not differ between the places, stay random."""
+    table = make_addresses()
+    if name == "zip":
+        rng = np.random.default_rng(2)
+        codes = pa.array([f"{n:05}" for n in rng.integers(0, 100_000, len(table))])
+        table = table.set_column(2, "zip", codes)
+    table = table.rename_columns(["city", "state", name])
+    schema = (*SCHEMA[:2], ColumnSchema(name, "id"))
+    rows = sample_addresses(table, schema).to_pylist()
+    assert len({row[name][:2] for row in rows if row["city"] == "Buffalo"}) > 3
