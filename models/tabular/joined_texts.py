@@ -1,10 +1,12 @@
 """Texts that consist of those of other columns, such as full names, e-mails and coordinates.
 
-They are neither learned nor drawn on their own: samples join the texts of their rows.
+They are not learned: samples join the texts of their rows. A part of an identifier may be a rest
+that no column determines, such as the last digits of `2023-00017`; it is drawn as other identifiers
+are.
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -14,26 +16,43 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from models.tabular.categorical_columns import as_text
-from models.tabular.discrete_relations import MAX_LOOKUP_SHARE
 from models.tabular.relations import Rows, array
 
-MIN_ROWS = 20  # with a value
-EXAMINED_ROWS = 100  # yield the parts, which are then checked on all rows
-MAX_COLUMNS = 60  # whose texts are compared
-MAX_STEPS = 2_000  # of the search for one column
-MAX_LENGTH = 300  # of a text
-WAYS = {
-    "same": lambda texts: texts,
+SAME, REST = "same", "rest"
+TEXT_WAYS: dict[str, Callable[[pa.Array], pa.Array]] = {
+    SAME: lambda texts: texts,
     "lower": pc.utf8_lower,
     "upper": pc.utf8_upper,
     "initial": lambda texts: pc.utf8_slice_codeunits(texts, 0, 1),
     "lower_initial": lambda texts: pc.utf8_lower(pc.utf8_slice_codeunits(texts, 0, 1)),
 }
+DATE_WAYS = (
+    "%Y%m%d",
+    "%y%m%d",
+    "%d%m%Y",
+    "%Y-%m-%d",
+    "%Y/%m/%d",
+    "%Y-%m",
+    "%Y%m",
+    "%Y",
+    "%y",
+    "%m",
+)
+
+
+def text_in_way(values: pa.Array, way: str) -> pa.Array:
+    """Return the texts of the values, in one of TEXT_WAYS or DATE_WAYS."""
+    if way.startswith("%"):
+        return pc.strftime(values, format=way)
+    return as_text(values) if way == REST else TEXT_WAYS[way](as_text(values))
 
 
 @dataclass(frozen=True)
 class JoinedText:
-    """`column` as the texts of `sources`, each in one of WAYS, between constant `literals`."""
+    """`column` as the texts of `sources`, each in one of `ways`, between constant `literals`.
+
+    A source with the way REST is `column` itself: what is drawn for it is a part of the text.
+    """
 
     column: str
     sources: tuple[str, ...]
@@ -41,27 +60,49 @@ class JoinedText:
     literals: tuple[str, ...]  # before, between and after the sources
 
     @property
+    def others(self) -> list[str]:
+        """Return the sources without the column itself."""
+        return [source for source in self.sources if source != self.column]
+
+    @property
+    def has_rest(self) -> bool:
+        return REST in self.ways
+
+    @property
     def name(self) -> str:
         """Return a formula that identifies the relation in a table."""
-        return f"{' & '.join(self.sources)} = {self.column}"
+        return f"{' & '.join(self.others)} {'in' if self.has_rest else '='} {self.column}"
 
     def compute(self, rows: Rows) -> pa.Array:
         """Return the texts; null where a source is missing."""
-        texts = [
-            WAYS[way](as_text(array(rows, source)))
-            for source, way in zip(self.sources, self.ways, strict=True)
-        ]
-        first, *others = self.literals
-        pieces: list[Any] = [first]
-        for text, literal in zip(texts, others, strict=True):
-            pieces += [text, literal]
+        return self._join(rows, 0, len(self.sources))
+
+    def _join(self, rows: Rows, start: int, end: int) -> pa.Array:
+        """Return the texts of the sources from `start` to `end` and the literals around them."""
+        pieces: list[Any] = [pa.array([self.literals[start]] * len(rows))]
+        for i in range(start, end):
+            text = text_in_way(array(rows, self.sources[i]), self.ways[i])
+            pieces += [text, self.literals[i + 1]]
         return pc.binary_join_element_wise(*pieces, "")
+
+    def rest(self, rows: Rows) -> pa.Array:
+        """Return what the sources do not determine; null where the text has another form."""
+        at = self.ways.index(REST)
+        texts = as_text(array(rows, self.column)).to_pylist()
+        begins = self._join(rows, 0, at).to_pylist()
+        ends = self._join(rows, at + 1, len(self.sources)).to_pylist()
+        parts = zip(texts, begins, ends, strict=True)
+        return pa.array([_between(*each) for each in parts], pa.string())
 
     def holds(self, rows: Rows) -> NDArray[np.bool_]:
         """Return the (N,) mask of rows whose text, or lack of one, follows from the sources."""
-        computed, texts = self.compute(rows), as_text(array(rows, self.column))
-        equal = pc.equal(computed, texts).fill_null(False)
-        mask = pc.or_(equal, pc.and_(computed.is_null(), texts.is_null()))
+        texts = as_text(array(rows, self.column))
+        if self.has_rest:
+            mask = pc.or_(self.rest(rows).is_valid(), texts.is_null())
+        else:
+            computed = self.compute(rows)
+            equal = pc.equal(computed, texts).fill_null(False)
+            mask = pc.or_(equal, pc.and_(computed.is_null(), texts.is_null()))
         return np.asarray(mask.to_numpy(zero_copy_only=False), bool)
 
     def split(self, text: str) -> dict[str, str] | None:
@@ -72,11 +113,11 @@ class JoinedText:
         if match is None:
             return None
         parts = zip(self.sources, self.ways, match.groups(), strict=True)
-        return {source: part for source, way, part in parts if way == "same"}
+        return {source: part for source, way, part in parts if way == SAME}
 
     def to_dict(self) -> dict[str, Any]:
         """Return what clients see: no values of rows."""
-        columns = [*self.sources, self.column]
+        columns = [*self.others, self.column]
         return {"name": self.name, "kind": "joined_text", "columns": columns}
 
     def pack(self) -> dict[str, Any]:
@@ -88,121 +129,8 @@ class JoinedText:
         return cls(packed["column"], **tuples)
 
 
-def find_joined_texts(
-    table: pa.Table,
-    types: Mapping[str, str],
-    fixed: Collection[str] = (),
-    *,
-    min_value_count: int = 0,
-) -> list[JoinedText]:
-    """Return the texts that consist of other columns in all rows, sources first.
-
-    `types` are those of the columns by name. Columns in `fixed` are not joined, and neither are
-    categories that many rows share, because these determine their parts (see `find_lookups`). At
-    least `min_value_count` rows have the literals.
-    """
-    found: list[JoinedText] = []
-    for name, type in types.items():
-        if name in fixed or not _may_be_joined(type, array(table, name)):
-            continue
-        present = np.flatnonzero(array(table, name).is_valid().to_numpy(zero_copy_only=False))
-        if len(present) < max(MIN_ROWS, min_value_count):
-            continue
-        chosen = np.random.default_rng(0).permutation(present)[:EXAMINED_ROWS]
-        others = [other for other in types if other != name and not _depends(found, other, name)]
-        sample = table.select([name, *others[:MAX_COLUMNS]]).take(pa.array(chosen))
-        texts = array(sample, name).to_pylist()
-        if max(map(len, texts)) > MAX_LENGTH:
-            continue
-        search = _Search(_variants(sample.drop_columns([name])))
-        pieces = search.match(texts)
-        if pieces is None or not search.sources(pieces):
-            continue
-        joined = search.create(name, pieces)
-        if joined.holds(table).all():
-            found.append(joined)
-    return _sources_first(found)
-
-
-def _may_be_joined(type: str, values: pa.Array) -> bool:
-    if not pa.types.is_string(values.type) or type not in ("id", "category"):
-        return False
-    return type == "id" or pc.count_distinct(values).as_py() > MAX_LOOKUP_SHARE * len(values)
-
-
-def _depends(found: Sequence[JoinedText], name: str, source: str) -> bool:
-    """Return True if column `name` is `source` or consists of it."""
-    joined = next((each for each in found if each.column == name), None)
-    return name == source or (
-        joined is not None and any(_depends(found, other, source) for other in joined.sources)
-    )
-
-
-def _sources_first(found: Iterable[JoinedText]) -> list[JoinedText]:
-    ordered: list[JoinedText] = []
-    waiting = list(found)
-    while waiting:
-        names = {each.column for each in waiting}
-        ready = [each for each in waiting if not names & set(each.sources)]
-        ordered += ready
-        waiting = [each for each in waiting if each not in ready]
-    return ordered
-
-
-Piece = str | tuple[str, str]  # a literal character, or a column and its way
-
-
-def _variants(sample: pa.Table) -> dict[tuple[str, str], list[str]]:
-    """Return the texts of each column in each way, without constant and missing ones."""
-    variants: dict[tuple[str, str], list[str]] = {}
-    for name in sample.column_names:
-        values = array(sample, name)
-        if values.null_count:
-            continue
-        seen: list[list[str]] = []
-        for way in WAYS if pa.types.is_string(values.type) else ["same"]:
-            texts = WAYS[way](as_text(values)).to_pylist()
-            if texts not in seen and len(set(texts)) > 1:
-                variants[name, way] = texts
-                seen.append(texts)
-    return variants
-
-
-class _Search:
-    """A search for the pieces of texts, from left to right, the longest columns first."""
-
-    def __init__(self, variants: Mapping[tuple[str, str], list[str]]) -> None:
-        by_length = sorted(variants.items(), key=lambda item: -sum(map(len, item[1])))
-        self._variants = dict(by_length)
-        self._steps = 0
-
-    def match(self, rest: list[str]) -> list[Piece] | None:
-        """Return the pieces of all texts, or None."""
-        self._steps += 1
-        if not any(rest):
-            return []
-        if self._steps > MAX_STEPS or not all(rest):
-            return None
-        for key, texts in self._variants.items():
-            if all(map(str.startswith, rest, texts)):
-                shorter = [r[len(text) :] for r, text in zip(rest, texts, strict=True)]
-                if (pieces := self.match(shorter)) is not None:
-                    return [key, *pieces]
-        if len({text[0] for text in rest}) > 1:
-            return None
-        pieces = self.match([text[1:] for text in rest])
-        return None if pieces is None else [rest[0][0], *pieces]
-
-    @staticmethod
-    def sources(pieces: Iterable[Piece]) -> list[tuple[str, str]]:
-        return [piece for piece in pieces if isinstance(piece, tuple)]
-
-    def create(self, name: str, pieces: Sequence[Piece]) -> JoinedText:
-        literals = [""]
-        for piece in pieces:
-            if isinstance(piece, str):
-                literals[-1] += piece
-            else:
-                literals.append("")
-        columns, ways = zip(*self.sources(pieces), strict=True)
-        return JoinedText(name, columns, ways, tuple(literals))
+def _between(text: str | None, begin: str | None, end: str | None) -> str | None:
+    if text is None or begin is None or end is None or len(text) <= len(begin) + len(end):
+        return None
+    has_both = text.startswith(begin) and text.endswith(end)
+    return text[len(begin) : len(text) - len(end)] if has_both else None

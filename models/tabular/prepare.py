@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from models.tabular.constraint_checks import satisfies
 from models.tabular.constraints import Constraint
 from models.tabular.data import LabeledRows
-from models.tabular.joined_texts import JoinedText, find_joined_texts
+from models.tabular.joined_text_search import find_joined_texts
+from models.tabular.joined_texts import JoinedText
 from models.tabular.near_relations import NearColumn, find_near_columns
 from models.tabular.relation_coding import RelationCoding
 from models.tabular.relation_detection import detect_relations

@@ -81,9 +81,13 @@ class Tokenizer:
         types = column_types(table.schema, schema, target_column)
         for constraint in constraints:
             types.pop(constraint.total or "", None)
-        for joined in joined_texts:
-            types.pop(joined.column, None)
         arrow, uncoded = table.schema, table
+        for joined in joined_texts:
+            if joined.has_rest:
+                index = table.schema.get_field_index(joined.column)
+                table = table.set_column(index, joined.column, joined.rest(uncoded))
+            else:
+                types.pop(joined.column, None)
         table = coding.encode(table.select(list(types)))
         types = {name: type for name, type in types.items() if name in table.schema.names}
         names = [name for name, type in types.items() if type != "id"]
@@ -95,16 +99,22 @@ class Tokenizer:
             for name in names
         ]
         columns.sort(key=lambda column: sort_rank(column, target_column, len(table)))
+        kinds = {column.name: column.format for column in schema}
+        kinds |= {joined.column: None for joined in joined_texts}  # what is left is a code
         id_columns = tuple(
             IdColumn.fit(
                 name,
                 table.schema.field(name).type,
                 column_values(table, name),
                 min_value_count,
-                next(column.format for column in schema if column.name == name),
+                kinds[name],
             )
             for name, type in types.items()
             if type == "id"
+        )
+        rests = {joined.column for joined in joined_texts}  # as unique as the whole texts
+        id_columns = tuple(
+            replace(each, rows_per_value=1) if each.name in rests else each for each in id_columns
         )
         if not min_value_count:
             id_columns = _with_regions(id_columns, uncoded, schema)

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from modalities.tabular.schema import Schema
 from modalities.tabular.typed_parquet import TypedParquet
-from models.tabular.joined_texts import find_joined_texts
+from models.tabular.joined_text_search import find_joined_texts
 from models.tabular.near_relations import find_near_columns
 from models.tabular.relation_detection import detect_relations
 from models.tabular.relation_planning import independent_relations, plan_coding

@@ -8,7 +8,8 @@ import pyarrow as pa
 
 from models.metrics.scores import Estimate, Score, create_score
 from models.tabular.data import LabeledRows
-from models.tabular.joined_texts import JoinedText, find_joined_texts
+from models.tabular.joined_text_search import find_joined_texts
+from models.tabular.joined_texts import JoinedText
 from models.tabular.relation_detection import detect_relations
 from models.tabular.relation_planning import independent_relations
 from models.tabular.relations import Relation

@@ -1,5 +1,6 @@
 """Identifiers that consist of other columns."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,8 @@ import pyarrow as pa
 import pytest
 
 from models.tabular.conditions import InvalidPartialRow
-from models.tabular.joined_texts import JoinedText, find_joined_texts
+from models.tabular.joined_text_search import find_joined_texts
+from models.tabular.joined_texts import JoinedText
 from models.tabular.partial_rows import PartialRows
 from models.tabular.row_completion import complete_rows
 from models.tabular.sampling import TableSampler
@@ -21,6 +23,8 @@ STEMS, MIDDLES = RNG.choice(list("BDKLMT"), N), RNG.choice(["en", "ick", "ar"], 
 LAST = np.array([f"{stem}{middle}son" for stem, middle in zip(STEMS, MIDDLES, strict=True)])
 LAT, LON = np.round(RNG.uniform(-38, -37, N), 4), np.round(RNG.uniform(144, 146, N), 4)
 NUMBERS = 1_000 + RNG.permutation(9_000)[:N]
+DAYS = np.datetime64("2023-01-01", "us") + RNG.integers(0, 300, N) * np.timedelta64(1, "D")
+BRANCHES = RNG.choice(["Bern", "Oslo", "Rome"], N)
 NO_LAST = np.arange(N) % 10 == 3
 COLUMNS = {
     "first": pa.array(FIRST),
@@ -34,15 +38,20 @@ COLUMNS = {
     "place": pa.array([f"({a}, {b})" for a, b in zip(LAT, LON, strict=True)]),
     "number": pa.array(NUMBERS),
     "account": pa.array([f"ACC-{number}" for number in NUMBERS]),
+    "day": pa.array(DAYS),
+    "order": pa.array([f"{DAYS[i].item():%Y%m%d}-{i:04d}/{BRANCHES[i][0]}" for i in range(N)]),
+    "branch": pa.array(BRANCHES),
     "kind": pa.array(np.array(["x", "y"])[RNG.integers(0, 2, N)]),
 }
-IDS = {"last", "name", "mail", "place", "number", "account"}
+IDS = {"order", "last", "name", "mail", "place", "number", "account"}
 
 
 def types_of(table: pa.Table) -> dict[str, str]:
     types = {}
     for field in table.schema:
         types[field.name] = "category" if pa.types.is_string(field.type) else "number"
+        if pa.types.is_temporal(field.type):
+            types[field.name] = "datetime"
     return types | {name: "id" for name in IDS if name in types}
 
 
@@ -60,6 +69,7 @@ def test_texts_that_consist_of_other_columns_are_found() -> None:
         "first & last = mail",
         "lat & lon = place",
         "number = account",
+        "day & branch in order",
     }
 
 
@@ -98,15 +108,28 @@ def test_samples_join_the_texts_of_their_rows(sampler: TableSampler) -> None:
         assert joined.holds(rows).all()
 
 
+def test_the_rest_of_a_joined_identifier_is_new(sampler: TableSampler) -> None:
+    orders = sampler.sample(1, np.arange(200)).rows["order"].to_pylist()
+    assert len(set(orders)) == 200
+    assert not set(orders) & set(TABLE["order"].to_pylist())
+    assert all(re.fullmatch(r"2023\d{4}-\d{4}/[BOR]", order) for order in orders)
+
+
 def test_samples_that_are_no_training_rows_can_be_requested(sampler: TableSampler) -> None:
     rows = sampler.sample(1, np.arange(20), conditions={"kind": "x"}).rows
     assert set(rows["kind"].to_pylist()) == {"x"}
 
 
 def test_partial_rows_with_a_joined_text_have_its_parts(sampler: TableSampler) -> None:
-    given = [{"name": "Larson, Ann"}, {"account": "ACC-77"}, {"first": "Bob", "last": "Tarson"}]
+    given = [
+        {"name": "Larson, Ann"},
+        {"account": "ACC-77"},
+        {"first": "Bob", "last": "Tarson"},
+        {"order": "20230501-0007/B"},
+    ]
     partial_rows = PartialRows.parse(sampler.tokenizer, given)
-    rows = complete_rows(sampler, 1, np.arange(3), partial_rows).rows.to_pylist()
+    rows = complete_rows(sampler, 1, np.arange(4), partial_rows).rows.to_pylist()
+    assert rows[3]["order"] == "20230501-0007/B"
     assert (rows[0]["first"], rows[0]["last"]) == ("Ann", "Larson")
     assert rows[0]["mail"] == "a.larson@example.com"
     assert rows[1]["number"] == 77
@@ -123,4 +146,5 @@ def test_joined_texts_can_be_switched_off(tmp_path: Path) -> None:
     model = train_sampler(
         TABLE, schema, tmp_path, steps=2, label="kind", relations=["lat & lon = place"]
     )
-    assert {joined.column for joined in model.tokenizer.joined_texts} == {"name", "mail", "account"}
+    assert "place" not in {joined.column for joined in model.tokenizer.joined_texts}
+    assert len(model.tokenizer.joined_texts) == 4

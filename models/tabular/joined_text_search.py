@@ -1,0 +1,196 @@
+"""Search for texts that consist of those of other columns."""
+
+import math
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from models.tabular.discrete_relations import MAX_LOOKUP_SHARE
+from models.tabular.joined_texts import DATE_WAYS, REST, SAME, TEXT_WAYS, JoinedText, text_in_way
+from models.tabular.relations import array
+from models.tabular.screened_numbers import MIN_EVIDENCE_BITS
+
+MIN_ROWS = 20  # with a value
+EXAMINED_ROWS = 100  # yield the parts, which are then checked on all rows
+MAX_COLUMNS = 60  # whose texts are compared
+MAX_STEPS = 2_000  # of the search for one column
+MAX_LENGTH = 300  # of a text
+_CODE = re.compile(r"[\w./#-]*\d[\w./#-]*")  # a rest; others, such as names, would be letter soup
+
+Part = tuple[str, str]  # a column and its way
+Piece = str | Part  # or a literal character
+Variants = Mapping[Part, Sequence[str]]  # the texts of the examined rows
+
+
+def find_joined_texts(
+    table: pa.Table,
+    types: Mapping[str, str],
+    fixed: Collection[str] = (),
+    *,
+    min_value_count: int = 0,
+) -> list[JoinedText]:
+    """Return the texts that consist of other columns in all rows, sources first.
+
+    `types` are those of the columns by name. Columns in `fixed` are not joined, and neither are
+    categories that many rows share, because these determine their parts (see `find_lookups`). At
+    least `min_value_count` rows have the literals.
+    """
+    found: list[JoinedText] = []
+    for name, type in types.items():
+        if name in fixed or not _may_be_joined(type, array(table, name)):
+            continue
+        present = np.flatnonzero(array(table, name).is_valid().to_numpy(zero_copy_only=False))
+        if len(present) < max(MIN_ROWS, min_value_count):
+            continue
+        chosen = np.random.default_rng(0).permutation(present)[:EXAMINED_ROWS]
+        others = [other for other in types if other != name and not _depends(found, other, name)]
+        sample = table.select([name, *others[:MAX_COLUMNS]]).take(pa.array(chosen))
+        texts = array(sample, name).to_pylist()
+        if max(map(len, texts)) > MAX_LENGTH:
+            continue
+        variants = _variants(sample.drop_columns([name]))
+        pieces = _Search(variants).match(texts)
+        if pieces is None and type == "id" and not min_value_count:
+            pieces = _with_rest(name, texts, variants)
+        joined = None if pieces is None else _create(name, pieces)
+        if joined is None or not joined.others:
+            continue
+        if joined.holds(table).all() and (not joined.has_rest or _is_evident(joined, table)):
+            found.append(joined)
+    return _sources_first(found)
+
+
+def _may_be_joined(type: str, values: pa.Array) -> bool:
+    if not pa.types.is_string(values.type) or type not in ("id", "category"):
+        return False
+    return type == "id" or pc.count_distinct(values).as_py() > MAX_LOOKUP_SHARE * len(values)
+
+
+def _depends(found: Sequence[JoinedText], name: str, source: str) -> bool:
+    """Return True if column `name` is `source` or consists of it."""
+    joined = next((each for each in found if each.column == name), None)
+    return name == source or (
+        joined is not None and any(_depends(found, other, source) for other in joined.others)
+    )
+
+
+def _sources_first(found: Iterable[JoinedText]) -> list[JoinedText]:
+    ordered: list[JoinedText] = []
+    waiting = list(found)
+    while waiting:
+        names = {each.column for each in waiting}
+        ready = [each for each in waiting if not names & set(each.others)]
+        ordered += ready
+        waiting = [each for each in waiting if each not in ready]
+    return ordered
+
+
+def _variants(sample: pa.Table) -> dict[Part, list[str]]:
+    """Return the texts of each column in each way, without constant and missing ones.
+
+    The longest texts come first.
+    """
+    variants: dict[Part, list[str]] = {}
+    for name in sample.column_names:
+        values = array(sample, name)
+        if values.null_count:
+            continue
+        ways = list(TEXT_WAYS) if pa.types.is_string(values.type) else [SAME]
+        if pa.types.is_timestamp(values.type) or pa.types.is_date(values.type):
+            ways += DATE_WAYS
+        seen: list[list[str]] = []
+        for way in ways:
+            texts = text_in_way(values, way).to_pylist()
+            if texts not in seen and len(set(texts)) > 1:
+                variants[name, way] = texts
+                seen.append(texts)
+    return dict(sorted(variants.items(), key=lambda item: -sum(map(len, item[1]))))
+
+
+class _Search:
+    """A search for the pieces of texts, from left to right."""
+
+    def __init__(self, variants: Variants) -> None:
+        self._variants = variants
+        self._steps = 0
+
+    def match(self, rest: Sequence[str]) -> list[Piece] | None:
+        """Return the pieces of all texts, or None."""
+        self._steps += 1
+        if not any(rest):
+            return []
+        if self._steps > MAX_STEPS or not all(rest):
+            return None
+        for part, texts in self._variants.items():
+            if all(map(str.startswith, rest, texts)):
+                pieces = self.match(_without(rest, texts))
+                if pieces is not None:
+                    return [part, *pieces]
+        if len({text[0] for text in rest}) > 1:
+            return None
+        pieces = self.match([text[1:] for text in rest])
+        return None if pieces is None else [rest[0][0], *pieces]
+
+
+def _without(texts: Sequence[str], beginnings: Sequence[str]) -> list[str]:
+    return [text[len(begin) :] for text, begin in zip(texts, beginnings, strict=True)]
+
+
+def _with_rest(name: str, texts: Sequence[str], variants: Variants) -> list[Piece] | None:
+    """Return the pieces at both ends of codes around a rest, or None if the rest is no code."""
+    begin, rest = _beginning(texts, variants)
+    backwards = {part: [text[::-1] for text in each] for part, each in variants.items()}
+    end, rest = _beginning([text[::-1] for text in rest], backwards)
+    if not all(_CODE.fullmatch(text) for text in rest):  # backwards, it is a code, too
+        return None
+    return [*begin, (name, REST), *reversed(end)]
+
+
+def _beginning(texts: Sequence[str], variants: Variants) -> tuple[list[Piece], list[str]]:
+    """Return the pieces with which all texts begin, and the rest of each text.
+
+    Letters and digits next to the rest belong to it: all of 1001 to 1999 begin with 1.
+    """
+    pieces: list[Piece] = []
+    rest = list(texts)
+    ends = [(pieces[:], rest)]
+    while all(rest):
+        fitting = (part for part, each in variants.items() if all(map(str.startswith, rest, each)))
+        piece: Piece | None = next(fitting, None)
+        if isinstance(piece, tuple):
+            rest = _without(rest, variants[piece])
+        elif len({text[0] for text in rest}) == 1:
+            piece, rest = rest[0][0], [text[1:] for text in rest]
+        else:
+            break
+        pieces.append(piece)
+        if all(rest) and (isinstance(piece, tuple) or not piece.isalnum()):
+            ends.append((pieces[:], rest))
+    return ends[-1]
+
+
+def _create(name: str, pieces: Sequence[Piece]) -> JoinedText:
+    literals = [""]
+    parts: list[Part] = []
+    for piece in pieces:
+        if isinstance(piece, str):
+            literals[-1] += piece
+        else:
+            parts.append(piece)
+            literals.append("")
+    return JoinedText(
+        name, tuple(part[0] for part in parts), tuple(part[1] for part in parts), tuple(literals)
+    )
+
+
+def _is_evident(joined: JoinedText, table: pa.Table) -> bool:
+    """Return True if each source agrees with the text in too many rows for chance."""
+    for source, way in zip(joined.sources, joined.ways, strict=True):
+        counts = text_in_way(array(table, source), way).value_counts().field("counts").to_numpy()
+        bits = -len(table) * math.log2(float(((counts / counts.sum()) ** 2).sum()))
+        if way != REST and bits < MIN_EVIDENCE_BITS:
+            return False
+    return True
