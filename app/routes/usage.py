@@ -59,7 +59,9 @@ class QuotaUsageView(BaseModel):
     """Current use of a quota that all keys of the tenant share."""
 
     name: str = Field(description="Name of the quota, as in errors with the code `quota_exceeded`.")
-    limit: int | None = Field(description="Limit that the operator has set; null: no limit.")
+    limit: int | None = Field(
+        description="Limit of the tenant, or else of the service; null: no limit."
+    )
     used: int = Field(
         description="Current use. Rates and concurrent requests are those of the API process that "
         "responds."
@@ -104,7 +106,7 @@ def read_usage(
     with read() as session:
         jobs = usage.job_usage(session, caller.tenant_id, since=since, until=until, by=by)
         stored = usage.storage_usage(session, caller.tenant_id)
-        used = quotas.usage_of(caller.tenant_id) + stored_quotas.usage_of(session, caller.tenant_id)
+        used = quotas.usage_of(caller) + stored_quotas.usage_of(session, caller.tenant_id)
     return UsageReport(
         since=since,
         until=until,
