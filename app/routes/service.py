@@ -7,13 +7,14 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from app.authentication import ReadOrSampleScope
+from app.fair_route import FairRoute
 from core.datasets import builtin
 from core.limits import Limits
 from core.settings import Quotas, get_settings
 from modalities import registry
 from modalities.training import Preset
 
-router = APIRouter(tags=["service"])
+router = APIRouter(tags=["service"], route_class=FairRoute)
 
 
 class ServiceDescription(BaseModel):

@@ -9,13 +9,14 @@ from pydantic import BaseModel, BeforeValidator, Field
 
 from app import quotas
 from app.authentication import ReadScope
+from app.fair_route import FairRoute
 from core import quotas as stored_quotas
 from core import usage
 from core.database import read
 from core.errors import FieldError, ValidationFailed
 from core.usage import Grouping
 
-router = APIRouter(prefix="/v1", tags=["operations"])
+router = APIRouter(prefix="/v1", tags=["operations"], route_class=FairRoute)
 
 
 def _require_date(text: object) -> object:
