@@ -7,7 +7,7 @@ others.
 
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -20,10 +20,11 @@ from sqlalchemy.orm import Session
 from app import quotas, signed_urls
 from app.fair_threads import FairThreads
 from app.request_owner import owner_of, remember_owner
-from core import api_keys
+from core import api_keys, tenant_quotas
 from core.audit import Actor
 from core.database import read, write
 from core.errors import Forbidden, Unauthorized
+from core.settings import Quotas, get_settings
 
 # A few threads of their own: more would compete with the event loop for the interpreter lock. With
 # the shared threads, /livez is twice as slow during a burst (bench/sampling.md).
@@ -40,6 +41,7 @@ bearer_scheme = HTTPBearer(
 @dataclass(frozen=True)
 class Caller(Actor):
     scopes: frozenset[str]
+    quotas: Quotas = field(default_factory=lambda: get_settings().quotas, compare=False)
 
 
 async def authenticate(
@@ -63,7 +65,8 @@ def _caller(request: Request) -> Caller:
         key = signed_urls.verify_signature(request, match)
         key_scopes = api_keys.SCOPES if "admin" in key.scopes else key.scopes
         scopes = signed_urls.ALLOWED_SCOPES & frozenset(key_scopes)
-        return Caller(key.tenant_id, key.id, request_id, scopes)
+        quotas = tenant_quotas.effective(key.tenant_quotas)
+        return Caller(key.tenant_id, key.id, request_id, scopes, quotas)
     if not api_key_text or scheme.lower() != "bearer":
         raise Unauthorized(
             "The API key is missing. Send it as `Authorization: Bearer sem_…`.",
@@ -75,7 +78,8 @@ def _caller(request: Request) -> Caller:
     if api_key is None:
         raise Unauthorized("The API key is not valid.", code="key_unknown", headers=challenge)
     _record_use(api_key.id)
-    return Caller(api_key.tenant_id, api_key.id, request_id, frozenset(api_key.scopes))
+    quotas = tenant_quotas.effective(api_key.tenant_quotas)
+    return Caller(api_key.tenant_id, api_key.id, request_id, frozenset(api_key.scopes), quotas)
 
 
 def _record_use(key_id: str) -> None:

@@ -16,6 +16,8 @@ MEMORY_S = 1.0  # after this time, a third of the used time still counts
 # A tenant leaves the others this many times what they have used, so that they can use more. With
 # an equal share in any case, a tenant that asks for little would halve the speed of another.
 HEADROOM = 4.0
+# A piece of work takes about three times its processor time, while threads of others compete.
+REST_PER_WORK = 3.0
 MAX_REST_S = 1.0
 NEGLIGIBLE_S = 0.001
 
@@ -38,9 +40,10 @@ class FairShares:
         self._accounts: dict[str, _Account] = {}
 
     def record(self, tenant_id: str, seconds: float) -> None:
-        """Record work. A tenant that has used more than each other one then has to rest.
+        """Record processor time. A tenant that has used more than each other one has to rest.
 
-        It rests as long as it worked for each of the others, or less if they have used little.
+        It rests as long as its work took for each of the others, or less if they have used little.
+        Others that rest are left out: they need nothing, and both tenants would wait for nobody.
         """
         with self._lock:
             now = self._now()
@@ -48,17 +51,17 @@ class FairShares:
             account.used_s, account.at = account.used_at(now) + seconds, now
             others = self._used_by_others(tenant_id, now)
             if others and account.used_s > max(others):
-                factor = min(len(others), HEADROOM * sum(others) / account.used_s)
+                factor = min(REST_PER_WORK * len(others), HEADROOM * sum(others) / account.used_s)
                 rest_until = max(now, account.rest_until) + factor * seconds
                 account.rest_until = min(rest_until, now + MAX_REST_S)
 
     def _used_by_others(self, tenant_id: str, now: float) -> list[float]:
-        """Return what each other active tenant has used, and delete the accounts of the idle."""
+        """Return what others have used that do not rest, and delete the accounts of the idle."""
         used = {tenant: account.used_at(now) for tenant, account in self._accounts.items()}
         del used[tenant_id]
         for tenant in [tenant for tenant, used_s in used.items() if used_s < NEGLIGIBLE_S]:
             del self._accounts[tenant], used[tenant]
-        return list(used.values())
+        return [used_s for tenant, used_s in used.items() if not self._rest_s(tenant, now)]
 
     @contextmanager
     def work(self, tenant_id: str) -> Iterator[None]:
@@ -71,8 +74,11 @@ class FairShares:
 
     def rest_s(self, tenant_id: str) -> float:
         """Return how long the tenant still has to rest."""
+        return self._rest_s(tenant_id, self._now())
+
+    def _rest_s(self, tenant_id: str, now: float) -> float:
         account = self._accounts.get(tenant_id)
-        return 0.0 if account is None else max(0.0, account.rest_until - self._now())
+        return 0.0 if account is None else max(0.0, account.rest_until - now)
 
 
 request_shares = FairShares()

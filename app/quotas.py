@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from core.errors import QuotaExceeded
 from core.quotas import QuotaUsage
-from core.settings import get_settings
 
 if TYPE_CHECKING:
     from app.authentication import Caller
@@ -28,7 +27,7 @@ def count_request(caller: "Caller") -> dict[str, str]:
     Raises:
         QuotaExceeded: The key or the tenant has sent too many requests in the last minute.
     """
-    quotas = get_settings().quotas
+    quotas = caller.quotas
     policies, remaining = [], []
     for name, owner, quota in (
         ("key_requests", caller.key_id, quotas.key_requests_per_minute),
@@ -46,7 +45,7 @@ def count_samples(caller: "Caller", count: int) -> None:
     Raises:
         QuotaExceeded: The key or the tenant has nothing left of its samples in a minute.
     """
-    quotas = get_settings().quotas
+    quotas = caller.quotas
     for name, owner, quota in (
         ("key_samples", caller.key_id, quotas.key_samples_per_minute),
         ("samples", caller.tenant_id, quotas.samples_per_minute),
@@ -102,9 +101,9 @@ concurrent_samples = ConcurrentRequests("concurrent_samples", "concurrent sample
 open_streams = ConcurrentRequests("streams", "streams of events and waits for jobs")
 
 
-def usage_of(tenant_id: str) -> list[QuotaUsage]:
-    """Return what the tenant uses of these quotas in this process."""
-    quotas, now = get_settings().quotas, time.monotonic()
+def usage_of(caller: "Caller") -> list[QuotaUsage]:
+    """Return what the caller's tenant uses of these quotas in this process."""
+    tenant_id, quotas, now = caller.tenant_id, caller.quotas, time.monotonic()
     usage = []
     for name, limit in (
         ("requests", quotas.requests_per_minute),

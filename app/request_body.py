@@ -4,11 +4,11 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import Request, Response
-from fastapi.routing import APIRoute
 from starlette.types import Message
 
 from app import strict_json
 from app.authentication import authenticate, requirement
+from app.fair_route import FairRoute
 from core.errors import TooLarge, UnsupportedMedia
 from core.settings import get_settings
 
@@ -45,7 +45,7 @@ async def read_body(request: Request) -> bytes:
     return await limit_body(request, get_settings().limits.json_bytes).body()
 
 
-class StrictJsonRoute(APIRoute):
+class StrictJsonRoute(FairRoute):
     """Route that checks the key, then parses its JSON body with `app.strict_json`."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

@@ -29,7 +29,6 @@ from app.quotas import open_streams
 from app.schemas.events import ProgressView, StreamEnd, event_view
 from core import api_keys, jobs
 from core.database import read
-from core.settings import get_settings
 from core.tables import Event, Job
 
 log = logging.getLogger(__name__)
@@ -54,7 +53,7 @@ class FeedKey(NamedTuple):
 
 async def _count_stream(caller: ReadOrSampleScope) -> AsyncIterator[None]:
     """Count a request until its response is sent. Raises QuotaExceeded."""
-    quotas = get_settings().quotas
+    quotas = caller.quotas
     with open_streams.count(caller, quotas.streams, quotas.key_streams):
         yield
 

@@ -44,10 +44,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     link = roles.add_parser("login-link", help="Print a link that logs a browser in once.")
     link.add_argument("--data", metavar="DIR", help="Data folder (default: ./var).")
 
-    tenants = roles.add_parser("tenants", help="Create, list, suspend or erase tenants.")
+    tenants = roles.add_parser("tenants", help="Create, list, limit, suspend or erase tenants.")
     tenants.add_argument("--data", metavar="DIR", help="Data folder (default: ./var).")
-    tenants.add_argument("action", choices=("list", "create", "suspend", "resume", "erase"))
+    actions = ("list", "create", "quotas", "suspend", "resume", "erase")
+    tenants.add_argument("action", choices=actions)
     tenants.add_argument("tenant", nargs="?", help="Name of a new tenant, or id of another.")
+    tenants.add_argument(
+        "quotas",
+        nargs="*",
+        metavar="NAME=LIMIT",
+        type=_quota,
+        help="With the action `quotas`: new limits, such as `waiting_jobs=100`, or `default` for "
+        "that of the service.",
+    )
     doctor = roles.add_parser("doctor", help="Check what the service needs, and name remedies.")
     doctor.add_argument("--data", metavar="DIR", help="Data folder (default: ./var).")
     backup = roles.add_parser("backup", help="Copy the data folder of a server that may run.")
@@ -69,6 +78,13 @@ def _pattern(pattern: str, allowed: str) -> Callable[[str], str]:
         return value
 
     return check
+
+
+def _quota(text: str) -> tuple[str, int | None]:
+    match = re.fullmatch(r"(\w+)=(default|\d+)", text, re.ASCII)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed. Use NAME=LIMIT.")
+    return match[1], None if match[2] == "default" else int(match[2])
 
 
 def _up(options: argparse.Namespace) -> int:
@@ -130,8 +146,12 @@ def _tenants(options: argparse.Namespace) -> int:
     if (options.tenant is None) != (options.action == "list"):
         sys.stderr.write("Pass the name or the id of a tenant, except to `list`.\n")
         return 2
+    if options.quotas and options.action != "quotas":
+        sys.stderr.write("Only `quotas` takes limits.\n")
+        return 2
     try:
-        sys.stdout.writelines(f"{line}\n" for line in run(options.action, options.tenant))
+        lines = run(options.action, options.tenant, dict(options.quotas))
+        sys.stdout.writelines(f"{line}\n" for line in lines)
     except SemblanceError as error:
         sys.stderr.write(f"{error.detail}\n")
         return 1

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, bindparam, func, select
 from sqlalchemy.orm import Session
 
-from core import usage
+from core import tenant_quotas, usage
 from core.database import cutoff
 from core.errors import QuotaExceeded, StorageFull, Unavailable
 from core.jobs.state_machine import IS_LIVE
-from core.settings import get_settings
+from core.settings import Quotas, get_settings
 from core.storage import get_storage
 from core.tables import Artifact, Job, JobState, Upload, UploadPart
 
@@ -32,12 +32,13 @@ class QuotaUsage:
     window_s: int | None = None  # None: the use does not end with time
 
 
-# The jobs that wait of one tenant, and the queued ones of all tenants.
+# The jobs that wait of one tenant, the queued ones of all tenants, and quotas of the one tenant.
 _JOB_COUNTS = select(
     select(func.count())
     .where(Job.tenant_id == bindparam("tenant_id"), Job.state.in_(_WAITING))
     .scalar_subquery(),
     select(func.count()).where(IS_LIVE, Job.state == JobState.QUEUED).scalar_subquery(),
+    tenant_quotas.OWN_QUOTAS.scalar_subquery(),
 )
 
 
@@ -49,12 +50,11 @@ def check_new_job(session: Session, tenant_id: str, reserved_bytes: int = 0) -> 
         StorageFull: The disk has no room for it.
         Unavailable: The queues are full.
     """
-    settings = get_settings()
-    quotas = settings.quotas
-    waiting, queued = session.execute(_JOB_COUNTS, {"tenant_id": tenant_id}).one()
+    waiting, queued, own_quotas = session.execute(_JOB_COUNTS, {"tenant_id": tenant_id}).one()
+    quotas, max_queued = tenant_quotas.effective(own_quotas), get_settings().limits.queued_jobs
     if waiting >= quotas.waiting_jobs:
         raise QuotaExceeded("waiting_jobs", quotas.waiting_jobs, "queued and paused jobs")
-    if queued >= settings.limits.queued_jobs:
+    if queued >= max_queued:
         raise Unavailable(
             f"{queued} jobs are queued, which is the limit. Retry later.",
             code="queue_full",
@@ -65,7 +65,7 @@ def check_new_job(session: Session, tenant_id: str, reserved_bytes: int = 0) -> 
         raise QuotaExceeded(
             "compute_seconds_per_day", limit, "seconds of computing in 24 hours", retry_s=3_600
         )
-    check_storage(session, tenant_id, reserved_bytes)
+    _check_storage(session, tenant_id, quotas, reserved_bytes)
     if reserved_bytes:
         _check_disk(session, reserved_bytes)
 
@@ -77,7 +77,7 @@ def check_new_upload(session: Session, tenant_id: str, size: int | None) -> None
         QuotaExceeded: The tenant may not begin it now.
         StorageFull: The disk has no room for it.
     """
-    limit = get_settings().quotas.uploads
+    limit = tenant_quotas.of_tenant(session, tenant_id).uploads
     if _count_uploads(session, tenant_id) >= limit:
         raise QuotaExceeded("uploads", limit, "uploads that are not datasets yet")
     _check_upload_bytes(session, tenant_id, size or 0)
@@ -93,17 +93,22 @@ def check_part(session: Session, upload: Upload, size: int) -> None:
 
 
 def _check_upload_bytes(session: Session, tenant_id: str, size: int) -> None:
-    limit = get_settings().quotas.upload_bytes
+    quotas = tenant_quotas.of_tenant(session, tenant_id)
+    limit = quotas.upload_bytes
     if size and uploaded_bytes(session, tenant_id) + size > limit:
         raise QuotaExceeded("upload_bytes", limit, "bytes in uploads that are not datasets yet")
-    check_storage(session, tenant_id, size)
+    _check_storage(session, tenant_id, quotas, size)
     if size:
         _check_disk(session, size)
 
 
 def check_storage(session: Session, tenant_id: str, size: int = 0) -> None:
     """Raise QuotaExceeded if the tenant may not store `size` more bytes."""
-    limit = get_settings().quotas.stored_bytes
+    _check_storage(session, tenant_id, tenant_quotas.of_tenant(session, tenant_id), size)
+
+
+def _check_storage(session: Session, tenant_id: str, quotas: Quotas, size: int) -> None:
+    limit = quotas.stored_bytes
     if limit is None:
         return
     total = _stored_bytes(session, tenant_id)
@@ -113,7 +118,7 @@ def check_storage(session: Session, tenant_id: str, size: int = 0) -> None:
 
 def usage_of(session: Session, tenant_id: str) -> list[QuotaUsage]:
     """Return what the tenant uses of these quotas."""
-    quotas = get_settings().quotas
+    quotas = tenant_quotas.of_tenant(session, tenant_id)
     spent = round(_compute_seconds(session, tenant_id))
     return [
         QuotaUsage("uploads", quotas.uploads, _count_uploads(session, tenant_id)),

@@ -26,10 +26,11 @@ from sqlalchemy import (
     delete,
     event,
     insert,
+    select,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, column_property, mapped_column
 from sqlalchemy.orm.attributes import get_history
 
 from core.database import UtcDateTime, clock
@@ -132,6 +133,7 @@ class Tenant(Base):
     created_at: Mapped[datetime] = mapped_column(default=clock())
     claimed_at: Mapped[datetime | None]  # when a worker last took a job of the tenant
     suspended_at: Mapped[datetime | None]  # since then, its keys are not valid
+    quotas: Mapped[Json] = mapped_column(default=dict)  # in place of the service's, by name
 
 
 class ErasedTenant(Base):
@@ -157,6 +159,10 @@ class ApiKey(Base):
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]  # to the minute
+    # Each request needs them, and a query of their own would be one more for each.
+    tenant_quotas: Mapped[Json] = column_property(
+        select(Tenant.quotas).where(Tenant.id == tenant_id).scalar_subquery()
+    )
 
 
 class LoginCode(Base):

@@ -4,7 +4,7 @@ The keys of a suspended tenant are not valid, and its jobs do not start.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -18,6 +18,7 @@ from core.ids import new_id
 from core.settings import get_settings
 from core.storage import Storage, key_of
 from core.tables import Base, ErasedTenant, Job, JobKind, JobState, Tenant
+from core.tenant_quotas import QuotaName
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,23 @@ def page(session: Session, *, limit: int, after: str | None = None) -> Sequence[
     return session.scalars(query.order_by(Tenant.id).limit(limit)).all()
 
 
-def get(session: Session, tenant_id: str) -> Tenant:
-    tenant = session.get(Tenant, tenant_id)
+def get(session: Session, tenant_id: str, *, for_update: bool = False) -> Tenant:
+    """Return a tenant, with a lock if it will be changed. Raises NotFound."""
+    tenant = session.get(Tenant, tenant_id, with_for_update=for_update or None)
     if tenant is None:
         raise NotFound(f"Tenant {tenant_id[:100]} does not exist.")
+    return tenant
+
+
+def change_quotas(
+    session: Session, tenant_id: str, changes: Mapping[QuotaName, int | None]
+) -> Tenant:
+    """Set quotas of a tenant; None restores the service's. Raises NotFound."""
+    tenant = get(session, tenant_id, for_update=True)
+    quotas: dict[str, int | None] = dict(tenant.quotas)
+    quotas.update(changes.items())
+    tenant.quotas = {name: limit for name, limit in quotas.items() if limit is not None}
+    session.flush()
     return tenant
 
 

@@ -7,12 +7,13 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from app.authentication import AdminScope
+from app.fair_route import FairRoute
 from app.schemas.pagination import After, Limit, Page, build_page, check_cursor, page_size
 from core import audit
 from core.database import read
 from core.tables import AuditEntry
 
-router = APIRouter(prefix="/v1/audit", tags=["operations"])
+router = APIRouter(prefix="/v1/audit", tags=["operations"], route_class=FairRoute)
 
 
 class AuditView(BaseModel):

@@ -8,6 +8,7 @@ from fastapi.sse import EventSourceResponse
 from app import content_negotiation, sse
 from app.authentication import ReadScope
 from app.content_negotiation import AcceptHeader
+from app.fair_route import FairRoute
 from app.openapi_responses import responses
 from app.schemas.events import EventPage, EventType
 from app.schemas.pagination import Limit, page_size
@@ -15,7 +16,7 @@ from core import jobs
 from core.database import read
 from core.errors import ValidationFailed
 
-router = APIRouter(prefix="/v1/events", tags=["jobs"])
+router = APIRouter(prefix="/v1/events", tags=["jobs"], route_class=FairRoute)
 
 MAX_EVENT_ID = 2**53
 EVENT_TYPES = {"json": "application/json", "stream": "text/event-stream"}

@@ -7,6 +7,7 @@ from pydantic import AwareDatetime, BaseModel, Field
 
 import job_kinds
 from app.authentication import JobScope, check_scope
+from app.fair_route import FairRoute
 from app.sampling.model_cache import get_model_cache
 from core import audit, jobs
 from core.database import write
@@ -14,7 +15,7 @@ from core.errors import FieldError, ValidationFailed
 from core.storage import get_storage
 from core.tables import JobKind, JobState
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=FairRoute)
 
 BATCH = 1_000
 

@@ -8,7 +8,6 @@ from operator import or_
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, BackgroundTasks, Body, Header, Query, Response
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
@@ -22,6 +21,7 @@ from app.authentication import (
     check_scope,
     check_still_valid,
 )
+from app.fair_route import run_in_thread
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
     SaveResponse,
@@ -183,13 +183,13 @@ async def read_job(
     ] = 0,
 ) -> JobView:
     """Return a job. With `wait`, respond when its state changes or the time is over."""
-    view, version = await run_in_threadpool(_view, caller, job_id)
+    view, version = await run_in_thread(caller.tenant_id, _view, caller, job_id)
     deadline = asyncio.get_running_loop().time() + wait
     while not view.terminal and asyncio.get_running_loop().time() < deadline:
         if shutdown.is_stopping():
             break
         await asyncio.sleep(0.25)
-        newer, newer_version = await run_in_threadpool(_view, caller, job_id)
+        newer, newer_version = await run_in_thread(caller.tenant_id, _view, caller, job_id)
         if newer_version != version:
             return newer
         view = newer

@@ -6,11 +6,12 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 
 from app import sampling_metrics
 from app.authentication import AdminScope, check_operator
+from app.fair_route import FairRoute
 from app.openapi_responses import responses
 from core.job_metrics import JobCollector
 from core.metrics import DatabaseCollector, PoolCollector, StorageCollector
 
-router = APIRouter(tags=["operations"])
+router = APIRouter(tags=["operations"], route_class=FairRoute)
 
 
 def create_registry(*, of_service: bool) -> CollectorRegistry:

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.concurrency import run_in_threadpool
 
 from app import content_negotiation, model_card_page, model_report, report_page
 from app.architecture_svg import render_svg
@@ -18,6 +17,7 @@ from app.authentication import (
 )
 from app.byte_range import RANGE_HEADERS, IfRangeHeader, RangeHeader, cut, ranged_response
 from app.content_negotiation import AcceptHeader
+from app.fair_route import run_in_thread
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
     SaveResponse,
@@ -272,7 +272,7 @@ async def import_model(
                         f"An exported model may have at most {limit} bytes.", limit=limit
                     )
                 out.write(chunk)
-        return await run_in_threadpool(_import, caller, idempotency_key, path, name)
+        return await run_in_thread(caller.tenant_id, _import, caller, idempotency_key, path, name)
 
 
 def _import(caller: Caller, key: str | None, path: Path, name: str | None) -> Response:

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 
 from app.authentication import ReadScope
+from app.fair_route import FairRoute
 from core.database import read
 from core.datasets import repository
 from core.tables import Dataset
@@ -16,7 +17,7 @@ from job_kinds.training.request import TrainingEstimate
 from modalities import registry
 from modalities.training import Preset, TrainingChoices
 
-router = APIRouter(prefix="/v1/presets", tags=["service"])
+router = APIRouter(prefix="/v1/presets", tags=["service"], route_class=FairRoute)
 
 
 class PresetView(BaseModel):

@@ -7,20 +7,23 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from app.authentication import ReadOrSampleScope
+from app.fair_route import FairRoute
 from core.datasets import builtin
 from core.limits import Limits
 from core.settings import Quotas, get_settings
 from modalities import registry
 from modalities.training import Preset
 
-router = APIRouter(tags=["service"])
+router = APIRouter(tags=["service"], route_class=FairRoute)
 
 
 class ServiceDescription(BaseModel):
     name: str = Field(description="Name of the software.")
     version: str = Field(description="Version of the server.")
     limits: Limits = Field(description="Limits that the operator has set.")
-    quotas: Quotas = Field(description="Shares of a tenant or API key that the operator has set.")
+    quotas: Quotas = Field(
+        description="Shares of this tenant, and of an API key, that the operator has set."
+    )
     formats: dict[str, list[str]] = Field(description="Formats of samples by modality.")
     presets: list[Preset] = Field(description="Presets of training, from fast to good.")
     architectures: dict[str, list[str]] = Field(description="Architectures by modality.")
@@ -29,14 +32,14 @@ class ServiceDescription(BaseModel):
 
 
 @router.get("/v1", response_model=ServiceDescription)
-def describe_service(_caller: ReadOrSampleScope) -> ServiceDescription:
+def describe_service(caller: ReadOrSampleScope) -> ServiceDescription:
     """Return the version, the limits, and the available formats, presets and architectures."""
     installed = registry.installed()
     return ServiceDescription(
         name="Semblance",
         version=version("semblance-server"),
         limits=get_settings().limits,
-        quotas=get_settings().quotas,
+        quotas=caller.quotas,
         formats={name: list(each.sample_formats) for name, each in installed.items()},
         presets=list(get_args(Preset)),
         architectures={name: list(each.architectures) for name, each in installed.items()},

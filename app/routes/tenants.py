@@ -16,6 +16,7 @@ from core.database import read, write
 from core.request_fields import Name, RequestModel
 from core.storage import get_storage
 from core.tables import Tenant
+from core.tenant_quotas import QuotaLimit, QuotaName
 
 router = APIRouter(prefix="/v1/tenants", tags=["operations"], route_class=StrictJsonRoute)
 
@@ -24,12 +25,21 @@ class NewTenant(RequestModel):
     name: Name = Field(description="Name of the tenant.")
 
 
+class TenantPatch(RequestModel):
+    quotas: dict[QuotaName, QuotaLimit | None] = Field(
+        description="New quotas by name, as in `GET /v1`. Null restores the service's quota."
+    )
+
+
 class TenantView(BaseModel):
     id: str = Field(description="Tenant id (`tnt_…`, or `default`).")
     name: str = Field(description="Name of the tenant.")
     created_at: datetime = Field(description="Time of creation.")
     suspended_at: datetime | None = Field(
         description="Time since which its keys are not valid; null for an active tenant."
+    )
+    quotas: dict[QuotaName, int] = Field(
+        description="Quotas of this tenant. The service's hold for those that are missing."
     )
 
     @classmethod
@@ -75,6 +85,28 @@ def list_tenants(caller: AdminScope, limit: Limit = 50, after: After = None) -> 
     with read() as session:
         rows = tenants.page(session, limit=limit + 1, after=after)
     return build_page(list(rows), limit, TenantView.of)
+
+
+@router.get("/{tenant_id}", response_model=TenantView)
+def read_tenant(tenant_id: str, caller: AdminScope) -> TenantView:
+    """Return a tenant."""
+    check_operator(caller)
+    with read() as session:
+        return TenantView.of(tenants.get(session, tenant_id))
+
+
+@router.patch("/{tenant_id}", response_model=TenantView)
+def change_tenant(tenant_id: str, change: TenantPatch, caller: AdminScope) -> TenantView:
+    """Change quotas of a tenant. They hold from its next request on.
+
+    Quotas that are not sent stay as they are, and null restores the service's quota. Quotas of
+    single keys are the same for all tenants.
+    """
+    check_operator(caller)
+    with write() as session:
+        tenant = tenants.change_quotas(session, tenant_id, change.quotas)
+        audit.record(session, caller, "tenant.quotas", tenant_id)
+        return TenantView.of(tenant)
 
 
 @router.post("/{tenant_id}/suspend", response_model=TenantView)

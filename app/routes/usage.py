@@ -9,13 +9,14 @@ from pydantic import BaseModel, BeforeValidator, Field
 
 from app import quotas
 from app.authentication import ReadScope
+from app.fair_route import FairRoute
 from core import quotas as stored_quotas
 from core import usage
 from core.database import read
 from core.errors import FieldError, ValidationFailed
 from core.usage import Grouping
 
-router = APIRouter(prefix="/v1", tags=["operations"])
+router = APIRouter(prefix="/v1", tags=["operations"], route_class=FairRoute)
 
 
 def _require_date(text: object) -> object:
@@ -59,7 +60,9 @@ class QuotaUsageView(BaseModel):
     """Current use of a quota that all keys of the tenant share."""
 
     name: str = Field(description="Name of the quota, as in errors with the code `quota_exceeded`.")
-    limit: int | None = Field(description="Limit that the operator has set; null: no limit.")
+    limit: int | None = Field(
+        description="Limit of the tenant, or else of the service; null: no limit."
+    )
     used: int = Field(
         description="Current use. Rates and concurrent requests are those of the API process that "
         "responds."
@@ -104,7 +107,7 @@ def read_usage(
     with read() as session:
         jobs = usage.job_usage(session, caller.tenant_id, since=since, until=until, by=by)
         stored = usage.storage_usage(session, caller.tenant_id)
-        used = quotas.usage_of(caller.tenant_id) + stored_quotas.usage_of(session, caller.tenant_id)
+        used = quotas.usage_of(caller) + stored_quotas.usage_of(session, caller.tenant_id)
     return UsageReport(
         since=since,
         until=until,

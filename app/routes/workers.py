@@ -6,12 +6,13 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from app.authentication import ReadScope
+from app.fair_route import FairRoute
 from core import jobs, workers
 from core.database import read
 from core.devices import DeviceKind
 from core.settings import get_settings
 
-router = APIRouter(prefix="/v1", tags=["operations"])
+router = APIRouter(prefix="/v1", tags=["operations"], route_class=FairRoute)
 
 
 class DeviceView(BaseModel):

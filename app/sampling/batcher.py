@@ -134,11 +134,10 @@ class Batcher:
                 if not slices:
                     self._thread = None
                     return
-            tenant_id, started = slices[0][0].tenant_id, time.monotonic()
-            with self._sampling_lock.take(tenant_id):
+            tenant_id = slices[0][0].tenant_id
+            with self._sampling_lock.take(tenant_id), self._shares.work(tenant_id):
                 self._generate(slices)
             del slices  # not kept until the next request, as the model may be deleted
-            self._shares.record(tenant_id, time.monotonic() - started)
 
     def _next_batch(self) -> list[BatchSlice]:
         """Wait for the next batch. Return an empty list after IDLE_S without requests."""

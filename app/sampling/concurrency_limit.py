@@ -34,7 +34,7 @@ async def _take_place(caller: SampleScope) -> AsyncIterator[None]:
         Unavailable: The limit on concurrent requests is reached.
     """
     global _in_flight
-    quotas = get_settings().quotas
+    quotas = caller.quotas
     limit = get_settings().sampler_concurrency
     if _in_flight >= limit:
         raise Unavailable(

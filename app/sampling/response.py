@@ -81,19 +81,17 @@ def build_response(
             head["scores"] = _scores(stream, batches)
         body = plan.encode(output_format, chain(batches, stream), head)
         headers = _headers(plan, batches[0]) | cache_headers
-        if output_format in plan.documents:
-            content = b"".join(body)
-            return Response(content, headers=headers, media_type=plan.formats[output_format])
+        media_type = plan.formats[output_format]
+        if output_format not in plan.documents:
+            headers["Content-Disposition"] = f'attachment; filename="samples.{output_format}"'
+        # Each chunk of a streamed body is one more wait for a thread.
+        if output_format in plan.documents or len(batches[0]) == plan.count:
+            return Response(b"".join(body), headers=headers, media_type=media_type)
     except BaseException:
         stream.close()
         raise
-    headers["Content-Disposition"] = f'attachment; filename="samples.{output_format}"'
     return SampleStreamingResponse(
-        model.tenant_id,
-        body,
-        stream.close,
-        headers=headers,
-        media_type=plan.formats[output_format],
+        model.tenant_id, body, stream.close, headers=headers, media_type=media_type
     )
 
 

@@ -554,6 +554,8 @@ class CreatedTenant(TypedDict):
     """Time of creation."""
     suspended_at: str | None
     """Time since which its keys are not valid; null for an active tenant."""
+    quotas: dict[str, int]
+    """Quotas of this tenant. The service's hold for those that are missing."""
     key: str
     """Its first key, with all scopes. It is shown only once."""
 
@@ -2009,7 +2011,7 @@ class QuotaUsageView(TypedDict):
     name: str
     """Name of the quota, as in errors with the code `quota_exceeded`."""
     limit: int | None
-    """Limit that the operator has set; null: no limit."""
+    """Limit of the tenant, or else of the service; null: no limit."""
     used: int
     """Current use. Rates and concurrent requests are those of the API process that responds."""
     window_s: int | None
@@ -2497,7 +2499,7 @@ class ServiceDescription(TypedDict):
     limits: Limits
     """Limits that the operator has set."""
     quotas: Quotas
-    """Shares of a tenant or API key that the operator has set."""
+    """Shares of this tenant, and of an API key, that the operator has set."""
     formats: dict[str, list[str]]
     """Formats of samples by modality."""
     presets: list[Literal["fast", "balanced", "quality"]]
@@ -2642,6 +2644,11 @@ class TableShape(TypedDict):
     """
 
 
+class TenantPatch(TypedDict):
+    quotas: dict[str, int | None]
+    """New quotas by name, as in `GET /v1`. Null restores the service's quota."""
+
+
 class TenantView(TypedDict):
     id: str
     """Tenant id (`tnt_…`, or `default`)."""
@@ -2651,6 +2658,8 @@ class TenantView(TypedDict):
     """Time of creation."""
     suspended_at: str | None
     """Time since which its keys are not valid; null for an active tenant."""
+    quotas: dict[str, int]
+    """Quotas of this tenant. The service's hold for those that are missing."""
 
 
 class Timestamps(TypedDict):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnElement, TextClause, case, func, select, update
 from sqlalchemy.orm import Session
 
+from core import tenant_quotas
 from core.database import clock
 from core.devices import DeviceKind
 from core.jobs.devices import may_run_on
@@ -19,13 +20,13 @@ _RUNNING = (IS_LIVE, Job.state == JobState.RUNNING)
 
 def may_start() -> ColumnElement[bool]:
     """Select jobs of tenants that may have another running job, and are not suspended."""
-    quota = get_settings().quotas.running_jobs
     suspended = select(Tenant.id).where(Tenant.suspended_at.is_not(None))
-    is_active = Job.tenant_id.not_in(suspended)
-    if quota is None:
-        return is_active
-    full = select(Job.tenant_id).where(*_RUNNING).group_by(Job.tenant_id)
-    return is_active & Job.tenant_id.not_in(full.having(func.count() >= quota))
+    own_quota = Tenant.quotas["running_jobs"].as_float()
+    running = select(Tenant.id).join(Job, Job.tenant_id == Tenant.id).where(*_RUNNING)
+    full = running.group_by(Tenant.id).having(
+        func.count() >= func.coalesce(own_quota, get_settings().quotas.running_jobs)
+    )
+    return Job.tenant_id.not_in(suspended) & Job.tenant_id.not_in(full)
 
 
 def tenants_in_turn(
@@ -60,7 +61,7 @@ _counts = (
     .subquery()
 )
 _LIVE_JOBS = (
-    select(_counts, Tenant.suspended_at)
+    select(_counts, Tenant.quotas, Tenant.suspended_at)
     .join(Tenant, Tenant.id == _counts.c.tenant_id)
     .order_by(*_LEAST_RECENT)
 )
@@ -74,9 +75,11 @@ class Turns:
         self._order: dict[str, int] = {}
         self._queued: dict[tuple[str, DeviceKind | None], dict[str, int]] = defaultdict(dict)
         self._running = Counter[str]()
+        quotas: dict[str, int | None] = {}
         suspended = set()
-        for tenant, queue, state, count, *by_kind, suspended_at in session.execute(_LIVE_JOBS):
+        for tenant, queue, state, count, *by_kind, own, suspended_at in session.execute(_LIVE_JOBS):
             self._order.setdefault(tenant, len(self._order))
+            quotas[tenant] = tenant_quotas.effective(own).running_jobs
             if suspended_at is not None:
                 suspended.add(tenant)
             if state is JobState.RUNNING:
@@ -84,8 +87,8 @@ class Turns:
             else:
                 for kind, queued in zip((None, *DeviceKind), (count, *by_kind), strict=True):
                     self._queued[queue, kind][tenant] = queued
-        quota = get_settings().quotas.running_jobs
-        full = {t for t, count in self._running.items() if quota is not None and count >= quota}
+        running = self._running.items()
+        full = {t for t, count in running if (quota := quotas[t]) is not None and count >= quota}
         self._without_turn = {tenant_id} | suspended | full
 
     def jobs_ahead(self, own: int, queue: str, kind: DeviceKind | None) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from app.fair_shares import FairShares
 from app.sampling.batcher import (
     IDLE_S,
     Batcher,
@@ -206,6 +207,21 @@ def test_an_error_reaches_only_the_requests_of_its_batch(
     with pytest.raises(IndexError):
         broken.result()
     assert np.array_equal(paused.submit(generator, 1, 2).result(), generate_alone(generator, 1, 2))
+
+
+def test_time_in_which_a_batch_waits_is_not_charged_to_its_tenant() -> None:
+    class Waiting:
+        batch_size = 4
+
+        def generate(self, *columns: NDArray[Any]) -> NDArray[Any]:
+            threading.Event().wait(0.2)
+            return columns[0]
+
+    shares = FairShares()
+    batcher = Batcher(FairLock(), 0.0, lambda: 0, shares)
+    batcher.submit("tenant", Waiting(), [np.zeros(4)], "image").result()
+    eventually(lambda: "tenant" in shares._accounts)
+    assert shares._accounts["tenant"].used_s < 0.2
 
 
 def test_a_batch_waits_a_limited_time_for_expected_requests(

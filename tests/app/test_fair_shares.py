@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from app.fair_shares import HEADROOM, MAX_REST_S, MEMORY_S, FairShares
+from app.fair_shares import HEADROOM, MAX_REST_S, MEMORY_S, REST_PER_WORK, FairShares
 
 
 class Shares(FairShares):
@@ -27,7 +27,7 @@ def test_a_tenant_that_is_alone_never_rests(shares: Shares) -> None:
 def test_the_tenant_that_has_used_most_rests_as_long_as_it_works(shares: Shares) -> None:
     shares.record("modest", 0.1)
     shares.record("greedy", 0.11)
-    assert shares.rest_s("greedy") == pytest.approx(0.11)
+    assert shares.rest_s("greedy") == pytest.approx(REST_PER_WORK * 0.11)
     assert shares.rest_s("modest") == 0
 
 
@@ -35,7 +35,17 @@ def test_it_rests_once_for_each_of_the_others(shares: Shares) -> None:
     for tenant in ("a", "b", "c"):
         shares.record(tenant, 0.1)
     shares.record("greedy", 0.11)
-    assert shares.rest_s("greedy") == pytest.approx(3 * 0.11)
+    assert shares.rest_s("greedy") == pytest.approx(3 * REST_PER_WORK * 0.11)
+
+
+def test_a_tenant_does_not_rest_for_another_that_rests(shares: Shares) -> None:
+    shares.record("modest", 0.1)
+    shares.record("greedy", 0.11)
+    shares.record("modest", 0.1)  # now it has used more
+    assert shares.rest_s("modest") == 0
+    shares.time += shares.rest_s("greedy")
+    shares.record("modest", 0.1)
+    assert shares.rest_s("modest") > 0
 
 
 def test_a_tenant_that_asks_for_little_hardly_slows_down_another(shares: Shares) -> None:

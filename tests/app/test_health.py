@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 
 from app.main import create_sampler_app
 from app.routes import health
-from core import workers
+from core import migration, workers
 from core.database import write
 from core.settings import Settings
 from tests.processes import eventually, free_port
@@ -51,7 +51,8 @@ def test_nothing_is_ready_with_another_schema(anonymous: TestClient) -> None:
                 assert "schema" in response.json()["checks"]["database"]
         finally:
             with write() as session:
-                session.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+                restore = text("UPDATE alembic_version SET version_num = :head")
+                session.execute(restore, {"head": migration.head()})
 
 
 def test_readiness_writes_nothing(anonymous: TestClient, configured: Settings) -> None:

@@ -19,6 +19,7 @@ def test_preloaded_modules_are_excluded_from_garbage_collection(
     eventually(preload.is_loaded)
     assert {"torch", "modalities.image.sampler", "modalities.tabular.sampler"} <= set(sys.modules)
     assert gc.get_freeze_count() > 100_000
+    assert gc.get_threshold()[0] == preload.NEW_OBJECTS
 
 
 @pytest.mark.slow

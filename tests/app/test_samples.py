@@ -81,6 +81,14 @@ def test_each_format_holds_exactly_the_requested_counts(shoes: TestClient) -> No
     assert Counter(item["label"] for item in items["items"]) == LABEL_COUNTS
 
 
+def test_samples_of_one_batch_are_sent_in_one_piece(shoes: TestClient) -> None:
+    path = "/v1/models/shoes/samples?format=npz&count="
+    one, several = shoes.get(f"{path}5"), shoes.get(f"{path}3000")
+    assert int(one.headers["content-length"]) == len(one.content)
+    assert "content-length" not in several.headers
+    assert "filename" in one.headers["content-disposition"]
+
+
 def test_a_zip_of_samples_can_be_uploaded_as_a_dataset(shoes: TestClient) -> None:
     response = request_samples(shoes, "zip", labels=LABEL_COUNTS, seed=7)
     dataset = upload(shoes, response.content, "again.zip").json()

@@ -57,7 +57,8 @@ def test_a_migration_may_create_an_index_while_others_write(
     folder = tmp_path / "migrations"
     shutil.copytree(MIGRATIONS, folder)
     file = folder / "versions" / "9999_new.py"
-    file.write_text(CONCURRENT_INDEX.format(head=head()))
+    before = head()
+    file.write_text(CONCURRENT_INDEX.format(head=before))
     monkeypatch.setattr(migration, "MIGRATIONS", folder)
     migrate(configured.database_url)
     with get_engine().connect() as connection:
@@ -65,7 +66,8 @@ def test_a_migration_may_create_an_index_while_others_write(
         assert "ix_new" in {index["name"] for index in inspect(connection).get_indexes("jobs")}
     with get_engine().begin() as connection:  # other tests use the same database
         connection.execute(text("DROP INDEX ix_new"))
-        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+        restore = text("UPDATE alembic_version SET version_num = :before")
+        connection.execute(restore, {"before": before})
 
 
 def test_every_table_of_what_a_tenant_owns_has_a_tenant_id() -> None:

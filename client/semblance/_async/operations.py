@@ -1227,6 +1227,30 @@ class AsyncOperations(AsyncCalls):
             if not page["has_more"]:
                 return
 
+    async def read_tenant(self, tenant_id: str) -> types.TenantView:
+        """Return a tenant."""
+        return cast("types.TenantView", await self._json("GET", f"/v1/tenants/{quote(tenant_id)}"))
+
+    async def change_tenant(self, tenant_id: str, body: types.TenantPatch) -> types.TenantView:
+        """Change quotas of a tenant. They hold from its next request on.
+
+        Quotas that are not sent stay as they are, and null restores the service's quota. Quotas of
+        single keys are the same for all tenants.
+        """
+        return cast(
+            "types.TenantView",
+            await self._json("PATCH", f"/v1/tenants/{quote(tenant_id)}", json=body),
+        )
+
+    async def erase_tenant(self, tenant_id: str) -> types.ErasureView:
+        """Delete everything that a suspended tenant has: rows, objects, keys and its audit log.
+
+        The response is a signed proof with what was deleted and what remained.
+        """
+        return cast(
+            "types.ErasureView", await self._json("DELETE", f"/v1/tenants/{quote(tenant_id)}")
+        )
+
     async def suspend_tenant(self, tenant_id: str) -> types.TenantView:
         """Suspend a tenant: its keys are not valid, and its jobs stop and do not start."""
         return cast(
@@ -1237,15 +1261,6 @@ class AsyncOperations(AsyncCalls):
         """End the suspension of a tenant."""
         return cast(
             "types.TenantView", await self._json("POST", f"/v1/tenants/{quote(tenant_id)}/resume")
-        )
-
-    async def erase_tenant(self, tenant_id: str) -> types.ErasureView:
-        """Delete everything that a suspended tenant has: rows, objects, keys and its audit log.
-
-        The response is a signed proof with what was deleted and what remained.
-        """
-        return cast(
-            "types.ErasureView", await self._json("DELETE", f"/v1/tenants/{quote(tenant_id)}")
         )
 
     async def list_workers(self) -> list[types.WorkerView]:

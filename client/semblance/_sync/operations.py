@@ -1191,6 +1191,28 @@ class Operations(Calls):
             if not page["has_more"]:
                 return
 
+    def read_tenant(self, tenant_id: str) -> types.TenantView:
+        """Return a tenant."""
+        return cast("types.TenantView", self._json("GET", f"/v1/tenants/{quote(tenant_id)}"))
+
+    def change_tenant(self, tenant_id: str, body: types.TenantPatch) -> types.TenantView:
+        """Change quotas of a tenant. They hold from its next request on.
+
+        Quotas that are not sent stay as they are, and null restores the service's quota. Quotas of
+        single keys are the same for all tenants.
+        """
+        return cast(
+            "types.TenantView",
+            self._json("PATCH", f"/v1/tenants/{quote(tenant_id)}", json=body),
+        )
+
+    def erase_tenant(self, tenant_id: str) -> types.ErasureView:
+        """Delete everything that a suspended tenant has: rows, objects, keys and its audit log.
+
+        The response is a signed proof with what was deleted and what remained.
+        """
+        return cast("types.ErasureView", self._json("DELETE", f"/v1/tenants/{quote(tenant_id)}"))
+
     def suspend_tenant(self, tenant_id: str) -> types.TenantView:
         """Suspend a tenant: its keys are not valid, and its jobs stop and do not start."""
         return cast(
@@ -1202,13 +1224,6 @@ class Operations(Calls):
         return cast(
             "types.TenantView", self._json("POST", f"/v1/tenants/{quote(tenant_id)}/resume")
         )
-
-    def erase_tenant(self, tenant_id: str) -> types.ErasureView:
-        """Delete everything that a suspended tenant has: rows, objects, keys and its audit log.
-
-        The response is a signed proof with what was deleted and what remained.
-        """
-        return cast("types.ErasureView", self._json("DELETE", f"/v1/tenants/{quote(tenant_id)}"))
 
     def list_workers(self) -> list[types.WorkerView]:
         """List the workers whose last heartbeat is at most one minute old."""
