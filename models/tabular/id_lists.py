@@ -17,6 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from models.noise import Indices, uniforms
+from models.tabular.id_templates import OTHER_NOISE, choose
 
 JOINTS = (";", "|", ",", "/", "+", "&")
 MIN_LISTS = 0.5  # share of the texts that must have several items
@@ -29,7 +30,6 @@ MIN_WITHOUT_REPEATS = 0.95  # share of the lists
 MIN_SORTED = 0.95  # share of the lists in alphabetical order
 MIN_ITEMS, MAX_ITEMS = 4, 256  # different ones that are kept
 MAX_ITEM_CHARS = 60
-_NOISE_SLOTS = 4
 _LOGIT = 0.5513  # makes the standard deviation of logits of uniform numbers 1
 _WORDS = re.compile(r"(?:[^\W\d_]{3,}.*){3}")
 _BRACKET = re.compile(r"[\[\]{}]")
@@ -93,18 +93,16 @@ class Lists:
         return None
 
     def texts(self, seed: int, stream: int, indices: Indices) -> pa.StringArray:
-        count = len(self.items)
-        noise = uniforms(seed, indices, _NOISE_SLOTS + -(-count // 4) * 4, stream)
-        ends = np.cumsum([weight for _, weight in self.sizes])
-        chosen = np.searchsorted(ends, noise[:, 1] * ends[-1], side="right")
-        sizes = np.array([size for size, _ in self.sizes])[np.minimum(chosen, len(ends) - 1)]
+        noise = uniforms(seed, indices, OTHER_NOISE + len(self.items), stream)
+        chosen = choose([weight for _, weight in self.sizes], noise[:, 1])
+        sizes = np.array([size for size, _ in self.sizes])[chosen]
         # The items with the smallest exponential variates (Efraimidis and Spirakis, 2006).
         weights = np.array([-math.log1p(-min(share, 0.99)) for _, share in self.items])
-        keys = -np.log1p(-noise[:, _NOISE_SLOTS : _NOISE_SLOTS + count]) / weights
+        uniform = noise[:, OTHER_NOISE:]
         if self.places:
             means, deviations = np.array(self.places).T
-            spread = noise[:, _NOISE_SLOTS : _NOISE_SLOTS + count]
-            return self._rankings(means + deviations * _LOGIT * np.log(spread / (1 - spread)))
+            return self._rankings(means + deviations * _LOGIT * np.log(uniform / (1 - uniform)))
+        keys = -np.log1p(-uniform) / weights
         ranks = keys.argsort(axis=1).argsort(axis=1)
         names = [item for item, _ in self.items]
         begin, end = self.ends

@@ -93,7 +93,6 @@ class _Things:
         self._names = list(filter(self._has_a_choice, fitting)) or fitting or names[:1]
         self._smallest_group = max(min_value_count, 2)
         self._coined: dict[str, Pool] = {}
-        self._is_latin = any(not is_other(token.kind) for token in self._words)
         self._near: dict[tuple[str, str], set[str]] = defaultdict(set)
         for tokens in names:
             for i, token in enumerate(tokens):
@@ -106,7 +105,8 @@ class _Things:
         self._adds_places = False
         self._have_patterns = patterned >= MIN_PATTERNED * len(names)
         least = MIN_PLACES if single < MAX_SINGLE * len(names) else MIN_SINGLE_PLACES
-        self._may_be_places = self._is_latin and self._is_small and places >= least * len(texts)
+        are_latin = any(not is_other(token.kind) for token in self._words)
+        self._may_be_places = are_latin and self._is_small and places >= least * len(texts)
 
     def fit(self) -> TemplateSet | None:
         """Return templates of the words of the column or, if these do not suffice, of places."""
