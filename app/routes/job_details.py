@@ -258,7 +258,7 @@ def read_job_preview(job_id: str, step: int, caller: ReadScope) -> Response:
         artifact = jobs.get_artifact(session, caller.tenant_id, job_id, f"previews/{step}.png")
     if artifact is None:
         raise NotFound(f"Job {job_id} has no preview at step {step}.")
-    stored = StoredObject(artifact.key, artifact.bytes, artifact.sha256)
+    stored = StoredObject.of(artifact)
     headers = {"ETag": f'"{artifact.sha256}"', "Cache-Control": "private, no-cache"}
     return Response(get_storage().read(stored), media_type=artifact.media_type, headers=headers)
 
@@ -282,7 +282,7 @@ def read_previews_gif(job_id: str, caller: ReadScope) -> Response:
 
     storage = get_storage()
     in_order = sorted(rows, key=lambda row: row.step or 0)
-    frames = [storage.read(StoredObject(row.key, row.bytes, row.sha256)) for row in in_order]
+    frames = [storage.read(StoredObject.of(row)) for row in in_order]
     tag = sha256("".join(row.sha256 for row in in_order).encode()).hexdigest()[:32]
     headers = {"ETag": f'"{tag}"', "Cache-Control": "private, no-cache"}
     return Response(encode_gif(frames), media_type="image/gif", headers=headers)
@@ -319,7 +319,7 @@ def read_artifact(
     if artifact is None:
         raise NotFound(f"Job {job_id} has no artifact of this name.")
     storage = get_storage()
-    stored = StoredObject(artifact.key, artifact.bytes, artifact.sha256)
+    stored = StoredObject.of(artifact)
 
     def read_bytes(start: int, end: int) -> Iterator[bytes]:
         is_whole = (start, end) == (0, stored.bytes)
