@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from semblance import types
-    from semblance._sync.transport import Download
+    from semblance.downloads import Download
 
 # Larger files are uploaded in parts: all that a lost connection costs is one part.
 MULTIPART_BYTES = 8 * 1024 * 1024
