@@ -5,6 +5,7 @@ Routes handle GET and the methods that change something, and set an `ETag` where
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from hashlib import sha256
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.routing import BaseRoute, Match, Route
@@ -102,6 +103,10 @@ class _Sender:
             await self._send(message)
         elif message.get("more_body"):
             raise _ResponseSent
+
+
+def etag_of(content: bytes) -> str:
+    return f'"{sha256(content).hexdigest()[:32]}"'
 
 
 def is_match(header: str | None, etag: str | None) -> bool:

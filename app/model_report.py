@@ -38,7 +38,7 @@ def load_evaluations(session: Session, model: Model) -> EvaluationRecord:
     files, metrics = {}, {}
     if evaluated is not None:
         artifacts = jobs.artifacts_of(session, model.tenant_id, evaluated.id)
-        files = {row.name: StoredObject(row.key, row.bytes, row.sha256) for row in artifacts}
+        files = {row.name: StoredObject.of(row) for row in artifacts}
     if model.job_id is not None:
         metrics = jobs.metrics(session, model.tenant_id, model.job_id, points=MAX_CHART_POINTS)
     reason = why_not_evaluable(session, model) if latest_job is None else None

@@ -248,9 +248,8 @@ class _Poller:
                 await self._wake(feed)
 
     async def _update_feed(self, key: FeedKey, feed: _Feed, latest_id: int) -> None:
-        if (
-            feed.buffered_after is None and latest_id
-        ):  # streams read earlier events from the database
+        if feed.buffered_after is None and latest_id:
+            # Streams read earlier events from the database.
             feed.buffered_after = feed.latest_id = latest_id
         elif feed.buffered_after is not None and latest_id != feed.latest_id:
             messages, ended = await asyncio.to_thread(_read, key, feed.latest_id, latest_id)

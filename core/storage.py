@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import unquote, urlparse
 
 import obstore
@@ -27,7 +27,11 @@ from core.errors import StorageFull, Unavailable
 from core.ids import new_id
 from core.settings import get_settings
 
+if TYPE_CHECKING:
+    from core.tables import Artifact, UploadPart
+
 CHUNK = 1024 * 1024
+DISK_FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _PART = re.compile(r"[a-z0-9][a-z0-9_.-]{0,127}")
 
 
@@ -45,6 +49,10 @@ class StoredObject:
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    @classmethod
+    def of(cls, row: "Artifact | UploadPart") -> Self:
+        return cls(row.key, row.bytes, row.sha256)
 
     @classmethod
     def from_dict(cls, row: dict[str, Any]) -> Self:
@@ -245,7 +253,7 @@ def _translate_write_errors() -> Iterator[None]:
     try:
         yield
     except (BaseError, OSError) as error:
-        is_full = getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+        is_full = getattr(error, "errno", None) in DISK_FULL_ERRNOS
         # obstore reports the errno only in its text: 28 is ENOSPC, 27 is EFBIG.
         if is_full or "os error 28" in str(error) or "os error 27" in str(error):
             raise StorageFull("The object store has no space left.") from error

@@ -60,10 +60,10 @@ class Store:
         canonical = [method, path, query, *lines, "", names, headers["x-amz-content-sha256"]]
         digest = hashlib.sha256("\n".join(canonical).encode()).hexdigest()
         scope = [day, REGION, "s3", "aws4_request"]
-        key = f"AWS4{self.secret_key}".encode()
-        for part in (*scope, "\n".join(("AWS4-HMAC-SHA256", stamp, "/".join(scope), digest))):
-            signature = hmac.digest(key, part.encode(), "sha256")
-            key = signature
+        text = "\n".join(("AWS4-HMAC-SHA256", stamp, "/".join(scope), digest))
+        signature = f"AWS4{self.secret_key}".encode()
+        for part in (*scope, text):  # each signature is the key of the next one
+            signature = hmac.digest(signature, part.encode(), "sha256")
         credential = f"{self.access_key}/{'/'.join(scope)}"
         headers["authorization"] = (
             f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={names}, "

@@ -1,17 +1,13 @@
 """Mapping of exceptions raised during a job to retryable faults or a user-facing JobError."""
 
-import errno
-
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from core.errors import JobError, ModalityMissing, StorageFull, Unavailable
-from core.storage import ObjectCorrupted
+from core.storage import DISK_FULL_ERRNOS, ObjectCorrupted
 from models import device
 
 # The database or the object store is unavailable: the job resumes later from its checkpoint.
 TRANSIENT_ERRORS = (OperationalError, InterfaceError, Unavailable)
-
-DISK_FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def as_job_error(error: Exception) -> JobError:

@@ -4,11 +4,11 @@ The page talks to the public REST API only, with the user's key.
 """
 
 from functools import lru_cache
-from hashlib import sha256
 from pathlib import Path
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 
+from app.http_methods import etag_of
 from core.errors import NotFound
 
 router = APIRouter(include_in_schema=False)
@@ -40,32 +40,30 @@ NOT_BUILT = """<!doctype html><title>Semblance</title>
 
 
 @router.get("/")
-def read_page(request: Request) -> Response:
+def read_page() -> Response:
     if not (FOLDER / "index.html").exists():
         return Response(NOT_BUILT, media_type="text/html")
-    return _file_response("index.html", request)
+    return _file_response("index.html")
 
 
 @router.get("/dashboard/{name}")
-def read_file(name: str, request: Request) -> Response:
+def read_file(name: str) -> Response:
     if name not in MEDIA_TYPES or not (FOLDER / name).exists():
         raise NotFound("The dashboard has no such file.")
-    return _file_response(name, request)
+    return _file_response(name)
 
 
-def _file_response(name: str, request: Request) -> Response:
+def _file_response(name: str) -> Response:
     content, etag = _read(name)
     headers = {
         "content-security-policy": CONTENT_SECURITY_POLICY,
         "cache-control": "no-cache",  # always revalidated, so that an upgrade shows at once
         "etag": etag,
     }
-    if request.headers.get("if-none-match") == etag:
-        return Response(status_code=304, headers=headers)
     return Response(content, media_type=MEDIA_TYPES[name], headers=headers)
 
 
 @lru_cache(len(MEDIA_TYPES))
 def _read(name: str) -> tuple[bytes, str]:
     content = (FOLDER / name).read_bytes()
-    return content, f'"{sha256(content).hexdigest()[:32]}"'
+    return content, etag_of(content)

@@ -8,7 +8,6 @@ import json
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
-from hashlib import sha256
 from importlib.metadata import version
 from typing import Annotated, Any, Literal
 
@@ -19,6 +18,7 @@ from app import byte_range, content_negotiation
 from app.authentication import DataReadScope, DataScope, ReadScope
 from app.byte_range import RANGE_HEADERS, IfRangeHeader, RangeHeader
 from app.content_negotiation import AcceptHeader
+from app.http_methods import etag_of
 from app.openapi_responses import responses
 from app.request_body import StrictJsonRoute
 from app.schemas.datasets import DatasetProfile, Issues
@@ -129,7 +129,7 @@ def read_dataset_preview(
         dataset, get_storage(), output_format, offset=offset, limit=page_size(limit)
     )
     headers = {
-        "ETag": f'"{sha256(preview).hexdigest()[:32]}"',
+        "ETag": etag_of(preview),
         "Cache-Control": "private, no-cache",
         "Vary": "Accept",
     }
@@ -225,15 +225,9 @@ _content_sizes: dict[str, int] = {}
 def _content_etag(dataset: Dataset, split: str, output_format: str) -> str:
     """Return a tag of all that the encoded bytes depend on."""
     hashes = {name: stored["sha256"] for name, stored in dataset.objects.items()}
-    inputs = [
-        dataset.id,
-        hashes,
-        dataset.summary,
-        split,
-        output_format,
-        version("semblance-server"),
-    ]
-    return f'"{sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:32]}"'
+    software = version("semblance-server")
+    inputs = [dataset.id, hashes, dataset.summary, split, output_format, software]
+    return etag_of(json.dumps(inputs, sort_keys=True).encode())
 
 
 @router.get(

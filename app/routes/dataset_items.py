@@ -1,12 +1,12 @@
 """`/v1/datasets/{dataset_id}/items`, `…/rows` and `…/transforms/preview`: single items."""
 
-from hashlib import sha256
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
 
 from app import strict_json
 from app.authentication import DataReadScope
+from app.http_methods import etag_of
 from app.openapi_responses import responses
 from app.request_body import StrictJsonRoute
 from app.schemas.datasets import DatasetItem, DatasetItems, DatasetRows, TransformsPreview
@@ -63,14 +63,8 @@ def read_item(dataset_id: str, index: int, caller: DataReadScope) -> Response:
     """Return one image of a dataset as a PNG. A change of the dataset may give it another index."""
     dataset = _get(caller.tenant_id, dataset_id)
     picture = registry.get(dataset.modality).item_picture(dataset, get_storage(), index)
-    return Response(
-        picture,
-        media_type="image/png",
-        headers={
-            "Cache-Control": "private, no-cache",
-            "ETag": f'"{sha256(picture).hexdigest()[:32]}"',
-        },
-    )
+    headers = {"ETag": etag_of(picture), "Cache-Control": "private, no-cache"}
+    return Response(picture, media_type="image/png", headers=headers)
 
 
 @router.get("/{dataset_id}/rows", response_model=DatasetRows)

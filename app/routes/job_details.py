@@ -1,7 +1,6 @@
 """`/v1/jobs/{job_id}/…`: events, log, metrics, checkpoints, previews and artifacts of a job."""
 
 from collections.abc import Iterator
-from hashlib import sha256
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
@@ -13,6 +12,7 @@ from app import content_negotiation, sse
 from app.authentication import ReadOrSampleScope, ReadScope, TrainScope
 from app.byte_range import RANGE_HEADERS, IfRangeHeader, RangeHeader, ranged_response
 from app.content_negotiation import AcceptHeader
+from app.http_methods import etag_of
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
     SaveResponse,
@@ -43,7 +43,7 @@ from modalities import registry
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictJsonRoute)
 
 MAX_JOBS = 20  # in one chart
-# Besides JSON. Files of generation jobs have the formats of samples.
+# In addition to JSON; files of generation jobs have the formats of samples.
 ARTIFACT_TYPES = {
     "application/octet-stream": None,
     "image/png": None,
@@ -258,7 +258,7 @@ def read_job_preview(job_id: str, step: int, caller: ReadScope) -> Response:
         artifact = jobs.get_artifact(session, caller.tenant_id, job_id, f"previews/{step}.png")
     if artifact is None:
         raise NotFound(f"Job {job_id} has no preview at step {step}.")
-    stored = StoredObject(artifact.key, artifact.bytes, artifact.sha256)
+    stored = StoredObject.of(artifact)
     headers = {"ETag": f'"{artifact.sha256}"', "Cache-Control": "private, no-cache"}
     return Response(get_storage().read(stored), media_type=artifact.media_type, headers=headers)
 
@@ -282,9 +282,9 @@ def read_previews_gif(job_id: str, caller: ReadScope) -> Response:
 
     storage = get_storage()
     in_order = sorted(rows, key=lambda row: row.step or 0)
-    frames = [storage.read(StoredObject(row.key, row.bytes, row.sha256)) for row in in_order]
-    tag = sha256("".join(row.sha256 for row in in_order).encode()).hexdigest()[:32]
-    headers = {"ETag": f'"{tag}"', "Cache-Control": "private, no-cache"}
+    frames = [storage.read(StoredObject.of(row)) for row in in_order]
+    etag = etag_of("".join(row.sha256 for row in in_order).encode())
+    headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
     return Response(encode_gif(frames), media_type="image/gif", headers=headers)
 
 
@@ -319,7 +319,7 @@ def read_artifact(
     if artifact is None:
         raise NotFound(f"Job {job_id} has no artifact of this name.")
     storage = get_storage()
-    stored = StoredObject(artifact.key, artifact.bytes, artifact.sha256)
+    stored = StoredObject.of(artifact)
 
     def read_bytes(start: int, end: int) -> Iterator[bytes]:
         is_whole = (start, end) == (0, stored.bytes)

@@ -122,10 +122,7 @@ def consume(session: Session, tenant_id: str, upload_ids: Iterable[str]) -> list
         if upload.state is not UploadState.COMPLETED:
             message = f"Upload {upload_id} is not completed. Complete it first."
             raise Conflict(message, code="upload_not_completed")
-        parts = [
-            StoredObject(part.key, part.bytes, part.sha256).to_dict()
-            for part in list_parts(session, upload)
-        ]
+        parts = [StoredObject.of(part).to_dict() for part in list_parts(session, upload)]
         sources.append({"name": upload.filename, "parts": parts, "sha256": upload.sha256})
         remove(session, upload)
     return sources

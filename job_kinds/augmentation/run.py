@@ -215,7 +215,7 @@ class AugmentationJob:
         if artifact is None:
             return None
         try:
-            stored = StoredObject(artifact.key, artifact.bytes, artifact.sha256)
+            stored = StoredObject.of(artifact)
             value: dict[str, Any] = json.loads(self._storage.read(stored))
         except ObjectCorrupted:
             return None

@@ -92,7 +92,7 @@ def _deliver(
     target = output_destinations.open_destination(output_uri)
     with read() as session:
         shards = jobs.artifacts_of(session, job.tenant_id, job.id, prefix="shard-")
-    files = [(file.name, StoredObject(file.key, file.bytes, file.sha256)) for file in shards]
+    files = [(file.name, StoredObject.of(file)) for file in shards]
     for name, stored in (*files, (MANIFEST, manifest)):
         generator.check_stop()
         with generator.storage.open(stored) as path:

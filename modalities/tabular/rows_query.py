@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from core.datasets.errors import printable
-from core.errors import FieldError, ValidationFailed, json_pointer
+from core.errors import ValidationFailed, json_pointer
 from core.storage import Storage, StoredObject
 from core.tables import Dataset
 from modalities.tabular.formatting import to_json_values
@@ -83,6 +83,11 @@ def _matching(rows: TypedParquet, by_name: Mapping[str, Column], where: Mapping[
     mask = pa.array([True] * rows.rows)
     for name, spec in where.items():
         values = pa.concat_arrays(_chunks(rows, by_name[name]))
+        if isinstance(spec, Mapping) and (not spec or spec.keys() - OPERATORS.keys()):
+            message = f"A range needs one or more of the operators {', '.join(OPERATORS)}."
+            raise ValidationFailed.of_field(
+                json_pointer("where", name), "not_allowed", message, tuple(OPERATORS)
+            )
         try:
             matches = _compare(values, spec)
         except (
@@ -107,11 +112,6 @@ def _compare(values: pa.Array, spec: Any) -> Any:
         matches = pc.is_in(values, pa.array(present).cast(_plain(values.type)))
         return pc.or_(matches, pc.is_null(values)) if None in spec else matches
     if isinstance(spec, Mapping):
-        unknown = [operator for operator in spec if operator not in OPERATORS]
-        if unknown or not spec:
-            names = tuple(OPERATORS)
-            error = FieldError("/where", "not_allowed", "Unknown operator.", names)
-            raise ValidationFailed("A range has operators such as `gte`.", field_errors=[error])
         parts = [
             OPERATORS[name](values, _scalar(value, values.type)) for name, value in spec.items()
         ]

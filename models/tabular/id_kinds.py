@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from models.tabular import id_words
 from models.tabular.id_templates import Pool, TemplateBuilder, TemplateSet
-from models.tabular.id_things import MIN_OWN_WORDS, fit_things
+from models.tabular.id_things import fit_things
 from models.tabular.id_tokens import (
     MIN_SHARED_COUNT,
     MIN_SHARED_FRACTION,
@@ -16,6 +16,7 @@ from models.tabular.id_tokens import (
     fit_templates,
 )
 from models.tabular.public_words import are_listed
+from models.tabular.thing_words import MIN_OWN_WORDS
 
 MAX_LOCALE_TEXTS = 1_000  # that show the language of names
 MIN_IN_WORDS = 0.7  # share of the letters of words with codes, as in `Voyager V6`

@@ -17,6 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from models.noise import Indices, uniforms
+from models.tabular.id_templates import OTHER_NOISE, choose
 
 JOINTS = (";", "|", ",", "/", "+", "&")
 MIN_LISTS = 0.5  # share of the texts that must have several items
@@ -29,7 +30,6 @@ MIN_WITHOUT_REPEATS = 0.95  # share of the lists
 MIN_SORTED = 0.95  # share of the lists in alphabetical order
 MIN_ITEMS, MAX_ITEMS = 4, 256  # different ones that are kept
 MAX_ITEM_CHARS = 60
-_NOISE_SLOTS = 4
 _LOGIT = 0.5513  # makes the standard deviation of logits of uniform numbers 1
 _WORDS = re.compile(r"(?:[^\W\d_]{3,}.*){3}")
 _BRACKET = re.compile(r"[\[\]{}]")
@@ -41,15 +41,15 @@ class Lists:
     """New lists of a column; different rows may have the same list.
 
     `items` are in the order in which lists have them, with the share of the lists that have
-    them. `sizes` counts lists by number of items. `ends` are the brackets around a list. `places`
-    are the mean and the standard deviation of the place of each item in rankings.
+    them. `sizes` counts lists by number of items. `ends` are the brackets around a list.
+    `positions` are the mean and the standard deviation of the position of each item in rankings.
     """
 
     joint: str
     items: tuple[tuple[str, float], ...]
     sizes: tuple[tuple[int, float], ...]
     ends: tuple[str, str] = ("", "")
-    places: tuple[tuple[float, float], ...] = ()
+    positions: tuple[tuple[float, float], ...] = ()
 
     @classmethod
     def fit(cls, texts: Sequence[str], min_value_count: int = 0) -> Self | None:
@@ -88,23 +88,21 @@ class Lists:
                 tuple((item, kept[item] / len(lists)) for item in ordered),
                 tuple(sorted((size, float(n)) for size, n in sizes.items())),
                 ends,
-                _places(ordered, lists) if set(sizes) == {len(kept)} else (),
+                _positions(ordered, lists) if set(sizes) == {len(kept)} else (),
             )
         return None
 
     def texts(self, seed: int, stream: int, indices: Indices) -> pa.StringArray:
-        count = len(self.items)
-        noise = uniforms(seed, indices, _NOISE_SLOTS + -(-count // 4) * 4, stream)
-        ends = np.cumsum([weight for _, weight in self.sizes])
-        chosen = np.searchsorted(ends, noise[:, 1] * ends[-1], side="right")
-        sizes = np.array([size for size, _ in self.sizes])[np.minimum(chosen, len(ends) - 1)]
+        noise = uniforms(seed, indices, OTHER_NOISE + len(self.items), stream)
+        chosen = choose([weight for _, weight in self.sizes], noise[:, 1])
+        sizes = np.array([size for size, _ in self.sizes])[chosen]
         # The items with the smallest exponential variates (Efraimidis and Spirakis, 2006).
         weights = np.array([-math.log1p(-min(share, 0.99)) for _, share in self.items])
-        keys = -np.log1p(-noise[:, _NOISE_SLOTS : _NOISE_SLOTS + count]) / weights
-        if self.places:
-            means, deviations = np.array(self.places).T
-            spread = noise[:, _NOISE_SLOTS : _NOISE_SLOTS + count]
-            return self._rankings(means + deviations * _LOGIT * np.log(spread / (1 - spread)))
+        uniform = noise[:, OTHER_NOISE:]
+        if self.positions:
+            means, deviations = np.array(self.positions).T
+            return self._rankings(means + deviations * _LOGIT * np.log(uniform / (1 - uniform)))
+        keys = -np.log1p(-uniform) / weights
         ranks = keys.argsort(axis=1).argsort(axis=1)
         names = [item for item, _ in self.items]
         begin, end = self.ends
@@ -114,11 +112,11 @@ class Lists:
         ]
         return pa.array(texts, pa.string())
 
-    def _rankings(self, places: NDArray[np.float64]) -> pa.StringArray:
-        """Return the items in the order of their places (N, I)."""
+    def _rankings(self, positions: NDArray[np.float64]) -> pa.StringArray:
+        """Return the items in the order of their positions (N, I)."""
         begin, end = self.ends
         names = [item for item, _ in self.items]
-        orders = places.argsort(axis=1).tolist()
+        orders = positions.argsort(axis=1).tolist()
         texts = [f"{begin}{self.joint.join(names[i] for i in order)}{end}" for order in orders]
         return pa.array(texts, pa.string())
 
@@ -129,7 +127,9 @@ class Lists:
                 "items": [list(item) for item in self.items],
                 "sizes": [list(size) for size in self.sizes],
                 "ends": list(self.ends),
-                **({"places": [list(place) for place in self.places]} if self.places else {}),
+                **(
+                    {"positions": [list(each) for each in self.positions]} if self.positions else {}
+                ),
             }
         }
 
@@ -141,7 +141,7 @@ class Lists:
             tuple((item, share) for item, share in lists["items"]),
             tuple((size, weight) for size, weight in lists["sizes"]),
             tuple(lists["ends"]),
-            tuple((mean, deviation) for mean, deviation in lists.get("places", ())),
+            tuple((mean, deviation) for mean, deviation in lists.get("positions", ())),
         )
 
 
@@ -165,12 +165,12 @@ def _are_words(items: Mapping[str, int], joint: str) -> bool:
     return joint in ";|" or worded >= MIN_COVERAGE * len(items)
 
 
-def _places(
+def _positions(
     items: Sequence[str], lists: Sequence[Sequence[str]]
 ) -> tuple[tuple[float, float], ...]:
-    """Return the mean and the standard deviation of the place of each item; () if none differ."""
-    places = [[each.index(item) for each in lists if item in each] for item in items]
-    result = tuple((float(np.mean(each)), float(np.std(each))) for each in places)
+    """Return the mean and standard deviation of the position of each item; () if none differ."""
+    positions = [[each.index(item) for each in lists if item in each] for item in items]
+    result = tuple((float(np.mean(each)), float(np.std(each))) for each in positions)
     return result if any(deviation for _, deviation in result) else ()
 
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from models.noise import Indices, uniforms
+from models.tabular.id_templates import OTHER_NOISE, choose
 
 MAX_SHAPES = 12
 MIN_SHAPE_FRACTION = 0.005  # of the texts; rarer shapes are left out
@@ -23,7 +24,6 @@ MIN_BIN = 10  # texts in each bin of the first number
 MAX_BINS = 16
 _QUANTILES = np.linspace(0.01, 0.99, 25)  # the extreme values could identify a row
 MIN_DISORDER = 0.02  # share of the numbers that are out of order in other texts
-_NOISE_SLOTS = 4
 NUMBER = re.compile(
     r"(?:(?<![^\s(\[,;:=/])[-\u2212])?(?:\d{1,3}(?:,\d{3})+(?![\d,])|\d+)(?:\.\d+)?"
 )
@@ -127,14 +127,12 @@ class Quantities:
 
     def texts(self, seed: int, stream: int, indices: Indices) -> pa.StringArray:
         size = 1 + max(len(shape.parts) for shape in self.shapes)
-        noise = uniforms(seed, indices, _NOISE_SLOTS + -(-size // 4) * 4, stream)
-        ends = np.cumsum([shape.weight for shape in self.shapes])
-        chosen = np.searchsorted(ends, noise[:, 1] * ends[-1], side="right")
-        chosen = np.minimum(chosen, len(ends) - 1)
+        noise = uniforms(seed, indices, OTHER_NOISE + size, stream)
+        chosen = choose([shape.weight for shape in self.shapes], noise[:, 1])
         texts = np.empty(len(indices), object)
         for i, shape in enumerate(self.shapes):
             rows = chosen == i
-            texts[rows] = shape.texts(noise[rows, _NOISE_SLOTS:])
+            texts[rows] = shape.texts(noise[rows, OTHER_NOISE:])
         return pa.array(texts, pa.string())
 
     def to_json(self) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from models.noise import Indices, uniforms
 from models.permutation import MAX_SIZE, permute
 
 Pool = tuple[str, ...]  # the choices of a slot
-_NOISE_SLOTS = 4  # uniforms before those of slots: missing, template, and two unused
+OTHER_NOISE = 4  # uniforms before those of slots: missing, template, a larger one, and one unused
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ class Counter:
     def texts(self, seed: int, stream: int, indices: Indices) -> pa.StringArray:
         """Return one text for each index; different indices have different texts."""
         numbers = [f"{self.first + int(index):0{self.width}}" for index in indices]
-        chosen = _choose([weight for _, _, weight in self.ends], seed, stream, indices)
+        uniform = uniforms(seed, indices, 2, stream)[:, 1]
+        chosen = choose([weight for _, _, weight in self.ends], uniform)
         prefixes, suffixes = (pa.array([end[i] for end in self.ends], pa.string()) for i in (0, 1))
         index = pa.array(chosen)
         parts = prefixes.take(index), pa.array(numbers, pa.string()), suffixes.take(index)
@@ -50,26 +51,21 @@ class Counter:
         return cls(first, width, tuple((prefix, suffix, weight) for prefix, suffix, weight in ends))
 
 
-def _choose(
-    weights: Sequence[float], seed: int, stream: int, indices: Indices
-) -> NDArray[np.int64]:
-    """Return a random choice for each index."""
+def choose(weights: Sequence[float], uniform: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the index of a weight for each uniform number."""
     ends = np.cumsum(weights) / sum(weights)
-    uniform = uniforms(seed, indices, _NOISE_SLOTS, stream)[:, 1]
     return np.minimum(np.searchsorted(ends, uniform, side="right"), len(weights) - 1)
 
 
 def _choose_larger(
     weights: Sequence[float],
     capacities: NDArray[np.int64],
-    seed: int,
-    stream: int,
     indices: Indices,
+    uniform: NDArray[np.float64],
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Return a random choice with more combinations than the index, and where there is none."""
     fitting = (capacities > indices[:, None]) * np.array(weights)
     ends = np.cumsum(fitting, axis=1)
-    uniform = uniforms(seed, indices, _NOISE_SLOTS, stream)[:, 2]
     chosen = (ends <= (uniform * ends[:, -1])[:, None]).sum(axis=1)
     return np.minimum(chosen, len(weights) - 1), ends[:, -1] == 0
 
@@ -103,7 +99,8 @@ class TemplateSet:
     def texts(self, seed: int, stream: int, indices: Indices) -> pa.StringArray:
         """Return one text for each index; different indices have different texts."""
         weights = [template.weight for template in self.templates]
-        chosen = _choose(weights, seed, stream, indices)
+        noise = uniforms(seed, indices, 3, stream)
+        chosen = choose(weights, noise[:, 1])
         capacities = np.array(
             [min(self.capacity(template.slots), MAX_SIZE) for template in self.templates]
         )
@@ -111,7 +108,7 @@ class TemplateSet:
         rows = np.flatnonzero(exhausted)
         if len(rows):
             chosen[rows], exhausted[rows] = _choose_larger(
-                weights, capacities, seed, stream, indices[rows]
+                weights, capacities, indices[rows], noise[rows, 2]
             )
         parts: list[tuple[NDArray[np.int64], pa.StringArray]] = []
         for i, template in enumerate(self.templates):
@@ -144,13 +141,13 @@ class TemplateSet:
         capacity = math.prod(sizes[:numbered])
         ranks = permute(indices.astype(np.uint64), capacity, seed ^ stream << 32)
         rest = len(sizes) - numbered
-        noise = uniforms(seed, indices, _NOISE_SLOTS + -(-rest // 4) * 4, stream)
+        noise = uniforms(seed, indices, OTHER_NOISE + rest, stream)[:, OTHER_NOISE:]
         choices = []
         for i, (slot, size) in enumerate(zip(slots, sizes, strict=True)):
             if i < numbered:
                 ranks, choice = np.divmod(ranks, np.uint64(size))
             else:
-                choice = (noise[:, _NOISE_SLOTS + i - numbered] * size).astype(np.uint64)
+                choice = (noise[:, i - numbered] * size).astype(np.uint64)
             choices.append(pa.array(self.pools[slot], pa.string()).take(pa.array(choice)))
         return pc.binary_join_element_wise(*choices, "")
 

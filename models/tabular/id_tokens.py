@@ -112,11 +112,7 @@ def _hexadecimal_groups(texts: Sequence[str]) -> list[Tokens]:
 def _split(text: str, kind: str) -> Tokens:
     """Split a code; with `kind`, runs of letters and digits are tokens of this class."""
     pattern = _ALPHANUMERIC_RUNS if kind else _RUNS
-    return tuple(Token(part, kind or _kind(part)) for part in _parts(pattern, text))
-
-
-def _parts(pattern: re.Pattern[str], text: str) -> list[str]:
-    return pattern.findall(text)
+    return tuple(Token(part, kind or _kind(part)) for part in pattern.findall(text))
 
 
 def _kind(part: str) -> str:

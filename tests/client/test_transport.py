@@ -15,7 +15,7 @@ from semblance import (
     UnreachableError,
 )
 
-from tests.client.flaky_server import FlakyServer, flaky_server, hang_up, respond
+from tests.client.flaky_server import FlakyServer, Respond, flaky_server, hang_up, respond
 
 CONTENT = bytes(range(256)) * 400
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -113,13 +113,18 @@ def test_a_file_goes_on_in_another_process(tmp_path: Path) -> None:
     assert (tmp_path / "out.bin").read_bytes() == CONTENT
 
 
-def test_a_model_goes_on_in_another_process(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("failure", "expected"), [(hang_up, UnreachableError), (respond(503), APIError)]
+)
+def test_a_model_goes_on_in_another_process(
+    tmp_path: Path, failure: Respond, expected: type[Exception]
+) -> None:
     file = tmp_path / "shoes.zip"
     cut = respond(body=CONTENT, cut_after=70_000, **TAG)
     with (
-        flaky_server(cut, hang_up) as server,
-        connect(server, patience=0.1) as client,
-        pytest.raises(UnreachableError),
+        flaky_server(cut, failure) as server,
+        connect(server, patience=1.0) as client,
+        pytest.raises(expected),
     ):
         client.download_model("shoes", file)
     assert not file.exists()

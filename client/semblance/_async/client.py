@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from semblance._async.calls import quote
 from semblance._async.transfers import MULTIPART_BYTES, AsyncTransfers
+from semblance.downloads import Download
 from semblance.errors import APIError, JobFailedError
 from semblance.files import sha256_of, uploadable
 
@@ -262,8 +263,6 @@ class AsyncClient(AsyncTransfers):
         Images: .zip, .npz, .tar. Tables: .csv, .ndjson, .parquet, .arrow. `split` is `train`, or
         `test` for the test split that the dataset was published with.
         """
-        from semblance._async.transport import Download
-
         path = Path(file)
         params = {"format": format or path.suffix.removeprefix("."), "split": split}
         url = f"/v1/datasets/{dataset_id}/content"
@@ -272,15 +271,11 @@ class AsyncClient(AsyncTransfers):
 
     async def download_model(self, model: str, file: str | Path) -> Path:
         """Export a model to a file, which `import_model` of any service reads."""
-        from semblance._async.transport import Download
-
         path = Path(file)
         await self.save(Download("GET", f"/v1/models/{quote(model)}/export"), path)
         return path
 
-    def _artifact(self, job_id: str, name: str) -> Any:
-        from semblance._async.transport import Download
-
+    def _artifact(self, job_id: str, name: str) -> Download:
         return Download("GET", f"/v1/jobs/{job_id}/artifacts/{quote(name)}")
 
 
@@ -296,13 +291,11 @@ def _samples(
     count: int | None,
     format: str | None,
     options: Mapping[str, Any],
-) -> Any:
+) -> Download:
     """Return the download of samples.
 
     The seed is chosen here if the caller has none: a repeated request must return the same bytes.
     """
-    from semblance._async.transport import Download
-
     body = {"seed": secrets.randbits(SEED_BITS), **selection(labels, count), **options}
     path = f"/v1/models/{quote(model)}/samples"
     params, accept = ({"format": format}, "*/*") if format else (None, "text/csv, application/zip")

@@ -15,12 +15,13 @@ from semblance._sync.operations import Operations
 from semblance.configuration import state_folder
 from semblance.errors import APIError, ChecksumError, ContentChangedError
 from semblance.files import sha256_of
+from semblance.retries import RETRYABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from semblance import types
-    from semblance._sync.transport import Download
+    from semblance.downloads import Download
 
 # Larger files are uploaded in parts: all that a lost connection costs is one part.
 MULTIPART_BYTES = 8 * 1024 * 1024
@@ -131,9 +132,10 @@ class Transfers(Operations):
                 raise ChecksumError(
                     f"The checksum of {path.name} does not match the service's. Download it again."
                 )
-        except (APIError, ChecksumError, ContentChangedError):
-            part.unlink(missing_ok=True)  # it is not the beginning of this content
-            tag.unlink(missing_ok=True)
+        except (APIError, ChecksumError, ContentChangedError) as error:
+            if not (isinstance(error, APIError) and error.status in RETRYABLE):
+                part.unlink(missing_ok=True)  # it is not the beginning of this content
+                tag.unlink(missing_ok=True)
             raise
         part.replace(path)
         tag.unlink(missing_ok=True)

@@ -45,8 +45,7 @@ class ArchiveIndex:
 
     images: list[int] = field(default_factory=list)
     npy: list[int] = field(default_factory=list)
-    idx: list[int] = field(default_factory=list)
-    gzipped_idx: set[int] = field(default_factory=set)  # a subset of `idx`
+    idx: dict[int, str] = field(default_factory=dict)  # with the compression, "" for none
     ignored: list[int] = field(default_factory=list)
 
     def ignored_kinds(self, names: Sequence[str], used: Collection[int]) -> list[IgnoredKind]:
@@ -106,7 +105,7 @@ def index_archive(archive: Archive) -> ArchiveIndex:
         _classify_by_head(index, i, read_up_to(reader, _PEEK_BYTES))
     index.images.sort()
     _ignore_drawings(index, archive.names)
-    index.ignored += index.npy + index.idx if index.images else []
+    index.ignored += [*index.npy, *index.idx] if index.images else []
     index.ignored.sort()
     return index
 
@@ -132,10 +131,9 @@ def _classify_by_head(index: ArchiveIndex, i: int, head: bytes) -> None:
     elif file_type == "npy":
         index.npy.append(i)
     elif file_type == "idx":
-        index.idx.append(i)
+        index.idx[i] = ""
     elif file_type == "gz" and _gzipped_type(head) == "idx":
-        index.idx.append(i)
-        index.gzipped_idx.add(i)
+        index.idx[i] = "gz"
     else:
         index.ignored.append(i)
 

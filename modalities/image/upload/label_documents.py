@@ -13,6 +13,7 @@ from modalities.image.upload.label_table import (
     Row,
     invalid_table,
     name_images,
+    to_text,
 )
 from modalities.image.upload.split_names import role_of_name
 
@@ -255,14 +256,8 @@ def _is_one_hot(value: Any) -> bool:
 
 
 def _to_text(value: Any, name: str) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return str(int(value))
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, float):
-        return str(int(value)) if value.is_integer() else repr(value)
+    if value is None or isinstance(value, str | int | float):
+        return to_text(value)
     if _is_one_hot(value):
         return str(value.index(1))
     raise invalid_table(name, "paths and labels must be text or numbers")

@@ -25,6 +25,7 @@ from modalities.image.upload.label_table import (
     decode_text,
     invalid_table,
     read_csv,
+    to_text,
 )
 
 _TEXT_SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".txt", ".lst", ".dat", ".data"})
@@ -101,15 +102,9 @@ def _rows_of(batches: list[pa.RecordBatch]) -> Callable[[], Iterator[Row]]:
     def read_rows() -> Iterator[Row]:
         for batch in batches:
             for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-                yield [_to_text(value) for value in row]
+                yield [to_text(value) for value in row]
 
     return read_rows
-
-
-def _to_text(value: Any) -> str | None:
-    if isinstance(value, bool | float) and float(value).is_integer():
-        return str(int(value))
-    return None if value is None else str(value)
 
 
 def _json_lines(text: str, name: str) -> Iterator[Any]:

@@ -1,5 +1,6 @@
 """Tables of text in an archive that may list labels, and the reader of CSV in any common form."""
 
+import codecs
 import csv
 import io
 import posixpath
@@ -7,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from core.datasets.errors import file_pointer, printable, unreadable_error
 from core.errors import DatasetUnreadable
@@ -53,15 +54,16 @@ def name_images(rows: Sequence[Row], is_image: Callable[[str], bool]) -> bool:
     return any(field and is_image(field) for row in rows for field in row)
 
 
+def to_text(value: Any) -> str | None:
+    """Return a scalar as text; whole numbers have no decimals, and flags are 0 and 1."""
+    if isinstance(value, bool | float) and float(value).is_integer():
+        return str(int(value))
+    return None if value is None else str(value)
+
+
 def decode_text(content: bytes, name: str) -> str:
-    for encoding in (
-        ("utf-8-sig", "utf-16")
-        if content[:2] in {b"\xff\xfe", b"\xfe\xff"}
-        else (
-            "utf-8-sig",
-            "cp1252",
-        )
-    ):
+    has_mark = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    for encoding in ("utf-8-sig", "utf-16" if has_mark else "cp1252"):
         try:
             text = content.decode(encoding)
         except UnicodeDecodeError:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.datasets.errors import MAX_ERRORS, file_pointer, printable, unreadable_error
-from core.errors import DatasetUnreadable, FieldError
+from core.errors import DatasetUnreadable, FieldError, json_pointer
 from core.limits import Limits
 
 UNLABELED = -1
@@ -127,7 +127,7 @@ def _class_name_errors(new_names: dict[str, str], limits: Limits) -> list[FieldE
     errors = []
     first_keys: dict[str, str] = {}
     for key, name in new_names.items():
-        pointer = f"/meta/class_names/{printable(key).replace('~', '~0').replace('/', '~1')}"
+        pointer = json_pointer("meta", "class_names", printable(key))
         problem = (
             label_problem(normalize_label(name), limits) if isinstance(name, str) else "is not text"
         )

@@ -28,7 +28,7 @@ from modalities.image.upload.label_columns import (
     choose_label_column,
     is_categorical,
 )
-from modalities.image.upload.label_table import SAMPLE_ROWS
+from modalities.image.upload.label_table import SAMPLE_ROWS, to_text
 from modalities.image.upload.labeling import Part
 from modalities.image.upload.labels import UNLABELED, LabelEncoder, rename_labels
 from modalities.image.upload.options import ImageOptions
@@ -177,7 +177,7 @@ def _label_column(
     candidates = declared or list(scalars)
     if len(declared) == 1:
         return declared[0], None
-    sample = [[_to_text(value) for value in row] for row in _sample(table, candidates)]
+    sample = [[to_text(value) for value in row] for row in _sample(table, candidates)]
     try:
         index = choose_label_column(candidates, sample, range(len(candidates)), limits)
     except NoLabels as reason:
@@ -206,11 +206,6 @@ def _choices(table: ImageTable, limits: Limits) -> Iterator[LabelChoice]:
         if is_categorical(labels, limits):
             distinct = sorted({label for label in labels if label})
             yield LabelChoice.of(distinct, None, label_column=name)
-
-
-def _to_text(value: Any) -> str | None:
-    is_whole = isinstance(value, bool | float) and float(value).is_integer()
-    return None if value is None else str(int(value) if is_whole else value)
 
 
 def _contents(table: ImageTable, column: str) -> Iterator[bytes]:
@@ -242,7 +237,7 @@ def _read_codes(
 def _label_name(value: Any, class_names: Sequence[str] | None) -> str | None:
     if class_names is not None and isinstance(value, int):
         return str(class_names[value]) if 0 <= value < len(class_names) else None
-    text = _to_text(value)
+    text = to_text(value)
     return text if text and text.strip() else None
 
 

@@ -31,7 +31,6 @@ from modalities.image.upload.decode import FORMATS, strict_decoding
 from modalities.image.upload.decoded_dataset import DecodedDataset
 from modalities.image.upload.finalize import finalize
 from modalities.image.upload.folder_reader import read_image_files
-from modalities.image.upload.lazy_array import LazyArray
 from modalities.image.upload.npy_store import BLOCK_BYTES
 from modalities.image.upload.options import ImageOptions
 from modalities.image.upload.parquet_footer import ARROW_SIGNATURES, SIGNATURE
@@ -135,7 +134,12 @@ def _read_archive(
             splits, options, limits, format=format, out=out, class_names=names, notes=notes
         )
     if index.idx:
-        splits = idx.group_splits(_read_idx_files(archive, index))
+        splits = idx.group_splits(
+            [
+                idx.read_idx(archive.names[i], _member_opener(archive, i, compression))
+                for i, compression in index.idx.items()
+            ]
+        )
         format = f"{archive.format}-idx"
         return read_arrays(splits, options, limits, format=format, out=out, notes=notes)
     for format, suffixes in (("parquet", (".parquet", ".pq")), ("arrow", (".arrow",))):
@@ -230,29 +234,14 @@ def _starts_with(file: SourceFile, signatures: bytes | tuple[bytes, ...]) -> boo
         return stream.read(HEAD_BYTES).startswith(signatures)
 
 
-def _member_opener(archive: Archive, i: int) -> idx.Opener:
+def _member_opener(archive: Archive, i: int, compression: str = "") -> idx.Opener:
     @contextmanager
     def open_file() -> Iterator[Reader]:
         for _, reader in archive.open_members([i]):
-            yield reader
+            name = archive.names[i]
+            yield DecompressedReader(reader, compression, name=name) if compression else reader
 
     return open_file
-
-
-def _read_idx_files(archive: Archive, index: ArchiveIndex) -> list[LazyArray]:
-    def opener(i: int) -> idx.Opener:
-        @contextmanager
-        def open_file() -> Iterator[Reader]:
-            for _, reader in archive.open_members([i]):
-                yield (
-                    DecompressedReader(reader, "gz", name=archive.names[i])
-                    if i in index.gzipped_idx
-                    else reader
-                )
-
-        return open_file
-
-    return [idx.read_idx(archive.names[i], opener(i)) for i in index.idx]
 
 
 def _file_opener(file: SourceFile, compression: str) -> idx.Opener:

@@ -156,98 +156,90 @@ def search_tables(
     limits: Limits,
 ) -> TableSearch:
     """Read the tables in the files `documents`, which are indices into the archive's names."""
-    search = TableSearch()
     if not documents:
-        return search
-    finder = ImageNames(images, layout.is_mask.tolist())
-    labels = {folder.label for folder in layout.folders}
-    groups: dict[tuple[str, ...], TableLabels] = {}
-    for i, reader in archive.open_members(documents):
-        name, content = archive.names[i], read_up_to(reader, limits.archive_entry_bytes + 1)
+        return TableSearch()
+    reader = _TableReader(images, layout, options, limits)
+    for i, file in archive.open_members(documents):
+        reader.read(read_up_to(file, limits.archive_entry_bytes + 1), archive.names[i])
+    reader.search.candidates = list(reader.groups.values())
+    return reader.search
+
+
+class _TableReader:
+    """Reads the tables of files. Those with the same columns become one group."""
+
+    def __init__(
+        self, images: Sequence[str], layout: FolderLayout, options: ImageOptions, limits: Limits
+    ) -> None:
+        self.search = TableSearch()
+        self.groups: dict[tuple[str, ...], TableLabels] = {}
+        self._images = ImageNames(images, layout.is_mask.tolist())
+        self._folder_labels = {folder.label for folder in layout.folders}
+        self._options, self._limits = options, limits
+
+    def read(self, content: bytes, name: str) -> None:
+        """Add the labels in one file to the groups, or record why there are none."""
+        failures = self.search.failures
         try:
-            _read_document(content, name, finder, labels, groups, search, options, limits)
+            self._read_document(content, name)
         except NoLabels as reason:
-            search.failures[name] = str(reason)
-            if str(reason) == NAMES_NO_IMAGE and _has_lines_of_images(content, finder):
-                search.failures[name] = "names images, but its lines are not those of a table"
-                search.naming_images.add(name)
+            failures[name] = str(reason)
+            if str(reason) == NAMES_NO_IMAGE and self._has_lines_of_images(content):
+                failures[name] = "names images, but its lines are not those of a table"
+                self.search.naming_images.add(name)
         except DatasetUnreadable as error:
-            search.errors[name] = error
-            if _has_lines_of_images(content, finder):
-                search.naming_images.add(name)
-            search.failures[name] = error.detail.removeprefix(printable(name)).strip(" .")
-    search.candidates = list(groups.values())
-    return search
+            self.search.errors[name] = error
+            if self._has_lines_of_images(content):
+                self.search.naming_images.add(name)
+            failures[name] = error.detail.removeprefix(printable(name)).strip(" .")
 
+    def _has_lines_of_images(self, content: bytes) -> bool:
+        """Return True if most of the first lines of a text start with the name of an image."""
+        lines = content[:_HEAD_BYTES].decode("utf-8", errors="replace").splitlines()[:-1]
+        first = [line.split()[0].strip(",;") for line in lines if line.strip()]
+        found = sum(self._images.find(word, "") is not None for word in first)
+        return found > 0.5 * max(1, len(first))
 
-def _has_lines_of_images(content: bytes, finder: ImageNames) -> bool:
-    """Return True if most of the first lines of a text start with the name of an image."""
-    lines = content[:_HEAD_BYTES].decode("utf-8", errors="replace").splitlines()[:-1]
-    first = [line.split()[0].strip(",;") for line in lines if line.strip()]
-    return sum(finder.find(word, "") is not None for word in first) > 0.5 * max(1, len(first))
+    def _read_document(self, content: bytes, name: str) -> None:
+        if name.lower().endswith(".json"):
+            document: Any = parse_json(content)
+            if kind := describe_boxes(document):
+                self.search.boxes.setdefault(kind, name)
+                return
 
+        def is_image(path: str) -> bool:
+            return self._images.find(path, name) is not None
 
-def _read_document(
-    content: bytes,
-    name: str,
-    finder: ImageNames,
-    folder_labels: set[str | None],
-    groups: dict[tuple[str, ...], TableLabels],
-    search: TableSearch,
-    options: ImageOptions,
-    limits: Limits,
-) -> None:
-    """Read one file and add its labels to the group with the same columns."""
-    if name.lower().endswith(".json"):
-        document: Any = parse_json(content)
-        if kind := describe_boxes(document):
-            search.boxes.setdefault(kind, name)
-            return
+        reasons = []
+        tables = read_tables(content, name, is_image, self._limits)
+        for table in tables:
+            try:
+                self._read_labels(table, is_image)
+            except NoLabels as reason:
+                reasons.append(reason)
+        if reasons and len(reasons) == len(tables):
+            raise reasons[0]
 
-    def is_image(path: str) -> bool:
-        return finder.find(path, name) is not None
-
-    reasons = []
-    tables = read_tables(content, name, is_image, limits)
-    for table in tables:
-        try:
-            _read_labels(table, is_image, finder, folder_labels, groups, search, options, limits)
-        except NoLabels as reason:
-            reasons.append(reason)
-    if reasons and len(reasons) == len(tables):
-        raise reasons[0]
-
-
-def _read_labels(
-    table: LabelTable,
-    is_image: Callable[[str], bool],
-    finder: ImageNames,
-    folder_labels: set[str | None],
-    groups: dict[tuple[str, ...], TableLabels],
-    search: TableSearch,
-    options: ImageOptions,
-    limits: Limits,
-) -> None:
-    """Add the labels of a table to the group with the same columns."""
-    _reject_class_names(table, folder_labels)
-    if len(table.header) == 1 and search.lists.add(table, finder):
-        raise NoLabels(LISTS_IMAGES)
-    columns = find_columns(table, is_image, options.label_column, limits)
-    label = "" if columns.label is None else table.header[columns.label]
-    key = (label, *(table.header[i] for i in columns.one_hot))
-    n = len(finder)
-    group = groups.get(key) or TableLabels(
-        encoder=LabelEncoder(limits),
-        codes=np.full(n, UNLABELED, np.int32),
-        listed=np.zeros(n, bool),
-        is_test=np.zeros(n, bool),
-        names_part=np.zeros(n, bool),
-        column=label or "of each label",
-        has_named_path=columns.has_named_path,
-    )
-    _add_rows(group, table, columns, finder)
-    group.names.append(table.name)
-    groups[key] = group
+    def _read_labels(self, table: LabelTable, is_image: Callable[[str], bool]) -> None:
+        _reject_class_names(table, self._folder_labels)
+        if len(table.header) == 1 and self.search.lists.add(table, self._images):
+            raise NoLabels(LISTS_IMAGES)
+        columns = find_columns(table, is_image, self._options.label_column, self._limits)
+        label = "" if columns.label is None else table.header[columns.label]
+        key = (label, *(table.header[i] for i in columns.one_hot))
+        n = len(self._images)
+        group = self.groups.get(key) or TableLabels(
+            encoder=LabelEncoder(self._limits),
+            codes=np.full(n, UNLABELED, np.int32),
+            listed=np.zeros(n, bool),
+            is_test=np.zeros(n, bool),
+            names_part=np.zeros(n, bool),
+            column=label or "of each label",
+            has_named_path=columns.has_named_path,
+        )
+        _add_rows(group, table, columns, self._images)
+        group.names.append(table.name)
+        self.groups[key] = group
 
 
 def _reject_class_names(table: LabelTable, folder_labels: set[str | None]) -> None:
@@ -263,11 +255,11 @@ def _reject_class_names(table: LabelTable, folder_labels: set[str | None]) -> No
             )
 
 
-def _add_rows(group: TableLabels, table: LabelTable, columns: Columns, finder: ImageNames) -> None:
+def _add_rows(group: TableLabels, table: LabelTable, columns: Columns, images: ImageNames) -> None:
     role = role_of_name(table.part_name)
     for row in table.read_rows():
         path = row[columns.path] or ""
-        index = finder.find(path, table.name)
+        index = images.find(path, table.name)
         if index is None:
             group.n_ghosts += 1
             group.ghosts = [*group.ghosts, printable(path)][:_MAX_EXAMPLES]

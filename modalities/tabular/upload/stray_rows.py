@@ -56,7 +56,7 @@ class StrayRows:
         yield from self._end()
 
     def _without_first_totals(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Leave out totals and shares above the rows, each of which has a name of its own."""
+        """Leave out totals and shares above the rows, if no two rows have the same name."""
         first = batch.column(0)
         if len(batch.columns) < _MIN_COLUMNS or first.type != pa.string() or first.null_count:
             return batch
