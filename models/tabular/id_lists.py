@@ -41,7 +41,7 @@ class Lists:
     """New lists of a column; different rows may have the same list.
 
     `items` are in the order in which lists have them, with the share of the lists that have
-    them. `sizes` counts lists by number of items. `ends` are the brackets around a list. `places`
+    them. `sizes` counts lists by number of items. `ends` are the brackets around a list. `ranks`
     are the mean and the standard deviation of the place of each item in rankings.
     """
 
@@ -49,7 +49,7 @@ class Lists:
     items: tuple[tuple[str, float], ...]
     sizes: tuple[tuple[int, float], ...]
     ends: tuple[str, str] = ("", "")
-    places: tuple[tuple[float, float], ...] = ()
+    ranks: tuple[tuple[float, float], ...] = ()
 
     @classmethod
     def fit(cls, texts: Sequence[str], min_value_count: int = 0) -> Self | None:
@@ -88,7 +88,7 @@ class Lists:
                 tuple((item, kept[item] / len(lists)) for item in ordered),
                 tuple(sorted((size, float(n)) for size, n in sizes.items())),
                 ends,
-                _places(ordered, lists) if set(sizes) == {len(kept)} else (),
+                _ranks(ordered, lists) if set(sizes) == {len(kept)} else (),
             )
         return None
 
@@ -101,8 +101,8 @@ class Lists:
         # The items with the smallest exponential variates (Efraimidis and Spirakis, 2006).
         weights = np.array([-math.log1p(-min(share, 0.99)) for _, share in self.items])
         keys = -np.log1p(-noise[:, _NOISE_SLOTS : _NOISE_SLOTS + count]) / weights
-        if self.places:
-            means, deviations = np.array(self.places).T
+        if self.ranks:
+            means, deviations = np.array(self.ranks).T
             spread = noise[:, _NOISE_SLOTS : _NOISE_SLOTS + count]
             return self._rankings(means + deviations * _LOGIT * np.log(spread / (1 - spread)))
         ranks = keys.argsort(axis=1).argsort(axis=1)
@@ -129,7 +129,7 @@ class Lists:
                 "items": [list(item) for item in self.items],
                 "sizes": [list(size) for size in self.sizes],
                 "ends": list(self.ends),
-                **({"places": [list(place) for place in self.places]} if self.places else {}),
+                **({"ranks": [list(place) for place in self.ranks]} if self.ranks else {}),
             }
         }
 
@@ -141,7 +141,7 @@ class Lists:
             tuple((item, share) for item, share in lists["items"]),
             tuple((size, weight) for size, weight in lists["sizes"]),
             tuple(lists["ends"]),
-            tuple((mean, deviation) for mean, deviation in lists.get("places", ())),
+            tuple((mean, deviation) for mean, deviation in lists.get("ranks", ())),
         )
 
 
@@ -165,9 +165,7 @@ def _are_words(items: Mapping[str, int], joint: str) -> bool:
     return joint in ";|" or worded >= MIN_COVERAGE * len(items)
 
 
-def _places(
-    items: Sequence[str], lists: Sequence[Sequence[str]]
-) -> tuple[tuple[float, float], ...]:
+def _ranks(items: Sequence[str], lists: Sequence[Sequence[str]]) -> tuple[tuple[float, float], ...]:
     """Return the mean and the standard deviation of the place of each item; () if none differ."""
     places = [[each.index(item) for each in lists if item in each] for item in items]
     result = tuple((float(np.mean(each)), float(np.std(each))) for each in places)
