@@ -17,7 +17,8 @@ def _names(months: str, short_months: str, weekdays: str, short_weekdays: str) -
     return CalendarNames(*(tuple(text.split()) for text in texts))
 
 
-# By language code, which a format has in front: `[de]%-d. %B %Y`. English has none.
+# By language code, which a format has in front: `[de]%-d. %B %Y`. English has none. A 2 stands
+# for the names of months by themselves, in languages that change them after a day.
 LANGUAGES = {
     "": _names(
         "January February March April May June July August September October November December",
@@ -104,6 +105,25 @@ LANGUAGES = {
         "led úno bře dub kvě čvn čvc srp zář říj lis pro",
         "pondělí úterý středa čtvrtek pátek sobota neděle",
         "po út st čt pá so ne",
+    ),
+    "cs2": _names(
+        "leden únor březen duben květen červen červenec srpen září říjen listopad prosinec",
+        "led úno bře dub kvě čvn čvc srp zář říj lis pro",
+        "pondělí úterý středa čtvrtek pátek sobota neděle",
+        "po út st čt pá so ne",
+    ),
+    "pl2": _names(
+        "styczeń luty marzec kwiecień maj czerwiec lipiec sierpień wrzesień październik "
+        "listopad grudzień",
+        "sty lut mar kwi maj cze lip sie wrz paź lis gru",
+        "poniedziałek wtorek środa czwartek piątek sobota niedziela",
+        "pon wt śr czw pt sob niedz",
+    ),
+    "ru2": _names(
+        "январь февраль март апрель май июнь июль август сентябрь октябрь ноябрь декабрь",
+        "янв фев мар апр май июн июл авг сен окт ноя дек",
+        "понедельник вторник среда четверг пятница суббота воскресенье",
+        "пн вт ср чт пт сб вс",
     ),
     "hu": _names(
         "január február március április május június július augusztus szeptember október november "

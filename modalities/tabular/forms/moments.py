@@ -33,7 +33,7 @@ LEAP_YEAR = 2000  # of dates without a year
 TWO_DIGIT_YEAR_PIVOT = 69  # 69 is 1969, and 68 is 2068, as in POSIX
 
 _DIRECTIVE = re.compile(r"%(?:24H|-[mdHIypP]|_d|[\^#~][bBaA]|:z|[YymdoBbAaHIMSfpPzqGVsQ])")
-_LANGUAGE = re.compile(r"\[([a-z]{2})\]")
+_LANGUAGE = re.compile(r"\[([a-z]{2}2?)\]")
 _ZONE = re.compile(r"(?<=z)\[([A-Za-z]+/[A-Za-z_/]+)\]$")
 _OFFSET = re.compile(r"(?<![0-9-])([+-])([0-9]{2})(?::?([0-9]{2}))?$")
 _GMT_OFFSET = re.compile(r"(?:GMT|UTC)([+-])([0-9]{1,2})(?::?([0-9]{2}))?$")

@@ -19,6 +19,9 @@ MAX_PROSE_ROWS = 200_000  # that show the mean length of texts
 
 SAMPLED_GROUPS, SAMPLED_TEXTS = 3, 200  # row groups, and texts of each, that suggest forms
 MAX_SAMPLED_ROWS = 10_000  # of each row group
+# A mark of thousands, which only a few of very many numbers may have.
+_GROUPED = r"[0-9][,' ][0-9]{3}(?:\.[0-9]+)?[^0-9]*$|[0-9][.' ][0-9]{3},[0-9]+[^0-9]*$"
+_MAX_GROUPED = 10
 
 
 class ValueCounts:
@@ -150,6 +153,9 @@ def sample_texts(spool: ParquetSpool, name: str) -> list[str]:
         texts = texts.filter(pc.invert(type_casting.MISSING_MARKERS.contains(texts)))
         step = max(1, len(texts) // SAMPLED_TEXTS)
         sample |= dict.fromkeys(texts.take(pa.array(np.arange(0, len(texts), step))).to_pylist())
+        if step > 1:
+            marked = texts.filter(pc.match_substring_regex(texts, _GROUPED)).slice(0, _MAX_GROUPED)
+            sample |= dict.fromkeys(marked.to_pylist())
     return list(sample)
 
 

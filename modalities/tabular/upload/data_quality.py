@@ -103,11 +103,12 @@ def find_reading_issues(inferred: Sequence[InferredColumn]) -> list[Issue]:
             "missing_value_markers",
             "info",
             [
-                f"{c.column.name}: {c.missing_markers:,} rows, first row {c.marker_rows[0]:,}"
+                f"{c.column.name}: {c.missing_markers:,} rows"
+                + "".join(f", first row {row:,}" for row in c.marker_rows[:1])
                 for c in inferred
                 if c.missing_markers
             ],
-            "Words such as NA among numbers or times are treated as missing.",
+            "Words such as NA among numbers, times or identifiers are treated as missing.",
         ),
         *_format_issues(inferred),
     ]

@@ -285,6 +285,9 @@ def _cast(values: pa.Array, inferred: InferredColumn) -> pa.Array:
     column = inferred.column
     if inferred.codes is not None:
         return format_values(_cast_numbers(values, inferred.codes), inferred.codes)
+    if inferred.null_words:
+        is_missing = pc.is_in(values, pa.array(inferred.null_words)).fill_null(False)
+        values = pc.if_else(is_missing, pa.scalar(None, pa.string()), values)
     if values.type == arrow_type(column):
         return cast(values, column, column)
     if values.type == pa.int64() and column.type == "datetime":

@@ -27,6 +27,7 @@ _NOTE = re.compile(
     r"|nota|figures?|excludes?|includes?|see|for more|this|these|please|stand|remarks?|legend|key|"
     r"generated|exported|end of)\b|[*\u00a9\u2020(\[]|\d+[.)] |\S{1,3}: |https?://"
 )
+_LABEL = re.compile(r"[^\W\d_][^:]{0,30}:\s*")
 
 
 class StrayRows:
@@ -176,7 +177,8 @@ class StrayRows:
             cell is None for cell, is_filled in zip(cells, filled_columns, strict=True) if is_filled
         ]
         lacks_values = len(always) >= _MIN_COLUMNS and 2 * sum(always) >= len(always)
-        return lacks_values and any(cells[1:]) and _are_few_words(cells)
+        is_labelled = any(always) and not filled_columns[0] and _are_labelled(cells)
+        return is_labelled or (lacks_values and any(cells[1:]) and _are_few_words(cells))
 
     def _is_note(self, text: str, follows_gap: bool) -> bool:
         return self._sparse == 0 and (follows_gap or _NOTE.match(text) is not None)
@@ -229,10 +231,18 @@ def _are_few_words(cells: Sequence[object]) -> bool:
     return are_words and len(cells) >= _MIN_COLUMNS and 2 * len(filled) < len(cells)
 
 
+def _are_labelled(cells: Sequence[object]) -> bool:
+    """Return True for words after a label such as `Source:`."""
+    if not isinstance(cells[0], str) or not _LABEL.fullmatch(cells[0]):
+        return False
+    return all(cell is None or (isinstance(cell, str) and not is_value(cell)) for cell in cells)
+
+
 def _may_be_stray(batch: pa.RecordBatch, row: int) -> bool:
     """Return True for an empty row, a few words, a single text in the first cell, or a total."""
     first = batch.column(0)[row]
-    if _are_few_words(_cells(batch.slice(row, 1))):
+    cells = _cells(batch.slice(row, 1))
+    if _are_few_words(cells) or _are_labelled(cells):
         return True
     if any(column[row].is_valid for column in batch.columns[1:]):
         text = first.as_py()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from modalities.tabular.formatting import form_of_number
 from modalities.tabular.forms.durations import DEFAULT_FORMAT
 from modalities.tabular.schema import Column, ColumnType
+from modalities.tabular.type_casting import MISSING_MARKERS
 from modalities.tabular.upload.code_columns import (
     are_code_numbers,
     has_code_name,
@@ -29,6 +30,8 @@ MAX_DECIMALS = 15
 MIN_PHONE_DIGITS = 8
 MIN_ODD_CODES = 5  # different ones among the numbers of things
 _ALPHANUMERIC = re.compile(r"(?=[^\W_]*\d)(?=[^\W_]*[^\W\d_])[^\W_]+")
+_MARKERS = frozenset(MISSING_MARKERS.words.to_pylist())
+_MIN_MARKER_REPEATS = 3  # times the mean of a column of identifiers
 _MIN_FITTING = 0.7  # share of numbers or times in a column that would be an identifier as text
 
 
@@ -57,6 +60,7 @@ class InferredColumn:
     changed_rows: list[int] = field(default_factory=list)
     quantity_class: str = ""  # of texts that contain numbers, but are not read as numbers
     markers: Counter[str] = field(default_factory=Counter)  # words that are read as missing
+    null_words: tuple[str, ...] = ()  # of these, those of identifiers, which no form refuses
     other_formats: tuple[str, ...] = ()
     offsets: tuple[str, ...] = ()  # time zone offsets that one column cannot keep
     names_rows: bool = False  # each row has another entry of a public list
@@ -100,6 +104,8 @@ def infer_text(
             column.type == "category" and column.format is None and contain_numbers(texts)
         )
         example = value_class(texts[0]) if quantities else ""
+        if column.type == "id" and column.format != "quantity":
+            return _without_markers(column, stats)
         return InferredColumn(column, quantity_class=example)
     nearest = min(nearly, key=lambda candidate: candidate.odd)
     is_code = column.type == "id" and column.format in (None, "quantity")
@@ -112,6 +118,22 @@ def infer_text(
         mixed_rows=nearest.odd_rows,
         odd_classes=nearest.odd_classes,
         mixed_form=_shown_format(form),
+    )
+
+
+def _without_markers(column: Column, stats: TextColumnStats) -> InferredColumn:
+    """Return a column of identifiers; a word such as NA that repeats more than they is missing."""
+    counts = stats.counts
+    if counts.overflowed:
+        return InferredColumn(column)
+    least = _MIN_MARKER_REPEATS * stats.valid / max(1, counts.distinct)
+    words = [word for word in counts.values if word in _MARKERS and counts.values[word] > least]
+    markers = Counter({str(word): counts.values[word] for word in words})
+    return InferredColumn(
+        replace(column, nullable=column.nullable or bool(markers)),
+        missing_markers=markers.total(),
+        markers=markers,
+        null_words=tuple(markers),
     )
 
 

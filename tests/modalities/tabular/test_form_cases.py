@@ -520,3 +520,11 @@ def test_a_few_texts_among_many_numbers_are_missing_and_named(odd: list[str], re
 def test_codes_among_numbers_are_not_missing(read: Read) -> None:
     table = read(build_column_csv(*[str(i * 37 % 53) for i in range(180)], *["12A", "13B"] * 4))
     assert table["a"].type not in ("integer", "number")
+
+
+def test_a_few_thousands_with_a_mark_among_many_numbers_are_numbers(read: Read) -> None:
+    texts = [f"{i * 37 % 1_000}.{i * 7 % 90 + 10}" for i in range(2_000)]
+    texts[391:393] = ["1,543.62", "1,638.04"]
+    table = read("a\n" + "".join(f'"{text}"\n' for text in texts))
+    assert (table["a"].format, table["a"].nullable) == ("#,##0.00", False)
+    assert written(table) == texts

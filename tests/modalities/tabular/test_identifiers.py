@@ -472,3 +472,17 @@ def test_countries_in_their_own_languages_are_public(read: Read) -> None:
     names += "Россия Україна Ελλάδα 日本 中国 Brasil México Argentina Chile Peru Kenya Ghana Chad"
     table = read(build_column_csv(*names.split(), name="native"))
     assert table["native"].type == "category"
+
+
+def test_a_repeated_word_for_a_missing_value_among_people_is_missing(read: Read) -> None:
+    table = read(build_column_csv(*PEOPLE[:60], *["NA"] * 20, name="name"))
+    column = table["name"]
+    assert (column.format, column.nullable, column.missing) == ("person", True, "NA")
+    assert table.values("name").count(None) == 20
+    assert table.issue("missing_value_markers") is not None
+
+
+def test_a_code_such_as_na_that_does_not_repeat_is_a_value(read: Read) -> None:
+    codes = [f"{a}{b}" for a in "BCDFGHJKLM" for b in "ABCDEFGHIJ"]
+    table = read(build_column_csv(*codes, "NA", name="ticker"))
+    assert None not in table.values("ticker")

@@ -436,3 +436,10 @@ def test_totals_and_shares_above_the_rows_are_left_out_and_named(read: Read) -> 
 def test_a_total_among_repeated_words_stays(read: Read) -> None:
     rows = "".join(f"{sex},{i},{i % 7}\n" for i in range(12) for sex in ("Total", "Male", "Female"))
     assert read("sex,year,schools\n" + rows).summary.rows == 36
+
+
+def test_words_after_a_label_below_a_table_are_left_out(read: Read) -> None:
+    rows = "".join(f",town {i},{i * 3},\n" for i in range(30))
+    table = read(f",town,people,\n{rows},Code: UD-17,,\n,,,\nZdroj:,Office,,made today\n")
+    assert (list(table.types), table.summary.rows) == (["town", "people"], 30)
+    assert table.issue("footer_lines") is not None
