@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from models.checkpoint import unpack
 from models.errors import AcceptanceRateTooLow
 from models.tabular import batched_sampling
 from models.tabular.id_columns import IdColumn
+from models.tabular.joined_text_search import find_joined_texts
 from models.tabular.sampling import TableSampler
 from models.tabular.sampling_plan import RowIndexRange
 from models.tabular.schema import ColumnSchema
@@ -141,20 +143,30 @@ class TableAugmenter:
         ).to_dict()
 
     def _with_ids(self, tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
-        """Yield the tables with ids that no other row has, columns in dataset order."""
+        """Yield the tables with ids that no other row has, columns in dataset order.
+
+        New rows join the texts that consist of other columns in the dataset, such as full names.
+        """
+        types = {c.name: c.type for c in self._columns if c.in_samples}
+        joined_texts = find_joined_texts(self._table, types, {self._target})
+        rests = {
+            joined.column: joined.rest(self._table) for joined in joined_texts if joined.has_rest
+        }
         fresh_ids = {
-            c.name: FreshIds(c, self._table.column(c.name).combine_chunks(), self._job.spec.seed)
+            c.name: FreshIds(replace(c, format=None), rests[c.name], self._job.spec.seed)
+            if c.name in rests  # what is left is a code
+            else FreshIds(c, self._table.column(c.name).combine_chunks(), self._job.spec.seed)
             for c in self._columns
             if c.type == "id"
         }
+        names = [column.name for column in self._columns]
         for table in tables:
-            columns = {
-                c.name: table.column(c.name)
-                if c.name in table.column_names
-                else fresh_ids[c.name].take(len(table))
-                for c in self._columns
-            }
-            yield pa.table(columns)
+            columns = {name: table.column(name) for name in names if name in table.column_names}
+            new = [name for name in fresh_ids if name not in columns]
+            columns |= {name: fresh_ids[name].take(len(table)) for name in new}
+            for joined in joined_texts if new else ():
+                columns[joined.column] = joined.compute(pa.table(columns))
+            yield pa.table({name: columns[name] for name in names})
 
     def prepare_lift(
         self, pool: TrainingPool, chunks: Sequence[pa.Table]

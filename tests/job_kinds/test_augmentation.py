@@ -255,6 +255,31 @@ def test_model_samples_can_be_reproduced_from_seed_and_index(client: TestClient)
         assert np.array_equal(arrays["x"][0], x[sampled["item"]])
 
 
+def test_new_rows_join_the_texts_of_their_columns(client: TestClient) -> None:
+    rng = np.random.default_rng(2)
+    rows = [
+        f"{first},{last},{first} {last},{year},{year}-{i:04d},{size},{'a' if i % 4 else 'b'}"
+        for i, (first, last, year, size) in enumerate(
+            zip(
+                rng.choice(["Ann", "Bob", "Eva"], 80),
+                [f"{start}son" for start in rng.permutation([f"L{n}" for n in range(80)])],
+                rng.integers(2020, 2025, 80),
+                rng.integers(100, 900, 80),
+                strict=True,
+            )
+        )
+    ]
+    content = "\n".join(["first,last,name,year,order,size,kind", *rows]).encode()
+    dataset = create_dataset(content, "orders.csv", target="kind")
+    _, new = augment(client, dataset)
+    csv = client.get(f"/v1/datasets/{new['id']}/content").content
+    table = pa.csv.read_csv(io.BytesIO(csv)).to_pylist()
+    assert len(table) > 90
+    assert all(row["name"] == f"{row['first']} {row['last']}" for row in table)
+    assert all(row["order"].startswith(f"{row['year']}-") for row in table)
+    assert len({row["order"] for row in table}) == len(table)
+
+
 def test_rows_are_balanced_by_interpolation_and_model_samples(client: TestClient) -> None:
     create_trained_model(client, "people")
     dataset = client.get("/v1/datasets").json()["data"][0]["id"]
