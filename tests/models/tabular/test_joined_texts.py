@@ -141,6 +141,21 @@ def test_a_partial_row_with_a_text_of_another_form_is_rejected(sampler: TableSam
         PartialRows.parse(sampler.tokenizer, [{"account": "77"}])
 
 
+def test_a_text_that_must_be_unique_is_not_joined(tmp_path: Path) -> None:
+    table = pa.table({"day": COLUMNS["day"], "branch": COLUMNS["branch"], "kind": COLUMNS["kind"]})
+    codes = [f"{DAYS[i].item():%Y-%m-%d} {BRANCHES[i]}" for i in range(N)]
+    table = table.append_column("code", pa.array(codes))
+    types = types_of(table) | {"code": "id"}
+    schema = tuple(ColumnSchema(name, type) for name, type in types.items())
+    unique = [{"kind": "unique", "columns": ["code"]}]
+    free, bound = (
+        train_sampler(table, schema, tmp_path, steps=2, label="kind", constraints=constraints)
+        for constraints in ([], unique)
+    )
+    assert [joined.column for joined in free.tokenizer.joined_texts] == ["code"]
+    assert bound.tokenizer.joined_texts == ()
+
+
 def test_joined_texts_can_be_switched_off(tmp_path: Path) -> None:
     schema = tuple(ColumnSchema(name, type) for name, type in types_of(TABLE).items())
     model = train_sampler(
