@@ -6,7 +6,7 @@ are.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -134,3 +134,17 @@ def _between(text: str | None, begin: str | None, end: str | None) -> str | None
         return None
     has_both = text.startswith(begin) and text.endswith(end)
     return text[len(begin) : len(text) - len(end)] if has_both else None
+
+
+def add_joined_texts(
+    rows: pa.RecordBatch, joined_texts: Sequence[JoinedText], schema: pa.Schema
+) -> pa.RecordBatch:
+    """Return the rows with the texts all of whose sources they have, in the order of `schema`."""
+    arrays = dict(zip(rows.schema.names, rows.columns, strict=True))
+    for joined in joined_texts:
+        if arrays.keys() >= set(joined.sources):
+            arrays[joined.column] = joined.compute(pa.RecordBatch.from_pydict(arrays))
+    fields = [field for field in schema if field.name in arrays]
+    return pa.RecordBatch.from_arrays(
+        [arrays[field.name] for field in fields], schema=pa.schema(fields)
+    )

@@ -27,8 +27,8 @@ from models.tabular.constraint_checks import add_totals, satisfies
 from models.tabular.constraints import Constraint
 from models.tabular.data import MAX_HOLDOUT_ROWS, LabeledRows
 from models.tabular.id_columns import IdColumn
-from models.tabular.id_regions import RegionPrefixes
-from models.tabular.joined_texts import JoinedText
+from models.tabular.id_fitting import fit_id_columns
+from models.tabular.joined_texts import JoinedText, add_joined_texts
 from models.tabular.relation_coding import NO_CODING, RelationCoding
 from models.tabular.schema import ColumnSchema, UnsupportedColumn
 from models.tabular.sub_bins import add_sub_bins
@@ -83,10 +83,7 @@ class Tokenizer:
             types.pop(constraint.total or "", None)
         arrow, uncoded = table.schema, table
         for joined in joined_texts:
-            if joined.has_rest:
-                index = table.schema.get_field_index(joined.column)
-                table = table.set_column(index, joined.column, joined.rest(uncoded))
-            else:
+            if not joined.has_rest:
                 types.pop(joined.column, None)
         table = coding.encode(table.select(list(types)))
         types = {name: type for name, type in types.items() if name in table.schema.names}
@@ -99,32 +96,15 @@ class Tokenizer:
             for name in names
         ]
         columns.sort(key=lambda column: sort_rank(column, target_column, len(table)))
-        kinds = {column.name: column.format for column in schema}
-        kinds |= {joined.column: None for joined in joined_texts}  # what is left is a code
-        id_columns = tuple(
-            IdColumn.fit(
-                name,
-                table.schema.field(name).type,
-                column_values(table, name),
-                min_value_count,
-                kinds[name],
-            )
-            for name, type in types.items()
-            if type == "id"
-        )
-        rests = {joined.column for joined in joined_texts}  # as unique as the whole texts
-        id_columns = tuple(
-            replace(each, rows_per_value=1) if each.name in rests else each for each in id_columns
-        )
-        if not min_value_count:
-            id_columns = _with_regions(id_columns, uncoded, schema)
+        id_names = [name for name, type in types.items() if type == "id"]
+        id_columns = fit_id_columns(uncoded, schema, id_names, joined_texts, min_value_count)
         columns_with_sub_bins = add_sub_bins(
             columns, table, labels, seed, every_column=always_sub_bins
         )
         tokenizer = cls(
             arrow,
             tuple(columns_with_sub_bins),
-            id_columns,
+            tuple(id_columns),
             target_column,
             tuple(constraints),
             coding=coding,
@@ -280,18 +260,7 @@ class Tokenizer:
                 rows = rows.set_column(index, rows.schema.field(index), codes)
         if self.constraints:
             rows = add_totals(rows, self.constraints, self.arrow)
-        return self._add_joined_texts(rows) if self.joined_texts else rows
-
-    def _add_joined_texts(self, rows: pa.RecordBatch) -> pa.RecordBatch:
-        """Return the rows with the joined texts all of whose sources they have."""
-        arrays = dict(zip(rows.schema.names, rows.columns, strict=True))
-        for joined in self.joined_texts:
-            if arrays.keys() >= set(joined.sources):
-                arrays[joined.column] = joined.compute(pa.RecordBatch.from_pydict(arrays))
-        fields = [field for field in self.arrow if field.name in arrays]
-        return pa.RecordBatch.from_arrays(
-            [arrays[field.name] for field in fields], schema=pa.schema(fields)
-        )
+        return add_joined_texts(rows, self.joined_texts, self.arrow) if self.joined_texts else rows
 
     def satisfies_constraints(self, tokens: Tokens, rows: pa.RecordBatch) -> NDArray[np.bool_]:
         """Return the (N,) mask of valid rows, given as (S, N) tokens and as values."""
@@ -410,26 +379,6 @@ class Tokenizer:
         return cls.unpack(
             metadata, {n.removeprefix(PREFIX): array for n, array in own_arrays.items()}
         )
-
-
-def _with_regions(
-    id_columns: Sequence[IdColumn], table: pa.Table, schema: Sequence[ColumnSchema]
-) -> tuple[IdColumn, ...]:
-    """Return the identifiers; postal codes begin as those of their region."""
-    regions = {
-        column.name: column_values(table, column.name)
-        for column in schema
-        if column.type == "category" and column.in_samples and column.name in table.schema.names
-    }
-    return tuple(
-        replace(
-            id_column,
-            prefixes=RegionPrefixes.fit(
-                id_column.name, column_values(table, id_column.name), regions
-            ),
-        )
-        for id_column in id_columns
-    )
 
 
 def _is_one_of(tokens: Tokens, combinations: Tokens) -> NDArray[np.bool_]:
