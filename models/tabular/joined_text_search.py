@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from models.tabular.discrete_relations import MAX_LOOKUP_SHARE
 from models.tabular.joined_texts import DATE_WAYS, REST, SAME, TEXT_WAYS, JoinedText, text_in_way
@@ -14,11 +15,14 @@ from models.tabular.relations import array
 from models.tabular.screened_numbers import MIN_EVIDENCE_BITS
 
 MIN_ROWS = 20  # with a value
+SAMPLED_ROWS = 1_000  # of which those with the fewest missing values are examined
 EXAMINED_ROWS = 100  # yield the parts, which are then checked on all rows
 MAX_COLUMNS = 60  # whose texts are compared
 MAX_STEPS = 2_000  # of the search for one column
 MAX_LENGTH = 300  # of a text
-_CODE = re.compile(r"[\w./#-]*\d[\w./#-]*")  # a rest; others, such as names, would be letter soup
+MIN_NULLS_AGREE = 0.9  # of the rows lack both the text and one of its sources, or neither
+_NUMBER = re.compile(r"[\d./#-]*\d[\d./#-]*")  # a rest; drawn letters would be letter soup
+_WHOLE_WAYS = {SAME, "lower", "upper", *DATE_WAYS}  # of the sources next to a rest
 
 Part = tuple[str, str]  # a column and its way
 Piece = str | Part  # or a literal character
@@ -35,8 +39,10 @@ def find_joined_texts(
     """Return the texts that consist of other columns in all rows, sources first.
 
     `types` are those of the columns by name. Columns in `fixed` are not joined, and neither are
-    categories that many rows share, because these determine their parts (see `find_lookups`). At
-    least `min_value_count` rows have the literals.
+    categories that many rows share, because these determine their parts (see `find_lookups`).
+    Identifiers are joined only if a part of them is new in samples: a name that consists of two
+    learned ones would often be that of a person in the table. At least `min_value_count` rows have
+    the literals.
     """
     found: list[JoinedText] = []
     for name, type in types.items():
@@ -45,9 +51,9 @@ def find_joined_texts(
         present = np.flatnonzero(array(table, name).is_valid().to_numpy(zero_copy_only=False))
         if len(present) < max(MIN_ROWS, min_value_count):
             continue
-        chosen = np.random.default_rng(0).permutation(present)[:EXAMINED_ROWS]
         others = [other for other in types if other != name and not _depends(found, other, name)]
-        sample = table.select([name, *others[:MAX_COLUMNS]]).take(pa.array(chosen))
+        candidates = table.select([name, *others[:MAX_COLUMNS]])
+        sample = _examined_rows(candidates.take(pa.array(_shuffled(present)[:SAMPLED_ROWS])))
         texts = array(sample, name).to_pylist()
         if max(map(len, texts)) > MAX_LENGTH:
             continue
@@ -58,15 +64,45 @@ def find_joined_texts(
         joined = None if pieces is None else _create(name, pieces)
         if joined is None or not joined.others:
             continue
-        if joined.holds(table).all() and (not joined.has_rest or _is_evident(joined, table)):
+        if type == "id" and not _is_new(joined, table, types):
+            continue
+        if joined.holds(table).all() and _is_evident(joined, table):
             found.append(joined)
     return _sources_first(found)
+
+
+def _shuffled(indices: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.random.default_rng(0).permutation(indices)
+
+
+def _examined_rows(rows: pa.Table) -> pa.Table:
+    """Return the rows with the fewest missing values."""
+    missing = [
+        array(rows, name).is_null().to_numpy(zero_copy_only=False) for name in rows.column_names
+    ]
+    order = np.argsort(np.sum(missing, axis=0), kind="stable")
+    return rows.take(pa.array(order[:EXAMINED_ROWS]))
 
 
 def _may_be_joined(type: str, values: pa.Array) -> bool:
     if not pa.types.is_string(values.type) or type not in ("id", "category"):
         return False
     return type == "id" or pc.count_distinct(values).as_py() > MAX_LOOKUP_SHARE * len(values)
+
+
+def _is_new(joined: JoinedText, table: pa.Table, types: Mapping[str, str]) -> bool:
+    """Return True if samples have new values of a part of the text."""
+    if joined.has_rest:
+        return True
+    return any(
+        types[source] == "id"
+        or (types[source] in ("integer", "number", "datetime") and _are_distinct(table, source))
+        for source in joined.sources
+    )
+
+
+def _are_distinct(table: pa.Table, name: str) -> bool:
+    return pc.count_distinct(array(table, name)).as_py() > MAX_LOOKUP_SHARE * len(table)
 
 
 def _depends(found: Sequence[JoinedText], name: str, source: str) -> bool:
@@ -140,11 +176,12 @@ def _without(texts: Sequence[str], beginnings: Sequence[str]) -> list[str]:
 
 
 def _with_rest(name: str, texts: Sequence[str], variants: Variants) -> list[Piece] | None:
-    """Return the pieces at both ends of codes around a rest, or None if the rest is no code."""
+    """Return the pieces at both ends of codes around a rest, or None if that is no number."""
+    variants = {part: each for part, each in variants.items() if part[1] in _WHOLE_WAYS}
     begin, rest = _beginning(texts, variants)
     backwards = {part: [text[::-1] for text in each] for part, each in variants.items()}
     end, rest = _beginning([text[::-1] for text in rest], backwards)
-    if not all(_CODE.fullmatch(text) for text in rest):  # backwards, it is a code, too
+    if not all(_NUMBER.fullmatch(text) for text in rest):  # backwards, it is one, too
         return None
     return [*begin, (name, REST), *reversed(end)]
 
@@ -187,10 +224,13 @@ def _create(name: str, pieces: Sequence[Piece]) -> JoinedText:
 
 
 def _is_evident(joined: JoinedText, table: pa.Table) -> bool:
-    """Return True if each source agrees with the text in too many rows for chance."""
+    """Return True if the sources are missing with the text, and agree too often for chance."""
+    agrees = pc.equal(joined.compute(table).is_null(), array(table, joined.column).is_null())
+    if pc.mean(agrees).as_py() < MIN_NULLS_AGREE:
+        return False
     for source, way in zip(joined.sources, joined.ways, strict=True):
         counts = text_in_way(array(table, source), way).value_counts().field("counts").to_numpy()
         bits = -len(table) * math.log2(float(((counts / counts.sum()) ** 2).sum()))
-        if way != REST and bits < MIN_EVIDENCE_BITS:
+        if joined.has_rest and way != REST and bits < MIN_EVIDENCE_BITS:
             return False
     return True

@@ -95,14 +95,15 @@ class JoinedText:
         return pa.array([_between(*each) for each in parts], pa.string())
 
     def holds(self, rows: Rows) -> NDArray[np.bool_]:
-        """Return the (N,) mask of rows whose text, or lack of one, follows from the sources."""
+        """Return the (N,) mask of rows whose text follows; missing values satisfy the relation."""
         texts = as_text(array(rows, self.column))
         if self.has_rest:
-            mask = pc.or_(self.rest(rows).is_valid(), texts.is_null())
+            is_missing = texts.is_null()
+            for name in self.others:
+                is_missing = pc.or_(is_missing, array(rows, name).is_null())
+            mask = pc.or_(self.rest(rows).is_valid(), is_missing)
         else:
-            computed = self.compute(rows)
-            equal = pc.equal(computed, texts).fill_null(False)
-            mask = pc.or_(equal, pc.and_(computed.is_null(), texts.is_null()))
+            mask = pc.equal(self.compute(rows), texts).fill_null(True)
         return np.asarray(mask.to_numpy(zero_copy_only=False), bool)
 
     def split(self, text: str) -> dict[str, str] | None:

@@ -50,7 +50,7 @@ class PartialRows:
         """Parse JSON rows, in which null is a missing value. Raises InvalidPartialRow."""
         names = {column.name for column in tokenizer.columns} | tokenizer.coding.names
         names |= tokenizer.id_names
-        rows = [_with_sources(tokenizer, index, row) for index, row in enumerate(rows)]
+        rows = [_with_sources(tokenizer, row) for row in rows]
         for row_index, row in enumerate(rows):
             if unknown := next((name for name in row if name not in names), None):
                 raise InvalidPartialRow(row_index, unknown, "is not a column of the model")
@@ -179,20 +179,14 @@ class PartialRows:
         return pa.RecordBatch.from_arrays(columns, schema=rows.schema)
 
 
-def _with_sources(
-    tokenizer: Tokenizer, row_index: int, row: Mapping[str, Any]
-) -> Mapping[str, Any]:
-    """Return the row with the sources of its joined texts. Raises InvalidPartialRow."""
+def _with_sources(tokenizer: Tokenizer, row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the row with the sources of its joined texts, unless these have another form."""
     row = dict(row)
     for joined in reversed(tokenizer.joined_texts):
         text = row.get(joined.column)
         if not isinstance(text, str):
             continue
-        if (parts := joined.split(text)) is None:
-            columns = ", ".join(f"`{source}`" for source in joined.sources)
-            message = f"does not consist of {columns} as in the training data"
-            raise InvalidPartialRow(row_index, joined.column, message)
-        for source, part in parts.items():
+        for source, part in (joined.split(text) or {}).items():
             row.setdefault(source, _parse_part(part, tokenizer.arrow.field(source).type))
     return row
 

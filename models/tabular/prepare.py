@@ -98,9 +98,10 @@ def plan_relations(rows: LabeledRows, settings: TableSettings) -> RelationPlan:
     if rows.target_column is not None:
         fixed.add(rows.target_column)
     types = {column.name: column.type for column in rows.schema if column.in_samples}
-    # A joined text may repeat, so that one which must be unique is not joined.
-    constrained = fixed.union(*(constraint.columns for constraint in constraints))
-    texts = find_joined_texts(table, types, constrained, min_value_count=settings.min_value_count)
+    texts = find_joined_texts(table, types, fixed, min_value_count=settings.min_value_count)
+    # Without a part that is drawn, a joined text may repeat.
+    unique = {name for c in constraints if c.kind == "unique" for name in c.columns}
+    texts = [text for text in texts if text.has_rest or text.column not in unique]
     joined = enabled(texts, settings.relations)
     left_out = {text.column for text in joined} | {constraint.total for constraint in constraints}
     types = {name: type for name, type in types.items() if type != "id" and name not in left_out}

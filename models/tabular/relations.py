@@ -210,13 +210,20 @@ class Relation:
         return pa.array(self.values, pa.string()).take(index)
 
     def holds(self, rows: Rows) -> NDArray[np.bool_]:
-        """Return the (N,) mask of rows for which the relation holds; missing values satisfy it."""
+        """Return the (N,) mask of rows for which the relation holds.
+
+        Missing values satisfy it, and so do keys that no training row has.
+        """
         last = array(rows, self.last)
         if self.kind == "lookup":
-            computed = self.look_up(array(rows, self.columns[0]))
+            source = array(rows, self.columns[0])
+            computed = self.look_up(source)
             equal = pa.compute.equal(computed, as_text(last)).fill_null(False)
             both_missing = pa.compute.and_(computed.is_null(), last.is_null())
-            mask = pa.compute.or_(equal, both_missing)
+            keys = as_text(date_part(source, self.part) if self.part else source)
+            has_key = pa.compute.is_in(keys, pa.array(self.keys, pa.string()))
+            is_new = pa.compute.and_(source.is_valid(), pa.compute.invert(has_key))
+            mask = pa.compute.or_(pa.compute.or_(equal, both_missing), is_new)
             return np.asarray(mask.to_numpy(zero_copy_only=False), bool)
         if self.kind == "distinct":
             different = pa.compute.not_equal(as_text(array(rows, self.columns[0])), as_text(last))

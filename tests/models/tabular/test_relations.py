@@ -478,6 +478,18 @@ def test_a_date_that_many_rows_share_may_determine_other_columns(tmp_path: Path)
     )
 
 
+def test_a_key_that_no_training_row_has_breaks_no_lookup() -> None:
+    zips = RNG.integers(100, 140, N)
+    cities = np.array([f"city {zip // 3}" for zip in zips])
+    (relation,) = [
+        relation
+        for relation in coding_of(pa.table({"zip": zips, "city": cities})).relations
+        if relation.name == "zip -> city"
+    ]
+    other = pa.table({"zip": [*zips[:3], 900], "city": ["city 1", *cities[1:3], "city 7"]})
+    assert relation.holds(other).tolist() == [False, True, True, True]
+
+
 def test_each_of_two_sums_of_the_same_column_determines_a_column() -> None:
     part = RNG.integers(0, 200, N)
     table = pa.table({"a": A, "b": B, "c": A + B - part, "d": part, "all": A + B})
