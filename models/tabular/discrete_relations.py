@@ -17,6 +17,7 @@ from models.tabular.relations import Relation, array, as_floats, available_parts
 from models.tabular.screened_numbers import MIN_EVIDENCE_BITS
 
 MIN_EXPECTED_VIOLATIONS = 20.0  # of an order or of distinct columns, if they were independent
+MIN_PRESENT_SHARE = 0.95  # of the rows have both values of a lookup that missing ones break
 MAX_LOOKUP_SHARE = 0.5  # distinct values of the source of a lookup, relative to the rows
 MAX_COMPARED_COLUMNS = 40  # compared pairwise, of each type
 QUANTITY_TYPES = ("number", "datetime")  # that Arrow reads from text; integers are discrete
@@ -109,18 +110,31 @@ def _determines(
 ) -> bool:
     """Return True if each value of the source has one of the total, too often for chance.
 
-    The rows in `independent` are the evidence.
+    The rows in `independent` are the evidence. A few missing values may break it.
     """
     (a, size), (b, total_size) = source, total
     if not 2 < total_size <= size:
         return False
+    is_evidence = np.zeros(len(a), bool)
+    is_evidence[independent] = True
+    is_present = (a > 0) & (b > 0)
+    if _is_function(a, b, is_evidence):
+        return True
+    return MIN_PRESENT_SHARE <= is_present.mean() < 1 and _is_function(
+        a[is_present], b[is_present], is_evidence[is_present]
+    )
+
+
+def _is_function(
+    a: NDArray[np.int64], b: NDArray[np.int64], is_evidence: NDArray[np.bool_]
+) -> bool:
     for rows in (slice(FIRST_LOOKUP_ROWS), slice(None)):
-        value = np.zeros(size, np.int64)
+        value = np.zeros(a.max() + 1, np.int64)
         value[a[rows]] = b[rows]
         if not np.array_equal(value[a[rows]], b[rows]):
             return False
     shares = np.bincount(b) / len(b)
-    repeated = len(a[independent]) - len(np.unique(a))
+    repeated = int(is_evidence.sum()) - len(np.unique(a))
     return -repeated * math.log2(float((shares**2).sum())) >= MIN_EVIDENCE_BITS
 
 
@@ -138,7 +152,15 @@ def _with_values(relation: Relation, table: pa.Table, min_value_count: int) -> R
     )
     grouped = pairs.group_by(["key", "value"]).aggregate([("count", "sum")]).sort_by("key")
     grouped = grouped.filter(pa.compute.greater_equal(grouped.column("count_sum"), min_value_count))
-    keys, values = (tuple(grouped.column(name).to_pylist()) for name in ("key", "value"))
+    groups = list(
+        zip(*(grouped.column(name).to_pylist() for name in ("key", "value")), strict=True)
+    )
+    # Missing values next to others are not those of the key.
+    determined = {key for key, value in groups if value is not None}
+    groups = [(key, value) for key, value in groups if value is not None or key not in determined]
+    if sum(key is None for key, _ in groups) > 1:
+        groups = [(key, value) for key, value in groups if key is not None]
+    keys, values = (tuple(column) for column in zip(*groups, strict=True)) if groups else ((), ())
     return replace(relation, keys=keys, values=values)
 
 

@@ -222,8 +222,8 @@ class Relation:
             both_missing = pa.compute.and_(computed.is_null(), last.is_null())
             keys = as_text(date_part(source, self.part) if self.part else source)
             has_key = pa.compute.is_in(keys, pa.array(self.keys, pa.string()))
-            is_new = pa.compute.and_(source.is_valid(), pa.compute.invert(has_key))
-            mask = pa.compute.or_(pa.compute.or_(equal, both_missing), is_new)
+            is_free = pa.compute.or_(pa.compute.invert(has_key), last.is_null())
+            mask = pa.compute.or_(pa.compute.or_(equal, both_missing), is_free)
             return np.asarray(mask.to_numpy(zero_copy_only=False), bool)
         if self.kind == "distinct":
             different = pa.compute.not_equal(as_text(array(rows, self.columns[0])), as_text(last))

@@ -478,6 +478,24 @@ def test_a_date_that_many_rows_share_may_determine_other_columns(tmp_path: Path)
     )
 
 
+def test_few_missing_values_do_not_break_a_lookup(tmp_path: Path) -> None:
+    zips = RNG.integers(100, 140, N)
+    cities = [None if i in (7, 50) else f"city {zip // 3}" for i, zip in enumerate(zips)]
+    mask = np.arange(N) % 45 == 4
+    table = pa.table({"zip": pa.array(zips, mask=mask), "city": cities, "label": COLORS})
+    assert "zip -> city" in names_of(table)
+    schema = tuple(ColumnSchema(name, type) for name, type in column_types(table).items())
+    rows = (
+        train_sampler(table, schema, tmp_path, steps=20, label="label")
+        .sample(1, np.arange(500))
+        .rows.to_pylist()
+    )
+    agree = [row["city"] == f"city {row['zip'] // 3}" for row in rows if row["zip"] and row["city"]]
+    assert len(agree) > 450
+    assert all(agree)
+    assert any(row["zip"] is None and row["city"] for row in rows)
+
+
 def test_a_key_that_no_training_row_has_breaks_no_lookup() -> None:
     zips = RNG.integers(100, 140, N)
     cities = np.array([f"city {zip // 3}" for zip in zips])
