@@ -22,12 +22,12 @@ def unknown_name(
         message = f"Unknown {what}. Did you mean `{close[0]}`?"
     elif 0 < len(valid) <= MAX_LISTED:
         close = tuple(valid)
-        message = f"Unknown {what}. Valid are {', '.join(f'`{each}`' for each in valid)}."
+        message = f"Unknown {what}. Valid ones: {', '.join(f'`{each}`' for each in valid)}."
     return FieldError(pointer, "unknown_field", message, close or None)
 
 
 def names_beside(annotation: Any, body: Any, location: Sequence[str]) -> set[str]:
-    """Return the fields of the object in `body` that has the last name of `location`.
+    """Return the names that may stand next to the last one of `location`, a path in `body`.
 
     `annotation` is the type of the body: a model, or a union of models.
     """

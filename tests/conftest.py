@@ -173,6 +173,16 @@ def client(anonymous: TestClient) -> TestClient:
 
 
 @pytest.fixture
+def two_tenants(client: TestClient) -> TestClient:
+    """Add a second tenant, `other`, whose key `sem_other` has all scopes, to the service."""
+    with database.write() as session:
+        session.add(Tenant(id="other", name="other"))
+        session.flush()
+        api_keys.add(session, "other", "sem_other", name="other", scopes=api_keys.SCOPES)
+    return client
+
+
+@pytest.fixture
 def pets(client: TestClient) -> TestClient:
     """Return a client of a service that has an image model, `pets`."""
     from tests.factories import create_trained_model

@@ -22,11 +22,9 @@ def fit_id_columns(
     """Yield the fitted columns `names` of a table; of joined texts, only their rest is fitted."""
     rests = {joined.column: joined.rest(table) for joined in joined_texts if joined.has_rest}
     kinds = {column.name: column.format for column in schema}
-    regions = {
-        column.name: column_values(table, column.name)
-        for column in schema
-        if column.type == "category" and column.in_samples and column.name in table.schema.names
-    }
+    learned = {column.name for column in schema if column.type == "category" and column.in_samples}
+    learned -= {joined.column for joined in joined_texts}  # they follow the codes
+    regions = {name: column_values(table, name) for name in table.schema.names if name in learned}
     for name in names:
         arrow = table.schema.field(name).type
         if name in rests:  # it is a code, and as unique as the whole text

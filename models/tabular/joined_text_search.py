@@ -44,14 +44,14 @@ def find_joined_texts(
     learned ones would often be that of a person in the table. At least `min_value_count` rows have
     the literals.
     """
-    found: list[JoinedText] = []
+    joined_texts: list[JoinedText] = []
     for name, type in types.items():
         if name in fixed or not _may_be_joined(type, array(table, name)):
             continue
         present = np.flatnonzero(array(table, name).is_valid().to_numpy(zero_copy_only=False))
         if len(present) < max(MIN_ROWS, min_value_count):
             continue
-        others = [other for other in types if other != name and not _depends(found, other, name)]
+        others = [other for other in types if not _consists_of(joined_texts, other, name)]
         candidates = table.select([name, *others[:MAX_COLUMNS]])
         sample = _examined_rows(candidates.take(pa.array(_shuffled(present)[:SAMPLED_ROWS])))
         texts = array(sample, name).to_pylist()
@@ -64,11 +64,11 @@ def find_joined_texts(
         joined = None if pieces is None else _create(name, pieces)
         if joined is None or not joined.others:
             continue
-        if type == "id" and not _is_new(joined, table, types):
+        if type == "id" and not _has_new_part(joined, table, types):
             continue
         if joined.holds(table).all() and _is_evident(joined, table):
-            found.append(joined)
-    return _sources_first(found)
+            joined_texts.append(joined)
+    return _sources_first(joined_texts)
 
 
 def _shuffled(indices: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -90,32 +90,33 @@ def _may_be_joined(type: str, values: pa.Array) -> bool:
     return type == "id" or pc.count_distinct(values).as_py() > MAX_LOOKUP_SHARE * len(values)
 
 
-def _is_new(joined: JoinedText, table: pa.Table, types: Mapping[str, str]) -> bool:
+def _has_new_part(joined: JoinedText, table: pa.Table, types: Mapping[str, str]) -> bool:
     """Return True if samples have new values of a part of the text."""
-    if joined.has_rest:
-        return True
-    return any(
-        types[source] == "id"
-        or (types[source] in ("integer", "number", "datetime") and _are_distinct(table, source))
-        for source in joined.sources
-    )
+    parts = zip(joined.sources, joined.ways, strict=True)
+    return joined.has_rest or any(_is_new(table, types, *part) for part in parts)
 
 
-def _are_distinct(table: pa.Table, name: str) -> bool:
-    return pc.count_distinct(array(table, name)).as_py() > MAX_LOOKUP_SHARE * len(table)
+def _is_new(table: pa.Table, types: Mapping[str, str], name: str, way: str) -> bool:
+    if types[name] == "id":
+        return way in _WHOLE_WAYS
+    if types[name] not in ("integer", "number", "datetime"):
+        return False
+    texts = text_in_way(array(table, name), way)
+    return bool(pc.count_distinct(texts).as_py() > MAX_LOOKUP_SHARE * len(table))
 
 
-def _depends(found: Sequence[JoinedText], name: str, source: str) -> bool:
+def _consists_of(joined_texts: Sequence[JoinedText], name: str, source: str) -> bool:
     """Return True if column `name` is `source` or consists of it."""
-    joined = next((each for each in found if each.column == name), None)
+    joined = next((each for each in joined_texts if each.column == name), None)
     return name == source or (
-        joined is not None and any(_depends(found, other, source) for other in joined.others)
+        joined is not None
+        and any(_consists_of(joined_texts, other, source) for other in joined.others)
     )
 
 
-def _sources_first(found: Iterable[JoinedText]) -> list[JoinedText]:
+def _sources_first(joined_texts: Iterable[JoinedText]) -> list[JoinedText]:
     ordered: list[JoinedText] = []
-    waiting = list(found)
+    waiting = list(joined_texts)
     while waiting:
         names = {each.column for each in waiting}
         ready = [each for each in waiting if not names & set(each.others)]
@@ -228,9 +229,14 @@ def _is_evident(joined: JoinedText, table: pa.Table) -> bool:
     agrees = pc.equal(joined.compute(table).is_null(), array(table, joined.column).is_null())
     if pc.mean(agrees).as_py() < MIN_NULLS_AGREE:
         return False
-    for source, way in zip(joined.sources, joined.ways, strict=True):
-        counts = text_in_way(array(table, source), way).value_counts().field("counts").to_numpy()
-        bits = -len(table) * math.log2(float(((counts / counts.sum()) ** 2).sum()))
-        if joined.has_rest and way != REST and bits < MIN_EVIDENCE_BITS:
-            return False
-    return True
+    if not joined.has_rest:
+        return True
+    parts = zip(joined.sources, joined.ways, strict=True)
+    bits = [_agreement_bits(table, source, way) for source, way in parts if way != REST]
+    return min(bits) >= MIN_EVIDENCE_BITS
+
+
+def _agreement_bits(table: pa.Table, source: str, way: str) -> float:
+    """Return the evidence, in bits, that the texts of a source are parts of others in all rows."""
+    counts = text_in_way(array(table, source), way).value_counts().field("counts").to_numpy()
+    return -len(table) * math.log2(float(((counts / counts.sum()) ** 2).sum()))

@@ -28,15 +28,6 @@ OTHER = {"Authorization": "Bearer sem_other"}
 EVENT_STREAM = {"Accept": "text/event-stream"}
 
 
-@pytest.fixture
-def two_tenants(client: TestClient) -> TestClient:
-    with write() as session:
-        session.add(Tenant(id="other", name="other"))
-        session.flush()
-        api_keys.add(session, "other", "sem_other", name="other", scopes=api_keys.SCOPES)
-    return client
-
-
 @pytest.fixture(autouse=True)
 def empty_buckets() -> Iterator[None]:
     quotas._full_at.clear()

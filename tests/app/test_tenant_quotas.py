@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from app import quotas
 from app.authentication import Caller
-from core import api_keys, cli, jobs
+from core import cli, jobs
 from core.database import get_engine, read, write
 from core.migration import MIGRATIONS, migrate
 from core.settings import Quotas, Settings
@@ -20,15 +20,6 @@ from tests.conftest import TENANT, AddJob
 
 OTHER = {"Authorization": "Bearer sem_other"}
 UPLOAD = {"filename": "x.zip"}
-
-
-@pytest.fixture
-def two_tenants(client: TestClient) -> TestClient:
-    with write() as session:
-        session.add(Tenant(id="other", name="other"))
-        session.flush()
-        api_keys.add(session, "other", "sem_other", name="other", scopes=api_keys.SCOPES)
-    return client
 
 
 def set_quotas(client: TestClient, tenant: str = "other", **quotas: int | None) -> Any:

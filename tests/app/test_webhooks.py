@@ -8,7 +8,6 @@ from starlette.testclient import TestClient
 
 from core import api_keys, jobs, settings, webhooks
 from core.database import write
-from core.tables import Tenant
 from core.webhooks import delivery
 from tests.conftest import AddJob
 from tests.core.webhooks.receiver import Receiver, status
@@ -25,16 +24,6 @@ def receiver(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> Iterator[Re
     settings.get_settings.cache_clear()
     with Receiver().serving() as serving:
         yield serving
-
-
-@pytest.fixture
-def two_tenants(client: TestClient) -> TestClient:
-    """Add a second tenant, whose key `OTHER_TENANT` has all scopes, to the service."""
-    with write() as session:
-        session.add(Tenant(id="other", name="other"))
-        session.flush()
-        api_keys.add(session, "other", "sem_other", name="other", scopes=api_keys.SCOPES)
-    return client
 
 
 def create_webhook(client: TestClient, url: str = PUBLIC, **fields: Any) -> dict[str, Any]:

@@ -4,6 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from models.tabular.id_fitting import fit_id_columns
+from models.tabular.joined_text_search import find_joined_texts
 from models.tabular.schema import ColumnSchema
 from models.tabular.tokenizer import Tokenizer
 
@@ -59,6 +61,22 @@ def test_a_beginning_of_fewer_than_three_rows_is_not_used() -> None:
     rows = sample_addresses(pa.concat_tables([table, rare])).to_pylist()
     assert not any(row["zip"].startswith("9976") for row in rows)
     assert {row["zip"][:3] for row in rows if row["city"] == "Buffalo"} == {"142"}
+
+
+def test_a_text_that_is_joined_later_is_no_region() -> None:
+    table = make_addresses()
+    numbers = [0 if i < 60 else i for i in range(len(table))]
+    pairs = zip(table["state"].to_pylist(), numbers, strict=True)
+    place = [f"{state}, {number}" for state, number in pairs]
+    table = table.select(["zip", "state"]).append_column("number", pa.array(numbers))
+    table = table.append_column("place", pa.array(place))
+    types = {"zip": "id", "state": "category", "number": "integer", "place": "category"}
+    (joined,) = find_joined_texts(table, types)
+    schema = [ColumnSchema(name, type) for name, type in types.items()]
+    (id_column,) = fit_id_columns(table, schema, ["zip"], [joined], 0)
+    assert joined.column == "place"
+    assert id_column.prefixes is not None
+    assert id_column.prefixes.columns == ("state",)
 
 
 @pytest.mark.parametrize("name", ["badge", "zip"])

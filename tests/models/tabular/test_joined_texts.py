@@ -94,6 +94,13 @@ def test_names_of_two_learned_columns_are_not_joined() -> None:
     assert "name" not in {joined.column for joined in find_joined_texts(TABLE, types)}
 
 
+def test_the_initial_of_a_new_name_is_not_enough() -> None:
+    users = [f"{first}{last[0]}".lower() for first, last in zip(FIRST, LAST, strict=True)]
+    table = pa.table({"first": FIRST, "last": LAST, "user": users})
+    types = {"first": "category", "last": "id", "user": "id"}
+    assert find_joined_texts(table, types) == []
+
+
 def test_few_missing_values_do_not_matter() -> None:
     table = TABLE.set_column(0, "first", pa.array(FIRST, mask=np.arange(N) == 17))
     mails = pa.array(TABLE["mail"].to_pylist(), mask=np.arange(N) % 60 == 1)
