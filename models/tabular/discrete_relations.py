@@ -115,27 +115,27 @@ def _determines(
     (a, size), (b, total_size) = source, total
     if not 2 < total_size <= size:
         return False
+    first_a, first_b = a[:FIRST_LOOKUP_ROWS], b[:FIRST_LOOKUP_ROWS]
+    is_present = (first_a > 0) & (first_b > 0)
+    if not _is_function(first_a[is_present], first_b[is_present]):
+        return False
     is_evidence = np.zeros(len(a), bool)
     is_evidence[independent] = True
-    is_present = (a > 0) & (b > 0)
-    if _is_function(a, b, is_evidence):
-        return True
-    return MIN_PRESENT_SHARE <= is_present.mean() < 1 and _is_function(
-        a[is_present], b[is_present], is_evidence[is_present]
-    )
-
-
-def _is_function(
-    a: NDArray[np.int64], b: NDArray[np.int64], is_evidence: NDArray[np.bool_]
-) -> bool:
-    for rows in (slice(FIRST_LOOKUP_ROWS), slice(None)):
-        value = np.zeros(a.max() + 1, np.int64)
-        value[a[rows]] = b[rows]
-        if not np.array_equal(value[a[rows]], b[rows]):
+    if not _is_function(a, b):
+        is_present = (a > 0) & (b > 0)
+        a, b, is_evidence = a[is_present], b[is_present], is_evidence[is_present]
+        if is_present.mean() < MIN_PRESENT_SHARE or not _is_function(a, b):
             return False
     shares = np.bincount(b) / len(b)
     repeated = int(is_evidence.sum()) - len(np.unique(a))
     return -repeated * math.log2(float((shares**2).sum())) >= MIN_EVIDENCE_BITS
+
+
+def _is_function(a: NDArray[np.int64], b: NDArray[np.int64]) -> bool:
+    """Return True if rows with the same code in `a` have the same one in `b`."""
+    value = np.zeros(a.max(initial=0) + 1, np.int64)
+    value[a] = b
+    return np.array_equal(value[a], b)
 
 
 def _with_values(relation: Relation, table: pa.Table, min_value_count: int) -> Relation:
