@@ -29,6 +29,9 @@ from models.tabular.tokenizer import Tokenizer
 # Steps with a number of tokens between the same two limits share one batched matrix product.
 STEP_SIZE_LIMITS = (0, 4, 16, 64, 1 << 30)
 MASKED_LOGIT = -1e9  # of padding: its probability is 0
+# AdamW changes all weights by about the same amount per step. Those of the steps change faster, so
+# that a step soon ignores the columns that it does not depend on.
+ATTENTION_SCALE = 4.0
 
 
 class TokenHeads(nn.Module):
@@ -107,11 +110,12 @@ class TokenHeads(nn.Module):
 class Generator(nn.Module):
     """Autoregressive generator: p(row) is the product over steps of p(token | earlier tokens).
 
-    Sources: Larochelle & Murray 2011 (NADE); Germain et al. 2015, 1502.03509. The context of a step
-    is the sum of the embeddings of the tokens before it. Each step has its own residual block (He
-    et al. 2016) and its own head:
+    Sources: Larochelle & Murray 2011 (NADE); Germain et al. 2015, 1502.03509. The context of step i
+    is a weighted sum of the embeddings of the tokens before it. The weights are learned and the
+    same for all rows (random attention of Tay et al. 2020, 2005.00743, without softmax); before
+    training they are 1. Each step has its own residual block (He et al. 2016) and its own head:
 
-        x = LayerNorm(start + sum of the embeddings of earlier tokens)
+        x = LayerNorm(start + sum over earlier steps j of attention[i, j] * embedding of token j)
         logits = head(x + W2 silu(W1 x + b1) + b2)
 
     All steps of a batch are computed at once.
@@ -136,6 +140,7 @@ class Generator(nn.Module):
         self.tokens = TokenEmbeddings(sizes, positions, embedding_dim)
         self.fine = FineEmbeddings(sizes, sub_bin_steps, fine_positions, embedding_dim)
         self.start = nn.Parameter(torch.zeros(embedding_dim))
+        self.attention_offsets = nn.Parameter(torch.zeros(num_steps, num_steps))
         self.norm = nn.LayerNorm(embedding_dim)
         self.w1 = nn.Parameter(
             torch.randn(num_steps, embedding_dim, hidden_dim) / embedding_dim**0.5
@@ -151,6 +156,11 @@ class Generator(nn.Module):
         is_sub_bin = torch.tensor([[step is not None] for step in sub_bin_steps])
         self.register_buffer("is_sub_bin", is_sub_bin, persistent=False)
 
+    @property
+    def attention(self) -> Tensor:
+        """The (S, S) weights of the earlier steps (columns) in the context of a step (rows)."""
+        return 1 + ATTENTION_SCALE * self.attention_offsets
+
     def forward(
         self, tokens: Tensor, order: Tensor | None = None, is_repeated: Tensor | None = None
     ) -> Tensor:
@@ -164,7 +174,8 @@ class Generator(nn.Module):
         if len(self.fine.steps):
             context = context.index_add(0, self.fine.steps, self.fine(tokens).float())
         before = self.before if order is None else (order[:, None] > order).to(self.before)
-        context = (before @ context.flatten(1)).float().view_as(context) + self.start
+        attention = before * self.attention
+        context = (attention @ context.flatten(1)).float().view_as(context) + self.start
         x = F.dropout(self.norm(context), self.dropout, self.training)
         h = F.silu(torch.baddbmm(self.b1, x, self.w1))
         h = F.dropout(h, self.dropout, self.training)

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.placement import upload
 from models.tabular.autoregressive_networks import Generator
 from models.tabular.categorical_columns import NO_SUB_BIN
 
@@ -52,6 +53,7 @@ class AutoregressiveSampler:
         self.device = network.start.device
         self._sub_bin_steps = sub_bin_steps
         self._start, self._norm = network.start.detach(), network.norm
+        self._attention = network.attention.detach()
         table = network.tokens().detach()
         sizes = network.heads.sizes
         self._embeddings = list(table.split(sizes))
@@ -81,13 +83,13 @@ class AutoregressiveSampler:
 
         `order` lists all steps; the steps of one column must follow each other.
         """
-        context = self._start.expand(u.shape[1], -1).clone()
         tokens = torch.empty(u.shape, dtype=torch.long, device=u.device)
-        for step in order or range(len(self._sub_bin_steps)):
-            token = tokens[step]
+        order, attention, embedded = self._in_order(order, u)
+        for k, step in enumerate(order):
+            token, context = tokens[step], self._context(attention[k, :k], embedded[:k])
             token.copy_(_inverse_cdf(self._cdf(step, context, allowed.get(step)), u[step]))
             token.masked_fill_(~self._is_active(step, tokens), NO_SUB_BIN)
-            context += self._embedded(step, tokens)
+            embedded[k] = self._embedded(step, tokens)
         return tokens
 
     @torch.no_grad()
@@ -109,18 +111,18 @@ class AutoregressiveSampler:
         values whose tokens depend on values that are sampled before.
         """
         n, num_particles = given.shape[1], u.shape[1] // given.shape[1]
-        context = self._start.expand(u.shape[1], -1).clone()
         tokens = torch.empty(u.shape, dtype=torch.long, device=u.device)
+        order, attention, embedded = self._in_order(order, u)
         identical = torch.ones(n, dtype=torch.bool, device=u.device)  # all particles of the row
         given = given.repeat(1, num_particles)
-        for step in order or range(len(self._sub_bin_steps)):
+        for k, step in enumerate(order):
             weight = None
             if late and step in late:
                 column, weight = late[step](tokens)
                 is_late = column[0] != UNKNOWN_TOKEN
                 steps = slice(step, step + len(column))
                 given[steps] = torch.where(is_late, column, given[steps])
-            cdf = self._cdf(step, context, None)
+            cdf = self._cdf(step, self._context(attention[k, :k], embedded[:k]), None)
             is_given = given[step] != UNKNOWN_TOKEN
             given_tokens = given[step].clamp_min(0)
             tokens[step] = torch.where(is_given, given_tokens, _inverse_cdf(cdf, u[step]))
@@ -140,15 +142,31 @@ class AutoregressiveSampler:
                     .flatten(1)
                     for rows in (tokens, given)
                 )
-                width = context.shape[1]
-                index = ancestors[:, :, None].expand(-1, -1, width)
-                context = context.view(num_particles, n, width).gather(0, index).flatten(0, 1)
+                sources = ancestors * n + torch.arange(n, device=u.device)
+                embedded[:k] = embedded[:k].index_select(1, sources.flatten())
             identical &= (is_given | ~is_active).view(num_particles, n).all(0)
             if weight is not None:
                 identical &= ~is_late.view(num_particles, n).any(0)
-            context += self._embedded(step, tokens)
+            embedded[k] = self._embedded(step, tokens)
         chosen = (resampling_u[-1] * num_particles).long().clamp(max=num_particles - 1)
         return tokens.view(-1, num_particles, n)[:, chosen, torch.arange(n, device=u.device)]
+
+    def _in_order(
+        self, order: Sequence[int] | None, u: Tensor
+    ) -> tuple[Sequence[int], Tensor, Tensor]:
+        """Return all steps in order, their (S, S) attention, and an (S, B, D) buffer.
+
+        The buffer is for the embeddings of the tokens, in the same order.
+        """
+        embedded = self._start.new_empty(len(self._sub_bin_steps), u.shape[1], len(self._start))
+        if order is None:
+            return range(len(self._sub_bin_steps)), self._attention, embedded
+        index = upload(torch.tensor(order), u.device)
+        return order, self._attention[index][:, index], embedded
+
+    def _context(self, attention: Tensor, embedded: Tensor) -> Tensor:
+        """Return the (B, D) context of a step, given the (n, B, D) embeddings of earlier tokens."""
+        return (attention @ embedded.flatten(1)).view(embedded.shape[1:]) + self._start
 
     def _cdf(self, step: int, context: Tensor, allowed: Tensor | None) -> Tensor:
         """Return (B, K): the cumulative distribution over a step's tokens."""

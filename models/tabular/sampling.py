@@ -345,5 +345,6 @@ def load_token_sampler(
         gan_generator.load_state_dict(weights)
         return gan_networks.GanSampler(gan_generator, featurizer, settings)
     network = build_generator(tokenizer, settings).to(device).eval().requires_grad_(False)
-    network.load_state_dict(weights)
+    # The first models had no attention: all earlier steps had the same weight.
+    network.load_state_dict({"attention_offsets": network.attention_offsets} | weights)
     return AutoregressiveSampler(network, tokenizer.sub_bin_steps, tokenizer.num_decode_uniforms)

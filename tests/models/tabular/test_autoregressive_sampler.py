@@ -1,6 +1,7 @@
 """Autoregressive sampling of the steps of a row."""
 
 import numpy as np
+import pytest
 import torch
 
 from models.tabular.autoregressive_networks import Generator
@@ -37,7 +38,8 @@ def test_every_bin_gets_a_sub_bin_and_exact_values_get_none() -> None:
     assert sub_bin[tokens > 0].unique().tolist() == [1, 2, 3, 4]
 
 
-def test_the_sampler_and_training_agree_on_the_likelihood_of_rows() -> None:
+@pytest.mark.parametrize("order", [None, [2, 0, 1]], ids=["in order", "in another order"])
+def test_the_sampler_and_training_agree_on_the_likelihood_of_rows(order: list[int] | None) -> None:
     """The sampler looks embeddings up by cell, and training computes them from both tokens."""
     torch.manual_seed(2)
     positions = [np.linspace(0, 1, size) for size in STEP_SIZES]
@@ -55,11 +57,13 @@ def test_the_sampler_and_training_agree_on_the_likelihood_of_rows() -> None:
         network.heads.free[0].mul_(30)
         network.heads.free[1].mul_(30)
         network.fine.maps.mul_(10)
+        network.attention_offsets.normal_()
         network.heads.biases[1][0, 0, NO_SUB_BIN] = -50.0  # never sampled in a bin
     sampler = AutoregressiveSampler(network, SUB_BIN_STEPS)
     rows = torch.tensor([[0, 0, 1, 1, 2, 2], [0, 0, 1, 4, 2, 3], [0, 1, 1, 0, 1, 1]])
-    sampled = sampler.sample_tokens(torch.rand(3, 400_000), {})
+    sampled = sampler.sample_tokens(torch.rand(3, 400_000), {}, order)
+    ranks = None if order is None else torch.tensor(order).argsort()
     for row in rows.T:
         share = (sampled == row[:, None]).all(0).float().mean()
-        likelihood = torch.exp(-network(row[:, None]))
+        likelihood = torch.exp(-network(row[:, None], ranks))
         assert abs(share - likelihood) < 5 * (likelihood / 400_000) ** 0.5
