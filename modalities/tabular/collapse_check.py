@@ -20,7 +20,7 @@ def check_table_collapse(checkpoint: Checkpoint, rows: LabeledRows, storage: Sto
     """Raise JobError if all generated rows are equal, except for their ids."""
     with storage.open(StoredObject.from_dict(checkpoint.files["model"])) as path:
         sampler = TableSampler.load(*unpack(path))
-    learned = [column.name for column in sampler.tokenizer.columns]
+    learned = sampler.tokenizer.column_names
     synthetic = sampler.sample(0, np.arange(CHECKED_ROWS, dtype=np.int64)).rows
     if is_collapsed(synthetic, rows.take(rows.train[:CHECKED_ROWS]).select(learned)):
         raise JobError(

@@ -10,6 +10,7 @@ import pyarrow.compute
 from numpy.typing import NDArray
 
 from models.tabular.categorical_columns import from_text
+from models.tabular.close_columns import CloseColumn
 from models.tabular.near_relations import NearColumn
 from models.tabular.number_grid import NumberGrid, round_to_digits
 from models.tabular.relations import Relation, Rows, array, as_floats
@@ -193,10 +194,12 @@ class RemainderColumn:
         }
 
 
-CodedColumn: TypeAlias = DerivedColumn | RemainderColumn | BoundedColumn | NearColumn
+CodedColumn: TypeAlias = DerivedColumn | RemainderColumn | BoundedColumn | NearColumn | CloseColumn
 
 
 def unpack_column(packed: Mapping[str, Any]) -> CodedColumn:
+    if "close_to" in packed:
+        return CloseColumn.unpack(packed)
     if "near" in packed:
         return NearColumn.unpack(packed)
     if "remainder_of" in packed:

@@ -84,7 +84,7 @@ def plan_conditions(
 
 
 def _parse_conditions(tokenizer: Tokenizer, specs: Mapping[str, Any]) -> list[Condition]:
-    learned = {column.name for column in tokenizer.columns} | tokenizer.coding.names
+    learned = {*tokenizer.column_names, *tokenizer.coding.names}
     for name in specs:
         if name not in learned:
             raise InvalidCondition(name, "is not a learned column")

@@ -1,8 +1,9 @@
 """Near relations: numbers that are simpler given another number of the row.
 
-A number may nearly follow from another one (rooms and bedrooms of a block) or often be its copy (a
-payment of the whole balance). Such a column is coded as its ratio to the other one, or with a mark
-where both are equal. The coding that saves most bits on held-out rows is used, if it saves enough
+A number may nearly follow from another one (rooms and bedrooms of a block), or often be its copy (a
+payment of the whole balance) or close to it (balances of two months). Such a column is coded as
+its ratio to the other one, with a mark where both are equal, or with the ratio where both are close
+(`close_columns.py`). The coding that saves most bits on held-out rows is used, if it saves enough
 of them.
 """
 
@@ -15,6 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from models.tabular.categorical_columns import Floats
+from models.tabular.close_columns import CloseColumn
 from models.tabular.number_grid import NumberGrid, is_numeric
 from models.tabular.number_scale import Scale, numeric_values
 from models.tabular.relations import Rows, array, as_floats
@@ -25,9 +27,12 @@ MAX_FITTED_ROWS, MAX_HELD_OUT_ROWS = 6_000, 3_000
 MAX_COLUMNS = 40  # that are compared with each other
 MIN_DISTINCT = 20  # numbers of fewer values have tokens of their own
 MIN_GAIN_BITS = {"ratio": 1.0, "copy": 0.2}  # per held-out value
+MIN_CLOSE_GAIN_BITS = 0.3  # more than by other codings: it adds a column
+CLOSE_WIDTHS = (0.02, 0.1, 0.3)  # differences of a ratio from 1 that are tried
 MIN_CORRELATION = 0.6  # of ranks; the others are not tried
 COMMON_SHARE = 0.015  # of the rows; more frequent values have tokens of their own
 MIN_COPY_SHARE = 0.02
+MIN_CLOSE_SHARE = 0.1
 EQUALITY_TOLERANCE = 1e-6  # in units of the last decimal
 BINS, MIN_VALUES_PER_BIN = 64, 20
 FLOAT_UNIT = 1e-12  # between floats that are not rounded: any small number gives the same gain
@@ -142,7 +147,7 @@ class NearColumn:
 
 def find_near_columns(
     table: pa.Table, types: Mapping[str, str], excluded: Collection[str]
-) -> list[NearColumn]:
+) -> list[NearColumn | CloseColumn]:
     """Return the columns to code; each has one base, which comes before it in the table.
 
     `types` are those of the columns by name. The columns in `excluded` are neither coded nor bases.
@@ -163,11 +168,12 @@ def find_near_columns(
     )
     numbers = [_Number.fit(name, array(sample, name)) for name in names]
     numbers = [number for number in numbers if number.is_fine][:MAX_COLUMNS]
-    found = []
+    found: list[NearColumn | CloseColumn] = []
     for i, number in enumerate(numbers):
         one = np.full(len(rows), 1.0 if number.decimals >= 0 else FLOAT_UNIT)
         plain_bits = _held_out_bits(number.values, is_fitted, one)
-        gains = {}
+        gains: dict[NearColumn | CloseColumn, float] = {}
+        close_gains: dict[CloseColumn, float] = {}
         for base in numbers[:i]:
             for column in _codings(number, base):
                 coded = column.relative(number.values, base.in_table)
@@ -175,15 +181,24 @@ def find_near_columns(
                 gain = np.nanmean(plain_bits - _held_out_bits(coded, is_fitted, unit))
                 if gain > MIN_GAIN_BITS[column.kind]:
                     gains[column] = float(gain)
+            for close in _close_codings(number, base):
+                if close.ratio_name in table.schema.names:
+                    continue
+                bits = _close_bits(close, number, base, is_fitted, one)
+                close_gains[close] = float(np.nanmean(plain_bits - bits))
+        least = max(gains.values(), default=0.0) + MIN_CLOSE_GAIN_BITS
+        gains |= {close: gain for close, gain in close_gains.items() if gain > least}
         if gains:
             found.append(_with_range(max(gains, key=gains.__getitem__), array(table, number.name)))
     return found
 
 
-def _with_range(column: NearColumn, values: pa.Array) -> NearColumn:
+def _with_range(column: NearColumn | CloseColumn, values: pa.Array) -> NearColumn | CloseColumn:
     """Return a copy with the range of all values, of which the coding saw a sample."""
     numbers, is_missing = NumberGrid(values.type, column.decimals).to_grid(values)
     low, high = float(numbers[~is_missing].min()), float(numbers[~is_missing].max())
+    if isinstance(column, CloseColumn):
+        return replace(column, low=low, high=high)
     # The mark of copies is so far below that no other value equals it.
     mark = low - max(high - low, 1.0) if column.kind == "copy" else column.first_mark
     return replace(column, low=low, high=high, first_mark=mark)
@@ -242,6 +257,35 @@ def _codings(number: _Number, base: _Number) -> Iterator[NearColumn]:
         yield column
 
 
+def _close_codings(number: _Number, base: _Number) -> Iterator[CloseColumn]:
+    """Yield the codings of a column by ratios where it is close to another one."""
+    if not number.is_codable:
+        return
+    common = tuple(_common_values(number.values))
+    low, high = float(np.nanmin(number.values)), float(np.nanmax(number.values))
+    for width in CLOSE_WIDTHS:
+        close = CloseColumn(number.name, base.name, width, number.decimals, low, high, common)
+        is_close = np.isfinite(close.ratios(number.values, base.in_units(number)))
+        if is_close.mean() > MIN_CLOSE_SHARE:
+            yield close
+
+
+def _close_bits(
+    close: CloseColumn, number: _Number, base: _Number, is_fitted: NDArray[np.bool_], unit: Floats
+) -> Floats:
+    """Return the (N,) bits of held-out values of a number with a ratio; NaN elsewhere."""
+    bases = base.in_units(number)
+    ratios = close.ratios(number.values, bases)
+    bases = np.where(bases == 0, np.nan, bases)
+    is_close, has_value = np.isfinite(ratios), np.isfinite(number.values)
+    share = is_close[is_fitted & has_value].mean()
+    ratio_bits = _held_out_bits(ratios, is_fitted, unit / np.abs(bases))
+    other_bits = _held_out_bits(np.where(is_close, np.nan, number.values), is_fitted, unit)
+    return np.where(
+        is_close, ratio_bits - np.log2(share), other_bits - np.log2(max(1 - share, 1e-9))
+    )
+
+
 def _held_out_bits(values: Floats, is_fitted: NDArray[np.bool_], unit: Floats) -> Floats:
     """Return the (N,) bits of held-out values under a histogram of the others; NaN elsewhere.
 
@@ -250,6 +294,8 @@ def _held_out_bits(values: Floats, is_fitted: NDArray[np.bool_], unit: Floats) -
     """
     is_usable = np.isfinite(values) & np.isfinite(unit)
     fitted, held = values[is_fitted & is_usable], values[~is_fitted & is_usable]
+    if not len(fitted):
+        return np.full(len(values), np.nan)
     common = _common_values(fitted)
     rest = np.sort(fitted[~np.isin(fitted, common)])
     bins = max(1, min(BINS, len(rest) // MIN_VALUES_PER_BIN))

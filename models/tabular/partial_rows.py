@@ -22,6 +22,7 @@ from models.tabular.categorical_columns import (
     as_text,
     similar_values,
 )
+from models.tabular.close_columns import CloseColumn
 from models.tabular.conditions import InvalidPartialRow, expected_value
 from models.tabular.near_relations import NearColumn
 from models.tabular.number_scale import numeric_values
@@ -48,8 +49,7 @@ class PartialRows:
     @classmethod
     def parse(cls, tokenizer: Tokenizer, rows: Sequence[Mapping[str, Any]]) -> Self:
         """Parse JSON rows, in which null is a missing value. Raises InvalidPartialRow."""
-        names = {column.name for column in tokenizer.columns} | tokenizer.coding.names
-        names |= tokenizer.id_names
+        names = {*tokenizer.column_names, *tokenizer.coding.names, *tokenizer.id_names}
         rows = [_with_sources(tokenizer, row) for row in rows]
         for row_index, row in enumerate(rows):
             if unknown := next((name for name in row if name not in names), None):
@@ -60,6 +60,11 @@ class PartialRows:
         _check_relations(tokenizer, values, given)
         tokens = np.full((len(tokenizer.step_sizes), len(rows)), UNKNOWN_TOKEN)
         for column, steps in zip(tokenizer.columns, tokenizer.column_slices, strict=True):
+            close = tokenizer.coding.close.get(column.name)
+            if close is not None and close.name in values and close.base in values:
+                is_given = given[close.name] & given[close.base]
+                ratios = close.encode_ratio(pa.RecordBatch.from_pydict(dict(values)))
+                tokens[steps] = np.where(is_given, column.encode(ratios, None), UNKNOWN_TOKEN)
             if column.name in values:
                 coded_values, is_given = _coded(tokenizer, column.name, values, given)
                 _check_representable(column, coded_values, is_given)
@@ -80,7 +85,15 @@ class PartialRows:
         the relation holds. Where that is impossible, the rows do not satisfy the relations.
         """
         coding = tokenizer.coding
-        coded = self._overwrite(coded, set(self.values) - coding.names)
+        close = [column for column in coding.close.values() if column.name in self.values]
+        coded = self._overwrite(
+            coded, (set(self.values) - coding.names) | {number.name for number in close}
+        )
+        for number in close:  # without a ratio, the given value is decoded
+            index = coded.schema.get_field_index(number.ratio_name)
+            mask, nulls = pa.array(self.given[number.name]), pa.nulls(len(coded), pa.float64())
+            ratios = pa.compute.if_else(mask, nulls, coded.column(index))
+            coded = coded.set_column(index, coded.schema.field(index), ratios)
         rows = self._overwrite(tokenizer.decode_relations(coded), set(self.values))
         for column in coding.columns:
             if isinstance(column, NearColumn) and column.name in self.values:
@@ -159,9 +172,16 @@ class PartialRows:
         if column.needs_uniform:
             u = np.tile(decode_u[sum(c.needs_uniform for c in tokenizer.columns[:index])], repeats)
         values = column.decode(tokens[tokenizer.column_slices[index]], u)
-        if (near := tokenizer.coding.near.get(name)) is not None:
+        coding = tokenizer.coding
+        close = next((c for c in coding.close.values() if c.name == name), None)
+        if (near := coding.near.get(name) or close) is not None:
             base = self._decoded(tokenizer, near.base, tokens, decode_u, repeats)
-            rows = pa.RecordBatch.from_arrays([values, base], [name, near.base])
+            arrays = {name: values, near.base: base}
+            if close is not None:
+                arrays[close.ratio_name] = self._decoded(
+                    tokenizer, close.ratio_name, tokens, decode_u, repeats
+                )
+            rows = pa.RecordBatch.from_pydict(arrays)
             values = near.decode(rows, tokenizer.arrow.field(name).type)
         if name in self.values:
             mask = pa.array(np.tile(self.given[name], repeats))
@@ -209,7 +229,7 @@ def _coded(
 ) -> tuple[pa.Array, NDArray[np.bool_]]:
     """Return the coded values of a column, and the mask of rows that determine them."""
     coded_column = next((c for c in tokenizer.coding.columns if c.name == name), None)
-    if coded_column is None:
+    if coded_column is None or isinstance(coded_column, CloseColumn):
         return values[name], given[name]
     if not all(source in values for source in coded_column.sources):
         return pa.nulls(len(values[name]), tokenizer.coded_arrow.field(name).type), np.zeros(

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from models.tabular.close_columns import CloseColumn
 from models.tabular.constraint_checks import satisfies
 from models.tabular.constraints import Constraint
 from models.tabular.data import LabeledRows
@@ -82,8 +83,13 @@ class RelationPlan:
         enforced = list(self.coding.relations)
         shown = enforced + [relation for relation in self.relations if relation not in enforced]
         exact = [{**relation.to_dict(), "enforced": relation in enforced} for relation in shown]
-        near = [{**c.to_dict(), "enforced": False} for c in self.coding.near.values()]
-        return exact + near + [{**j.to_dict(), "enforced": True} for j in self.joined_texts]
+        near = [column.to_dict() for column in self.coding.near.values()]
+        near += [column.to_dict() for column in self.coding.close.values()]
+        return (
+            exact
+            + [{**n, "enforced": False} for n in near]
+            + [{**j.to_dict(), "enforced": True} for j in self.joined_texts]
+        )
 
 
 def plan_relations(rows: LabeledRows, settings: TableSettings) -> RelationPlan:
@@ -115,7 +121,7 @@ def plan_relations(rows: LabeledRows, settings: TableSettings) -> RelationPlan:
     relations += [r for r in declared if r.name not in {other.name for other in relations}]
     names = {relation.name for relation in relations} | {text.name for text in texts}
     kept = enabled(relations, settings.relations)
-    near: list[NearColumn] = []
+    near: list[NearColumn | CloseColumn] = []
     if settings.relations is not False and not settings.min_value_count:
         exact = plan_coding(kept, table, fixed).names
         ignored = settings.relations if isinstance(settings.relations, list) else ()

@@ -46,7 +46,7 @@ class ScatterPreview:
         table = rows.take(np.sort(indices))
         if min_value_count:
             table = _replace_rare_values(tokenizer, table)
-        categories = {c.name: _most_frequent(table.column(c.name)) for c in tokenizer.columns}
+        categories = {name: _most_frequent(table.column(name)) for name in tokenizer.column_names}
         features = _features(tokenizer, categories, table)
         mean, scale = _mean_and_deviation(features)
         standardized = _standardize(features, mean, scale)
@@ -131,8 +131,8 @@ def _features(
 ) -> Floats:
     """Return (N, F) features: numbers unchanged, categories one-hot encoded."""
     parts = []
-    for column in tokenizer.columns:
-        values = rows.column(column.name)
+    for name in tokenizer.column_names:
+        values = rows.column(name)
         if isinstance(values, pa.ChunkedArray):
             values = values.combine_chunks()
         if _is_number(values.type):
@@ -141,7 +141,7 @@ def _features(
             parts.append(values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False))
         else:
             text = np.array(as_text(values).to_pylist(), dtype=object)
-            parts += [(text == category).astype(np.float64) for category in categories[column.name]]
+            parts += [(text == category).astype(np.float64) for category in categories[name]]
     if not parts:  # all values are missing
         parts = [np.zeros(rows.num_rows)]
     return np.stack(parts, 1)

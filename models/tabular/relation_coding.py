@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute
 from numpy.typing import NDArray
 
+from models.tabular.close_columns import CloseColumn
 from models.tabular.coded_columns import BoundedColumn, CodedColumn, unpack_column
 from models.tabular.near_relations import NearColumn
 from models.tabular.number_grid import NumberGrid, is_numeric
@@ -47,6 +48,11 @@ class RelationCoding:
         """The near columns by name, which are coded without a relation."""
         return {column.name: column for column in self.columns if isinstance(column, NearColumn)}
 
+    @cached_property
+    def close(self) -> Mapping[str, CloseColumn]:
+        """The close columns by the names of their ratios, which only coded rows have."""
+        return {c.ratio_name: c for c in self.columns if isinstance(c, CloseColumn)}
+
     def coded_schema(self, schema: pa.Schema) -> pa.Schema:
         """Return the schema of coded rows with the columns of `schema`."""
         coded = {
@@ -54,7 +60,12 @@ class RelationCoding:
             for c in self.columns
             if c.name in schema.names
         }
-        types = {name: coded.get(name, schema.field(name).type) for name in schema.names}
+        ratios = {c.name: c.ratio_name for c in self.close.values()}
+        types: dict[str, pa.DataType | None] = {}
+        for name in schema.names:
+            if name in ratios:
+                types[ratios[name]] = pa.float64()
+            types[name] = coded.get(name, schema.field(name).type)
         return pa.schema([(name, type) for name, type in types.items() if type is not None])
 
     def encode(self, rows: pa.Table) -> pa.Table:
@@ -67,8 +78,9 @@ class RelationCoding:
             for column in self.columns
             if column.name in schema.names
         }
+        arrays |= {name: close.encode_ratio(rows) for name, close in self.close.items()}
         return pa.table(
-            {name: arrays.get(name, rows.column(name)) for name in schema.names}, schema=schema
+            {n: arrays[n] if n in arrays else rows.column(n) for n in schema.names}, schema=schema
         )
 
     def decode(self, coded: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
@@ -122,7 +134,7 @@ class RelationCoding:
     def with_limits(self, table: pa.Table) -> Self:
         """Return a copy with the limits of coded columns and their sources in the training rows."""
         limits = {}
-        exact = [column for column in self.columns if not isinstance(column, NearColumn)]
+        exact = [c for c in self.columns if not isinstance(c, NearColumn | CloseColumn)]
         for name in dict.fromkeys(name for c in exact for name in (c.name, *c.sources)):
             values = array(table, name)
             if not is_numeric(values.type) or name in self.near:

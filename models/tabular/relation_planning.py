@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
+from models.tabular.close_columns import CloseColumn
 from models.tabular.coded_columns import BoundedColumn, CodedColumn, DerivedColumn, RemainderColumn
 from models.tabular.near_relations import NearColumn
 from models.tabular.number_grid import NumberGrid
@@ -23,7 +24,7 @@ def plan_coding(
     relations: Sequence[Relation],
     table: pa.Table,
     fixed: Collection[str],
-    near: Sequence[NearColumn] = (),
+    near: Sequence[NearColumn | CloseColumn] = (),
 ) -> RelationCoding:
     """Return the coding that keeps as many of the relations as possible.
 
@@ -158,7 +159,7 @@ class _Planner:
         self.kept += relations
         self.checked += relations
 
-    def add_near(self, near: Sequence[NearColumn]) -> None:
+    def add_near(self, near: Sequence[NearColumn | CloseColumn]) -> None:
         self.columns += near
         self.sources |= {column.name: {column.base} for column in near}
 

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute
 from numpy.typing import NDArray
 
+from models.tabular.close_columns import CloseColumn
 from models.tabular.coded_columns import BoundedColumn, DerivedColumn, RemainderColumn
 from models.tabular.near_relations import NearColumn
 from models.tabular.number_grid import NumberGrid
@@ -28,7 +29,7 @@ def solve_sources(
     arrays = dict(zip(coded.schema.names, coded.columns, strict=True))
     nothing = np.zeros(len(coded), bool)
     for column in coding.columns:
-        if isinstance(column, NearColumn):  # any two values agree with each other
+        if isinstance(column, NearColumn | CloseColumn):  # any two values agree with each other
             continue
         is_given = given.get(column.name, nothing)
         free = [name for name in column.sources if name in arrays and name not in coding.names]

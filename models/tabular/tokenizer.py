@@ -86,7 +86,7 @@ class Tokenizer:
             if not joined.has_rest:
                 types.pop(joined.column, None)
         table = coding.encode(table.select(list(types)))
-        types = {name: type for name, type in types.items() if name in table.schema.names}
+        types = {name: types.get(name, "number") for name in table.schema.names}
         names = [name for name, type in types.items() if type != "id"]
         if not names:
             raise UnsupportedColumn(next(iter(types), ""), "no column is left to learn from")
@@ -142,6 +142,11 @@ class Tokenizer:
     def coded_arrow(self) -> pa.Schema:
         """Return the schema of the coded table."""
         return self.coding.coded_schema(self.arrow)
+
+    @cached_property
+    def column_names(self) -> list[str]:
+        """Return the names of `columns`, without those that only coded rows have."""
+        return [c.name for c in self.columns if c.name not in self.coding.close]
 
     @property
     def id_names(self) -> set[str]:

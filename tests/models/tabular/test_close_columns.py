@@ -1,0 +1,146 @@
+"""Numbers that are often close to another number: their ratio is learned in a separate column."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from models.tabular.close_columns import CloseColumn
+from models.tabular.conditions import InvalidCondition, InvalidPartialRow
+from models.tabular.data import LabeledRows
+from models.tabular.near_relations import find_near_columns
+from models.tabular.partial_rows import PartialRows
+from models.tabular.prepare import plan_relations
+from models.tabular.relation_coding import RelationCoding
+from models.tabular.row_completion import complete_rows
+from models.tabular.sampling import TableSampler
+from models.tabular.schema import ColumnSchema
+from tests.models.tabular.tiny_tables import make_settings, train_sampler
+
+NAMES = ("may", "june", "july")
+SCHEMA = tuple(ColumnSchema(name, "integer") for name in NAMES)
+
+
+def make_balances(count: int = 2_000) -> pa.Table:
+    """Return balances that grow by the interest of a month in half of the rows."""
+    rng = np.random.default_rng(3)
+    balances = [rng.lognormal(9, 1.2, count)]
+    for _ in NAMES[1:]:
+        grown = balances[-1] * rng.uniform(1.022, 1.026, count)
+        balances.append(np.where(rng.random(count) < 0.5, grown, rng.lognormal(9, 1.2, count)))
+        balances[-1][rng.random(count) < 0.1] = 0
+    return pa.table({n: np.rint(v).astype(int) for n, v in zip(NAMES, balances, strict=True)})
+
+
+def share_of_grown(rows: pa.Table | pa.RecordBatch, name: str, base: str) -> float:
+    before, after = (np.asarray(rows.column(n), dtype=float) for n in (base, name))
+    ratios = after[before > 1_000] / before[before > 1_000]
+    return float(((ratios > 1.0215) & (ratios < 1.0265)).mean())
+
+
+@pytest.fixture(scope="module", params=[0.0, 0.5], ids=["fixed order", "any order"])
+def sampler(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> TableSampler:
+    folder = tmp_path_factory.mktemp("model")
+    return train_sampler(
+        make_balances(), SCHEMA, folder, steps=200, random_order_prob=request.param
+    )
+
+
+@pytest.mark.parametrize("with_missing", [False, True])
+def test_ratios_of_close_numbers_are_found_and_survive_coding(*, with_missing: bool) -> None:
+    rng = np.random.default_rng(1)
+    table = make_balances()
+    if with_missing:
+        masks = {name: rng.random(len(table)) < 0.1 for name in NAMES}
+        table = pa.table({n: pa.array(table[n].to_numpy(), mask=masks[n]) for n in NAMES})
+    coding = RelationCoding(tuple(find_near_columns(table, dict.fromkeys(NAMES, "integer"), ())))
+    assert list(coding.close) == ["june ~ may", "july ~ june"]
+    assert RelationCoding.unpack(coding.pack()) == coding
+    coded = coding.encode(table).combine_chunks().to_batches()[0]
+    assert coded.schema.names == ["may", "june ~ may", "june", "july ~ june", "july"]
+    assert pa.Table.from_batches([coding.decode(coded, table.schema)]).equals(table)
+
+
+def test_samples_have_as_many_close_numbers(sampler: TableSampler) -> None:
+    rows, table = sampler.sample(1, np.arange(4_000)).rows, make_balances()
+    assert rows.schema.names == list(NAMES)
+    for name, base in (("june", "may"), ("july", "june")):
+        expected = share_of_grown(table, name, base)
+        assert share_of_grown(rows, name, base) == pytest.approx(expected, abs=0.08)
+        values, real = np.asarray(rows.column(name)), np.asarray(table[name])
+        assert (values == 0).mean() == pytest.approx(0.1, abs=0.04)
+        assert real.min() <= values.min()
+        assert values.max() <= real.max()
+        assert np.median(values) == pytest.approx(np.median(real), rel=0.3)
+
+
+@pytest.mark.parametrize(
+    "given", [{"may": 20_003}, {"june": 20_003}, {"may": 20_003, "july": 21_007}]
+)
+def test_completed_rows_keep_given_values_and_stay_close(
+    sampler: TableSampler, given: dict[str, int]
+) -> None:
+    partial = PartialRows.parse(sampler.tokenizer, [given] * 100)
+    rows = complete_rows(sampler, 3, np.arange(100), partial).rows
+    for name, value in given.items():
+        assert rows[name].to_pylist() == [value] * 100
+    name = "july" if "june" in given else "june"
+    base = "june" if name == "july" else "may"
+    assert 0.25 < share_of_grown(rows, name, base) < 0.9
+
+
+def test_later_columns_are_decoded_by_a_given_value(sampler: TableSampler) -> None:
+    partial = PartialRows.parse(sampler.tokenizer, [{"june": 20_003}, {"may": 30_001}])
+    coded = {"may": [9_000, 9_000], "june ~ may": [1.02, 1.02], "june": [7_000, 7_000]}
+    coded |= {"july ~ june": [1.024, 1.024], "july": [8_000, 8_000]}
+    types = sampler.tokenizer.coded_arrow
+    rows = partial.decode(sampler.tokenizer, pa.RecordBatch.from_pydict(coded, schema=types))
+    assert rows.to_pylist() == [
+        {"may": 9_000, "june": 20_003, "july": round(20_003 * 1.024)},
+        {"may": 30_001, "june": round(30_001 * 1.02), "july": round(30_601 * 1.024)},
+    ]
+
+
+def test_conditions_on_close_columns_are_met(sampler: TableSampler) -> None:
+    rows = sampler.sample(5, np.arange(100), {"june": {"gte": 5_000, "lt": 9_000}}).rows
+    assert all(5_000 <= june < 9_000 for june in rows["june"].to_pylist())
+    assert share_of_grown(rows, "june", "may") > 0.25
+
+
+def test_the_column_of_a_ratio_cannot_be_named(sampler: TableSampler) -> None:
+    with pytest.raises(InvalidCondition):
+        sampler.sample(1, np.arange(2), {"june ~ may": 1.0})
+    with pytest.raises(InvalidPartialRow):
+        PartialRows.parse(sampler.tokenizer, [{"june ~ may": 1.0}])
+
+
+def test_close_columns_are_listed_and_can_be_switched_off() -> None:
+    table = make_balances()
+    rows = LabeledRows.split(table, SCHEMA, target_column=None, holdout_fraction=0.1, seed=1)
+
+    def described(relations: Any) -> list[tuple[str, str]]:
+        plan = plan_relations(rows, make_settings(table, relations=relations))
+        return [(item["kind"], item["name"]) for item in plan.describe()]
+
+    assert described(True) == [("near_value", "june ~ may"), ("near_value", "july ~ june")]
+    assert described(["june ~ may"]) == [("near_value", "july ~ june")]
+    assert described(False) == []
+
+
+def test_a_number_far_from_its_base_is_not_coded() -> None:
+    table = make_balances()
+    shuffled = pa.table(
+        {"may": table["may"], "june": table["june"].take(pa.array(range(1_999, -1, -1)))}
+    )
+    assert find_near_columns(shuffled, dict.fromkeys(("may", "june"), "integer"), ()) == []
+
+
+def test_without_a_base_the_number_itself_is_decoded() -> None:
+    column = CloseColumn("b", "a", 0.1, 2, 0.0, 100_00.0, ())
+    coded = pa.RecordBatch.from_pydict(
+        {"a": [10.0, None, 0.0, 50.0], "b ~ a": [1.05, 1.05, 1.05, None], "b": [3.0, 4.0, 5.0, 6.0]}
+    )
+    assert column.decode(coded, pa.float64()).to_pylist() == [10.5, 4.0, 0.0, 6.0]
