@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter as Counts
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from models.noise import uniforms
 from models.tabular.id_dates import Dates
+from models.tabular.id_email_ends import EmailEnds
 from models.tabular.id_kinds import FITTERS, fit_codes
 from models.tabular.id_lists import Lists
 from models.tabular.id_numbered import numbered_names
@@ -26,6 +28,7 @@ MAX_EXAMINED_VALUES = 10_000
 MIN_SCATTERED = 20  # fewer numbers are continued rather than scattered
 MAX_GAP = 20  # of consecutive numbers, on average
 MAX_DENSE_GAP = 1.5  # of numbers that certainly count up
+MAX_GROUP_GAP = 2  # the same between texts of which each has numbers of its own
 MAX_DIGITS = 18
 NEAR_VALUES = 32  # values that rows near each other share
 _INTEGER_LIMITS = [2**bits for bits in (7, 8, 15, 16, 31, 32, 63)]
@@ -34,12 +37,12 @@ _STREAMS = 2**31  # streams of identifiers begin here; see models.noise
 _NUMBERED = re.compile(r"(?P<prefix>.*?)(?P<digits>[0-9]+)(?P<suffix>[^0-9]*)", re.DOTALL)
 
 
-Source = Counter | TemplateSet | Quantities | Lists | Dates
+Source = Counter | TemplateSet | Quantities | Lists | Dates | EmailEnds
 
 
 @dataclass(frozen=True)
 class IdColumn:
-    """An identifier column: consecutive numbers, texts from templates, quantities, lists, or dates.
+    """An identifier column: consecutive numbers, texts from templates, and others.
 
     `missing` is the share of missing values. `rows_per_value` is how many rows share a value on
     average. `prefixes` are the beginnings of postal codes by region.
@@ -75,7 +78,7 @@ class IdColumn:
         return cls(name, arrow, missing, source, max(1, rows_per_value))
 
     def values(self, seed: int, indices: NDArray[np.int64]) -> pa.Array:
-        """Return one value for each index; quantities, lists and dates may repeat."""
+        """Return one value for each index; quantities, lists, dates and ends may repeat."""
         stream = _STREAMS + (crc32(self.name.encode()) >> 1)
         texts = self.source.texts(seed, stream, self._shared(seed, stream, indices))
         if self.missing:
@@ -107,11 +110,12 @@ class IdColumn:
         return cls(fields["name"], arrow, fields["missing"], source, rows_per_value, prefixes)
 
 
-_SOURCES: dict[str, type[Counter | Quantities | Lists | Dates]] = {
+_SOURCES: dict[str, type[Counter | Quantities | Lists | Dates | EmailEnds]] = {
     "counter": Counter,
     "quantities": Quantities,
     "lists": Lists,
     "dates": Dates,
+    "email_ends": EmailEnds,
 }
 
 
@@ -125,6 +129,8 @@ def _fit_source(name: str, present: pa.Array, min_value_count: int, kind: str | 
         quantities = Quantities.fit(texts)
         if quantities.shapes:
             return quantities
+    elif kind == "email_end" and (ends := EmailEnds.fit(texts)) is not None:
+        return ends
     elif kind not in _UNCOUNTED and (counter := _counter(present, texts, min_value_count)):
         return counter
     if kind is None and texts and pa.types.is_string(present.type):
@@ -154,6 +160,8 @@ def _counter(present: pa.Array, texts: Sequence[str], min_value_count: int) -> C
     numbers = np.array([int(number) for number in digits])
     if _is_scattered(numbers) or _are_repeated_years(numbers):
         return None
+    if len(ends) > 1 and not _count_up(matches, ends):
+        return None  # such as jsmith17: suffixes, which would become longer
     if len(ends) > 1 and len({len(number) for number in digits}) == 1:
         return None  # such as 43-5052: parts of codes, which would become longer
     if is_padded and numbers.max() > 0.5 * 10 ** len(digits[0]) and not _are_dense(numbers):
@@ -180,6 +188,18 @@ def _is_scattered(numbers: NDArray[np.int64]) -> bool:
 
 def _are_dense(numbers: NDArray[np.int64]) -> bool:
     return bool(numbers.max() - numbers.min() < MAX_DENSE_GAP * len(numbers))
+
+
+def _count_up(matches: Sequence[re.Match[str]], ends: Mapping[tuple[str, str], int]) -> bool:
+    """Return True if the numbers between the same texts, or all of them, have few gaps."""
+    numbers = defaultdict[tuple[str, str], set[int]](set)
+    for match in matches:
+        numbers[match["prefix"], match["suffix"]].add(int(match["digits"]))
+    groups = [numbers[end] for end in ends]
+    if sum(map(len, groups)) == len(set[int]().union(*groups)):
+        return True  # one counter for all
+    spans = sum(max(group) - min(group) + 1 for group in groups)
+    return spans <= MAX_GROUP_GAP * sum(map(len, groups))
 
 
 def _are_repeated_years(numbers: NDArray[np.int64]) -> bool:

@@ -10,19 +10,29 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from models.tabular.discrete_relations import MAX_LOOKUP_SHARE
-from models.tabular.joined_texts import DATE_WAYS, REST, SAME, TEXT_WAYS, JoinedText, text_in_way
+from models.tabular.id_email_ends import EmailEnds
+from models.tabular.joined_texts import (
+    DATE_WAYS,
+    OPTIONAL_WAYS,
+    REST,
+    SAME,
+    TEXT_WAYS,
+    WHOLE_WAYS,
+    JoinedText,
+    text_in_way,
+)
 from models.tabular.relations import array
 from models.tabular.screened_numbers import MIN_EVIDENCE_BITS
 
 MIN_ROWS = 20  # with a value
 SAMPLED_ROWS = 1_000  # of which those with the fewest missing values are examined
 EXAMINED_ROWS = 100  # yield the parts, which are then checked on all rows
+ATTEMPTS = 3  # each with rows that contradict the one before
 MAX_COLUMNS = 60  # whose texts are compared
 MAX_STEPS = 2_000  # of the search for one column
 MAX_LENGTH = 300  # of a text
 MIN_NULLS_AGREE = 0.9  # of the rows lack both the text and one of its sources, or neither
 _NUMBER = re.compile(r"[\d./#-]*\d[\d./#-]*")  # a rest; drawn letters would be letter soup
-_WHOLE_WAYS = {SAME, "lower", "upper", *DATE_WAYS}  # of the sources next to a rest
 
 Part = tuple[str, str]  # a column and its way
 Piece = str | Part  # or a literal character
@@ -53,22 +63,47 @@ def find_joined_texts(
             continue
         others = [other for other in types if not _consists_of(joined_texts, other, name)]
         candidates = table.select([name, *others[:MAX_COLUMNS]])
-        sample = _examined_rows(candidates.take(pa.array(_shuffled(present)[:SAMPLED_ROWS])))
+        joined = _find(name, candidates.take(pa.array(present)), types, min_value_count)
+        if joined is not None and joined.holds(table).all() and _is_evident(joined, table):
+            joined_texts.append(joined)
+    return _sources_first(joined_texts)
+
+
+def _find(
+    name: str, table: pa.Table, types: Mapping[str, str], min_value_count: int
+) -> JoinedText | None:
+    """Return what the texts of a column consist of, or None if no parts fit the examined rows."""
+    sample = _examined_rows(table.take(pa.array(_shuffled(np.arange(len(table)))[:SAMPLED_ROWS])))
+    joined = None
+    for _ in range(ATTEMPTS):
         texts = array(sample, name).to_pylist()
         if max(map(len, texts)) > MAX_LENGTH:
-            continue
+            return None
         variants = _variants(sample.drop_columns([name]))
         pieces = _Search(variants).match(texts)
-        if pieces is None and type == "id" and not min_value_count:
+        if pieces is None and types[name] == "id" and not min_value_count:
             pieces = _with_rest(name, texts, variants)
         joined = None if pieces is None else _create(name, pieces)
         if joined is None or not joined.others:
-            continue
-        if type == "id" and not _has_new_part(joined, table, types):
-            continue
-        if joined.holds(table).all() and _is_evident(joined, table):
-            joined_texts.append(joined)
-    return _sources_first(joined_texts)
+            return None
+        if types[name] == "id" and not _has_new_part(joined, table, types):
+            return None
+        contradicting = np.flatnonzero(~_follows(joined, table))
+        if not len(contradicting):
+            return joined
+        rows = _examined_rows(table.take(pa.array(contradicting[:SAMPLED_ROWS])))
+        half = EXAMINED_ROWS // 2
+        sample = pa.concat_tables([rows.slice(0, half), sample.slice(0, half)])
+    return joined
+
+
+def _follows(joined: JoinedText, table: pa.Table) -> NDArray[np.bool_]:
+    """Return the (N,) mask of rows whose text follows, and none of whose sources is missing.
+
+    A few missing sources do not matter.
+    """
+    is_known = np.asarray(joined.compute(table).is_valid().to_numpy(zero_copy_only=False), bool)
+    return joined.holds(table) & (is_known | (is_known.mean() >= MIN_NULLS_AGREE))
 
 
 def _shuffled(indices: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -91,14 +126,27 @@ def _may_be_joined(type: str, values: pa.Array) -> bool:
 
 
 def _has_new_part(joined: JoinedText, table: pa.Table, types: Mapping[str, str]) -> bool:
-    """Return True if samples have new values of a part of the text."""
-    parts = zip(joined.sources, joined.ways, strict=True)
-    return joined.has_rest or any(_is_new(table, types, *part) for part in parts)
+    """Return True if samples have new values of a part of the text.
+
+    A rest that is a number is new, but neither is the domain of an address, nor are the initials
+    next to such a number evidence enough.
+    """
+    others = {name for name, type in types.items() if type == "id" and name != joined.column}
+    if joined.has_new_part(others):
+        return True
+    parts = list(zip(joined.sources, joined.ways, strict=True))
+    if joined.has_rest:
+        is_whole = all(way in WHOLE_WAYS or way == REST for _, way in parts)
+        return is_whole and all(map(_NUMBER.fullmatch, _rests(joined, table)))
+    return any(_is_new(table, types, *part) for part in parts)
+
+
+def _rests(joined: JoinedText, table: pa.Table) -> list[str]:
+    rests: list[str] = joined.rest(table.slice(0, EXAMINED_ROWS)).drop_null().to_pylist()
+    return rests
 
 
 def _is_new(table: pa.Table, types: Mapping[str, str], name: str, way: str) -> bool:
-    if types[name] == "id":
-        return way in _WHOLE_WAYS
     if types[name] not in ("integer", "number", "datetime"):
         return False
     texts = text_in_way(array(table, name), way)
@@ -133,9 +181,10 @@ def _variants(sample: pa.Table) -> dict[Part, list[str]]:
     variants: dict[Part, list[str]] = {}
     for name in sample.column_names:
         values = array(sample, name)
-        if values.null_count:
+        if values.null_count and not pa.types.is_string(values.type):
             continue
         ways = list(TEXT_WAYS) if pa.types.is_string(values.type) else [SAME]
+        ways = [way for way in ways if (way in OPTIONAL_WAYS) == (values.null_count > 0)]
         if pa.types.is_timestamp(values.type) or pa.types.is_date(values.type):
             ways += DATE_WAYS
         seen: list[list[str]] = []
@@ -177,9 +226,13 @@ def _without(texts: Sequence[str], beginnings: Sequence[str]) -> list[str]:
 
 
 def _with_rest(name: str, texts: Sequence[str], variants: Variants) -> list[Piece] | None:
-    """Return the pieces at both ends of codes around a rest, or None if that is no number."""
-    variants = {part: each for part, each in variants.items() if part[1] in _WHOLE_WAYS}
+    """Return the pieces at both ends of identifiers around a rest, or before that of addresses.
+
+    Return None if the rest is neither a number nor the end of an e-mail address.
+    """
     begin, rest = _beginning(texts, variants)
+    if begin and EmailEnds.fit(rest) is not None:
+        return [*begin, (name, REST)]
     backwards = {part: [text[::-1] for text in each] for part, each in variants.items()}
     end, rest = _beginning([text[::-1] for text in rest], backwards)
     if not all(_NUMBER.fullmatch(text) for text in rest):  # backwards, it is one, too

@@ -1,13 +1,15 @@
 """Texts that consist of those of other columns, such as full names, e-mails and coordinates.
 
 They are not learned: samples join the texts of their rows. A part of an identifier may be a rest
-that no column determines, such as the last digits of `2023-00017`; it is drawn as other identifiers
-are.
+that no column determines, such as the last digits of `2023-00017` and the domain of an e-mail
+address; it is drawn as other identifiers are.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -18,6 +20,34 @@ from numpy.typing import NDArray
 from models.tabular.categorical_columns import as_text
 from models.tabular.relations import Rows, array
 
+
+def _in_ascii(mark: str) -> Callable[[pa.Array], pa.Array]:
+    """Return a function of texts: their words in small ASCII letters, with `mark` between them."""
+
+    def convert(texts: pa.Array) -> pa.Array:
+        encoded = texts.dictionary_encode()
+        words = [_ascii_words(text) for text in encoded.dictionary.to_pylist()]
+        return pa.array(map(mark.join, words), pa.string()).take(encoded.indices)
+
+    return convert
+
+
+def _ascii_words(text: str) -> list[str]:
+    decomposed = unicodedata.normalize("NFKD", text.lower().translate(_LETTERS))
+    plain = decomposed.encode("ascii", "ignore").decode()
+    return re.findall(r"[a-z0-9]+", plain.replace("'", ""))
+
+
+def _with_blank(texts: pa.Array, *, before: bool) -> pa.Array:
+    """Return the texts with a blank, and nothing instead of missing ones, such as middle names."""
+    blank = pa.scalar(" ")
+    parts = (blank, texts) if before else (texts, blank)
+    return pc.binary_join_element_wise(*parts, "").fill_null("")
+
+
+_LETTERS = str.maketrans(
+    {"\u00df": "ss", "\u00f8": "o", "\u00e6": "ae", "\u0142": "l", "\u2019": "'"}
+)
 SAME, REST = "same", "rest"
 TEXT_WAYS: dict[str, Callable[[pa.Array], pa.Array]] = {
     SAME: lambda texts: texts,
@@ -25,7 +55,14 @@ TEXT_WAYS: dict[str, Callable[[pa.Array], pa.Array]] = {
     "upper": pc.utf8_upper,
     "initial": lambda texts: pc.utf8_slice_codeunits(texts, 0, 1),
     "lower_initial": lambda texts: pc.utf8_lower(pc.utf8_slice_codeunits(texts, 0, 1)),
+    "ascii": _in_ascii(""),  # obrien of O'Brien
+    "ascii-": _in_ascii("-"),
+    "ascii.": _in_ascii("."),
+    "ascii_": _in_ascii("_"),
+    "before_blank": partial(_with_blank, before=False),
+    "after_blank": partial(_with_blank, before=True),
 }
+OPTIONAL_WAYS = ("before_blank", "after_blank")  # of texts that may be missing
 DATE_WAYS = (
     "%Y%m%d",
     "%y%m%d",
@@ -38,6 +75,7 @@ DATE_WAYS = (
     "%y",
     "%m",
 )
+WHOLE_WAYS = {*TEXT_WAYS, *DATE_WAYS} - {"initial", "lower_initial"}
 
 
 def text_in_way(values: pa.Array, way: str) -> pa.Array:
@@ -67,6 +105,11 @@ class JoinedText:
     @property
     def has_rest(self) -> bool:
         return REST in self.ways
+
+    def has_new_part(self, identifiers: Collection[str]) -> bool:
+        """Return True if a whole identifier of another column, which is new, is a part."""
+        parts = zip(self.sources, self.ways, strict=True)
+        return any(source in identifiers and way in WHOLE_WAYS for source, way in parts)
 
     @property
     def name(self) -> str:

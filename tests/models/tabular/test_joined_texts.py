@@ -7,6 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from models.tabular.id_columns import IdColumn
+from models.tabular.id_email_ends import EmailEnds
+from models.tabular.id_fitting import fit_id_columns
+from models.tabular.id_words import EXAMPLE_DOMAINS
 from models.tabular.joined_text_search import find_joined_texts
 from models.tabular.joined_texts import JoinedText
 from models.tabular.partial_rows import PartialRows
@@ -190,3 +194,83 @@ def test_joined_texts_can_be_switched_off(tmp_path: Path) -> None:
     )
     assert "place" not in {joined.column for joined in model.tokenizer.joined_texts}
     assert len(model.tokenizer.joined_texts) == 4
+
+
+def test_names_with_optional_parts_are_joined() -> None:
+    middles = [None if i % 3 else "B." for i in range(N)]
+    titles = [None if i % 4 else "Dr." for i in range(N)]
+    names = [
+        " ".join(filter(None, parts)) for parts in zip(titles, FIRST, middles, LAST, strict=True)
+    ]
+    table = pa.table(
+        {"title": titles, "first": FIRST, "middle": middles, "last": LAST, "name": names}
+    )
+    types = {"title": "category", "first": "category", "middle": "category"}
+    joined = find_joined_texts(table, types | {"last": "id", "name": "id"})
+    assert [each.name for each in joined] == ["title & first & middle & last = name"]
+    assert joined[0].compute(table).to_pylist() == names
+
+
+def test_slugs_and_addresses_are_joined_without_accents_and_apostrophes() -> None:
+    last = np.where(np.arange(N) % 7 == 0, "O'Brien", LAST)
+    plain = [
+        (a.lower().replace("é", "e"), b.lower().replace("'", ""))
+        for a, b in zip(FIRST, last, strict=True)
+    ]
+    table = pa.table(
+        {
+            "first": FIRST,
+            "last": last,
+            "slug": [f"{a}-{b}" for a, b in plain],
+            "mail": [f"{a}.{b}@example.com" for a, b in plain],
+        }
+    )
+    types = {"first": "category", "last": "id", "slug": "id", "mail": "id"}
+    joined = {each.column: each for each in find_joined_texts(table, types)}
+    assert set(joined) == {"slug", "mail"}
+    for name, each in joined.items():
+        assert each.compute(table).to_pylist() == table[name].to_pylist()
+
+
+def build_mails(domains: list[str], numbers: list[str]) -> pa.Table:
+    mails = [
+        f"{a[0]}{b}{numbers[i % len(numbers)]}@{domains[i % len(domains)]}".lower()
+        for i, (a, b) in enumerate(zip(FIRST, LAST, strict=True))
+    ]
+    return pa.table({"first": FIRST, "last": LAST, "mail": mails})
+
+
+def test_addresses_at_several_domains_are_joined_with_a_new_end() -> None:
+    table = build_mails(["a.com", "b.org", "c.net"], ["", "7", "34"])
+    types = {"first": "category", "last": "id", "mail": "id"}
+    (joined,) = find_joined_texts(table, types)
+    assert joined.name == "first & last in mail"
+    columns = [ColumnSchema(name, type) for name, type in types.items()]
+    (fitted,) = fit_id_columns(table, columns, ["mail"], [joined], 0)
+    restored = IdColumn.from_json({"name": "mail", **fitted.to_json()}, pa.string())
+    ends = restored.values(3, np.arange(500)).to_pylist()
+    assert all(re.fullmatch(r"\d{0,2}@(a\.com|b\.org|c\.net)", end) for end in ends)
+
+
+def test_domains_of_few_addresses_are_not_shown() -> None:
+    domains = [f"firm{i}.com" for i in range(200)]
+    ends = EmailEnds.fit([f"@{domain}" for domain in domains])
+    assert ends is not None
+    assert {domain for domain, _ in ends.domains} == set(EXAMPLE_DOMAINS)
+
+
+def test_addresses_of_learned_names_are_not_joined() -> None:
+    table = build_mails(["a.com", "b.org"], [""])
+    types = {"first": "category", "last": "category", "mail": "id"}
+    assert find_joined_texts(table, types) == []
+
+
+def test_the_number_after_a_new_name_keeps_its_size() -> None:
+    users = [f"{b}{i * 7 % 99 + 1}".lower() for i, b in enumerate(LAST)]
+    table = pa.table({"last": LAST, "user": users})
+    types = {"last": "id", "user": "id"}
+    (joined,) = find_joined_texts(table, types)
+    columns = [ColumnSchema(name, type) for name, type in types.items()]
+    (fitted,) = fit_id_columns(table, columns, ["user"], [joined], 0)
+    numbers = [int(text) for text in fitted.values(3, np.arange(900)).to_pylist()]
+    assert max(numbers) < 100
