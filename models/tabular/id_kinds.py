@@ -3,8 +3,10 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from string import ascii_lowercase, ascii_uppercase
 
 from models.tabular import id_words
+from models.tabular.id_dates import DAY, dated_codes
 from models.tabular.id_templates import Pool, TemplateBuilder, TemplateSet
 from models.tabular.id_things import fit_things
 from models.tabular.id_tokens import (
@@ -40,6 +42,10 @@ def fit_codes(texts: Sequence[str], min_value_count: int) -> TemplateSet | None:
     if is_wordy(texts):
         places = None if min_value_count else _fit_places(texts)
         return places or fit_things(texts, min_value_count)
+    dated = None if min_value_count else dated_codes(texts)
+    if dated is not None:
+        tokens, days = dated
+        return fit_templates(tokens, {DAY: days})
     return fit_templates(code_tokens(texts), {}, min_value_count)
 
 
@@ -74,13 +80,19 @@ def _fit_persons(texts: Sequence[str], min_value_count: int) -> TemplateSet:
     pools = id_words.name_pools(locale)
     given = id_words.are_given_names(texts[:MAX_LOCALE_TEXTS], locale)
     tokens = [id_words.name_tokens(text, given=given) for text in texts]
-    initials = tuple(f" {letter}." for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    form = " {}."
+    if all(map(str.isascii, texts)):
+        pools = {kind: id_words.in_ascii(pool) or pool for kind, pool in pools.items()}
+    if all(text.islower() and " " not in text for text in texts):
+        form = max("-_.", key="".join(texts).count) + "{}"  # such as jean-kemp
+    letters = ascii_lowercase if form[0] != " " else ascii_uppercase
+    initials = tuple(map(form.format, letters))
     return fit_templates(tokens, pools, min_value_count, extra=initials)
 
 
 def _fit_streets(texts: Sequence[str], min_value_count: int) -> TemplateSet:
-    pools = id_words.street_pools(id_words.street_locale(texts))
     tokens = [id_words.street_tokens(text) for text in texts]
+    pools = id_words.street_pools(id_words.street_locale(texts), tokens)
     # If all combinations are used, numbers of houses get one more digit.
     begin_with_number = 2 * sum(text[:1].isdigit() for text in texts) > len(texts)
     extra = tuple("123456789") if begin_with_number else tuple("0123456789")

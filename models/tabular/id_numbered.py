@@ -8,13 +8,14 @@ from models.tabular.id_words import case_of, in_case
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[^\W\d_]?[^\W\d_A-Z]+|[^\W\d_]+")
 _GENERIC = frozenset(["column", "id", "label", "name", "names", "title"])  # if there are others
+_UNNAMED = re.compile(r"(?i)unnamed\b.*|column_\d+|")  # as programs name columns without a name
 MAX_WORDS = 3
 OTHER_NAME = "item"
 
 
 def numbered_names(name: str, texts: Sequence[str]) -> Counter:
     """Return the names that consist of the column's name and numbers after those of its rows."""
-    words = _WORD.findall(name)
+    words = [OTHER_NAME] if _UNNAMED.fullmatch(name) else _WORD.findall(name)
     specific = [word for word in words if word.casefold() not in _GENERIC] or words[-1:]
     label = " ".join(specific[:MAX_WORDS]) if name.casefold() not in _GENERIC else name
     cases = [case_of(text) for text in texts if text[:1].lower() != text[:1].upper()]

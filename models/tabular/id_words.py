@@ -33,11 +33,33 @@ _WORDS = re.compile(r"[^\W\d_]+|[0-9]+|.", re.DOTALL)
 _STREET_LOCALES = {
     "de_DE": r"stra(?:ß|ss)e|str\.|weg\b|platz\b|allee\b|gasse\b",
     "fr_FR": r"\b(?:rue|avenue de|boulevard|chemin|impasse)\b",
-    "es_ES": r"\b(?:calle|avenida|paseo|plaza)\b",
-    "it_IT": r"\b(?:via|viale|piazza|corso)\b",
+    "es_ES": r"\b(?:calle|avenida|paseo|plaza|camino|acceso|glorieta|ronda|callej[oó]n|pasaje)\b",
+    "it_IT": r"\b(?:via|viale|piazza|corso|vicolo|strada|largo|contrada)\b",
+    "pl_PL": r"\b(?:ul|ulica|al|aleja|plac|os)\b",
+    "pt_BR": r"\b(?:rua|travessa|pra[cç]a|rodovia|alameda)\b",
+    "sv_SE": r"gatan\b|v[aä]gen\b|v[aä]g\b",
+    "cs_CZ": r"\b(?:n[aá]m|n[aá]m[eě]st[ií]|t[rř][ií]da|ulice)\b",
+    "ru_RU": r"\b(?:ул|улица|пр|проспект|пер|переулок|пл|площадь)\b",
     "nl_NL": r"straat\b|laan\b|\bplein\b",
 }
-_JOINED_STREET = re.compile(r"\w(?:stra(?:ß|ss)e|str|weg|platz|allee|gasse|straat|laan)$")
+# Words for streets, which stay as they are, and endings of names of streets in one word.
+_STREET_WORD = re.compile(
+    r"(?i)st|street|ave|av|avenue|rd|road|dr|drive|ln|lane|blvd|boulevard|bd|bld|way|ct|court|pl|place|"
+    r"sq|square|ter|terrace|hwy|highway|cir|circle|pkwy|parkway|trl|trail|close|crescent|gardens?|grove|"
+    r"row|mews|walk|alley|mall|quay|unit|suite|ste|apt|floor|level|box|po|north|south|east|west|n|s|e|w|"
+    r"ne|nw|se|sw|upper|lower|old|new|rue|chemin|impasse|all[eé]e|quai|cours|route|faubourg|passage|"
+    r"calle|c|avenida|avda|av|paseo|plaza|pza|carretera|ctra|camino|carrer|rambla|via|viale|piazza|"
+    r"piazzale|corso|largo|vicolo|strada|rua|travessa|pra[cç]a|estrada|alameda|rodovia|ul|ulica|ulice|al|"
+    r"aleja|os|plac|n[aá]m|n[aá]m[eě]st[ií]|t[rř][ií]da|u|utca|út|tér|krt|stra(?:ß|ss)e|str|weg|platz|"
+    r"allee|gasse|ring|am|an|auf|der|die|den|dem|im|in|zum|zur|straat|laan|plein|kade|gata|gatan|v[aä]g|"
+    r"v[aä]gen|vej|gade|gate|veien|katu|tie|sokak|sok|sk|caddesi|cad|cd|mah|mahallesi|bulvar\w|no|nr|"
+    r"ул|улица|пр|проспект|пр-т|пер|переулок|пл|площадь|бул|бульвар|наб|д|дом|кв|корп|οδός|λεωφόρος|"
+    r"of|the|and|de|la|le|les|du|des|del|los|las|el|da|do|dos|das|di|della|dei|delle|van|von|het"
+)
+_JOINED_STREET = re.compile(
+    r"(\w{2,}?)((?i:stra(?:ß|ss)e|str|weg|platz|allee|gasse|ring|damm|ufer|straat|laan|plein|kade|gracht|"
+    r"gatan|gata|v[aä]gen|v[aä]g|gade|vej|veien|gate|katu))"
+)
 _ORDINAL = re.compile(r"(\b[0-9]+(?:st|nd|rd|th)\b)")  # as in 13th Street
 _SEED = 0  # of the choice of pools
 
@@ -213,17 +235,33 @@ def street_locale(texts: Sequence[str]) -> str:
 
 
 def street_tokens(text: str) -> Tokens:
-    """Split an address into words and numbers; names such as Lindenweg have their own class."""
+    """Split an address into words and numbers.
+
+    Words for streets stay, and names such as Lindenweg have a kind for each ending.
+    """
     return tuple(
-        Token(token.text, "street") if _JOINED_STREET.search(token.text) else token
+        _street_token(token)
         for part in _ORDINAL.split(text)
         for token in ([Token(part, "ordinal")] if _ORDINAL.fullmatch(part) else word_tokens(part))
     )
 
 
-def street_pools(locale: str) -> dict[str, Pool]:
+def _street_token(token: Token) -> Token:
+    if _STREET_WORD.fullmatch(token.text):
+        return Token(token.text, "")
+    joined = _JOINED_STREET.fullmatch(token.text)
+    return token if joined is None else Token(token.text, f"street-{joined[2]}")
+
+
+def street_pools(locale: str, tokens: Iterable[Tokens]) -> dict[str, Pool]:
     """Return pools of family names, which many streets have, and of streets in one word."""
-    joined = tuple(s for s in _drawn("de_DE", "street_name") if _LETTERS.fullmatch(s))[:POOL_SIZE]
+    german = _drawn("de_DE", "street_name")
+    stems = [match[1] for match in map(_JOINED_STREET.fullmatch, german) if match is not None]
+    kinds = {token.kind for each in tokens for token in each if token.kind.startswith("street-")}
+    joined = {
+        kind: tuple(dict.fromkeys(stem + kind.partition("-")[2] for stem in stems))[:POOL_SIZE]
+        for kind in kinds
+    }
     family_names = names(locale)[1]
     pools: dict[str, Pool] = {
         f"{case}-{group}": in_case(family_names, case)
@@ -233,7 +271,7 @@ def street_pools(locale: str) -> dict[str, Pool]:
     numbers = range(1, 100)
     endings = {1: "st", 2: "nd", 3: "rd"}
     ordinals = (f"{n}{'th' if n in (11, 12, 13) else endings.get(n % 10, 'th')}" for n in numbers)
-    return {**pools, "street": joined, "ordinal": tuple(ordinals)}
+    return {**pools, **joined, "ordinal": tuple(ordinals)}
 
 
 def email_tokens(text: str) -> Tokens:
@@ -251,7 +289,7 @@ def email_tokens(text: str) -> Tokens:
 
 def email_pools() -> dict[str, Pool]:
     pools = {
-        f"{kind}-{case}": in_case(_ascii(pool), case)
+        f"{kind}-{case}": in_case(in_ascii(pool), case)
         for kind, pool in zip(NAME_KINDS, names("en_US"), strict=True)
         for case in ("upper", "lower", "title")
     }
@@ -270,7 +308,7 @@ def in_case(pool: Iterable[str], case: str) -> Pool:
     return tuple(dict.fromkeys(word.upper() if case == "upper" else word.lower() for word in pool))
 
 
-def _ascii(pool: Pool) -> Pool:
+def in_ascii(pool: Pool) -> Pool:
     decomposed = (unicodedata.normalize("NFKD", word) for word in pool)
     plain = (word.encode("ascii", "ignore").decode() for word in decomposed)
     return tuple(dict.fromkeys(word for word in plain if len(word) > 1))

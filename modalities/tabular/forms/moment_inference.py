@@ -277,6 +277,8 @@ def _infer_compact(texts: Sequence[str]) -> list[InferredMoment]:
         earliest = "1500" if format == "%Y%m%d" and len(distinct) >= MIN_OLD_DAYS else "1900"
         is_plausible = all(earliest <= year < "2100" for year in years)
         is_plausible = is_plausible or not form.has_date
+        if length > 8 and _are_serial_numbers([text[8:] for text in distinct]):
+            continue
         if is_plausible and form.parse(pa.array(distinct)).null_count == 0:
             return [InferredMoment(form)]
     return []
@@ -287,7 +289,15 @@ def _infer_compact_time(texts: Sequence[str], match: re.Match[str]) -> list[Infe
     form = parse_format(f"%Y%m%d{match['separator']}%H%M{seconds}{zone}")
     if form is None or form.parse(pa.array(texts)).null_count > (1 - MIN_FIT_FRACTION) * len(texts):
         return []
+    are_marked = match["separator"] == "T" or match["zone"] is not None
+    if not are_marked and _are_serial_numbers([text[9:] for text in texts]):
+        return []
     return [InferredMoment(form)]
+
+
+def _are_serial_numbers(times: Sequence[str]) -> bool:
+    """Return True for digits after dates that would be different minutes of the first hour."""
+    return {time[:2] for time in times} == {"00"} and len({time[2:] for time in times}) > 1
 
 
 def _infer_dates(texts: Sequence[str], templates: Sequence[str]) -> list[str]:

@@ -76,14 +76,18 @@ _NAMES = {
 }
 _PERSON = re.compile(r"[^\W\d_]+(?:(?:[.,] ?|[ '\u2019-])[^\W\d_]+\.?){0,4}(?: ?\([^()\d]+\))?")
 _INITIALED = r"(?:[^\W\d_]\. ?){1,3}[^\W\d_][^\W\d_'\u2019. -]+(?:[ '\u2019.-]+[^\W\d_]+)*"
+_LETTERS = re.compile(r"[^\W\d_]+")
+_SLUG = r"[a-z]+(?:[-_.][a-z]+){1,3}(?:[-_.]?\d+)?"  # such as jean-kemp
 _NICKNAME = re.compile(r"""\s*(?:"[^"\d]+"|\u201c[^\u201d\d]+\u201d)\s*""")
 _JOINT = r"(?:,? (?:and|und|et|y|with|&) |[;,/|] ?)"  # between the names of several people
 _PEOPLE = re.compile(rf"(?:{_PERSON.pattern})(?:{_JOINT}(?:{_PERSON.pattern}))*")
 _STREET = re.compile(
     r"(?i)^(?:\d+[a-z]?,? .*\b(?:st|street|ave|avenue|rd|road|dr|drive|ln|lane|blvd|boulevard|way|"
     r"ct|court|pl|place|sq|square|terrace|hwy|highway|rue|chemin|impasse|place)\b.*"
-    r"|\S.*(?:stra(?:ß|ss)e|str\.|weg|platz|allee|gasse|straat|laan|plein)\b.* \d+ ?[a-z]?"
-    r"|(?:calle|avenida|via|viale|piazza|rua|ulica|ul\.) .*\d+.*)$"
+    r"|\S.*(?:stra(?:ß|ss)e|str\.|weg|platz|allee|gasse|straat|laan|plein|gatan|vägen|gade|vej|gate|"
+    r"veien|katu|utca) ?.*\d+ ?[a-z]?"
+    r"|(?:calle|avenida|via|viale|piazza|corso|largo|rua|pra[cç]a|travessa|ulica|ul\.|al\.|os\.|ул\.|"
+    r"улица|пр\.|проспект) ?.*\d+.*)$"
 )
 
 
@@ -107,7 +111,9 @@ def kind_of_texts(name: str, texts: Sequence[str], others: Collection[str] = ())
         return "phone"
     if _share(_STREET.pattern, texts) >= MIN_FITTING or _are_addresses(name, texts):
         return "street"
-    if _are_names(name, texts, are_people=any(map(_TRAIT_NAME.search, others))):
+    are_slugs = _share(_SLUG, texts) >= MIN_FITTING
+    spaced = [" ".join(_LETTERS.findall(text)).title() for text in texts if are_slugs]
+    if _are_names(name, spaced or texts, are_people=any(map(_TRAIT_NAME.search, others))):
         return "person"
     is_text = _share(r"[^\d]*[^\W\d_]{2}[^\d]*", texts) >= MIN_FITTING
     named = (kind for kind, pattern in _NAMES.items() if is_text and pattern.search(name))

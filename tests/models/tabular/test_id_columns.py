@@ -9,6 +9,7 @@ import pytest
 
 from models.tabular.id_columns import IdColumn
 from models.tabular.id_kinds import FITTERS
+from models.tabular.id_numbered import numbered_names
 from models.tabular.id_things import fit_things
 
 FIRST, LAST = ("Anna", "Ben", "Carla", "David"), ("Braun", "Fischer", "Klein", "Lang", "Vogel")
@@ -455,3 +456,56 @@ def test_keys_of_letters_and_numbers_are_codes() -> None:
 def test_a_name_that_rows_repeat_is_not_shared() -> None:
     names = [*["Velmor Ostrel"] * 20, *THINGS]
     assert not any("Velmor Ostrel" in text for text in fresh(names, 300))
+
+
+def test_random_suffixes_after_shared_stems_do_not_get_longer() -> None:
+    rng = np.random.default_rng(5)
+    stems = [f"{initial}{last.lower()}" for initial in "abcd" for last in LAST]
+    users = [f"{rng.choice(stems)}{rng.integers(1, 100)}" for _ in range(600)]
+    suffixes = [int(re.sub(r"\D", "", user)) for user in fresh(users, 300)]
+    assert max(suffixes) < 100
+    assert len(set(suffixes)) > 60
+
+
+def test_numbers_that_count_up_after_several_prefixes_are_continued() -> None:
+    codes = [f"{prefix}{number}" for prefix in ("A-", "BC-") for number in range(1, 101)]
+    assert all(int(code.split("-")[1]) > 100 for code in fresh(codes, 50))
+
+
+def test_serial_numbers_after_a_date_keep_valid_dates() -> None:
+    rng = np.random.default_rng(5)
+    days = [date(2023, 1, 1) + timedelta(days=int(n)) for n in rng.integers(0, 360, 300)]
+    codes = [f"ORD-{day:%Y%m%d}-{i % 60 + 1:04}" for i, day in enumerate(days)]
+    generated = fresh(codes, 400)
+    assert len(set(generated)) == 400
+    for code in generated:
+        match = re.fullmatch(r"ORD-(\d{8})-(00\d\d)", code)
+        assert match is not None
+        assert date(2022, 12, 31) < date.fromisoformat(match[1]) < date(2024, 1, 1)
+
+
+def test_names_in_slugs_stay_slugs() -> None:
+    slugs = [f"{a}-{b}".lower() for a in FIRST for b in LAST]
+    generated = fresh(slugs, 2_000, "person")
+    assert all(re.fullmatch(r"[a-z]+(?:-[a-z]+)+", slug) for slug in generated)
+    assert not set(generated) & set(slugs)
+
+
+@pytest.mark.parametrize(
+    ("streets", "pattern"),
+    [
+        (["Wohlgemutstr. {}", "Lindenstr. {}", "Im Bachweg {}"], r"(\w+str\.|Im \w+weg) \d+"),
+        (["Kungsgatan {}", "Industrivägen {}"], r"\w+(gatan|vägen) \d+"),
+        (["ul. Chabrowa {}", "al. Jana {}"], r"(ul|al)\. \w+ \d+"),
+        (["{}, rue Colas", "{}, avenue Gilles"], r"\d+, (rue|avenue) \w+"),
+    ],
+)
+def test_streets_keep_the_words_of_their_country(streets: list[str], pattern: str) -> None:
+    addresses = [street.format(10 + i) for i, street in enumerate(streets)]
+    assert all(re.fullmatch(pattern, text) for text in fresh(addresses, 80, "street"))
+
+
+def test_columns_that_a_program_named_get_numbered_items() -> None:
+    names = ["Oslo A", "Rome B", "Bern C"]
+    assert numbered_names("Unnamed: 0_y", names).ends == (("Item ", "", 1.0),)
+    assert numbered_names("stations", names).ends == (("Station ", "", 1.0),)
