@@ -92,6 +92,7 @@ def open_csv(file: TextFile, limits: Limits, options: ReadOptions) -> RawTable:
         ),
         notes=notes,
         issues=issues,
+        stripped=normalizer.stripped_texts,
         read=_used_options(file, dialect, layout, options)
         if transposed is None
         else {**options.to_dict(), "encoding": file.encoding, "transpose": True},

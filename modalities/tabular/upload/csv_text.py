@@ -6,6 +6,7 @@ fields. It knows neither comment lines nor delimiters of several characters.
 
 import io
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -21,6 +22,7 @@ from modalities.tabular.upload.csv_dialect import (
 from modalities.tabular.upload.raw_table import table_error
 
 _READ_BYTES = 1024 * 1024
+MAX_STRIPPED_TEXTS = 10_000  # more are the padding of a whole table
 
 
 class CsvNormalizer(io.RawIOBase):
@@ -38,6 +40,7 @@ class CsvNormalizer(io.RawIOBase):
         self.error: SemblanceError | None = None
         self.is_empty = True
         self.stripped = 0
+        self.stripped_texts = Counter[str]()  # of the first MAX_STRIPPED_TEXTS fields
         self.comments = 0
         self._chunks = chunks
         self._dialect = dialect
@@ -210,9 +213,22 @@ class CsvNormalizer(io.RawIOBase):
         quoted = match["quoted"]
         if quoted is None:
             self.stripped += 1
+            if self.stripped <= MAX_STRIPPED_TEXTS:
+                self.stripped_texts[self._text_beside(match)] += 1
             return ""
         self.stripped += bool(match["before"] or match["after"])
         return quoted
+
+    def _text_beside(self, match: re.Match[str]) -> str:
+        """Return the text of the field whose blanks a match is."""
+        rows, mark, newline = match.string, self._dialect.column_separator, self._newline
+        line_start = rows.rfind(newline, 0, match.start()) + 1
+        before = rows[line_start : match.start()].rpartition(mark)[2]
+        if before:
+            return before.strip()
+        line_end = rows.find(newline, match.end())
+        after = rows[match.end() : line_end if line_end >= 0 else len(rows)]
+        return after.partition(mark)[0].strip()
 
 
 def _raw_boundary(dialect: CsvDialect) -> str:

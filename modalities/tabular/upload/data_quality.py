@@ -36,6 +36,7 @@ READING_ISSUE_CODES = frozenset(
         "unread_numbers",
         "non_finite",
         "missing_value_markers",
+        "merged_values",
         "mixed_date_formats",
     }
     | {"mixed_offsets", "ambiguous_date_format", "ambiguous_number_format"}
@@ -43,7 +44,7 @@ READING_ISSUE_CODES = frozenset(
     | {"empty_rows", "files_ignored", "sheets_ignored", "error_cells", "merged_cells", "transposed"}
     | {"missing_words", "missing_words_unused", "dropped_nanoseconds"}
     | {"header_rows", "repeated_headers", "total_rows", "nested_objects", "lists"}
-    | {"group_headings", "subtotal_rows"}
+    | {"group_headings", "subtotal_rows", "side_tables"}
 )
 
 
@@ -109,6 +110,18 @@ def find_reading_issues(inferred: Sequence[InferredColumn]) -> list[Issue]:
                 if c.missing_markers
             ],
             "Words such as NA among numbers, times or identifiers are treated as missing.",
+        ),
+        _issue(
+            "merged_values",
+            "info",
+            [
+                f"{c.column.name}: {text} in {count:,} of its rows"
+                for c in inferred
+                for text, count in c.merged.items()
+            ],
+            "Some rows have blanks before or after these values in the file. They were stripped, "
+            "so that all of these rows have the same category. To keep blanks, enclose values in "
+            "quotation marks.",
         ),
         *_format_issues(inferred),
     ]

@@ -12,6 +12,7 @@ _MAX_ROWS = 4  # of one header
 _MIN_BODY_ROWS = 3
 _MIN_OPTIONS = 3  # columns that hold nothing but their name, as those of a survey do
 _MIN_VALUES = 0.5  # share of numbers and dates in a column that shows that a text is a name
+_MAX_NUMBERS = 0.1  # per text above numbers
 _YEAR = re.compile(r"(?:1[89]|2[01])\d\d(?:[-/]\d\d(?:\d\d)?)?")
 
 
@@ -46,7 +47,7 @@ def _names_groups(header: Row, row: Row, body: Sequence[Row]) -> bool:
         return False
     if sum(not row[i].strip() for i in grouped) > max(1, len(grouped) // 10):
         return False
-    above_values, num_options, num_repeated = False, 0, 0
+    above_values, num_options, num_repeated, num_numbers, num_texts = False, 0, 0, 0, 0
     for i, field in enumerate(map(str.strip, row)):
         column = [each[i].strip() for each in body if i < len(each) and each[i].strip()]
         if not field:
@@ -56,12 +57,16 @@ def _names_groups(header: Row, row: Row, body: Sequence[Row]) -> bool:
         are_years = bool(column) and all(_YEAR.fullmatch(value) for value in column)
         is_year = _YEAR.fullmatch(field) and not are_years
         if kind_of(field) in {"number", "date"} and not is_year:
-            return False
+            num_numbers += 1
+            continue
+        num_texts += of_values
         if set(column) == {field} and len(column) < len(body):
             num_options += 1
         elif field in column:
             num_repeated += 1
         above_values = above_values or (of_values and i in grouped)
+    if num_numbers > num_texts * _MAX_NUMBERS:  # the first of 0, 1-4, 5-9 may be one
+        return False
     if num_options >= _MIN_OPTIONS:
         return num_repeated <= num_options // _MIN_OPTIONS
     return above_values and not num_repeated

@@ -25,8 +25,9 @@ class RawTable:
     text columns whose type must be inferred from their values. `type_hints` hold what the file
     states about its types. With `decimal_comma`, the comma is the decimal mark of numbers whose
     texts do not show it. Columns of `unnamed` have no name in the file. `read` shows the reading
-    options that were used. `missing_words` counts words that were replaced by null, by column.
-    `notes`, `issues` and `missing_words` are complete once all batches are consumed.
+    options that were used. `missing_words` counts words that were replaced by null, by column, and
+    `stripped` the texts of fields that had blanks around them. `notes`, `issues`, `missing_words`
+    and `stripped` are complete once all batches are consumed.
     """
 
     format: str
@@ -41,6 +42,7 @@ class RawTable:
     issues: list[Issue] = field(default_factory=list)
     read: Mapping[str, Any] = field(default_factory=dict)
     missing_words: Mapping[str, Counter[str]] = field(default_factory=dict)
+    stripped: Counter[str] = field(default_factory=Counter)
 
 
 def table_error(code: str, message: str, *, pointer: str = "/file") -> DatasetUnreadable:

@@ -27,6 +27,7 @@ from modalities.tabular.upload.column_stats import (
     TypedColumnStats,
     sample_texts,
 )
+from modalities.tabular.upload.csv_text import MAX_STRIPPED_TEXTS
 from modalities.tabular.upload.data_quality import (
     READING_ISSUE_CODES,
     find_reading_issues,
@@ -96,6 +97,8 @@ def read_table(
                 f"{printable(files[0].name)} has {f'{rows:,}' if rows else 'no'} rows; at least "
                 f"{limits.rows_min:,} are needed."
             )
+            if 0 < rows < len(table.schema) and table.read.get("transpose") is False:
+                message += " If its rows are the columns of the table, set `read.transpose`."
             raise table_error("table_empty" if rows == 0 else "too_few_rows", message)
         inferred = _infer_columns(ParquetSpool(raw_path), table, limits)
         inferred = _without_empty_columns(inferred, ParquetSpool(raw_path), table)
@@ -247,6 +250,10 @@ def _infer_column(
     is_category = inferred.column.type == "category"
     inferred.names_rows = is_category and names_public_rows(stats.counts, stats.valid)
     inferred.are_codes = are_codes(stats.counts)
+    if is_category and table.stripped.total() < MAX_STRIPPED_TEXTS:
+        counts = stats.counts.values
+        merged = {text: n for text, n in table.stripped.items() if n < counts.get(text, 0)}
+        inferred.merged.update(merged)
     arrow = hint.arrow or inferred.column.arrow
     missing = None
     if field.name in table.untyped:

@@ -16,8 +16,12 @@ _MIN_FILLED = 0.6  # share of the usual number of filled cells, in the row of th
 _MAX_FILLED = 0.5  # share of those of the names, in the rows above them
 _MAX_NAME_CHARS = 60  # of the name of a group of columns
 _MIN_DIFFERENT = 0.8  # share of the names
+_MIN_TEXTS, _MIN_SHARE_OF_TEXTS = 8, 0.9  # of the fields above numbers
 _BODY_ROWS = 200
-_NOTE = re.compile(r".*:$|\W*(?:source|note|back to|prepared|printed|created|page)\b", re.I | re.S)
+_NOTE = re.compile(
+    r".*(?::(?:\s|$)|\uff1a)|\W*(?:source|note|back to|prepared|printed|created|page)\b",
+    re.I | re.S,
+)
 _YEAR = re.compile(r"(?:1[5-9]|2[01])\d\d(?:[-/]\d\d(?:\d\d)?)?")
 _TIME_NAME = re.compile(
     r"(?i)(?:date|datum|fecha|data|year|jahr|a[nñ]o|ann[eé]e|anno|ano|month|monat|mes|mois|quarter|"
@@ -50,7 +54,8 @@ def _below_sparse_rows(rows: Sequence[Row], start: int) -> int | None:
         return None
     filled = _count_filled(rows[index])
     are_sparse = all(_count_filled(rows[i]) <= _MAX_FILLED * filled for i in above)
-    if not (are_sparse and _are_new_names(rows[index], rows[index + 1 :])):
+    body = rows[index + 1 :]
+    if not (are_sparse and (_are_new_names(rows[index], body) or _are_texts(rows[index], body))):
         return None
     groups = list(takewhile(lambda i: _names_groups(rows[i]), reversed(above)))
     return index - len(groups) if len(groups) < _MIN_NOTES else index
@@ -93,6 +98,18 @@ def _are_new_names(row: Row, body: Sequence[Row]) -> bool:
     if len(set(names)) < _MIN_DIFFERENT * len(names) or not has_names(row, body):
         return False
     return not any(name.strip() in column_of(body, i) for i, name in enumerate(row) if name.strip())
+
+
+def _are_texts(row: Row, body: Sequence[Row]) -> bool:
+    """Return True for texts above numbers, among which may be a number, such as the age 0."""
+    columns = [column_of(body, i) for i in range(len(row))]
+    fields = [
+        field
+        for field, column in zip(row, columns, strict=True)
+        if field.strip() and 2 * sum(map(is_value, column)) > len(column)
+    ]
+    texts = [field for field in fields if not is_value(field)]
+    return len(texts) >= _MIN_TEXTS and len(texts) >= _MIN_SHARE_OF_TEXTS * len(fields)
 
 
 def _names_groups(row: Row) -> bool:

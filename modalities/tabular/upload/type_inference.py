@@ -61,6 +61,7 @@ class InferredColumn:
     quantity_class: str = ""  # of texts that contain numbers, but are not read as numbers
     markers: Counter[str] = field(default_factory=Counter)  # words that are read as missing
     null_words: tuple[str, ...] = ()  # of these, those of identifiers, which no form refuses
+    merged: Counter[str] = field(default_factory=Counter)  # texts that differ in outer blanks only
     other_formats: tuple[str, ...] = ()
     offsets: tuple[str, ...] = ()  # time zone offsets that one column cannot keep
     names_rows: bool = False  # each row has another entry of a public list

@@ -1,6 +1,7 @@
 """Reader of workbooks of spreadsheet programs: .xlsx, .xlsb, .xls and .ods."""
 
 import datetime
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -30,6 +31,7 @@ from modalities.tabular.upload.raw_table import (
     table_error,
 )
 from modalities.tabular.upload.read_options import ReadOptions
+from modalities.tabular.upload.side_tables import find_side_tables, side_tables_issue
 from modalities.tabular.upload.stray_rows import StrayRows
 from modalities.tabular.upload.table_layout import (
     TableLayout,
@@ -56,6 +58,7 @@ def open_workbook(
         sheet = _choose_sheet(workbook, file.name, options.sheet, issues)
     _check_size(sheet, limits)
     rows = _Rows(sheet)
+    _select_table(rows, sheet, issues)
     sample = rows.sample()
     is_transposed = options.transpose or (
         options.transpose is None and len(sample) < SAMPLE_ROWS and are_transposed(_texts(sample))
@@ -107,6 +110,7 @@ def open_workbook(
         decimal_comma=options.decimal_comma(default=False),
         notes=notes,
         issues=issues,
+        stripped=rows.stripped_texts,
         read={
             "sheet": sheet.name,
             "header": header or False,
@@ -116,6 +120,16 @@ def open_workbook(
             "transpose": bool(is_transposed),
         },
     )
+
+
+def _select_table(rows: "_Rows", sheet: CalamineSheet, issues: list[Issue]) -> None:
+    """Leave out the tables beside the longest one."""
+    tables = find_side_tables(rows)
+    if tables is not None:
+        table, others = tables
+        rows.select(table.start, table.end)
+        left = (sheet.start or (0, 0))[1]
+        issues.append(side_tables_issue(table.shifted(left), [b.shifted(left) for b in others]))
 
 
 def open_sheets(file: SourceFile, limits: Limits) -> Iterator[tuple[str, RawTable]]:
@@ -137,8 +151,10 @@ class _Rows:
         self._sheet = sheet
         self._columns: list[Row] | None = None  # the rows, if rows and columns are exchanged
         self._merged = _merged_downwards(sheet)
+        self._selected = slice(None)  # columns
         self.first_value_row: int | None = None
         self.stripped = 0  # cells with blanks around their text, in the last iteration
+        self.stripped_texts = Counter[str]()
         self.filled = 0  # merged cells with the value of the first one, in the last iteration
 
     def __iter__(self) -> Iterator[tuple[int, Row]]:
@@ -146,14 +162,19 @@ class _Rows:
             yield from enumerate(map(list, self._columns), start=1)
             return
         self.stripped = self.filled = 0
+        self.stripped_texts.clear()
         values: Row = []  # of the first cells of merged ones, by column
         for number, cells in enumerate(self._sheet.iter_rows(), start=1):
             row = [self._strip(value) if type(value) is str else value for value in cells]
-            is_blank = all(value == "" for value in row)
+            is_blank = all(value == "" for value in row[self._selected])
             if self._merged and not is_blank:
                 values = self._fill(number, row, values)
             if not is_blank:
-                yield number, [_to_integer(value) for value in row]
+                yield number, [_to_integer(value) for value in row[self._selected]]
+
+    def select(self, start: int, end: int) -> None:
+        """Leave out the columns before `start` and from `end` on."""
+        self._selected = slice(start, end)
 
     def transpose(self) -> None:
         """Exchange rows and columns; those that are blank are left out."""
@@ -172,7 +193,9 @@ class _Rows:
 
     def _strip(self, text: str) -> str:
         stripped = text.strip(" ")
-        self.stripped += len(stripped) < len(text)
+        if len(stripped) < len(text):
+            self.stripped += 1
+            self.stripped_texts[stripped] += 1
         return stripped
 
     def sample(self) -> list[tuple[int, Row]]:

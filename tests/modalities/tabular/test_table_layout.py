@@ -443,3 +443,9 @@ def test_words_after_a_label_below_a_table_are_left_out(read: Read) -> None:
     table = read(f",town,people,\n{rows},Code: UD-17,,\n,,,\nZdroj:,Office,,made today\n")
     assert (list(table.types), table.summary.rows) == (["town", "people"], 30)
     assert table.issue("footer_lines") is not None
+
+
+def test_a_small_table_of_rows_that_are_columns_names_the_option(reject: Reject) -> None:
+    text = "year,2001,2002,2003,2004,2005\nwheat,7,8,9,10,11\nrye,3,4,5,6,7\n"
+    assert "set `read.transpose`" in str(reject(text))
+    assert "read.transpose" not in str(reject("a,b\n1,2\n3,4\n5,6\n"))

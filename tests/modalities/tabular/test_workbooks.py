@@ -178,3 +178,56 @@ def test_blanks_around_cells_are_stripped(read: Read) -> None:
     table = read(build_workbook({"A": [*rows, [" ", None]]}), "a.xlsx")
     assert table.values("name") == ["a", "b"] * 15
     assert table.summary.notes == ("Blanks around 32 cells were stripped.",)
+
+
+def test_a_shorter_table_beside_the_first_one_is_left_out_and_reported(read: Read) -> None:
+    answers = [[f"u{i % 4}", i % 7, None] for i in range(40)]
+    counts = [[f"u{i}", 10 * i] for i in range(4)]
+    rows = [["school", "hours", None, "school", "count"]]
+    rows += [row + (counts[i] if i < len(counts) else []) for i, row in enumerate(answers)]
+    table = read(build_workbook({"a": rows}), "a.xlsx")
+    assert list(table.types) == ["school", "hours"]
+    issue = table.issue("side_tables")
+    assert issue is not None
+    assert issue["examples"] == ["columns D to E: school count"]
+
+
+def test_an_empty_column_does_not_divide_a_table(read: Read) -> None:
+    rows = [["city", None, "people"], *([f"c{i}", None, i * i] for i in range(30))]
+    table = read(build_workbook({"a": rows}), "a.xlsx")
+    assert list(table.types) == ["city", "people"]
+    assert table.issue("side_tables") is None
+
+
+def test_two_tables_of_the_same_columns_are_not_joined(read: Read) -> None:
+    rows: list[list[object]] = [["name", "dues", None, "name", "dues"]]
+    rows += [[f"a{i}", i, None, f"b{i}", 2 * i] for i in range(30)]
+    table = read(build_workbook({"a": rows}), "a.xlsx")
+    assert list(table.types) == ["name", "dues"]
+    assert table.issue("side_tables") is not None
+
+
+def test_blanks_in_cells_that_merge_categories_are_reported(read: Read) -> None:
+    rows = [["status", "v"], *(["done " if i % 5 == 0 else "done", i] for i in range(40))]
+    table = read(build_workbook({"a": rows}), "a.xlsx")
+    issue = table.issue("merged_values")
+    assert issue is not None
+    assert issue["examples"] == ["status: done in 8 of its rows"]
+
+
+def test_names_of_ages_below_a_title_and_a_note_are_found(read: Read) -> None:
+    ages = [0, "1 to 4", *(f"{age} to {age + 4}" for age in range(5, 60, 5))]
+    width = len(ages) + 2
+    rows: list[list[object]] = [
+        ["Deaths by age", *[None] * (width - 1)],
+        [None] * (width - 2) + ["by date of event", "Unit: persons"],
+        ["year", "sex", "age", *[None] * (width - 3)],
+        [None, None, *ages],
+        *(
+            [1950 + i // 2, "mf"[i % 2], *(i * j + 100 for j in range(len(ages)))]
+            for i in range(60)
+        ),
+    ]
+    table = read(build_workbook({"a": rows}), "a.xlsx")
+    assert list(table.types)[:4] == ["year", "sex", "age 0", "age 1 to 4"]
+    assert table.summary.rows == 60
