@@ -9,7 +9,8 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from models.tabular.id_quantities import NUMBER, marks_of
+from models.tabular.id_quantities import MAX_SHAPES as SHAPES
+from models.tabular.id_quantities import MIN_SHAPE_COUNT, NUMBER, marks_of
 
 MIN_FRACTION = 0.9  # of the different texts
 MIN_DISTINCT = 3
@@ -53,11 +54,29 @@ _CODE = re.compile(
     r"(?:(?<!\d)[^\W\d_]|[^\W\d_x])\d|\d\.\d+\.|(?<![\d.:°'\u2032 ])0\d|(?<![\d.])\d{7}|\d[A-Z]{2}"
 )
 _WORD = re.compile(r"[^\W\d_]+")
+_IN_WORD = re.compile(r"[^\W\d_]\d")  # a number as a part of a word
 _YEAR = re.compile(r"1\d\d\d|20\d\d")
 _UNIT_WORDS = frozenset(_WORD.findall(_UNITS)) | {"mos", "mths", "Nm", "rpm", "hp", "and"}
 MAX_LETTERS = 24  # of the words between the numbers; sentences have more
 MIN_NUMBERS = 0.6  # share of the texts with numbers among words such as DNF
 MAX_SHAPES, MIN_COVERAGE, MAX_SHORT = 6, 0.9, 3
+MIN_SHARED_SHAPE, _MAX_WHOLE_DIGITS = 0.02, 7
+
+
+def have_shared_shapes(texts: Sequence[str]) -> bool:
+    """Return True for objects of JSON that differ in their numbers only.
+
+    Several texts have the same words around their numbers, which are decimals or short.
+    """
+    sample = texts[:: max(1, len(texts) // _MAX_TEXTS)]
+    if any(text[0] != "{" or _IN_WORD.search(text) for text in sample):
+        return False
+    counts = Counter(map(marks_of, sample))
+    least = max(MIN_SHAPE_COUNT, MIN_SHARED_SHAPE * len(sample))
+    shared = [marks for marks, n in counts.most_common(SHAPES) if n >= least and len(marks) > 1]
+    numbers = [number for text in sample for number in NUMBER.findall(text)]
+    are_short = all(len(number.partition(".")[0]) <= _MAX_WHOLE_DIGITS for number in numbers)
+    return are_short and sum(counts[marks] for marks in shared) >= MIN_COVERAGE * len(sample)
 
 
 def are_quantities(texts: Sequence[str]) -> bool:

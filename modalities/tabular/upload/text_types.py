@@ -20,7 +20,7 @@ from modalities.tabular.upload.identifier_kinds import (
 from modalities.tabular.upload.integer_identifiers import ID_NAME
 from modalities.tabular.upload.molecule_notation import are_molecules
 from modalities.tabular.upload.ordered_categories import are_groups, are_symbols
-from modalities.tabular.upload.quantities import are_quantities
+from modalities.tabular.upload.quantities import are_quantities, have_shared_shapes
 from models.tabular.id_lists import Lists
 from models.tabular.id_things import MAX_WORDS, are_sentences, have_few_shapes
 from models.tabular.public_words import MAX_LISTED, are_listed
@@ -68,18 +68,31 @@ def infer_text_type(
     is_listed = are_listed(texts[:MAX_LISTED]) and distinct <= categories_max
     if are_groups(texts) or is_listed or are_symbols(texts):
         return Column(name, "category")
-    if is_rare and not is_kind:
-        if are_molecules(name, texts[:MAX_LISTED]) or _are_json(texts):
-            return _lists_or_free_text(name, texts)
-        if are_quantities(texts):
-            return Column(name, "id", format="quantity")
+    if is_rare and not is_kind and (column := _infer_notation(name, texts)) is not None:
+        return column
     if identifier is not None:
         return identifier
     if _is_free_text(counts, distinct, valid, is_prose=is_prose):
         return _lists_or_free_text(name, texts)
     if counts.overflowed or counts.distinct > categories_max:
         return Column(name, "text" if is_prose else "id", exclude=is_prose)
-    return Column(name, "id" if ID_NAME.search(name) and counts.all_unique else "category")
+    are_ids = ID_NAME.search(name) and counts.all_unique and not _are_words(name, texts)
+    return Column(name, "id" if are_ids else "category")
+
+
+def _infer_notation(name: str, texts: Sequence[str]) -> Column | None:
+    """Return the column of JSON, molecules or quantities; None for other texts."""
+    are_json = _are_json(texts)
+    if are_json and have_shared_shapes(texts):
+        return Column(name, "id", format="quantity")
+    if are_json or are_molecules(name, texts[:MAX_LISTED]):
+        return _lists_or_free_text(name, texts)
+    return Column(name, "id", format="quantity") if are_quantities(texts) else None
+
+
+def _are_words(name: str, texts: Sequence[str]) -> bool:
+    """Return True for words in a column that a program named, such as `Unnamed: 0_y`."""
+    return name.casefold().startswith("unnamed") and not any(re.search(r"\d", t) for t in texts)
 
 
 def _lists_or_free_text(name: str, texts: Sequence[str]) -> Column:

@@ -486,3 +486,50 @@ def test_a_code_such_as_na_that_does_not_repeat_is_a_value(read: Read) -> None:
     codes = [f"{a}{b}" for a in "BCDFGHJKLM" for b in "ABCDEFGHIJ"]
     table = read(build_column_csv(*codes, "NA", name="ticker"))
     assert None not in table.values("ticker")
+
+
+def test_serial_numbers_after_a_date_are_identifiers(read: Read) -> None:
+    numbers = [f"2023{i // 28 % 12 + 1:02}{i % 28 + 1:02}-{i % 50 + 1:04}" for i in range(300)]
+    assert read(build_column_csv(*numbers))["a"].type == "id"
+    times = [f"2023{i // 28 % 12 + 1:02}{i % 28 + 1:02}-{i % 24:02}{i % 60:02}" for i in range(300)]
+    assert read(build_column_csv(*times))["a"].type == "datetime"
+    midnights = [f"2023{i // 28 % 12 + 1:02}{i % 28 + 1:02}T0000" for i in range(300)]
+    assert read(build_column_csv(*midnights))["a"].type == "datetime"
+
+
+def test_names_of_people_in_slugs_are_people(read: Read) -> None:
+    people = [name.lower().replace(" ", "-") for name in PEOPLE]
+    assert read(build_column_csv(*people, name="id"))["id"].format == "person"
+    things = [
+        f"{a}-{b}"
+        for a in ("red", "wide", "flat", "deep")
+        for b in ("box", "lid", "cup", "jar", "pan", "pot")
+    ]
+    assert read(build_column_csv(*things, name="id"))["id"].format is None
+
+
+def test_json_objects_of_numbers_get_other_numbers(read: Read) -> None:
+    units = ("cm", "m")
+    objects = [f'"{{""x"": {i * 37 % 101}, ""u"": ""{units[i % 2]}""}}"' for i in range(120)]
+    table = read("meta,v\n" + "".join(f"{text},{i}\n" for i, text in enumerate(objects)))
+    assert (table["meta"].type, table["meta"].format) == ("id", "quantity")
+
+
+def test_json_objects_of_other_words_are_free_text(read: Read) -> None:
+    objects = [f'"{{""id"": {i}, ""name"": ""n{i}x{i * i}""}}"' for i in range(120)]
+    table = read("meta,v\n" + "".join(f"{text},{i}\n" for i, text in enumerate(objects)))
+    assert table["meta"].type == "text"
+
+
+def test_words_in_a_column_that_a_program_named_are_a_category(read: Read) -> None:
+    places = ["Oslo", "Rome", "Bern", "Kiel", "Lyon", "Bonn"]
+    assert read(build_column_csv(*places, name="Unnamed: 0_y"))["Unnamed: 0_y"].type == "category"
+
+
+def test_values_that_differ_in_outer_blanks_are_reported(read: Read) -> None:
+    rows = "".join(f"{'finishing ' if i % 5 == 0 else 'finishing'},{i % 3}\n" for i in range(60))
+    issue = read("status,v\n" + rows).issue("merged_values")
+    assert issue is not None
+    assert issue["examples"] == ["status: finishing in 12 of its rows"]
+    padded = "".join(f"done ,{i % 3}\n" for i in range(60))
+    assert read("status,v\n" + padded).issue("merged_values") is None
