@@ -78,7 +78,9 @@ class _Things:
         total = sum(map(len, groups.values()))
         words = {token.text for token in self._words.usable if token.kind == "title"}
         words |= {"New", "Old", "North", "South"}
-        extra = tuple(f" {word}" for word in sorted(words - self._words.literals))
+        mark = self._mark()
+        words = words if mark == " " else {word.lower() for word in words}
+        extra = tuple(mark + word for word in sorted(words - self._words.literals))
         capacity, choices = 0, set[str]()
         for shape, group in groups.items():
             columns = zip(*group, strict=True)
@@ -98,6 +100,11 @@ class _Things:
         ):
             return None
         return builder.build() if capacity else None
+
+    def _mark(self) -> str:
+        """Return the mark between words: a blank, or what names such as red_box have instead."""
+        marks = Counter(token.text for tokens in self._names for token in tokens if not token.kind)
+        return next((mark for mark in "-_." if marks[mark] and not marks[" "]), " ")
 
     def _groups(self) -> Groups:
         """Return the names of each template: common shapes, and some others if names are varied."""

@@ -68,7 +68,8 @@ def code_tokens(texts: Sequence[str]) -> list[Tokens]:
     """Return the tokens of codes such as `C-00017` or `0af3`, in the narrowest classes that fit."""
     joined, classed = "".join(texts), [_split(text, "") for text in texts]
     num_shapes = len({_shape(tokens) for tokens in classed})
-    if num_shapes > min(len(texts) / 2, MAX_SHAPES / 2) and not re.search(r"[g-zA-Z]", joined):
+    are_hex = re.search(r"[a-f]", joined) and not re.search(r"[g-zA-Z]", joined)
+    if num_shapes > min(len(texts) / 2, MAX_SHAPES / 2) and are_hex:
         return [_split(text, "h") for text in texts]
     groups = _hexadecimal_groups(texts)
     if groups and _coverage(groups) >= MIN_COVERAGE:

@@ -31,7 +31,7 @@ _PUBLIC = re.compile(
     r"(?i:(?:^|[\W_\d])(?:fips|ansi|geoid\d{0,2}|ags|insee|nuts\d?|lau\d?|gss|naics|sic|isic|nace|cnae|"
     r"soc|isco|onet|hs\d{0,2}|hts|sitc|cpv|unspsc|cpc|icd(?:9|10|11)?(?:cm)?|cpt|hcpcs|drg|atc|"
     r"loinc|snomed|mesh|iata|icao|iso(?:639|3166|4217)?|m49|ccn3|huc\d{0,2}|cbsa|msa|mcc|mnc|(?:phone|calling|dial(?:ing)?)[\W_]?codes?)"
-    r"(?:\d{0,2}$|\d{0,2}[\W_]))|[a-z](?:FIPS|ISO|NAICS|SIC)$"
+    r"(?:\d{0,2}$|\d{0,2}[\W_]))|[a-z](?:FIPS|ISO|NAICS|SIC)$|(?:STATE|COUNTY|TRACT|PLACE)FIPS$"
 )
 _MEASURE = re.compile(
     r"(?i)(?:count|total|rate|share|percent|pct|value|amount|price|sum|mean|avg|size|length|lines|"

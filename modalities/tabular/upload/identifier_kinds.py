@@ -22,15 +22,16 @@ MIN_GIVEN_SHARE_OF_THINGS = 0.7  # of people in columns that are named as those 
 MIN_GIVEN_SHARE, MIN_GIVEN_SHARE_UNNAMED, SURE_GIVEN_SHARE = 0.2, 0.3, 0.4
 
 _PATTERNS = {
+    "url": r"(?:https?://|www\.)\S+",
     "uuid": r"\{?[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\}?",
     "email": r"[^\s@,;]+@[^\s@,;]+\.[^\W\d_]{2,}",
     "ip": r"(?:\d{1,3}\.){3}\d{1,3}|(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{1,4}",
     "iban": r"[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?",
-    "url": r"(?:https?://|www\.)\S+",
 }
-_PHONE = r"\+?(?:[ ()./-]*\d){7,15}"
+_ONE_PHONE = r"\+?(?:[ ()./-]*\d){7,15}"
+_PHONE = rf"{_ONE_PHONE}(?: ?[|;,] ?{_ONE_PHONE})*"
 _GROUPED_PHONE = r"(?:\+?1[ .-]?)?\d{3}[ .-]\d{3}[ .-]\d{4}"  # of North America
-_PHONE_NAME = re.compile(r"(?i)phone|mobile|\b(?:tel|fax|cell)\b|telef|handy")
+PHONE_NAME = re.compile(r"(?i)phone|mobile|\b(?:tel|fax|cell)\b|telef|handy")
 _ADDRESS_NAME = re.compile(
     r"(?i)(?:^|[\W_]|ship|bill|home|mail(?:ing)?|street)address(?:[\W_]?(?:line)?[\W_]?[123])?$"
     r"|^(?:adresse|direcci[oó]n|indirizzo|endere[cç]o)\d?$|(?:ship|bill)(?:ping|ing)?[\W_]?street$"
@@ -104,7 +105,7 @@ def kind_of_texts(name: str, texts: Sequence[str], others: Collection[str] = ())
             return kind
     is_international = _share(r"\+\d|\(\d{3}\) ?\d", [text[:8] for text in texts], whole=False)
     if _share(_PHONE, texts) >= MIN_FITTING and (
-        _PHONE_NAME.search(name)
+        PHONE_NAME.search(name)
         or is_international >= MIN_FITTING
         or _share(_GROUPED_PHONE, texts) >= MIN_FITTING
     ):

@@ -16,7 +16,7 @@ ID_NAME = re.compile(
 # Unique numbers with such a name, and of several digits, identify rows, too.
 NUMBER_NAME = re.compile(
     r"(?i)(?:^|[\W_])(?:no|nr|num|number|nummer|key|ref|sku|ean|gtin|isbn|ssn|account|acct|"
-    r"barcode|phone|tel|mobile|fax|zip4|license|matricule)$|(?-i:[a-z](?:No|Nr|Number|Key|Ref))$"
+    r"barcode|phones?|tel|mobile|fax|zip4|license|matricule)$|(?-i:[a-z](?:No|Nr|Number|Key|Ref))$"
 )
 _DOCUMENT_NAME = re.compile(
     r"(?i)(?:^|[\W_])(?:cert|certificate|permit|docket|badge|serial|registration|charter|rssd|policy|"

@@ -16,6 +16,7 @@ from modalities.tabular.upload.code_columns import (
 )
 from modalities.tabular.upload.column_stats import TextColumnStats, TypedColumnStats
 from modalities.tabular.upload.form_candidates import FormCandidate, NumberReader, value_class
+from modalities.tabular.upload.identifier_kinds import PHONE_NAME
 from modalities.tabular.upload.integer_identifiers import (
     NUMBER_NAME,
     are_row_numbers,
@@ -29,8 +30,14 @@ from modalities.tabular.upload.text_types import infer_text_type
 MAX_DECIMALS = 15
 MIN_PHONE_DIGITS = 8
 MIN_ODD_CODES = 5  # different ones among the numbers of things
+_NUMBER_LIST = re.compile(r"\d+(?:,\d+){2,}|\+?\d{7,}(?: ?[|;,/] ?\+?\d{7,})+")
 _ALPHANUMERIC = re.compile(r"(?=[^\W_]*\d)(?=[^\W_]*[^\W\d_])[^\W_]+")
+_HAS_DIGIT = re.compile(r"\d")
 _MARKERS = frozenset(MISSING_MARKERS.words.to_pylist())
+# Words for missing values that may be values in columns of categories.
+_OTHER_MARKERS = frozenset(
+    ["not available", "not applicable", "not provided", "not specified", "unspecified", "unknown"]
+)
 _MIN_MARKER_REPEATS = 3  # times the mean of a column of identifiers
 _MIN_FITTING = 0.7  # share of numbers or times in a column that would be an identifier as text
 
@@ -128,14 +135,19 @@ def _without_markers(column: Column, stats: TextColumnStats) -> InferredColumn:
     if counts.overflowed:
         return InferredColumn(column)
     least = _MIN_MARKER_REPEATS * stats.valid / max(1, counts.distinct)
-    words = [word for word in counts.values if word in _MARKERS and counts.values[word] > least]
-    markers = Counter({str(word): counts.values[word] for word in words})
+    markers = Counter(
+        {str(word): n for word, n in counts.values.items() if n > least and _is_marker(str(word))}
+    )
     return InferredColumn(
         replace(column, nullable=column.nullable or bool(markers)),
         missing_markers=markers.total(),
         markers=markers,
         null_words=tuple(markers),
     )
+
+
+def _is_marker(word: str) -> bool:
+    return word in _MARKERS or word.casefold() in _OTHER_MARKERS
 
 
 def _shown_format(column: Column) -> str:
@@ -155,10 +167,14 @@ def _is_number_of_texts(name: str, candidate: FormCandidate) -> bool:
 
 
 def _are_numbered_texts(name: str, candidate: FormCandidate) -> bool:
-    """Return True for phone numbers such as +4930901820, and for numbers such as 12A of things."""
+    """Return True for phone numbers such as +4930901820, for numbers such as 12A, and for lists."""
     if not isinstance(candidate.reader, NumberReader):
         return False
     form, texts = candidate.reader.form, candidate.reader.texts
+    if form.decimal == "," and any(map(_NUMBER_LIST.fullmatch, candidate.odd_words)):
+        return True
+    if PHONE_NAME.search(name) and any(map(_NUMBER_LIST.fullmatch, candidate.odd_words)):
+        return True
     is_long = texts.integers_only and texts.min_length >= MIN_PHONE_DIGITS
     if form.positive == ("+", "") and is_long:
         return True
@@ -194,6 +210,8 @@ def _infer_form(
         valid = stats.valid - lost_words.total()
         keeps_words = column.decimals and lost_words
         if not keeps_words and are_row_numbers(name, counts, valid, others):
+            if any(map(_HAS_DIGIT.search, best.odd_words)):  # identifiers of another form
+                return InferredColumn(Column(name, "id", nullable=stats.missing > 0))
             arrow = None if column.decimals else "int64"
             column = Column(name, "id", column.nullable, arrow=arrow)
         elif are_code_numbers(name, integers(counts), valid, others):

@@ -533,3 +533,43 @@ def test_values_that_differ_in_outer_blanks_are_reported(read: Read) -> None:
     assert issue["examples"] == ["status: finishing in 12 of its rows"]
     padded = "".join(f"done ,{i % 3}\n" for i in range(60))
     assert read("status,v\n" + padded).issue("merged_values") is None
+
+
+def test_web_addresses_with_an_at_sign_are_no_emails(read: Read) -> None:
+    photos = [f"http://cdn.example.com/assets/_@user_{i * 7919}.jpg" for i in range(COUNT)]
+    assert read(build_column_csv(*photos, name="photo"))["photo"].format == "url"
+
+
+def test_lists_of_keys_are_not_decimals(read: Read) -> None:
+    lists = [f'"{1_000 + i * 37},{2_000 + i * 91}"' for i in range(COUNT)]
+    lists[5::9] = [f'"{i},{7 * i},{9 * i}"' for i in range(2_001, 2_001 + len(lists[5::9]))]
+    table = read("speakers,v\n" + "".join(f"{text},1\n" for text in lists))
+    assert (table["speakers"].type, table.issue("odd_values")) == ("id", None)
+
+
+def test_several_phone_numbers_in_a_cell_are_phone_numbers(read: Read) -> None:
+    phones = [str(9_840_000_000 + i * 7_919) for i in range(COUNT)]
+    phones[3::5] = [f"{phone}|{int(phone) + 71}" for phone in phones[3::5]]
+    table = read(build_column_csv(*phones, name="phones"))
+    assert (table["phones"].format, table.issue("odd_values")) == ("phone", None)
+
+
+def test_identifiers_of_two_forms_stay_texts(read: Read) -> None:
+    keys = [str(30_000 + i) for i in range(COUNT)]
+    keys[-5:] = [f"slot_{i * 113}" for i in range(5)]
+    table = read(build_column_csv(*keys, name="serial"))
+    assert (table["serial"].type, table["serial"].arrow) == ("id", None)
+    assert table.values("serial")[-1] == "slot_452"
+
+
+def test_not_available_among_phone_numbers_is_missing(read: Read) -> None:
+    phones = [f"(847) 618-{i * 79:04}" for i in range(COUNT)] + ["NOT AVAILABLE"] * 30
+    table = read(build_column_csv(*phones, name="telephone"))
+    assert (table["telephone"].format, table["telephone"].missing) == ("phone", "NOT AVAILABLE")
+    assert table.values("telephone").count(None) == 30
+
+
+def test_codes_of_counties_are_codes_although_a_word_is_among_them(read: Read) -> None:
+    codes = [1_001 + 2 * (i % 130) for i in range(400)]
+    table = read(build_column_csv(*codes, *["NOT AVAILABLE"] * 3, name="COUNTYFIPS"))
+    assert table["COUNTYFIPS"].type == "category"

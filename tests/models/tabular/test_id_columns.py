@@ -509,3 +509,15 @@ def test_columns_that_a_program_named_get_numbered_items() -> None:
     names = ["Oslo A", "Rome B", "Bern C"]
     assert numbered_names("Unnamed: 0_y", names).ends == (("Item ", "", 1.0),)
     assert numbered_names("stations", names).ends == (("Station ", "", 1.0),)
+
+
+def test_names_without_blanks_do_not_get_any() -> None:
+    parts = [("red", "health", "house", "public"), ("market", "road", "water", "city")]
+    names = [f"{a}_{b}" for a in parts[0] for b in parts[1]]
+    assert not any(" " in name for name in fresh(names * 3, 400))
+
+
+def test_lists_of_numbers_do_not_get_letters() -> None:
+    rng = np.random.default_rng(3)
+    lists = [",".join(map(str, rng.integers(1, 10**6, 1 + i % 6))) for i in range(200)]
+    assert all(re.fullmatch(r"[\d,]+", text) for text in fresh(lists, 300))
