@@ -23,7 +23,7 @@ MIN_CODES = 10  # of which all have a date at the same place
 MAX_DAYS = 1_000  # in the pool of new dates
 DAY = "day"  # kind of the token of a date
 _DAY = re.compile(
-    r"(?<!\d)((?:19|20)\d\d)([-/.]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])(?=[^\d]|\d{2,6}(?!\d))"
+    r"(?<!\d)((?:19|20)\d\d)([-/.]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])(?!\d(?!\d)|\d{7})"
 )
 _PLACEHOLDER = "\ue000"  # a character of private use
 _DATES = re.compile(rf"[^\w-]*{_DATE}(?:[^\w-]+(?:{_DATE}[^\w-]*)?)*")

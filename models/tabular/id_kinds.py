@@ -79,7 +79,8 @@ def _fit_persons(texts: Sequence[str], min_value_count: int) -> TemplateSet:
     locale = id_words.name_locale(texts[:MAX_LOCALE_TEXTS])
     pools = id_words.name_pools(locale)
     given = id_words.are_given_names(texts[:MAX_LOCALE_TEXTS], locale)
-    tokens = [id_words.name_tokens(text, given=given) for text in texts]
+    is_reversed = id_words.are_family_first(texts[:MAX_LOCALE_TEXTS], locale)
+    tokens = [id_words.name_tokens(t, given=given, family_first=is_reversed) for t in texts]
     form = " {}."
     if all(map(str.isascii, texts)):
         pools = {kind: id_words.in_ascii(pool) or pool for kind, pool in pools.items()}

@@ -5,7 +5,7 @@ The pools are stored in the model, so samples do not depend on the version of th
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -14,6 +14,7 @@ from models.tabular.id_tokens import NAME_KINDS, Token, Tokens
 
 DRAWS, POOL_SIZE = 4_000, 500
 SURE_SHARE = 0.8  # of the texts with names of one locale
+MIN_FAMILY_FIRST = 0.35  # share of the texts that end with a given name
 LOCALES = (
     "en_US", "de_DE", "fr_FR", "es_ES", "it_IT", "nl_NL", "pl_PL", "pt_BR", "sv_SE", "tr_TR",
     "cs_CZ", "ru_RU", "el_GR", "en_IN",
@@ -96,22 +97,55 @@ def names(locale: str) -> tuple[Pool, Pool]:
     return given[:POOL_SIZE], family[:POOL_SIZE]
 
 
+@lru_cache(maxsize=64)
+def _folded_names(locale: str, kind: int) -> frozenset[str]:
+    """Return the known given (0) or family (1) names, without accents and in small letters."""
+    return frozenset(_folded(name) for name in known_names(locale)[kind] if len(name) > 2)
+
+
+def _folded(word: str) -> str:
+    """Return a word in small letters without accents, which capitals often lack."""
+    if word.isascii():
+        return word.casefold()
+    decomposed = unicodedata.normalize("NFKD", word.casefold())
+    return "".join(c for c in decomposed if not unicodedata.combining(c))
+
+
 def name_share(texts: Sequence[str], locale: str) -> float:
     """Return the share of texts with a word that is a name of the locale."""
-    known = {name.casefold() for pool in known_names(locale) for name in pool if len(name) > 2}
-    hits = sum(any(w.casefold() in known for w in _LETTERS.findall(text)) for text in texts)
+    known = _folded_names(locale, 0) | _folded_names(locale, 1)
+    hits = sum(any(_folded(w) in known for w in _LETTERS.findall(text)) for text in texts)
     return hits / max(1, len(texts))
 
 
 def given_name_share(texts: Sequence[str], locale: str) -> float:
-    """Return the share of texts that begin with a given name, or have one after the comma."""
-    given = {name.casefold() for name in known_names(locale)[0] if len(name) > 2}
+    """Return the share of texts that begin with a given name, or have one after the comma.
+
+    They may also end with it, if they begin with a family name in capitals.
+    """
+    given = _folded_names(locale, 0)
     hits = 0
+    ends = sum(_ends_with_given_name(text, given) for text in texts)
+    if ends >= MIN_FAMILY_FIRST * len(texts):
+        return ends / len(texts)
     for text in texts:
         parts = text.split(",")[:2]
         words = [[w for w in _LETTERS.findall(part) if not is_title(w)] for part in parts]
-        hits += any(part and part[0].casefold() in given for part in words)
+        hits += any(part and _folded(part[0]) in given for part in words)
     return hits / max(1, len(texts))
+
+
+def _ends_with_given_name(text: str, given: Collection[str]) -> bool:
+    words = _LETTERS.findall(text)
+    has_capitals = len(words) > 1 and words[0].isupper() and len(words[0]) > 1
+    is_first = has_capitals and _folded(words[0]) not in given
+    return "," not in text and is_first and _folded(words[-1]) in given
+
+
+def are_family_first(texts: Sequence[str], locale: str) -> bool:
+    """Return True for names such as LAWRENCE Anna, without a comma."""
+    given = _folded_names(locale, 0)
+    return sum(_ends_with_given_name(t, given) for t in texts) >= MIN_FAMILY_FIRST * len(texts)
 
 
 def name_locale(texts: Sequence[str]) -> str:
@@ -134,10 +168,10 @@ def are_given_names(texts: Sequence[str], locale: str) -> bool:
     return 2 * single > len(texts) and sum((w in given) - (w in family) for w in words) > 0
 
 
-def name_tokens(text: str, *, given: bool = False) -> Tokens:
+def name_tokens(text: str, *, given: bool = False, family_first: bool = False) -> Tokens:
     """Split a person's name: words before a comma and last words are family names.
 
-    With `given`, all words are given names.
+    With `given`, all words are given names, and with `family_first`, all but the first one.
     """
     parts = _WORDS.findall(text)
     words = [i for i, part in enumerate(parts) if _LETTERS.match(part)]
@@ -145,7 +179,9 @@ def name_tokens(text: str, *, given: bool = False) -> Tokens:
     words = [i for i in words if i not in joints]
     comma = parts.index(",") if "," in parts and len(joints) == 0 else -1
     family = set() if given else {*words[-1:]} if comma < 0 else {i for i in words if i < comma}
-    if joints and not given:
+    if family_first:
+        family = set([i for i in words if not is_title(parts[i])][:1])
+    elif joints and not given:
         family |= {max((i for i in words if i < joint), default=-1) for joint in joints}
     tokens = []
     for i, part in enumerate(parts):

@@ -160,8 +160,9 @@ def _are_names(name: str, texts: Sequence[str], *, are_people: bool) -> bool:
 
 
 def have_some_people(name: str, texts: Sequence[str]) -> bool:
-    """Return True for people among firms in a column such as `owner`."""
-    if not PERSON_NAME.search(name) or _share(_FIRM.pattern, texts, whole=False) < MIN_FIRMS:
+    """Return True for people among firms or addresses in a column such as `owner`."""
+    others = rf"{_FIRM.pattern}|\d"
+    if not PERSON_NAME.search(name) or _share(others, texts, whole=False) < MIN_FIRMS:
         return False
     return given_name_share(texts, name_locale(texts)) >= MIN_PEOPLE_AMONG_FIRMS
 

@@ -87,6 +87,8 @@ def detect_layout(rows: Sequence[Row]) -> TableLayout:
     """
     width = usual_width(rows)
     start = _first_table_row(rows, width)
+    if (names := _names_with_delimiter(rows, start, width)) is not None:
+        return TableLayout(names, start - 1, start)
     below = names_below_titles(rows, start)
     if below is not None or has_names(rows[start], rows[start + 1 :]):
         start = start if below is None else below
@@ -101,6 +103,15 @@ def detect_layout(rows: Sequence[Row]) -> TableLayout:
     if len(rows[above]) > 1 and not _is_title(rows[above], width):
         raise HeaderMismatchError(above, len(rows[above]), width)
     return TableLayout(("",) * width, None, start)
+
+
+def _names_with_delimiter(rows: Sequence[Row], start: int, width: int) -> tuple[str, ...] | None:
+    """Return the names above the first row if a delimiter ends them, but none of the rows."""
+    names = [field.strip() for field in rows[start - 1]] if start else []
+    if len(names) != width + 1 or names[-1] or not all(names[:-1]):
+        return None
+    are_words = not any(map(is_value, names)) and len(set(names)) == len(names)
+    return tuple(names[:-1]) if are_words else None
 
 
 def _below_header(rows: Sequence[Row], header: int, names: tuple[str, ...]) -> TableLayout:

@@ -573,3 +573,21 @@ def test_codes_of_counties_are_codes_although_a_word_is_among_them(read: Read) -
     codes = [1_001 + 2 * (i % 130) for i in range(400)]
     table = read(build_column_csv(*codes, *["NOT AVAILABLE"] * 3, name="COUNTYFIPS"))
     assert table["COUNTYFIPS"].type == "category"
+
+
+def test_family_names_in_capitals_before_given_names_are_people(read: Read) -> None:
+    people = [f"{b.upper()} {a.upper()}" for a in FIRST for b in LAST]
+    assert read(build_column_csv(*people, name="i"))["i"].format == "person"
+
+
+def test_accents_that_capitals_lack_do_not_hide_names(read: Read) -> None:
+    first = ("FRANCOIS", "REMI", "AURELIE", "HELENE", "CHLOE", "ANDRE", "NOEMI", "GREGOIRE")
+    people = [f"{a} {b}" for a in first for b in ("LEVEQUE", "BLIN", "MAHE", "FAURE", "ROCHER")]
+    assert read(build_column_csv(*people, name="speaker"))["speaker"].format == "person"
+
+
+def test_people_among_addresses_are_not_shown(read: Read) -> None:
+    contacts = ["5020 S Cornell Ave", "Anna Braun", "1016 W Argyle St", "Linda White", "3 Elm St",
+                "Daniel Moore", "8 Oak Rd"]  # fmt: skip
+    rows = "".join(f"{contacts[i] if i < len(contacts) else ''},{i % 3}\n" for i in range(90))
+    assert read("contact_name,v\n" + rows)["contact_name"].type == "id"

@@ -449,3 +449,10 @@ def test_a_small_table_of_rows_that_are_columns_names_the_option(reject: Reject)
     text = "year,2001,2002,2003,2004,2005\nwheat,7,8,9,10,11\nrye,3,4,5,6,7\n"
     assert "set `read.transpose`" in str(reject(text))
     assert "read.transpose" not in str(reject("a,b\n1,2\n3,4\n5,6\n"))
+
+
+def test_a_delimiter_after_the_names_only_does_not_hide_them(read: Read) -> None:
+    rows = "".join(f"grant,0x{i:04x},Grant {i},https://e.org/{i * 7}\n" for i in range(30))
+    table = read("tags,address,name,source,\n" + rows)
+    assert list(table.types) == ["tags", "address", "name", "source"]
+    assert table.summary.rows == 30

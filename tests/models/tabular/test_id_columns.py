@@ -11,6 +11,7 @@ from models.tabular.id_columns import IdColumn
 from models.tabular.id_kinds import FITTERS
 from models.tabular.id_numbered import numbered_names
 from models.tabular.id_things import fit_things
+from models.tabular.id_words import in_ascii, in_case, name_locale, names
 
 FIRST, LAST = ("Anna", "Ben", "Carla", "David"), ("Braun", "Fischer", "Klein", "Lang", "Vogel")
 PEOPLE = [f"{a} {b}" for a in FIRST for b in LAST]
@@ -521,3 +522,18 @@ def test_lists_of_numbers_do_not_get_letters() -> None:
     rng = np.random.default_rng(3)
     lists = [",".join(map(str, rng.integers(1, 10**6, 1 + i % 6))) for i in range(200)]
     assert all(re.fullmatch(r"[\d,]+", text) for text in fresh(lists, 300))
+
+
+def test_family_names_stay_before_given_names() -> None:
+    people = [f"{b.upper()} {a.upper()}" for a in FIRST for b in LAST]
+    families = set(in_ascii(in_case(names(name_locale(people))[1], "upper")))
+    new = fresh(people, 60, "person")
+    assert sum(name.split()[0] in families for name in new) > 50
+
+
+def test_dates_at_the_end_of_codes_stay_valid() -> None:
+    codes = [f"{4_000 + i * 37}_2017{i % 12 + 1:02}{i % 28 + 1:02}" for i in range(120)]
+    for code in fresh(codes, 300):
+        number, _, day = code.partition("_")
+        assert number.isdigit()
+        assert date.fromisoformat(day).year == 2017
