@@ -99,7 +99,7 @@ def names(locale: str) -> tuple[Pool, Pool]:
 
 @lru_cache(maxsize=64)
 def _folded_names(locale: str, kind: int) -> frozenset[str]:
-    """Return the known given (0) or family (1) names, without accents and in small letters."""
+    """Return the given (0) or family (1) names of the library, in small letters without accents."""
     return frozenset(_folded(name) for name in known_names(locale)[kind] if len(name) > 2)
 
 

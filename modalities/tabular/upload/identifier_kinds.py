@@ -122,8 +122,9 @@ def kind_of_texts(name: str, texts: Sequence[str], others: Collection[str] = ())
 
 
 def _are_addresses(name: str, texts: Sequence[str]) -> bool:
-    """Return True for texts with words, most of which have numbers, in a column of addresses."""
-    if not _ADDRESS_NAME.search(name) or _share(r".*[^\W\d_]{2}.*", texts) < MIN_FITTING:
+    """Return True for texts of several words, most with numbers, in a column of addresses."""
+    several = r"(?=.*[^\W\d_]{2}).*\w\W+\w.*"
+    if not _ADDRESS_NAME.search(name) or _share(several, texts) < MIN_FITTING:
         return False
     return _share(r".*\d.*", texts) >= MIN_NUMBERED
 

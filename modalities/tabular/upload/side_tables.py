@@ -33,7 +33,7 @@ class Block:
 
 
 def find_side_tables(rows: Iterable[tuple[int, Row]]) -> tuple[Block, list[Block]] | None:
-    """Return the longest table and those beside it; None if there is only one table.
+    """Return the longest table and those next to it; None if there is only one table.
 
     Columns that are separated by an empty one, but reach as far down, belong to the same table.
     """
@@ -86,7 +86,7 @@ def side_tables_issue(table: Block, others: Sequence[Block]) -> Issue:
     )
     hint = (
         f"The sheet has several tables side by side. Only the columns {_letters(table.start)} to "
-        f"{_letters(table.end - 1)} were read. To read another one, move it to a sheet of its own."
+        f"{_letters(table.end - 1)} were read. To read another one, move it to another sheet."
     )
     return Issue("side_tables", "warning", len(others), examples, hint)
 

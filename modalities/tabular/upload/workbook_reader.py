@@ -123,7 +123,7 @@ def open_workbook(
 
 
 def _select_table(rows: "_Rows", sheet: CalamineSheet, issues: list[Issue]) -> None:
-    """Leave out the tables beside the longest one."""
+    """Leave out the tables next to the longest one."""
     tables = find_side_tables(rows)
     if tables is not None:
         table, others = tables

@@ -591,3 +591,8 @@ def test_people_among_addresses_are_not_shown(read: Read) -> None:
                 "Daniel Moore", "8 Oak Rd"]  # fmt: skip
     rows = "".join(f"{contacts[i] if i < len(contacts) else ''},{i % 3}\n" for i in range(90))
     assert read("contact_name,v\n" + rows)["contact_name"].type == "id"
+
+
+def test_addresses_of_wallets_are_no_streets(read: Read) -> None:
+    wallets = [f"0x{i * 7_919 + 10**15:040x}" for i in range(COUNT)]
+    assert read(build_column_csv(*wallets, name="address"))["address"].format is None
