@@ -32,6 +32,7 @@ from models.checkpoint import unpack
 from models.errors import AcceptanceRateTooLow
 from models.tabular import batched_sampling
 from models.tabular.id_columns import IdColumn
+from models.tabular.id_fitting import rest_kind
 from models.tabular.joined_text_search import find_joined_texts
 from models.tabular.sampling import TableSampler
 from models.tabular.sampling_plan import RowIndexRange
@@ -50,11 +51,17 @@ def open_augmenter(job: AugmentationInput) -> Iterator["TableAugmenter"]:
 
 
 class FreshIds:
-    """New values for an id column, in the form of its values and different from all of them."""
+    """New values for an id column, in the form of its values and different from all of them.
 
-    def __init__(self, column: Column, values: pa.Array, seed: int) -> None:
+    Parts of texts that need not be unique may repeat (`may_repeat`).
+    """
+
+    def __init__(
+        self, column: Column, values: pa.Array, seed: int, *, may_repeat: bool = False
+    ) -> None:
         self._id_column = IdColumn.fit(column.name, arrow_type(column), values, kind=column.format)
-        self._used, self._seed, self._next_index = set(values.to_pylist()), seed, 0
+        self._used = set() if may_repeat else set(values.to_pylist())
+        self._seed, self._next_index, self._may_repeat = seed, 0, may_repeat
 
     def take(self, count: int) -> pa.Array:
         ids: list[Any] = []
@@ -64,7 +71,8 @@ class FreshIds:
             ids += [value for value in candidates if value not in self._used]
             self._next_index += count
         ids = ids[:count]
-        self._used.update(ids)
+        if not self._may_repeat:
+            self._used.update(ids)
         return pa.array(ids, self._id_column.arrow)
 
 
@@ -152,9 +160,20 @@ class TableAugmenter:
         rests = {
             joined.column: joined.rest(self._table) for joined in joined_texts if joined.has_rest
         }
+        schema = [ColumnSchema.from_dict(c.to_dict()) for c in self._columns]
+        kinds = {
+            joined.column: rest_kind(joined, rests[joined.column], schema)
+            for joined in joined_texts
+            if joined.has_rest
+        }
         fresh_ids = {
-            c.name: FreshIds(replace(c, format=None), rests[c.name], self._job.spec.seed)
-            if c.name in rests  # what is left is a code
+            c.name: FreshIds(
+                replace(c, format=kinds[c.name]),
+                rests[c.name],
+                self._job.spec.seed,
+                may_repeat=kinds[c.name] is not None,
+            )
+            if c.name in rests
             else FreshIds(c, self._table.column(c.name).combine_chunks(), self._job.spec.seed)
             for c in self._columns
             if c.type == "id"

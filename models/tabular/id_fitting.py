@@ -22,15 +22,6 @@ def fit_id_columns(
 ) -> Iterator[IdColumn]:
     """Yield the fitted columns `names` of a table; of joined texts, only their rest is fitted."""
     rests = {joined.column: joined.rest(table) for joined in joined_texts if joined.has_rest}
-    identifiers = {column.name for column in schema if column.type == "id"}
-    # Next to a new name, the rest need not be new; otherwise, it is as unique as the whole text.
-    rest_kinds = {
-        joined.column: _rest_kind(rests[joined.column])
-        if joined.has_new_part(identifiers - {joined.column})
-        else None
-        for joined in joined_texts
-        if joined.has_rest
-    }
     kinds = {column.name: column.format for column in schema}
     learned = {column.name for column in schema if column.type == "category" and column.in_samples}
     learned -= {joined.column for joined in joined_texts}  # they follow the codes
@@ -38,7 +29,7 @@ def fit_id_columns(
     for name in names:
         arrow = table.schema.field(name).type
         if name in rests:
-            kind = rest_kinds[name]
+            kind = rest_kind(next(j for j in joined_texts if j.column == name), rests[name], schema)
             id_column = IdColumn.fit(name, arrow, rests[name], min_value_count, kind)
             yield replace(id_column, rows_per_value=1)
             continue
@@ -48,7 +39,13 @@ def fit_id_columns(
         yield replace(id_column, prefixes=prefixes)
 
 
-def _rest_kind(rest: pa.Array) -> str:
-    """Return the kind of the values that no column determines: ends of addresses, or numbers."""
+def rest_kind(joined: JoinedText, rest: pa.Array, schema: Sequence[ColumnSchema]) -> str | None:
+    """Return the kind of what the other columns do not determine: ends of addresses, or numbers.
+
+    Next to a new name, it may repeat. Otherwise it is as unique as the whole text: None.
+    """
+    identifiers = {column.name for column in schema if column.type == "id"} - {joined.column}
+    if not joined.has_new_part(identifiers):
+        return None
     first = rest.drop_null().slice(0, 1).to_pylist()
     return "email_end" if EmailEnds.fit(first) is not None else "quantity"

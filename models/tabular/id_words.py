@@ -49,7 +49,7 @@ _STREET_WORD = re.compile(
     r"sq|square|ter|terrace|hwy|highway|cir|circle|pkwy|parkway|trl|trail|close|crescent|gardens?|grove|"
     r"row|mews|walk|alley|mall|quay|unit|suite|ste|apt|floor|level|box|po|north|south|east|west|n|s|e|w|"
     r"ne|nw|se|sw|upper|lower|old|new|rue|chemin|impasse|all[eé]e|quai|cours|route|faubourg|passage|"
-    r"calle|c|avenida|avda|av|paseo|plaza|pza|carretera|ctra|camino|carrer|rambla|via|viale|piazza|"
+    r"calle|c|avenida|avda|av|paseo|plaza|pza|carretera|ctra|camino|rambla|via|viale|piazza|"
     r"piazzale|corso|largo|vicolo|strada|rua|travessa|pra[cç]a|estrada|alameda|rodovia|ul|ulica|ulice|al|"
     r"aleja|os|plac|n[aá]m|n[aá]m[eě]st[ií]|t[rř][ií]da|u|utca|út|tér|krt|stra(?:ß|ss)e|str|weg|platz|"
     r"allee|gasse|ring|am|an|auf|der|die|den|dem|im|in|zum|zur|straat|laan|plein|kade|gata|gatan|v[aä]g|"
