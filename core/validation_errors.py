@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -46,9 +47,10 @@ def validation_failed(
     `within` is the pointer of the body in the request.
     """
     all_errors = [_field_error(error, annotation, body, within) for error in errors]
-    # pydantic reports one error per branch of a union. The first one for each field is enough.
-    by_pointer = {error.pointer: error for error in reversed(all_errors)}
-    field_errors = list(by_pointer.values())[::-1]
+    by_pointer: dict[str, list[FieldError]] = {}
+    for error in all_errors:
+        by_pointer.setdefault(error.pointer, []).append(error)
+    field_errors = [_join_branches(branches) for branches in by_pointer.values()]
     first = field_errors[0]
     more = f" (and {len(field_errors) - 1} more)" if len(field_errors) > 1 else ""
     return ValidationFailed(
@@ -108,6 +110,21 @@ def _field_error(error: ErrorDetails, annotation: Any, body: Any, within: str) -
         return unknown_name(pointer, name, names_beside(annotation, body, location))
     code = PYDANTIC_CODES.get(error_type, error_type.split(".")[0])
     return FieldError(pointer, code, _to_sentence(message), allowed)
+
+
+def _join_branches(errors: list[FieldError]) -> FieldError:
+    """Return one error for a field, of which pydantic reports one for each branch of a union.
+
+    If the value has the type of no branch, the message names all of them; else, the error of the
+    branch with its type is enough.
+    """
+    others = [e for e in errors if not e.code.endswith(("_type", "_parsing", "not_allowed"))]
+    if others or not all(error.message.startswith("Must be ") for error in errors):
+        return (others or errors)[0]
+    types = dict.fromkeys(e.message.removeprefix("Must be ").removesuffix(".") for e in errors)
+    *most, last = types
+    message = f"Must be {', '.join(most)} or {last}." if most else errors[0].message
+    return replace(errors[0], message=message)
 
 
 def _to_sentence(message: str) -> str:

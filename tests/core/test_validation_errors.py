@@ -1,0 +1,33 @@
+"""Messages about values that have none of the types of a field."""
+
+from typing import Annotated, Any, Literal
+
+import pytest
+from pydantic import BaseModel, Field, ValidationError
+
+from core.validation_errors import body_validation_failed
+
+
+class Body(BaseModel):
+    relations: bool | list[str] | Literal["auto"] = True
+    patience: Annotated[int, Field(gt=0)] | Literal["auto"] = "auto"
+
+
+def message_of(body: dict[str, Any]) -> str:
+    with pytest.raises(ValidationError) as caught:
+        Body.model_validate(body)
+    (error,) = body_validation_failed(caught.value, Body, body).field_errors
+    return error.message
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"relations": 2.5}, "Must be a valid boolean, a JSON array or 'auto'."),
+        ({"patience": 0}, "Must be greater than 0."),
+    ],
+)
+def test_the_message_names_all_types_of_a_field_unless_the_value_has_one(
+    body: dict[str, Any], message: str
+) -> None:
+    assert message_of(body) == message
