@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from models.tabular.categorical_columns import from_text
 from models.tabular.close_columns import CloseColumn
-from models.tabular.near_relations import NearColumn
+from models.tabular.near_columns import NearColumn
 from models.tabular.number_grid import NumberGrid, round_to_digits
 from models.tabular.relations import Relation, Rows, array, as_floats
 

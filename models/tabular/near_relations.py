@@ -7,9 +7,9 @@ its ratio to the other one, with a mark where both are equal, or with the ratio 
 of them.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Self
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -17,132 +17,25 @@ from numpy.typing import NDArray
 
 from models.tabular.categorical_columns import Floats
 from models.tabular.close_columns import CloseColumn
+from models.tabular.near_columns import NearColumn
 from models.tabular.number_grid import NumberGrid, is_numeric
 from models.tabular.number_scale import Scale, numeric_values
-from models.tabular.relations import Rows, array, as_floats
+from models.tabular.relations import array, as_floats
 
-NearKind = Literal["ratio", "copy"]
 MIN_ROWS = 500
 MAX_FITTED_ROWS, MAX_HELD_OUT_ROWS = 6_000, 3_000
 MAX_COLUMNS = 40  # that are compared with each other
 MIN_DISTINCT = 20  # numbers of fewer values have tokens of their own
 MIN_GAIN_BITS = {"ratio": 1.0, "copy": 0.2}  # per held-out value
-MIN_CLOSE_GAIN_BITS = 0.3  # more than by other codings: it adds a column
+MIN_CLOSE_GAIN_BITS = 0.2  # more than by other codings: it adds a column
 CLOSE_WIDTHS = (0.02, 0.1, 0.3)  # differences of a ratio from 1 that are tried
 MIN_CORRELATION = 0.6  # of ranks; the others are not tried
 COMMON_SHARE = 0.015  # of the rows; more frequent values have tokens of their own
 MIN_COPY_SHARE = 0.02
 MIN_CLOSE_SHARE = 0.1
-EQUALITY_TOLERANCE = 1e-6  # in units of the last decimal
 BINS, MIN_VALUES_PER_BIN = 64, 20
+SAME_VALUE_WEIGHTS = (0.0, 0.5, 0.9)
 FLOAT_UNIT = 1e-12  # between floats that are not rounded: any small number gives the same gain
-
-
-@dataclass(frozen=True)
-class NearColumn:
-    """A column that is coded relative to the column `base`.
-
-    `ratio` divides by the base, and `copy` has a mark where both are equal. Where the base is
-    missing (or, for a ratio, not positive), it is `default`. Values in `common` stay as they are: a
-    copy is none of them, and a ratio codes them as marks. Marks count down from `first_mark`, below
-    all other coded values. Decoded values stay between `low` and `high`. Numbers are in units of
-    the last of the column's `decimals`; -1 decimals: floats, not rounded.
-    """
-
-    name: str
-    base: str
-    kind: NearKind
-    decimals: int
-    default: float
-    low: float
-    high: float
-    common: tuple[float, ...]
-    first_mark: float
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        return (self.base,)
-
-    @property
-    def relation_name(self) -> str:
-        """Return a formula that identifies the relation in a table."""
-        sign = {"ratio": "/", "copy": "="}[self.kind]
-        return f"{self.name} {sign} {self.base}"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return what clients see: no values of rows."""
-        columns = [self.base, self.name]
-        return {"name": self.relation_name, "kind": f"near_{self.kind}", "columns": columns}
-
-    def coded_type(self, _: pa.DataType) -> pa.DataType:
-        return pa.float64() if self.decimals < 0 or self.kind == "ratio" else pa.int64()
-
-    def encode(self, rows: Rows, arrow: pa.DataType) -> pa.Array:
-        values = array(rows, self.name)
-        numbers, is_missing = NumberGrid(values.type, self.decimals).to_grid(values)
-        coded = self.relative(numbers, as_floats(array(rows, self.base)))
-        return pa.array(coded, self.coded_type(arrow), mask=is_missing)
-
-    def relative(self, numbers: NDArray[Any], base: Floats) -> NDArray[Any]:
-        """Return coded (N,) numbers, given the values of the base, NaN where missing."""
-        base, has_base = self._in_units(base)
-        mark = np.asarray(self.first_mark).astype(numbers.dtype)
-        if self.kind == "copy":
-            is_copy = (numbers == base) & has_base & ~np.isin(numbers, self.common)
-            return np.where(is_copy, mark, numbers)
-        coded = numbers / base
-        common = np.array(self.common)
-        index = np.searchsorted(common, numbers)
-        is_common = np.append(common, np.nan)[index] == numbers
-        return np.where(is_common, mark - index, coded)
-
-    def decode(self, coded: Rows, arrow: pa.DataType) -> pa.Array:
-        column = array(coded, self.name)
-        is_missing = column.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
-        values = column.fill_null(0).to_numpy(zero_copy_only=False)
-        base, _ = self._in_units(as_floats(array(coded, self.base)))
-        is_mark = ~is_missing & (values <= self.first_mark)
-        if self.kind == "copy":
-            numbers = np.where(is_mark, base, values)
-        else:
-            numbers = values * base
-            index = np.where(is_mark, self.first_mark - values, 0).astype(np.int64)
-            last = max(len(self.common) - 1, 0)
-            common = np.array(self.common or (0.0,))
-            numbers = np.where(is_mark, common[np.minimum(index, last)], numbers)
-        numbers = np.clip(np.where(is_missing, self.low, numbers), self.low, self.high)
-        if self.decimals >= 0:
-            numbers = np.rint(numbers).astype(np.int64)
-        return NumberGrid(arrow, self.decimals).from_grid(numbers, is_missing)
-
-    def _in_units(self, base: Floats) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Return the (N,) bases in units of this column, and the mask of rows that have one."""
-        base = base * 10.0 ** max(self.decimals, 0)
-        has_base = base > 0 if self.kind == "ratio" else ~np.isnan(base)
-        base = np.where(has_base, base, self.default)
-        if self.decimals < 0 or self.kind == "ratio":
-            return base, has_base
-        rounded = np.rint(base)
-        # A base with more decimals has no equal.
-        return rounded.astype(np.int64), has_base & (np.abs(base - rounded) < EQUALITY_TOLERANCE)
-
-    def pack(self) -> dict[str, Any]:
-        return {
-            "near": self.kind,
-            "name": self.name,
-            "base": self.base,
-            "decimals": self.decimals,
-            "default": self.default,
-            "low": self.low,
-            "high": self.high,
-            "common": list(self.common),
-            "first_mark": self.first_mark,
-        }
-
-    @classmethod
-    def unpack(cls, packed: Mapping[str, Any]) -> "NearColumn":
-        values = {name: value for name, value in packed.items() if name != "near"}
-        return cls(**{**values, "kind": packed["near"], "common": tuple(packed["common"])})
 
 
 def find_near_columns(
@@ -168,29 +61,42 @@ def find_near_columns(
     )
     numbers = [_Number.fit(name, array(sample, name)) for name in names]
     numbers = [number for number in numbers if number.is_fine][:MAX_COLUMNS]
-    found: list[NearColumn | CloseColumn] = []
+    found = []
     for i, number in enumerate(numbers):
-        one = np.full(len(rows), 1.0 if number.decimals >= 0 else FLOAT_UNIT)
-        plain_bits = _held_out_bits(number.values, is_fitted, one)
-        gains: dict[NearColumn | CloseColumn, float] = {}
-        close_gains: dict[CloseColumn, float] = {}
-        for base in numbers[:i]:
-            for column in _codings(number, base):
-                coded = column.relative(number.values, base.in_table)
-                unit = one / base.in_units(number) if column.kind == "ratio" else one
-                gain = np.nanmean(plain_bits - _held_out_bits(coded, is_fitted, unit))
-                if gain > MIN_GAIN_BITS[column.kind]:
-                    gains[column] = float(gain)
-            for close in _close_codings(number, base):
-                if close.ratio_name in table.schema.names:
-                    continue
+        coding = _best_coding(number, numbers[:i], is_fitted, table.schema.names)
+        if coding is not None:
+            found.append(_with_range(coding, array(table, number.name)))
+    return found
+
+
+def _best_coding(
+    number: "_Number",
+    bases: Sequence["_Number"],
+    is_fitted: NDArray[np.bool_],
+    names: Sequence[str],
+) -> NearColumn | CloseColumn | None:
+    """Return the coding of a column that saves most bits, or None if none saves enough of them.
+
+    `names` are those of the table, which has no room for a ratio of the same name.
+    """
+    one = np.full(len(is_fitted), 1.0 if number.decimals >= 0 else FLOAT_UNIT)
+    plain_bits = _held_out_bits(number.values, is_fitted, one)
+    gains: dict[NearColumn | CloseColumn, float] = {}
+    close_gains: dict[NearColumn | CloseColumn, float] = {}
+    for base in bases:
+        for column in _codings(number, base):
+            coded = column.relative(number.values, base.in_table)
+            unit = one / base.in_units(number) if column.kind == "ratio" else one
+            gain = np.nanmean(plain_bits - _held_out_bits(coded, is_fitted, unit))
+            if gain > MIN_GAIN_BITS[column.kind]:
+                gains[column] = float(gain)
+        for close in _close_codings(number, base):
+            if close.ratio_name not in names:
                 bits = _close_bits(close, number, base, is_fitted, one)
                 close_gains[close] = float(np.nanmean(plain_bits - bits))
-        least = max(gains.values(), default=0.0) + MIN_CLOSE_GAIN_BITS
-        gains |= {close: gain for close, gain in close_gains.items() if gain > least}
-        if gains:
-            found.append(_with_range(max(gains, key=gains.__getitem__), array(table, number.name)))
-    return found
+    least = max(gains.values(), default=0.0) + MIN_CLOSE_GAIN_BITS
+    gains |= {close: gain for close, gain in close_gains.items() if gain > least}
+    return max(gains, key=gains.__getitem__) if gains else None
 
 
 def _with_range(column: NearColumn | CloseColumn, values: pa.Array) -> NearColumn | CloseColumn:
@@ -287,10 +193,12 @@ def _close_bits(
 
 
 def _held_out_bits(values: Floats, is_fitted: NDArray[np.bool_], unit: Floats) -> Floats:
-    """Return the (N,) bits of held-out values under a histogram of the others; NaN elsewhere.
+    """Return the (N,) bits of held-out values under a model of the others; NaN elsewhere.
 
-    Common values have probabilities of their own. `unit` (N,) is the distance of a value to the
-    next possible one; NaN where there is no value to compare.
+    The model is a histogram, mixed with the fraction of rows that have exactly the same value where
+    that saves bits: a coding must not lose values that several rows share, such as results of
+    elections. Common values have probabilities of their own. `unit` (N,) is the distance of a value
+    to the next possible one; NaN where there is no value to compare.
     """
     is_usable = np.isfinite(values) & np.isfinite(unit)
     fitted, held = values[is_fitted & is_usable], values[~is_fitted & is_usable]
@@ -306,6 +214,11 @@ def _held_out_bits(values: Floats, is_fitted: NDArray[np.bool_], unit: Floats) -
     bin_index = np.clip(np.searchsorted(edges, held, side="right") - 1, 0, len(counts) - 1)
     share = np.minimum(unit[~is_fitted & is_usable] / np.diff(edges)[bin_index], 1.0)
     probability = share * counts[bin_index] / (len(fitted) + 0.5 * len(counts))
+    distinct, repeats = np.unique(fitted, return_counts=True)
+    index = np.minimum(np.searchsorted(distinct, held), len(distinct) - 1)
+    same = np.where(distinct[index] == held, repeats[index] / len(fitted), 0.0)
+    mixtures = [(1 - weight) * probability + weight * same for weight in SAME_VALUE_WEIGHTS]
+    probability = max(mixtures, key=lambda mixture: np.log2(mixture).sum())
     for value in common:
         probability[held == value] = (fitted == value).mean()
     bits = np.full(len(values), np.nan)

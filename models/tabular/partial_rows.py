@@ -24,7 +24,7 @@ from models.tabular.categorical_columns import (
 )
 from models.tabular.close_columns import CloseColumn
 from models.tabular.conditions import InvalidPartialRow, expected_value
-from models.tabular.near_relations import NearColumn
+from models.tabular.near_columns import NearColumn
 from models.tabular.number_scale import numeric_values
 from models.tabular.numeric_columns import NumericColumn
 from models.tabular.relation_solving import solve_sources

@@ -14,7 +14,8 @@ from models.tabular.constraints import Constraint
 from models.tabular.data import LabeledRows
 from models.tabular.joined_text_search import find_joined_texts
 from models.tabular.joined_texts import JoinedText
-from models.tabular.near_relations import NearColumn, find_near_columns
+from models.tabular.near_columns import NearColumn
+from models.tabular.near_relations import find_near_columns
 from models.tabular.relation_coding import RelationCoding
 from models.tabular.relation_detection import detect_relations
 from models.tabular.relation_planning import independent_relations, plan_coding

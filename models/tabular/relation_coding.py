@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from models.tabular.close_columns import CloseColumn
 from models.tabular.coded_columns import BoundedColumn, CodedColumn, unpack_column
-from models.tabular.near_relations import NearColumn
+from models.tabular.near_columns import NearColumn
 from models.tabular.number_grid import NumberGrid, is_numeric
 from models.tabular.relations import Relation, Rows, array, as_floats
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from models.tabular.close_columns import CloseColumn
 from models.tabular.coded_columns import BoundedColumn, DerivedColumn, RemainderColumn
-from models.tabular.near_relations import NearColumn
+from models.tabular.near_columns import NearColumn
 from models.tabular.number_grid import NumberGrid
 from models.tabular.relation_coding import RelationCoding
 from models.tabular.relations import array

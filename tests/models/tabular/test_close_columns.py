@@ -138,6 +138,15 @@ def test_a_number_far_from_its_base_is_not_coded() -> None:
     assert find_near_columns(shuffled, dict.fromkeys(("may", "june"), "integer"), ()) == []
 
 
+def test_a_number_whose_values_are_shared_by_rows_is_not_coded() -> None:
+    """Ratios to polls would lose that all polls of an election have the same result."""
+    rng = np.random.default_rng(4)
+    results = np.round(rng.uniform(20, 60, 300), 2)[rng.integers(0, 300, 3_000)]
+    polls = np.rint(results + rng.normal(0, 2, 3_000))
+    table = pa.table({"poll": polls, "result": results})
+    assert find_near_columns(table, dict.fromkeys(("poll", "result"), "number"), ()) == []
+
+
 def test_without_a_base_the_number_itself_is_decoded() -> None:
     column = CloseColumn("b", "a", 0.1, 2, 0.0, 100_00.0, ())
     coded = pa.RecordBatch.from_pydict(

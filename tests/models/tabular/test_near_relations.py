@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 
 from models.tabular.data import LabeledRows
-from models.tabular.near_relations import NearColumn, find_near_columns
+from models.tabular.near_columns import NearColumn
+from models.tabular.near_relations import find_near_columns
 from models.tabular.partial_rows import PartialRows
 from models.tabular.prepare import plan_relations
 from models.tabular.relation_coding import RelationCoding
