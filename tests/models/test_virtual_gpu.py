@@ -80,9 +80,9 @@ def test_an_image_network_learns_the_same_on_a_gpu(
         r1_interval=2,
     )
     on_cpu, on_gpu = (images.RecordingCallbacks(12, 6) for _ in range(2))
-    train_images(images.make_images(settings, 300), settings, on_cpu, seed=5)
+    train_images(images.make_images(settings, 120), settings, on_cpu, seed=5)
     gpu, steps = (request.getfixturevalue(name) for name in ("gpu", "steps"))
-    train_images(images.make_images(settings, 300), settings, on_gpu, seed=5, device=GPU)
+    train_images(images.make_images(settings, 120), settings, on_gpu, seed=5, device=GPU)
     assert (steps.synchronizations, steps.copies) == ({}, {})
     assert max(steps.uploads) <= MAX_UPLOADS
     assert max(steps.launches[-2:]) <= MAX_REPLAY_LAUNCHES  # with and without the penalty
@@ -94,7 +94,7 @@ def test_an_image_network_learns_the_same_on_a_gpu(
     # The checkpoints are equal, so the one of the GPU can be resumed on a CPU, too.
     state, resumed = tmp_path / "state", images.RecordingCallbacks(12)
     state.write_bytes(on_cpu.saved[6].state)
-    data = images.make_images(settings, 300)
+    data = images.make_images(settings, 120)
     train_images(data, settings, resumed, seed=5, state=state, device=GPU)
     assert resumed.saved[12] == on_cpu.saved[12]
 
