@@ -46,21 +46,6 @@ class Train(Protocol):
 FIRST_STEP = WARM_UP_STEPS + 5  # that is measured: those before prepare, warm up and record
 MEASURED_STEPS = 24
 PROGRESS = 0.5  # of the main phase, and of a critic of rows whose share of the budget is large
-SMALL_IMAGES = {
-    "latent_dim": 4,
-    "critic_width": 8,
-    "feature_width": 8,
-    "batch_size": 2,
-    "log_interval": 1_000_000,
-}
-SMALL_ROWS = {
-    "embedding_dim": 8,
-    "hidden_dim": 8,
-    "critic_width": 2,
-    "critic_hidden": 8,
-    "batch_size": 2,
-    "eval_interval": 1_000_000,
-}
 
 
 class _Measured(Exception):
