@@ -91,10 +91,11 @@ def _sums(checkpoint: PackedCheckpoint) -> Figures:
 
     Values count by their magnitude, and at most 1: those of a tokenizer can be large.
     """
-    return {
-        name: sum(float(tensor.double().abs().clamp(max=1).sum()) for tensor in load(file).values())
-        for name, file in (("model", checkpoint.model), ("state", checkpoint.state))
-    }
+    sums = {}
+    for name, file in (("model", checkpoint.model), ("state", checkpoint.state)):
+        tensors = load(file).values()
+        sums[name] = sum(float(tensor.double().abs().clamp(max=1).sum()) for tensor in tensors)
+    return sums
 
 
 if __name__ == "__main__":
