@@ -13,6 +13,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bench import step_costs
 from models import autocast, seeding
 from models.checkpoint import unpack
 from models.device import device_info, release_memory, resolve_device
@@ -32,13 +34,18 @@ from models.images.data import LabeledImages
 from models.images.sampling import ImageSampler
 from models.images.settings import ImageData, ImageSettings
 from models.images.training import ImageTrainer, train
+from models.metrics import evaluation_classifier
 from models.metrics.evaluation_classifier import EvaluationClassifier
+from models.metrics.images import trained_classifiers
 from models.metrics.images.evaluation import evaluate
 from models.microbatch import Part, Position
 from models.placement import CPU
 from models.settings import DeviceKind
 from models.step_graphs import StepGraphs
 from models.tabular.data import LabeledRows
+from models.tabular.dp_accountant import NoiseScales
+from models.tabular.dp_domains import ColumnDomain
+from models.tabular.dp_training import train_with_noise
 from models.tabular.sampling import TableSampler
 from models.tabular.schema import ColumnSchema
 from models.tabular.settings import TableData
@@ -49,6 +56,16 @@ from models.training_callbacks import PackedCheckpoint
 Row = dict[str, Any]
 
 ARCHITECTURES = ("vae_gan", "cvae", "cgan", "dcgan", "mlp", "r3gan")
+TABLE_NETWORKS: dict[str, Row] = {
+    "rows": {},
+    "rows in any order": {"random_order_prob": 0.5},
+    "rows by gan": {"architecture": "gan"},
+}
+DOMAINS = {  # of the table, for differential privacy
+    "number": ColumnDomain(min=-4, max=6, decimals=2),
+    "size": ColumnDomain(min=0, max=899),
+    "label": ColumnDomain(("no", "yes")),
+}
 BATCH_SIZES = (32, 128, 512)
 MEMORY_LIMIT = 2**30  # bytes, for the part that runs out of memory
 TOTAL_SECONDS = 480
@@ -109,6 +126,8 @@ class Bench:
         if quick:
             self.x, self.y = self.x[:1_000], self.y[:1_000]
             self.x_test, self.y_test = self.x_test[:300], self.y_test[:300]
+            evaluation_classifier.STEPS = (8, 8)
+            trained_classifiers.TSTR_STEPS = trained_classifiers.DETECTION_STEPS = (8, 8)
 
     def images(self) -> LabeledImages:
         return LabeledImages.split(self.x, self.y, holdout_fraction=0.05, seed=1)
@@ -116,7 +135,13 @@ class Bench:
     def settings(self, architecture: str = "vae_gan", **overrides: Any) -> ImageSettings:
         kind: DeviceKind = "cpu" if self.quick or self.device == CPU else "gpu"
         data = ImageData(28, 28, 1, 10, len(self.x), device=kind)
-        return resolve(data, "fast", {"architecture": architecture, **overrides})
+        explicit = {"architecture": architecture, **overrides}
+        if self.quick:
+            is_vae = architecture in ("vae_gan", "cvae")
+            widths = ("coarse_channels", "fine_channels") if is_vae else ("generator_width",)
+            small = dict.fromkeys((*widths, "critic_width", "feature_width"), 8)
+            explicit = small | {"batch_size": 8} | explicit
+        return resolve(data, "fast", explicit)
 
     def synchronize(self) -> None:
         if self.device.type == "cuda":
@@ -130,22 +155,42 @@ class Bench:
             train(self.images(), self.settings(architecture), run, seed=1, device=self.device)
             here, there = (self._sample(run.last, device, 64) for device in (CPU, self.device))
             rows[architecture] = {"max_gray_levels": int(np.abs(here - there).max())}
-        table, schema = _table(400 if self.quick else 4_000)
-        labeled = LabeledRows.split(
-            table, schema, target_column="label", holdout_fraction=0.1, seed=1
-        )
-        for architecture in ("autoregressive", "gan"):
+        for name, train_table in self._table_runs().items():
             run = Run(steps=12 if self.quick else 100)
-            settings = resolve_table(
-                TableData(len(table), table.num_columns), "fast", {"architecture": architecture}
-            )
-            train_rows(labeled, settings, run, seed=1, device=self.device)
+            train_table(run)
             path = self._write(run.last.model)
             samplers = [TableSampler.load(*unpack(path), device) for device in (CPU, self.device)]
             here_rows, there_rows = (s.sample(1, np.arange(2_000)).rows for s in samplers)
             pairs = zip(here_rows.to_pylist(), there_rows.to_pylist(), strict=True)
-            rows[f"table {architecture}"] = {"different_rows": sum(a != b for a, b in pairs)}
+            rows[name] = {"different_rows": sum(a != b for a, b in pairs)}
         return rows
+
+    def _table_runs(self) -> dict[str, Callable[..., None]]:
+        """Return a function for each network of tables that trains it: of a run, and a state."""
+        table, schema = _table(400 if self.quick else 4_000)
+        rows = LabeledRows.split(table, schema, target_column="label", holdout_fraction=0.1, seed=1)
+        data = TableData(len(table), table.num_columns)
+        runs: dict[str, Callable[..., None]] = {}
+        for name, overrides in TABLE_NETWORKS.items():
+            settings = resolve_table(data, "fast", overrides)
+            runs[name] = partial(train_rows, rows, settings, seed=1, device=self.device)
+        settings = resolve_table(data, "fast", {}, differential_privacy=True)
+        noise = NoiseScales(1.0, 1.0)
+
+        def train_privately(run: Run, **options: Any) -> None:
+            train_with_noise(
+                rows,
+                DOMAINS,
+                settings,
+                noise,
+                run.steps,
+                run,
+                seed=1,
+                device=self.device,
+                **options,
+            )
+
+        return runs | {"rows with differential privacy": train_privately}
 
     def equal(self) -> Row:
         """Compare the gradients of a step in float32 with those on the CPU."""
@@ -203,6 +248,11 @@ class Bench:
                 "repeated_is_equal": repeated.last.state == whole.last.state,
                 "resumed_is_equal": resumed.last.state == whole.last.state,
             }
+        for name, train_table in self._table_runs().items():
+            whole, resumed = Run(steps, saves_at=steps // 2), Run(steps)
+            train_table(whole)
+            train_table(resumed, state=self._write(whole.saved[steps // 2].state))
+            rows[name] = {"resumed_is_equal": resumed.last.state == whole.last.state}
         return rows
 
     def memory(self) -> Row:
@@ -258,6 +308,10 @@ class Bench:
                 "busy_share": round(busy / seconds, 3),
             }
         return rows
+
+    def host(self) -> Row:
+        """Count launches and measure the host's time of a step on simulated GPUs."""
+        return step_costs.measure(rounds=1 if self.quick else 5)
 
     def throughput(self) -> Row:
         """Measure steps and images per second, beside those of one core of the CPU."""
@@ -320,7 +374,7 @@ class Bench:
         classifier = EvaluationClassifier.fit(data, 10, _never_stop, device=self.device)
         rows: Row = {"data": "Fashion-MNIST" if self.is_fashion else "synthetic images"}
         for architecture in ("vae_gan", "r3gan"):
-            run = Run(seconds=3.0 if self.quick else 60.0)
+            run = Run(steps=12) if self.quick else Run(seconds=60.0)
             train(self.images(), self.settings(architecture), run, seed=1, device=self.device)
             count = 200 if self.quick else 10_000
             labels, start = np.arange(count) % 10, time.perf_counter()
@@ -358,7 +412,7 @@ class Bench:
         with serving(**environment) as client:
             body = tiny_job(client.create_builtin_dataset("digits")["id"], steps)
             job = client.request("POST", "/v1/jobs", json=body).json()["id"]
-            deadline = time.monotonic() + 90
+            deadline = time.monotonic() + 300
             while not (job_view := client.request("GET", f"/v1/jobs/{job}").json())["progress"][
                 "percent"
             ]:
@@ -391,7 +445,10 @@ class Bench:
         return path
 
 
-PARTS = ("smoke", "equal", "resume", "memory", "launches", "throughput", "quality", "service")
+PARTS = (
+    *("smoke", "equal", "resume", "memory", "launches", "throughput", "quality", "service"),
+    "host",
+)
 
 
 def _no_autocast(*_args: Any, **_kwargs: Any) -> torch.autocast:
@@ -466,7 +523,7 @@ def main() -> None:
     start = time.monotonic()
     for name in arguments.parts or PARTS:
         part_start = time.monotonic()
-        if part_start - start > TOTAL_SECONDS - 30:
+        if part_start - start > TOTAL_SECONDS - 30 and not arguments.quick:
             results["parts"][name] = {"skipped": "no time left"}
             continue
         try:

@@ -16,7 +16,6 @@ from models.tabular.autoregressive_sampler import AutoregressiveSampler
 from models.tabular.data import MIN_HOLDOUT_ROWS, TokenBatches
 from models.tabular.settings import TableSettings
 from models.tabular.tokenizer import Tokenizer
-from models.training_loop import Batches
 from models.weight_average import WeightAverage
 
 # Later weights replace the best ones unless their held-out loss is higher by more than this share.
@@ -128,22 +127,23 @@ class CriticPhase:
     """Training of the critic on real and on generated rows."""
 
     saved = ("D", "optimizer", "microbatch_size", "starts_at")
-    batches: Batches  # The generator must be complete before it generates rows for them.
+    sampler: AutoregressiveSampler  # of the complete generator
 
     def __init__(
         self,
         tokenizer: Tokenizer,
         settings: TableSettings,
-        batch_size: int,
+        batches: TokenBatches,
         device: torch.device,
     ) -> None:
         self.settings = settings
+        self.batches = CriticBatches(batches)
         self.D = build_critic(tokenizer, settings).to(device)
         self.optimizer = torch.optim.AdamW(
             self.D.parameters(), settings.critic_lr, weight_decay=0.05, fused=True
         )
         self.optimizers = (self.optimizer,)
-        self.microbatch_size: int | None = batch_size
+        self.microbatch_size: int | None = batches.batch_size
         self.starts_at: float | None = None  # progress; None: the generator is not complete
 
     @property
@@ -163,8 +163,9 @@ class CriticPhase:
 
         The optimal D is the log-odds of being real (Goodfellow et al. 2014, 1406.2661).
         """
-        real, fake = part.batch
-        loss = F.softplus(-self.D(real.T)).mean() + F.softplus(self.D(fake.T)).mean()
+        real, u = part.batch
+        fake = self.sampler.sample_tokens(u.T, {})
+        loss = F.softplus(-self.D(real.T)).mean() + F.softplus(self.D(fake)).mean()
         part.backward(loss)
         return {"critic_loss": loss.detach()}
 
@@ -208,15 +209,19 @@ class OrderedBatches:
         return tokens, is_repeated, order.expand(len(tokens), -1)
 
 
-class RealAndFakeBatches:
-    def __init__(self, batches: TokenBatches, sampler: AutoregressiveSampler) -> None:
-        self._batches, self._sampler = batches, sampler
+class CriticBatches:
+    """Batches of real rows, with the uniforms from which as many rows are generated.
+
+    The rows are generated in the step itself, so that a CUDA graph of it includes them.
+    """
+
+    def __init__(self, batches: TokenBatches) -> None:
+        self._batches = batches
 
     def batch_at(self, step: int) -> Batch:
-        """Return (B, S) tokens of real and of as many generated rows."""
+        """Return (B, S) tokens and (B, S) uniforms."""
         real = self._batches.batch_at(step)
-        u = upload(torch.rand(real.T.shape), real.device)
-        return real, self._sampler.sample_tokens(u, {}).T
+        return real, upload(torch.rand(real.T.shape), real.device).T
 
 
 def random_order(column_slices: Sequence[slice]) -> Tensor:

@@ -17,7 +17,7 @@ from models.checkpoint import Resumable
 from models.metrics.critic import critic_accuracy
 from models.tabular import checkpoint
 from models.tabular.autoregressive_networks import Generator
-from models.tabular.autoregressive_phases import CriticPhase, GeneratorPhase, RealAndFakeBatches
+from models.tabular.autoregressive_phases import CriticPhase, GeneratorPhase
 from models.tabular.autoregressive_sampler import AutoregressiveSampler
 from models.tabular.data import MIN_HOLDOUT_ROWS, TokenBatches
 from models.tabular.preview import ScatterPreview
@@ -53,7 +53,7 @@ class AutoregressiveTrainer:
         self.generator = GeneratorPhase(
             tokenizer, settings, self._batches, repeating_batches, device
         )
-        self.critic = CriticPhase(tokenizer, settings, self._batches.batch_size, device)
+        self.critic = CriticPhase(tokenizer, settings, self._batches, device)
         # Rows with at least this critic score are always accepted; None: no rejection sampling.
         self.always_accept_score: float | None = None
 
@@ -73,8 +73,9 @@ class AutoregressiveTrainer:
             return self.generator
         if not self._in_critic_phase:
             self._in_critic_phase = True
-            sampler = AutoregressiveSampler(self.generator.best, self.tokenizer.sub_bin_steps)
-            self.critic.batches = RealAndFakeBatches(self._batches, sampler)
+            self.critic.sampler = AutoregressiveSampler(
+                self.generator.best, self.tokenizer.sub_bin_steps
+            )
         return self.critic
 
     def report(self, losses: dict[str, Tensor], callbacks: TrainingCallbacks) -> None:

@@ -17,6 +17,7 @@ from models.device import DeviceUnavailable
 from tests.conftest import reload
 from tests.factories import create_digits_dataset, create_trained_model
 from tests.job_runs import create_training_job, get_model_sha256, run_training_job
+from tests.tiny_configs import SHORT_EVALUATION
 from tests.virtual_gpu import BrokenContext, VirtualGpu
 from worker import device_loss
 from worker.job_runner import run_next
@@ -78,6 +79,32 @@ def test_a_generation_job_on_a_gpu_writes_the_files_of_the_cpu_and_counts_gpu_se
     ]
     shards = ("shard-00000.tar", "shard-00001.tar")
     assert [hashes[0][name] for name in shards] == [hashes[1][name] for name in shards]
+
+
+@pytest.mark.parametrize("name", ["people", pytest.param("digits", marks=pytest.mark.slow)])
+def test_an_evaluation_job_on_a_gpu_reports_the_scores_of_the_cpu(
+    name: str, client: TestClient, gpu: VirtualGpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for setting in SHORT_EVALUATION:
+        monkeypatch.setattr(setting, (4, 4))
+    monkeypatch.setattr("models.metrics.gradient_boosting.TREES", 2)
+    set_device("cpu")
+    if name == "digits":
+        run_training_job(client, create_training_job(client, device="cpu", name=name))
+    else:
+        create_trained_model(client, name)
+    scores = []
+    for device in ("cpu", "gpu"):
+        set_device({"cpu": "cpu", "gpu": "cuda:0"}[device])
+        gpu.clear()
+        body = {"kind": "evaluation", "model": name, "samples": 40, "seed": 2, "device": device}
+        job_id = client.post("/v1/jobs", json=body).json()["id"]
+        run_next(["evaluation"])
+        job = client.get(f"/v1/jobs/{job_id}").json()
+        assert (job["state"], job["device_kind"]) == ("succeeded", device), job["error"]
+        assert bool(gpu.launches) == (device == "gpu")
+        scores.append(client.get(f"/v1/jobs/{job_id}/artifacts/report.json").json()["scores"])
+    assert scores[0] == scores[1]
 
 
 def test_a_broken_context_returns_the_job_without_a_worker_loss(

@@ -1,6 +1,6 @@
 """Recording and replay of training steps, on the graphs of a virtual GPU."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from unittest.mock import patch
 
 import pytest
@@ -16,12 +16,6 @@ from tests.virtual_gpu import CPU, GPU, VirtualGpu
 from tests.virtual_graph import RefusedOperation
 
 PHASE = object()
-
-
-@pytest.fixture
-def gpu() -> Iterator[VirtualGpu]:
-    with VirtualGpu() as virtual_gpu:
-        yield virtual_gpu
 
 
 class Steps:
