@@ -98,10 +98,9 @@ class FairShares:
         most = max(used.values(), default=0.0)
         return own > most >= NEGLIGIBLE_S
 
-    def rest_s(self, *tenants: str) -> float:
-        """Return how long the first of the tenants that will have rested still has to rest."""
-        now = self._now()
-        return min(self._rest_s(tenant_id, now) for tenant_id in tenants)
+    def rest_s(self, tenant_id: str) -> float:
+        """Return how long the tenant still has to rest."""
+        return self._rest_s(tenant_id, self._now())
 
     def _rest_s(self, tenant_id: str, now: float) -> float:
         account = self._accounts.get(tenant_id)

@@ -54,9 +54,8 @@ class FairStartMiddleware:
         if is_first and self._started:
             loop.call_soon(self._next_iteration)
         elif self._waiting and not self._started:
-            self._rest = loop.call_later(
-                self._shares.rest_s(*self._waiting.owners()), self._start_next
-            )
+            rest_s = min(map(self._shares.rest_s, self._waiting.owners()))
+            self._rest = loop.call_later(rest_s, self._start_next)
 
     def _may_start(self, owner: str) -> bool:
         return not self._shares.rest_s(owner)

@@ -133,13 +133,12 @@ def test_the_owner_that_has_used_most_has_few_threads_while_others_are_active() 
             started.append(number)
             release.wait(20)
 
-        tasks = [asyncio.create_task(threads.run("greedy", work, n)) for n in range(5)]
+        tasks = [asyncio.create_task(threads.run("greedy", work, n)) for n in range(6)]
         while len(started) < HEAVIEST_THREADS:
             await asyncio.sleep(0.001)
         await threads.run("modest", list)
         assert len(started) == HEAVIEST_THREADS
-        time[0] += 100  # the other one is idle now
-        tasks.append(asyncio.create_task(threads.run("greedy", work, 5)))
+        time[0] += 100  # the other one is idle now: a timer finds it
         while len(started) < 6:
             await asyncio.sleep(0.001)
         release.set()
