@@ -327,6 +327,8 @@ class Job(Leased, Base):
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     orphans_removed_at: Mapped[datetime | None]  # when garbage collection handled the job
+    # An evaluation that follows a training. The column was added to those of `Leased`.
+    automatic: Mapped[bool] = mapped_column(default=False, sort_order=1)
 
 
 class Shard(Leased, Base):

@@ -180,10 +180,10 @@ def test_the_computing_time_of_a_day_is_limited(
     assert pets.post("/v1/jobs", json=body).status_code == 202
 
 
-def put_part(client: TestClient, upload: str, data: bytes) -> Any:
+def put_part(client: TestClient, upload: str, data: bytes, number: int = 1) -> Any:
     digest = base64.b64encode(hashlib.sha256(data).digest()).decode()
     headers = {"Content-Digest": f"sha-256=:{digest}:"}
-    return client.put(f"/v1/uploads/{upload}/parts/1", content=data, headers=headers)
+    return client.put(f"/v1/uploads/{upload}/parts/{number}", content=data, headers=headers)
 
 
 def test_uploads_are_listed_counted_and_expire(
@@ -216,12 +216,51 @@ def test_uploads_are_listed_counted_and_expire(
 def test_stored_bytes_are_limited_by_tenant(
     two_tenants: TestClient, configured: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(configured.quotas, "stored_bytes", 200)
+    first, second = (
+        two_tenants.post("/v1/uploads", json={"filename": name}).json()["id"] for name in "ab"
+    )
+    assert put_part(two_tenants, first, b"x" * 100).status_code == 200
+    check_quota(put_part(two_tenants, second, b"x" * 101), "stored_bytes", 200)
+    file = {"file": ("people.csv", b"a,b\n1,2\n" * 20)}
+    check_quota(two_tenants.post("/v1/datasets", files=file), "stored_bytes", 200)
+    assert len(list(get_storage().keys(key_of(TENANT)))) == 1
+
+
+def check_larger_than_quota(response: Any, name: str, limit: int, size: int) -> None:
+    problem = response.json()
+    assert (response.status_code, problem["code"]) == (413, "larger_than_quota"), response.text
+    shown = [problem[field] for field in ("quota", "limit", "size", "retryable")]
+    assert shown == [name, limit, size, False]
+    assert f"`{name}` allows {limit:,}" in problem["detail"]
+    assert "retry-after" not in response.headers
+
+
+def test_a_file_that_is_larger_than_its_quota_is_not_to_be_sent_again(
+    two_tenants: TestClient, configured: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(configured.quotas, "stored_bytes", 10)
     upload = two_tenants.post("/v1/uploads", json={"filename": "a"}).json()["id"]
-    check_quota(put_part(two_tenants, upload, b"x" * 11), "stored_bytes", 10)
+    assert put_part(two_tenants, upload, b"x" * 6).status_code == 200
+    second_part = put_part(two_tenants, upload, b"x" * 7, number=2)
+    check_larger_than_quota(second_part, "stored_bytes", 10, 13)
     file = {"file": ("people.csv", b"a,b\n1,2\n" * 20)}
-    check_quota(two_tenants.post("/v1/datasets", files=file), "stored_bytes", 10)
-    assert list(get_storage().keys(key_of(TENANT))) == []
+    check_larger_than_quota(
+        two_tenants.post("/v1/datasets", files=file), "stored_bytes", 10, 8 * 20
+    )
+    monkeypatch.setattr(configured.quotas, "upload_bytes", 9)
+    declared = two_tenants.post("/v1/uploads", json={"filename": "b", "bytes": 11})
+    check_larger_than_quota(declared, "upload_bytes", 9, 11)
+
+
+def test_a_job_whose_files_are_larger_than_the_quota_is_not_to_be_sent_again(
+    pets: TestClient, configured: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(configured.quotas, "stored_bytes", 1_000)
+    job = {"kind": "generation", "model": "pets", "count": 1_000}
+    problem = pets.post("/v1/jobs", json=job).json()
+    assert (problem["code"], problem["quota"]) == ("larger_than_quota", "stored_bytes")
+    assert problem["size"] > 1_000
 
 
 def test_the_declared_size_of_an_upload_is_reserved_until_it_ends(

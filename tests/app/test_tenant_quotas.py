@@ -84,7 +84,7 @@ def test_stored_bytes_and_computing_time_are_limited_by_the_quotas_of_their_tena
         session.get_one(Job, add_job().id).usage = {"cpu_s": 61.5, "wall_s": 70.0}
     set_quotas(pets, TENANT, compute_seconds_per_day=60)
     assert pets.post("/v1/jobs", json=job).json()["quota"] == "compute_seconds_per_day"
-    set_quotas(pets, TENANT, compute_seconds_per_day=None, stored_bytes=1)
+    set_quotas(pets, TENANT, compute_seconds_per_day=None, stored_bytes=1_000)
     assert pets.post("/v1/jobs", json=job).json()["quota"] == "stored_bytes"
     set_quotas(pets, TENANT, stored_bytes=None, upload_bytes=10)
     upload = pets.post("/v1/uploads", json=UPLOAD | {"bytes": 11})
