@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, TextClause, bindparam, func, select
 from sqlalchemy.orm import Session
 
-from core import tenant_quotas, usage
+from core import own_quotas, usage
 from core.database import cutoff
 from core.errors import LargerThanQuota, QuotaExceeded, StorageFull, Unavailable
 from core.jobs.state_machine import IS_LIVE
@@ -47,7 +47,7 @@ def _count_chosen(*filters: ColumnElement[bool] | TextClause) -> ColumnElement[i
 _JOB_COUNTS = select(
     _count_chosen(Job.tenant_id == bindparam("tenant_id"), Job.state.in_(_WAITING)),
     _count_chosen(IS_LIVE, Job.state == JobState.QUEUED),
-    tenant_quotas.OWN_QUOTAS.scalar_subquery(),
+    own_quotas.OF_TENANT.scalar_subquery(),
 )
 
 
@@ -65,7 +65,7 @@ def check_new_job(
         Unavailable: The queues are full.
     """
     waiting, queued, own = session.execute(_JOB_COUNTS, {"tenant_id": tenant_id}).one()
-    quotas, max_queued = tenant_quotas.effective(own), get_settings().limits.queued_jobs
+    quotas, max_queued = own_quotas.effective(own), get_settings().limits.queued_jobs
     if waiting >= quotas.waiting_jobs and not automatic:
         raise QuotaExceeded("waiting_jobs", quotas.waiting_jobs, "queued and paused jobs")
     if queued >= max_queued and not automatic:
@@ -92,7 +92,7 @@ def check_new_upload(session: Session, tenant_id: str, size: int | None) -> None
         LargerThanQuota: The tenant may never store as much.
         StorageFull: The disk has no room for it.
     """
-    limit = tenant_quotas.of_tenant(session, tenant_id).uploads
+    limit = own_quotas.of_tenant(session, tenant_id).uploads
     if _count_uploads(session, tenant_id) >= limit:
         raise QuotaExceeded("uploads", limit, "uploads that are not datasets yet")
     _check_upload_bytes(session, tenant_id, size or 0, size or 0)
@@ -116,7 +116,7 @@ def check_part(session: Session, upload: Upload, size: int) -> None:
 
 def _check_upload_bytes(session: Session, tenant_id: str, size: int, total: int) -> None:
     """Check that an upload, which then has `total` bytes, may have `size` more."""
-    quotas = tenant_quotas.of_tenant(session, tenant_id)
+    quotas = own_quotas.of_tenant(session, tenant_id)
     limit = quotas.upload_bytes
     if total > limit:
         raise LargerThanQuota("upload_bytes", limit, total)
@@ -129,7 +129,7 @@ def _check_upload_bytes(session: Session, tenant_id: str, size: int, total: int)
 
 def check_storage(session: Session, tenant_id: str, size: int = 0) -> None:
     """Raise QuotaExceeded or LargerThanQuota if the tenant may not store `size` more bytes."""
-    _check_storage(session, tenant_id, tenant_quotas.of_tenant(session, tenant_id), size)
+    _check_storage(session, tenant_id, own_quotas.of_tenant(session, tenant_id), size)
 
 
 def _check_storage(
@@ -149,7 +149,7 @@ def _check_storage(
 
 def usage_of(session: Session, tenant_id: str) -> list[QuotaUsage]:
     """Return what the tenant uses of these quotas."""
-    quotas = tenant_quotas.of_tenant(session, tenant_id)
+    quotas = own_quotas.of_tenant(session, tenant_id)
     spent = round(_compute_seconds(session, tenant_id))
     of_tenant = Job.tenant_id == tenant_id
     waiting, running = session.execute(

@@ -159,6 +159,7 @@ class ApiKey(Base):
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]  # to the minute
+    quotas: Mapped[Json] = mapped_column(default=dict)  # in place of the service's, by name
     # Each request needs them, and a query of their own would be one more for each.
     tenant_quotas: Mapped[Json] = column_property(
         select(Tenant.quotas).where(Tenant.id == tenant_id).scalar_subquery()
