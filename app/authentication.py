@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from app import quotas, signed_urls
 from app.fair_threads import FairThreads
 from app.request_owner import owner_of, remember_owner
-from core import api_keys, tenant_quotas
+from core import api_keys, own_quotas
 from core.audit import Actor
 from core.database import read, write
 from core.errors import Forbidden, Unauthorized
@@ -65,7 +65,7 @@ def _caller(request: Request) -> Caller:
         key = signed_urls.verify_signature(request, match)
         key_scopes = api_keys.SCOPES if "admin" in key.scopes else key.scopes
         scopes = signed_urls.ALLOWED_SCOPES & frozenset(key_scopes)
-        quotas = tenant_quotas.effective(key.tenant_quotas)
+        quotas = own_quotas.effective(key.tenant_quotas, key.quotas)
         return Caller(key.tenant_id, key.id, request_id, scopes, quotas)
     if not api_key_text or scheme.lower() != "bearer":
         raise Unauthorized(
@@ -78,7 +78,7 @@ def _caller(request: Request) -> Caller:
     if api_key is None:
         raise Unauthorized("The API key is not valid.", code="key_unknown", headers=challenge)
     _record_use(api_key.id)
-    quotas = tenant_quotas.effective(api_key.tenant_quotas)
+    quotas = own_quotas.effective(api_key.tenant_quotas, api_key.quotas)
     return Caller(api_key.tenant_id, api_key.id, request_id, frozenset(api_key.scopes), quotas)
 
 

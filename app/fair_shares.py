@@ -8,9 +8,11 @@ the interpreter lock. So the tenant that has used the most rests between two pie
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import coroutine
+from typing import Any
 
 MEMORY_S = 1.0  # after this time, a third of the used time still counts
 # A tenant leaves the others this many times what they have used, so that they can use more. With
@@ -58,7 +60,7 @@ class FairShares:
     def _used_by_others(self, tenant_id: str, now: float) -> list[float]:
         """Return what others have used that do not rest, and delete the accounts of the idle."""
         used = {tenant: account.used_at(now) for tenant, account in self._accounts.items()}
-        del used[tenant_id]
+        used.pop(tenant_id, None)
         for tenant in [tenant for tenant, used_s in used.items() if used_s < NEGLIGIBLE_S]:
             del self._accounts[tenant], used[tenant]
         return [used_s for tenant, used_s in used.items() if not self._rest_s(tenant, now)]
@@ -71,6 +73,30 @@ class FairShares:
             yield
         finally:
             self.record(tenant_id, time.thread_time() - started)
+
+    @coroutine
+    def charge(self, tenant_id: str, work: Awaitable[None]) -> Generator[Any, Any, None]:
+        """Await `work`, and record the processor time of its steps in the event loop."""
+        steps, error = work.__await__(), None
+        while True:
+            with self.work(tenant_id):
+                try:
+                    waits_for = next(steps) if error is None else steps.throw(error)
+                except StopIteration:
+                    return
+            try:
+                error = yield waits_for
+            except BaseException as raised:
+                error = raised
+
+    def is_heaviest(self, tenant_id: str) -> bool:
+        """Return whether the tenant has used more than each of the other active ones."""
+        with self._lock:
+            now = self._now()
+            used = {tenant: account.used_at(now) for tenant, account in self._accounts.items()}
+        own = used.pop(tenant_id, 0.0)
+        most = max(used.values(), default=0.0)
+        return own > most >= NEGLIGIBLE_S
 
     def rest_s(self, tenant_id: str) -> float:
         """Return how long the tenant still has to rest."""

@@ -15,6 +15,10 @@ from app.fair_queue import FairQueue
 from app.fair_shares import FairShares, request_shares
 
 MIN_REST_S = 0.001
+# Threads of each pool for the tenant that has used the most. Each of more would compete with the
+# other tenants for the interpreter lock at every step of their requests.
+HEAVIEST_THREADS = 2
+RECHECK_S = 0.1  # after this time, a tenant may no longer be the one that has used the most
 
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
@@ -57,7 +61,13 @@ class FairThreads:
             return work(*arguments)
 
     def _may_start(self, owner: str) -> bool:
-        return self._running[owner] < self._per_owner and not self._shares.rest_s(owner)
+        return self._has_room(owner) and not self._shares.rest_s(owner)
+
+    def _has_room(self, owner: str) -> bool:
+        running = self._running[owner]
+        if running >= self._per_owner:
+            return False
+        return running < HEAVIEST_THREADS or not self._shares.is_heaviest(owner)
 
     def _start_next(self) -> None:
         while self._running.total() < self._threads:
@@ -71,19 +81,21 @@ class FairThreads:
         self._wake_rested()
 
     def _wake_rested(self) -> None:
-        """Set the timer for the first of the owners that wait because they have to rest.
+        """Set the timer for the first of the owners that wait because of what they have used.
 
         A rest may have ended since `_start_next` looked: such an owner needs the timer, too.
         """
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        owners = [
-            owner for owner in self._waiting.owners() if self._running[owner] < self._per_owner
+        delays = [
+            self._shares.rest_s(owner) if self._has_room(owner) else RECHECK_S
+            for owner in self._waiting.owners()
+            if self._running[owner] < self._per_owner
         ]
-        if owners and self._running.total() < self._threads:
-            rest_s = max(MIN_REST_S, min(map(self._shares.rest_s, owners)))
-            self._timer = asyncio.get_running_loop().call_later(rest_s, self._start_next)
+        if delays and self._running.total() < self._threads:
+            delay_s = max(MIN_REST_S, min(delays))
+            self._timer = asyncio.get_running_loop().call_later(delay_s, self._start_next)
 
     def _end(self, owner: str) -> None:
         self._running[owner] -= 1

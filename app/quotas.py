@@ -30,8 +30,8 @@ def count_request(caller: "Caller") -> dict[str, str]:
     quotas = caller.quotas
     policies, remaining = [], []
     for name, owner, quota in (
-        ("key_requests", caller.key_id, quotas.key_requests_per_minute),
-        ("requests", caller.tenant_id, quotas.requests_per_minute),
+        ("key_requests_per_minute", caller.key_id, quotas.key_requests_per_minute),
+        ("requests_per_minute", caller.tenant_id, quotas.requests_per_minute),
     ):
         left = _take(name, owner, quota, 1, "requests in a minute")
         policies.append(f'"{name}";q={quota};w={MINUTE_S}')
@@ -47,8 +47,8 @@ def count_samples(caller: "Caller", count: int) -> None:
     """
     quotas = caller.quotas
     for name, owner, quota in (
-        ("key_samples", caller.key_id, quotas.key_samples_per_minute),
-        ("samples", caller.tenant_id, quotas.samples_per_minute),
+        ("key_samples_per_minute", caller.key_id, quotas.key_samples_per_minute),
+        ("samples_per_minute", caller.tenant_id, quotas.samples_per_minute),
     ):
         if quota is not None:
             _take(name, owner, quota, count, "samples in a minute")
@@ -83,9 +83,12 @@ class ConcurrentRequests:
     @contextmanager
     def count(self, caller: "Caller", quota: int, key_quota: int) -> Iterator[None]:
         """Count a request while the block runs. Raises QuotaExceeded."""
-        for owner, limit in ((caller.key_id, key_quota), (caller.tenant_id, quota)):
+        for name, owner, limit in (
+            (f"key_{self.name}", caller.key_id, key_quota),
+            (self.name, caller.tenant_id, quota),
+        ):
             if self._counts[owner] >= limit:
-                raise QuotaExceeded(self.name, limit, self.description, retry_s=1)
+                raise QuotaExceeded(name, limit, self.description, retry_s=1)
         owners = (caller.key_id, caller.tenant_id)
         self._counts.update(owners)
         try:
@@ -102,19 +105,22 @@ open_streams = ConcurrentRequests("streams", "streams of events and waits for jo
 
 
 def usage_of(caller: "Caller") -> list[QuotaUsage]:
-    """Return what the caller's tenant uses of these quotas in this process."""
-    tenant_id, quotas, now = caller.tenant_id, caller.quotas, time.monotonic()
+    """Return what the caller's key, and its tenant, use of these quotas in this process."""
+    quotas, now = caller.quotas, time.monotonic()
     usage = []
-    for name, limit in (
-        ("requests", quotas.requests_per_minute),
-        ("samples", quotas.samples_per_minute),
+    for name, owner, limit in (
+        ("key_requests_per_minute", caller.key_id, quotas.key_requests_per_minute),
+        ("requests_per_minute", caller.tenant_id, quotas.requests_per_minute),
+        ("key_samples_per_minute", caller.key_id, quotas.key_samples_per_minute),
+        ("samples_per_minute", caller.tenant_id, quotas.samples_per_minute),
     ):
-        seconds = max(0.0, _full_at.get((name, tenant_id), now) - now)  # until it is full again
+        seconds = max(0.0, _full_at.get((name, owner), now) - now)  # until it is full again
         used = 0 if limit is None else math.ceil(round(seconds * limit / MINUTE_S, 6))
         usage.append(QuotaUsage(name, limit, used, MINUTE_S))
-    for requests, limit in (
-        (concurrent_samples, quotas.concurrent_samples),
-        (open_streams, quotas.streams),
+    for requests, key_limit, limit in (
+        (concurrent_samples, quotas.key_concurrent_samples, quotas.concurrent_samples),
+        (open_streams, quotas.key_streams, quotas.streams),
     ):
-        usage.append(QuotaUsage(requests.name, limit, requests.of(tenant_id)))
+        usage.append(QuotaUsage(f"key_{requests.name}", key_limit, requests.of(caller.key_id)))
+        usage.append(QuotaUsage(requests.name, limit, requests.of(caller.tenant_id)))
     return usage

@@ -11,7 +11,9 @@ body, and opens each again that the service closes; 64 clients sample meanwhile,
 polled.
 
 `tenants` lets one tenant queue 10,000 jobs, hold 256 streams of samples that it does not read, and
-send the parts of 100 uploads; another tenant samples, and posts jobs.
+send the parts of 100 uploads; another tenant samples, and posts jobs. The row has the processor
+time of the API, of the workers and of both tenants' clients in each phase, which share the cores:
+what the clients of the greedy tenant use is not the service's.
 """
 
 import argparse
@@ -32,10 +34,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 
 from bench.images import commit
 from bench.jobs import quantiles, tiny_job
-from bench.serving import serving
+from bench.serving import CHECKOUT, service_of
 
 RESULTS = Path(__file__).with_name("results") / "fairness.jsonl"
 WARM_UP_S = 10  # after the start: the API loads torch in the background
@@ -153,6 +156,10 @@ class Background:
         )
         self._process.start()
 
+    def cpu_s(self) -> float:
+        """Return the processor time of the clients."""
+        return _cpu_s(psutil.Process(self._process.pid))
+
     async def stop(self) -> Row:
         """Stop the clients; return what they report."""
         self._stop.set()
@@ -181,12 +188,30 @@ def _run_clients(
     result.send(asyncio.run(run()))
 
 
+def _cpu_s(process: psutil.Process) -> float:
+    with suppress(psutil.NoSuchProcess):
+        times = process.cpu_times()
+        return float(times.user + times.system)
+    return 0.0
+
+
+def cpu_s_of(server: psutil.Process, attack: Background | None) -> dict[str, float]:
+    """Return the processor time until now: of the API, of workers and broker, and of clients."""
+    used = {"api": 0.0, "workers": 0.0, "clients": _cpu_s(psutil.Process())}
+    for process in server.children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            used["api" if process.cmdline()[-1:] == ["app"] else "workers"] += _cpu_s(process)
+    return used | {"greedy_clients": 0.0 if attack is None else attack.cpu_s()}
+
+
 def head(key: str, method: str, path: str, *lines: str) -> bytes:
     fields = ["Host: localhost", f"Authorization: Bearer {key}", *lines]
     return "\r\n".join([f"{method} {path} HTTP/1.1", *fields, "", ""]).encode()
 
 
-async def connections(url: str, key: str, options: argparse.Namespace) -> Row:
+async def connections(
+    url: str, key: str, options: argparse.Namespace, _server: psutil.Process
+) -> Row:
     service = Service(url, key)
     await service.train()
     await service.sample()
@@ -227,7 +252,7 @@ def hold_connections(
     return [service.hold(request, read=True) for request in requests]
 
 
-async def tenants(url: str, key: str, options: argparse.Namespace) -> Row:
+async def tenants(url: str, key: str, options: argparse.Namespace, server: psutil.Process) -> Row:
     operator = Service(url, key)
     keys = [(await operator.post("/v1/tenants", {"name": n}))["key"] for n in ("greedy", "modest")]
     greedy, modest = (Service(url, each) for each in keys)
@@ -240,7 +265,7 @@ async def tenants(url: str, key: str, options: argparse.Namespace) -> Row:
             rows["greedy_jobs"] = await post_jobs(greedy, greedy_dataset, options.jobs)
             attack = Background(read_and_upload, url, greedy.key, options)
             await asyncio.sleep(ATTACK_S)
-        samples = Load()
+        samples, cpu_s = Load(), cpu_s_of(server, attack)
         measured = asyncio.gather(
             *(samples.repeat(modest.sample, options.seconds) for _ in range(4))
         )
@@ -248,11 +273,16 @@ async def tenants(url: str, key: str, options: argparse.Namespace) -> Row:
         while job["state"] == "queued":
             job = (await modest.http.get(f"/v1/jobs/{job['id']}?wait=10")).json()
         await measured
+        cpu_s = {name: round(s - cpu_s[name], 1) for name, s in cpu_s_of(server, attack).items()}
         if attack is not None:
             rows["greedy_parts"] = await attack.stop()
         times = job["timestamps"]
         before = await greedy.started_between(times["created_at"], times["started_at"])
-        rows[phase] = {"greedy_jobs_before_its_job": before, "samples": samples.row()}
+        rows[phase] = {
+            "greedy_jobs_before_its_job": before,
+            "samples": samples.row(),
+            "cpu_s": cpu_s,
+        }
     alone, shared = rows["alone"]["samples"], rows["with_the_greedy"]["samples"]
     if "p99_ms" in alone and "p99_ms" in shared:
         rows["p99_ratio"] = round(shared["p99_ms"] / alone["p99_ms"], 2)
@@ -301,11 +331,9 @@ def main() -> None:
     options = parser.parse_args()
     parts = {"connections": connections, "tenants": tenants}
     for name in options.parts or parts:
-        with serving() as client:
-            http = client._transport._http
+        with service_of(CHECKOUT) as service:
             time.sleep(WARM_UP_S)
-            key = http.headers["Authorization"].removeprefix("Bearer ")
-            row = asyncio.run(parts[name](str(http.base_url), key, options))
+            row = asyncio.run(parts[name](service.url, service.key, options, service.process))
         row = {"bench": name, "commit": commit()} | row
         print(json.dumps(row, indent=1))
         with RESULTS.open("a") as file:

@@ -7,16 +7,19 @@ guessed.
 import hashlib
 import os
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import and_, bindparam, or_, select, update
 from sqlalchemy.orm import Session
 
+from core import own_quotas
 from core.database import clock
 from core.errors import Conflict, NotFound
 from core.ids import new_id
+from core.own_quotas import KeyQuota
 from core.tables import ApiKey, Tenant
 
 PREFIX = "sem_"
@@ -73,6 +76,7 @@ def add(
     name: str,
     scopes: tuple[str, ...],
     lifetime: timedelta | None = None,
+    quotas: Mapping[Any, int] | None = None,
 ) -> ApiKey:
     key = ApiKey(
         id=new_id("key"),
@@ -81,6 +85,7 @@ def add(
         digest=digest(text),
         scopes=list(scopes),
         expires_at=None if lifetime is None else clock(lifetime.total_seconds()),
+        quotas=dict(quotas or {}),
     )
     session.add(key)
     return key
@@ -93,10 +98,11 @@ def create(
     name: str,
     scopes: tuple[str, ...],
     lifetime: timedelta | None = None,
+    quotas: Mapping[Any, int] | None = None,
 ) -> tuple[str, ApiKey]:
     """Create a key; return its text, which is not stored, and its row."""
     text = PREFIX + secrets.token_urlsafe(32)
-    key = add(session, tenant_id, text, name=name, scopes=scopes, lifetime=lifetime)
+    key = add(session, tenant_id, text, name=name, scopes=scopes, lifetime=lifetime, quotas=quotas)
     session.flush()
     session.refresh(key)  # the database sets the time
     return text, key
@@ -134,7 +140,7 @@ def revoke(session: Session, tenant_id: str, key_id: str) -> None:
     ).all()
     key = get(session, key_id)
     if key is None or key.tenant_id != tenant_id:
-        raise NotFound(f"API key {key_id[:100]} does not exist.")
+        raise _unknown(key_id)
     if key not in active:
         return
     if key.expires_at is None and not any(
@@ -150,7 +156,7 @@ def revoke(session: Session, tenant_id: str, key_id: str) -> None:
 def rotate(session: Session, tenant_id: str, key_id: str, overlap: timedelta) -> tuple[str, ApiKey]:
     """Create a key like this one, which expires after `overlap`; return its text and its row.
 
-    The new key has the lifetime of the old one.
+    The new key has the lifetime and the quotas of the old one.
 
     Raises:
         NotFound: The tenant has no such key.
@@ -158,18 +164,41 @@ def rotate(session: Session, tenant_id: str, key_id: str, overlap: timedelta) ->
     """
     old = get(session, key_id)
     if old is None or old.tenant_id != tenant_id:
-        raise NotFound(f"API key {key_id[:100]} does not exist.")
+        raise _unknown(key_id)
     valid = session.scalar(select(ApiKey).where(ApiKey.id == key_id, _IS_VALID).with_for_update())
     if valid is None:
         raise Conflict(
             "The key was revoked or has expired. Create a new one.", code="key_not_valid"
         )
     lifetime = None if old.expires_at is None else old.expires_at - old.created_at
-    rotated = create(session, tenant_id, name=old.name, scopes=tuple(old.scopes), lifetime=lifetime)
+    rotated = create(
+        session,
+        tenant_id,
+        name=old.name,
+        scopes=tuple(old.scopes),
+        lifetime=lifetime,
+        quotas=old.quotas,
+    )
     ends_at = clock(overlap.total_seconds())
     earlier = or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > ends_at)
     session.execute(update(ApiKey).where(ApiKey.id == key_id, earlier).values(expires_at=ends_at))
     return rotated
+
+
+def change_quotas(
+    session: Session, tenant_id: str, key_id: str, changes: Mapping[KeyQuota, int | None]
+) -> ApiKey:
+    """Set quotas of a key; None restores the service's. Raises NotFound."""
+    key = session.get(ApiKey, key_id, with_for_update=True)
+    if key is None or key.tenant_id != tenant_id:
+        raise _unknown(key_id)
+    key.quotas = own_quotas.changed(key.quotas, changes)
+    session.flush()
+    return key
+
+
+def _unknown(key_id: str) -> NotFound:
+    return NotFound(f"API key {key_id[:100]} does not exist.")
 
 
 def ensure_admin_key(

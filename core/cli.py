@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 
 from core.settings import DEVICE_PATTERN
@@ -48,7 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tenants.add_argument("--data", metavar="DIR", help="Data folder (default: ./var).")
     actions = ("list", "create", "quotas", "suspend", "resume", "erase")
     tenants.add_argument("action", choices=actions)
-    tenants.add_argument("tenant", nargs="?", help="Name of a new tenant, or id of another.")
+    tenants.add_argument(
+        "subject", metavar="tenant", nargs="?", help="Name of a new tenant, or id of another."
+    )
     tenants.add_argument(
         "quotas",
         nargs="*",
@@ -56,6 +59,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         type=_quota,
         help="With the action `quotas`: new limits, such as `waiting_jobs=100`, or `default` for "
         "that of the service.",
+    )
+    keys = roles.add_parser("keys", help="List or limit API keys.")
+    keys.add_argument("--data", metavar="DIR", help="Data folder (default: ./var).")
+    keys.add_argument("action", choices=("list", "quotas"))
+    keys.add_argument("subject", nargs="?", help="Tenant to list (default: default), or a key.")
+    keys.add_argument(
+        "quotas",
+        nargs="*",
+        metavar="NAME=LIMIT",
+        type=_quota,
+        help="With the action `quotas`: new limits, such as `key_requests_per_minute=100`, or "
+        "`default` for that of the service.",
     )
     doctor = roles.add_parser("doctor", help="Check what the service needs, and name remedies.")
     doctor.add_argument("--data", metavar="DIR", help="Data folder (default: ./var).")
@@ -138,19 +153,31 @@ def _login_link(options: argparse.Namespace) -> int:
 
 
 def _tenants(options: argparse.Namespace) -> int:
-    if options.data is not None:
-        os.environ["SEMBLANCE_DATA_DIR"] = options.data
-    from core.errors import SemblanceError  # the settings read the environment that is set above
-    from core.tenant_commands import run
-
-    if (options.tenant is None) != (options.action == "list"):
+    if (options.subject is None) != (options.action == "list"):
         sys.stderr.write("Pass the name or the id of a tenant, except to `list`.\n")
         return 2
+    return _manage(options, "core.tenant_commands")
+
+
+def _keys(options: argparse.Namespace) -> int:
+    if options.subject is None and options.action != "list":
+        sys.stderr.write("Pass the id of a key, as `list` shows it.\n")
+        return 2
+    return _manage(options, "core.key_commands")
+
+
+def _manage(options: argparse.Namespace, module: str) -> int:
+    """Print the lines of a command of the module."""
     if options.quotas and options.action != "quotas":
         sys.stderr.write("Only `quotas` takes limits.\n")
         return 2
+    if options.data is not None:
+        os.environ["SEMBLANCE_DATA_DIR"] = options.data
+    from core.errors import SemblanceError  # the settings read the environment that is set above
+
     try:
-        lines = run(options.action, options.tenant, dict(options.quotas))
+        run = import_module(module).run
+        lines = run(options.action, options.subject, dict(options.quotas))
         sys.stdout.writelines(f"{line}\n" for line in lines)
     except SemblanceError as error:
         sys.stderr.write(f"{error.detail}\n")
@@ -209,6 +236,7 @@ ROLES = {
     "migrate": _migrate,
     "login-link": _login_link,
     "tenants": _tenants,
+    "keys": _keys,
     "doctor": _doctor,
     "backup": _back_up,
     "restore": _restore,

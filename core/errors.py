@@ -230,6 +230,23 @@ class QuotaExceeded(SemblanceError):
         )
 
 
+class LargerThanQuota(SemblanceError):
+    """A quota of bytes is smaller than what the request would store, so waiting does not help."""
+
+    status = 413
+    title = "Larger than the quota"
+    code = "larger_than_quota"
+
+    def __init__(self, name: str, limit: int, size: int) -> None:
+        super().__init__(
+            f"This needs {size:,} bytes, but the quota `{name}` allows {limit:,} in all. Send "
+            "less, or ask the operator for a larger quota.",
+            quota=name,
+            limit=limit,
+            size=size,
+        )
+
+
 class Unavailable(SemblanceError):
     status = 503
     title = "Temporarily unavailable"

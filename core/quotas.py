@@ -7,16 +7,16 @@ expected size of a generation job until it ends. What is not used is free again 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, bindparam, func, select
+from sqlalchemy import ColumnElement, TextClause, bindparam, func, select
 from sqlalchemy.orm import Session
 
-from core import tenant_quotas, usage
+from core import own_quotas, usage
 from core.database import cutoff
-from core.errors import QuotaExceeded, StorageFull, Unavailable
+from core.errors import LargerThanQuota, QuotaExceeded, StorageFull, Unavailable
 from core.jobs.state_machine import IS_LIVE
 from core.settings import Quotas, get_settings
 from core.storage import get_storage
-from core.tables import Artifact, Job, JobState, Upload, UploadPart
+from core.tables import Artifact, Job, JobKind, JobState, Upload, UploadPart
 
 DAY_S = 86_400
 _WAITING = (JobState.QUEUED, JobState.PAUSED)
@@ -32,29 +32,43 @@ class QuotaUsage:
     window_s: int | None = None  # None: the use does not end with time
 
 
+def _count_chosen(*filters: ColumnElement[bool] | TextClause) -> ColumnElement[int]:
+    """Count jobs that clients have queued, without the evaluations that follow trainings.
+
+    Two counts from indexes are faster than one that reads all rows.
+    """
+    automatic = (Job.kind == JobKind.EVALUATION, Job.automatic)
+    counts = (select(func.count()).where(*filters, *each) for each in ((), automatic))
+    every, automatic_ones = (count.scalar_subquery() for count in counts)
+    return every - automatic_ones
+
+
 # The jobs that wait of one tenant, the queued ones of all tenants, and quotas of the one tenant.
 _JOB_COUNTS = select(
-    select(func.count())
-    .where(Job.tenant_id == bindparam("tenant_id"), Job.state.in_(_WAITING))
-    .scalar_subquery(),
-    select(func.count()).where(IS_LIVE, Job.state == JobState.QUEUED).scalar_subquery(),
-    tenant_quotas.OWN_QUOTAS.scalar_subquery(),
+    _count_chosen(Job.tenant_id == bindparam("tenant_id"), Job.state.in_(_WAITING)),
+    _count_chosen(IS_LIVE, Job.state == JobState.QUEUED),
+    own_quotas.OF_TENANT.scalar_subquery(),
 )
 
 
-def check_new_job(session: Session, tenant_id: str, reserved_bytes: int = 0) -> None:
+def check_new_job(
+    session: Session, tenant_id: str, reserved_bytes: int = 0, *, automatic: bool = False
+) -> None:
     """Check that the tenant may add a job that stores about `reserved_bytes`.
+
+    An automatic job is not limited by the number of those that wait.
 
     Raises:
         QuotaExceeded: The tenant may not add it now.
+        LargerThanQuota: The tenant may never store as much.
         StorageFull: The disk has no room for it.
         Unavailable: The queues are full.
     """
-    waiting, queued, own_quotas = session.execute(_JOB_COUNTS, {"tenant_id": tenant_id}).one()
-    quotas, max_queued = tenant_quotas.effective(own_quotas), get_settings().limits.queued_jobs
-    if waiting >= quotas.waiting_jobs:
+    waiting, queued, own = session.execute(_JOB_COUNTS, {"tenant_id": tenant_id}).one()
+    quotas, max_queued = own_quotas.effective(own), get_settings().limits.queued_jobs
+    if waiting >= quotas.waiting_jobs and not automatic:
         raise QuotaExceeded("waiting_jobs", quotas.waiting_jobs, "queued and paused jobs")
-    if queued >= max_queued:
+    if queued >= max_queued and not automatic:
         raise Unavailable(
             f"{queued} jobs are queued, which is the limit. Retry later.",
             code="queue_full",
@@ -75,66 +89,83 @@ def check_new_upload(session: Session, tenant_id: str, size: int | None) -> None
 
     Raises:
         QuotaExceeded: The tenant may not begin it now.
+        LargerThanQuota: The tenant may never store as much.
         StorageFull: The disk has no room for it.
     """
-    limit = tenant_quotas.of_tenant(session, tenant_id).uploads
+    limit = own_quotas.of_tenant(session, tenant_id).uploads
     if _count_uploads(session, tenant_id) >= limit:
         raise QuotaExceeded("uploads", limit, "uploads that are not datasets yet")
-    _check_upload_bytes(session, tenant_id, size or 0)
+    _check_upload_bytes(session, tenant_id, size or 0, size or 0)
 
 
 def check_part(session: Session, upload: Upload, size: int) -> None:
-    """Check that a part of this size may be stored. Raises QuotaExceeded or StorageFull."""
+    """Check that a part of this size may be stored.
+
+    Raises:
+        QuotaExceeded: The tenant may not store it now.
+        LargerThanQuota: The tenant may never store as much as the parts of this upload.
+        StorageFull: The disk has no room for it.
+    """
     parts = select(func.sum(UploadPart.bytes)).where(UploadPart.upload_id == upload.id)
     received = int(session.scalar(parts) or 0)
     reserved = max(upload.bytes or 0, received)
     if received + size > reserved:
-        _check_upload_bytes(session, upload.tenant_id, received + size - reserved)
+        more = received + size - reserved
+        _check_upload_bytes(session, upload.tenant_id, more, received + size)
 
 
-def _check_upload_bytes(session: Session, tenant_id: str, size: int) -> None:
-    quotas = tenant_quotas.of_tenant(session, tenant_id)
+def _check_upload_bytes(session: Session, tenant_id: str, size: int, total: int) -> None:
+    """Check that an upload, which then has `total` bytes, may have `size` more."""
+    quotas = own_quotas.of_tenant(session, tenant_id)
     limit = quotas.upload_bytes
+    if total > limit:
+        raise LargerThanQuota("upload_bytes", limit, total)
     if size and uploaded_bytes(session, tenant_id) + size > limit:
         raise QuotaExceeded("upload_bytes", limit, "bytes in uploads that are not datasets yet")
-    _check_storage(session, tenant_id, quotas, size)
+    _check_storage(session, tenant_id, quotas, size, total)
     if size:
         _check_disk(session, size)
 
 
 def check_storage(session: Session, tenant_id: str, size: int = 0) -> None:
-    """Raise QuotaExceeded if the tenant may not store `size` more bytes."""
-    _check_storage(session, tenant_id, tenant_quotas.of_tenant(session, tenant_id), size)
+    """Raise QuotaExceeded or LargerThanQuota if the tenant may not store `size` more bytes."""
+    _check_storage(session, tenant_id, own_quotas.of_tenant(session, tenant_id), size)
 
 
-def _check_storage(session: Session, tenant_id: str, quotas: Quotas, size: int) -> None:
+def _check_storage(
+    session: Session, tenant_id: str, quotas: Quotas, size: int, total: int | None = None
+) -> None:
+    """Check that `size` more bytes may be stored, of something that then has `total`."""
     limit = quotas.stored_bytes
     if limit is None:
         return
-    total = _stored_bytes(session, tenant_id)
-    if total + size > limit or total >= limit:
+    total = size if total is None else total
+    if total > limit:
+        raise LargerThanQuota("stored_bytes", limit, total)
+    stored = _stored_bytes(session, tenant_id)
+    if stored + size > limit or stored >= limit:
         raise QuotaExceeded("stored_bytes", limit, "stored bytes")
 
 
 def usage_of(session: Session, tenant_id: str) -> list[QuotaUsage]:
     """Return what the tenant uses of these quotas."""
-    quotas = tenant_quotas.of_tenant(session, tenant_id)
+    quotas = own_quotas.of_tenant(session, tenant_id)
     spent = round(_compute_seconds(session, tenant_id))
+    of_tenant = Job.tenant_id == tenant_id
+    waiting, running = session.execute(
+        select(
+            _count_chosen(of_tenant, Job.state.in_(_WAITING)),
+            select(func.count()).where(of_tenant, Job.state == JobState.RUNNING).scalar_subquery(),
+        )
+    ).one()
     return [
         QuotaUsage("uploads", quotas.uploads, _count_uploads(session, tenant_id)),
         QuotaUsage("upload_bytes", quotas.upload_bytes, uploaded_bytes(session, tenant_id)),
-        QuotaUsage("waiting_jobs", quotas.waiting_jobs, _count_jobs(session, tenant_id, *_WAITING)),
-        QuotaUsage(
-            "running_jobs", quotas.running_jobs, _count_jobs(session, tenant_id, JobState.RUNNING)
-        ),
+        QuotaUsage("waiting_jobs", quotas.waiting_jobs, waiting),
+        QuotaUsage("running_jobs", quotas.running_jobs, running),
         QuotaUsage("stored_bytes", quotas.stored_bytes, _stored_bytes(session, tenant_id)),
         QuotaUsage("compute_seconds_per_day", quotas.compute_seconds_per_day, spent, DAY_S),
     ]
-
-
-def _count_jobs(session: Session, tenant_id: str, *states: JobState) -> int:
-    count = select(func.count()).where(Job.tenant_id == tenant_id, Job.state.in_(states))
-    return session.scalar(count) or 0
 
 
 def _compute_seconds(session: Session, tenant_id: str) -> float:

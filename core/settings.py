@@ -51,7 +51,9 @@ class Quotas(BaseModel):
     )
     upload_bytes: int = Field(100 * 1024 * MIB, ge=1, description="Maximum bytes in these uploads.")
     waiting_jobs: int = Field(
-        5_000, ge=1, description="Maximum queued and paused jobs of a tenant."
+        5_000,
+        ge=1,
+        description="Maximum queued and paused jobs of a tenant, automatic evaluations excepted.",
     )
     running_jobs: int | None = Field(
         None, ge=1, description="Maximum running jobs of a tenant; others wait. Default: no limit."

@@ -159,6 +159,7 @@ class ApiKey(Base):
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]  # to the minute
+    quotas: Mapped[Json] = mapped_column(default=dict)  # in place of the service's, by name
     # Each request needs them, and a query of their own would be one more for each.
     tenant_quotas: Mapped[Json] = column_property(
         select(Tenant.quotas).where(Tenant.id == tenant_id).scalar_subquery()
@@ -327,6 +328,8 @@ class Job(Leased, Base):
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     orphans_removed_at: Mapped[datetime | None]  # when garbage collection handled the job
+    # An evaluation that follows a training. The column was added to those of `Leased`.
+    automatic: Mapped[bool] = mapped_column(default=False, sort_order=1)
 
 
 class Shard(Leased, Base):

@@ -9,9 +9,9 @@ from sqlalchemy.orm import Session
 from core import api_keys, audit, tenants
 from core.audit import Actor
 from core.database import read, write
+from core.own_quotas import check_of_tenant
 from core.storage import get_storage
 from core.tables import Tenant
-from core.tenant_quotas import check_quotas
 
 PAGE_SIZE = 1_000
 COMMAND_LINE = "command-line"  # takes the place of a key in the audit log
@@ -28,7 +28,7 @@ def run(action: str, tenant: str, quotas: Mapping[str, int | None]) -> Iterator[
         yield f"{created.id} {key}"
     elif action == "quotas":
         with write() as session:
-            changed = tenants.change_quotas(session, tenant, check_quotas(quotas))
+            changed = tenants.change_quotas(session, tenant, check_of_tenant(quotas))
             if quotas:
                 _record(session, action, tenant)
             yield " ".join([tenant, *_assignments(changed)])

@@ -11,14 +11,14 @@ from datetime import UTC, datetime
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
-from core import api_keys, jobs, server_secret
+from core import api_keys, jobs, own_quotas, server_secret
 from core.database import clock, cutoff, read, write
 from core.errors import Conflict, NotFound
 from core.ids import new_id
+from core.own_quotas import TenantQuota
 from core.settings import get_settings
 from core.storage import Storage, key_of
 from core.tables import Base, ErasedTenant, Job, JobKind, JobState, Tenant
-from core.tenant_quotas import QuotaName
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,11 @@ def get(session: Session, tenant_id: str, *, for_update: bool = False) -> Tenant
 
 
 def change_quotas(
-    session: Session, tenant_id: str, changes: Mapping[QuotaName, int | None]
+    session: Session, tenant_id: str, changes: Mapping[TenantQuota, int | None]
 ) -> Tenant:
     """Set quotas of a tenant; None restores the service's. Raises NotFound."""
     tenant = get(session, tenant_id, for_update=True)
-    quotas: dict[str, int | None] = dict(tenant.quotas)
-    quotas.update(changes.items())
-    tenant.quotas = {name: limit for name, limit in quotas.items() if limit is not None}
+    tenant.quotas = own_quotas.changed(tenant.quotas, changes)
     session.flush()
     return tenant
 

@@ -12,6 +12,7 @@ from app.request_body import StrictJsonRoute
 from app.schemas.pagination import After, Limit, Page, build_page, check_cursor, page_size
 from core import api_keys, audit
 from core.database import read, write
+from core.own_quotas import KeyQuota, QuotaLimit
 from core.request_fields import Name, RequestModel
 from core.tables import ApiKey
 
@@ -33,6 +34,17 @@ class NewKey(RequestModel):
     expires_in_s: Annotated[int, Field(ge=60, le=366 * 86_400)] | None = Field(
         None, description="Seconds until the key expires, at most 366 days. Default: never."
     )
+    quotas: dict[KeyQuota, QuotaLimit] = Field(
+        default_factory=dict,
+        description="Quotas of this key by name, as in `GET /v1`. Default: those of the service. "
+        "The quotas of the tenant hold for all of its keys together.",
+    )
+
+
+class KeyPatch(RequestModel):
+    quotas: dict[KeyQuota, QuotaLimit | None] = Field(
+        description="New quotas of this key by name. Null restores the service's quota."
+    )
 
 
 class KeyRotation(RequestModel):
@@ -51,6 +63,9 @@ class KeyView(BaseModel):
     last_used_at: datetime | None = Field(
         description="Time of the last request with the key, at most a minute old; null if there "
         "was none."
+    )
+    quotas: dict[KeyQuota, int] = Field(
+        description="Quotas of this key. The service's hold for those that are missing."
     )
 
     @classmethod
@@ -77,6 +92,7 @@ def create_key(request: NewKey, caller: AdminScope) -> JSONResponse:
             lifetime=None
             if request.expires_in_s is None
             else timedelta(seconds=request.expires_in_s),
+            quotas=request.quotas,
         )
         audit.record(session, caller, "key.create", key.id)
         view = CreatedKey(**KeyView.of(key).model_dump(), key=key_text)
@@ -114,9 +130,21 @@ def read_own_key(caller: AnyScope) -> KeyView:
     return KeyView.of(key)
 
 
+@router.patch("/{key_id}", response_model=KeyView)
+def change_key(key_id: str, change: KeyPatch, caller: AdminScope) -> KeyView:
+    """Change quotas of a key. They hold from its next request on.
+
+    Quotas that are not sent stay as they are, and null restores the service's quota.
+    """
+    with write() as session:
+        key = api_keys.change_quotas(session, caller.tenant_id, key_id, change.quotas)
+        audit.record(session, caller, "key.quotas", key_id)
+        return KeyView.of(key)
+
+
 @router.post("/{key_id}/rotate", status_code=201, response_model=CreatedKey)
 def rotate_key(key_id: str, request: KeyRotation, caller: AdminScope) -> JSONResponse:
-    """Replace a key: create one with the same name, scopes and lifetime.
+    """Replace a key: create one with the same name, scopes, lifetime and quotas.
 
     The old key expires after `overlap_s`, so that its users can change to the new one.
     Idempotency-Key is not supported: storing the response would store the key.

@@ -13,10 +13,10 @@ from app.sampling.model_cache import get_model_cache
 from app.schemas.pagination import After, Limit, Page, build_page, page_size
 from core import audit, tenants
 from core.database import read, write
+from core.own_quotas import QuotaLimit, TenantQuota
 from core.request_fields import Name, RequestModel
 from core.storage import get_storage
 from core.tables import Tenant
-from core.tenant_quotas import QuotaLimit, QuotaName
 
 router = APIRouter(prefix="/v1/tenants", tags=["operations"], route_class=StrictJsonRoute)
 
@@ -26,7 +26,7 @@ class NewTenant(RequestModel):
 
 
 class TenantPatch(RequestModel):
-    quotas: dict[QuotaName, QuotaLimit | None] = Field(
+    quotas: dict[TenantQuota, QuotaLimit | None] = Field(
         description="New quotas by name, as in `GET /v1`. Null restores the service's quota."
     )
 
@@ -38,7 +38,7 @@ class TenantView(BaseModel):
     suspended_at: datetime | None = Field(
         description="Time since which its keys are not valid; null for an active tenant."
     )
-    quotas: dict[QuotaName, int] = Field(
+    quotas: dict[TenantQuota, int] = Field(
         description="Quotas of this tenant. The service's hold for those that are missing."
     )
 
@@ -99,8 +99,7 @@ def read_tenant(tenant_id: str, caller: AdminScope) -> TenantView:
 def change_tenant(tenant_id: str, change: TenantPatch, caller: AdminScope) -> TenantView:
     """Change quotas of a tenant. They hold from its next request on.
 
-    Quotas that are not sent stay as they are, and null restores the service's quota. Quotas of
-    single keys are the same for all tenants.
+    Quotas that are not sent stay as they are, and null restores the service's quota.
     """
     check_operator(caller)
     with write() as session:

@@ -57,11 +57,11 @@ class StoredUsage(BaseModel):
 
 
 class QuotaUsageView(BaseModel):
-    """Current use of a quota that all keys of the tenant share."""
+    """Current use of a quota of the calling key (`key_…`), or of all keys of its tenant."""
 
     name: str = Field(description="Name of the quota, as in errors with the code `quota_exceeded`.")
     limit: int | None = Field(
-        description="Limit of the tenant, or else of the service; null: no limit."
+        description="Limit of the key or the tenant, or else of the service; null: no limit."
     )
     used: int = Field(
         description="Current use. Rates and concurrent requests are those of the API process that "
@@ -77,7 +77,9 @@ class UsageReport(BaseModel):
     until: datetime = Field(description="End of the period (exclusive).")
     jobs: list[JobsUsage] = Field(description="Usage by kind of job.")
     stored: StoredUsage = Field(description="Current storage.")
-    quotas: list[QuotaUsageView] = Field(description="Current use of the tenant's quotas.")
+    quotas: list[QuotaUsageView] = Field(
+        description="Current use of the quotas of the tenant and of the key."
+    )
 
 
 @router.get("/usage", response_model=UsageReport)

@@ -541,6 +541,8 @@ class CreatedKey(TypedDict):
     """Time of revocation; null for a valid key."""
     last_used_at: str | None
     """Time of the last request with the key, at most a minute old; null if there was none."""
+    quotas: dict[str, int]
+    """Quotas of this key. The service's hold for those that are missing."""
     key: str
     """The key itself. It is not stored and is shown only once."""
 
@@ -1367,6 +1369,11 @@ class JobsUsage(TypedDict):
 JsonFile: TypeAlias = dict[str, Any]
 
 
+class KeyPatch(TypedDict):
+    quotas: dict[str, int | None]
+    """New quotas of this key by name. Null restores the service's quota."""
+
+
 class KeyRotation(TypedDict):
     overlap_s: NotRequired[int]
     """Seconds until the old key expires, at most 72 hours. Default: 3600."""
@@ -1387,6 +1394,8 @@ class KeyView(TypedDict):
     """Time of revocation; null for a valid key."""
     last_used_at: str | None
     """Time of the last request with the key, at most a minute old; null if there was none."""
+    quotas: dict[str, int]
+    """Quotas of this key. The service's hold for those that are missing."""
 
 
 class LabelCount(TypedDict):
@@ -1821,6 +1830,11 @@ class NewKey(TypedDict):
     """
     expires_in_s: NotRequired[int | None]
     """Seconds until the key expires, at most 366 days. Default: never."""
+    quotas: NotRequired[dict[str, int]]
+    """Quotas of this key by name, as in `GET /v1`.
+
+    Default: those of the service. The quotas of the tenant hold for all of its keys together.
+    """
 
 
 class NewTenant(TypedDict):
@@ -2006,12 +2020,12 @@ class QueueView(TypedDict):
 
 
 class QuotaUsageView(TypedDict):
-    """Current use of a quota that all keys of the tenant share."""
+    """Current use of a quota of the calling key (`key_…`), or of all keys of its tenant."""
 
     name: str
     """Name of the quota, as in errors with the code `quota_exceeded`."""
     limit: int | None
-    """Limit of the tenant, or else of the service; null: no limit."""
+    """Limit of the key or the tenant, or else of the service; null: no limit."""
     used: int
     """Current use. Rates and concurrent requests are those of the API process that responds."""
     window_s: int | None
@@ -2046,7 +2060,7 @@ class Quotas(TypedDict):
     upload_bytes: NotRequired[int]
     """Maximum bytes in these uploads."""
     waiting_jobs: NotRequired[int]
-    """Maximum queued and paused jobs of a tenant."""
+    """Maximum queued and paused jobs of a tenant, automatic evaluations excepted."""
     running_jobs: NotRequired[int | None]
     """Maximum running jobs of a tenant; others wait. Default: no limit."""
     stored_bytes: NotRequired[int | None]
@@ -2899,7 +2913,7 @@ class UsageReport(TypedDict):
     stored: StoredUsage
     """Current storage."""
     quotas: list[QuotaUsageView]
-    """Current use of the tenant's quotas."""
+    """Current use of the quotas of the tenant and of the key."""
 
 
 class ValueCount(TypedDict):

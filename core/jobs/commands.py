@@ -37,6 +37,7 @@ class NewJob:
     retry_of: str | None = None
     key_id: str | None = None
     warnings: list[Json] = field(default_factory=list)
+    automatic: bool = False
     reserved_bytes: int = 0  # of stored files, reserved until the job ends
 
 
@@ -45,10 +46,11 @@ def create(session: Session, tenant_id: str, new: NewJob) -> Job:
 
     Raises:
         QuotaExceeded: The tenant has too many jobs, or has computed or stored too much.
+        LargerThanQuota: The tenant may never store as much.
         StorageFull: The disk has no room for its files.
         Unavailable: The queues are full.
     """
-    quotas.check_new_job(session, tenant_id, new.reserved_bytes)
+    quotas.check_new_job(session, tenant_id, new.reserved_bytes, automatic=new.automatic)
     job = Job(
         id=new_id("job"),
         tenant_id=tenant_id,
@@ -68,6 +70,7 @@ def create(session: Session, tenant_id: str, new: NewJob) -> Job:
         traceparent=new.traceparent,
         retry_of=new.retry_of,
         key_id=new.key_id,
+        automatic=new.automatic,
         reserved_bytes=new.reserved_bytes,
         max_worker_losses=get_settings().max_worker_losses,
     )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnElement, TextClause, case, func, select, update
 from sqlalchemy.orm import Session
 
-from core import tenant_quotas
+from core import own_quotas
 from core.database import clock
 from core.devices import DeviceKind
 from core.jobs.devices import may_run_on
@@ -79,7 +79,7 @@ class Turns:
         suspended = set()
         for tenant, queue, state, count, *by_kind, own, suspended_at in session.execute(_LIVE_JOBS):
             self._order.setdefault(tenant, len(self._order))
-            quotas[tenant] = tenant_quotas.effective(own).running_jobs
+            quotas[tenant] = own_quotas.effective(own).running_jobs
             if suspended_at is not None:
                 suspended.add(tenant)
             if state is JobState.RUNNING:

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 from core import jobs, model_registry
 from core.database import read
 from core.datasets import repository as datasets
-from core.errors import Conflict, Unavailable
+from core.errors import Conflict, QuotaExceeded, Unavailable
 from core.evaluation import (
     MIN_HOLDOUT_ITEMS,
     MIN_SAMPLES,
@@ -181,9 +181,9 @@ def enqueue(session: Session, training: Job, model: Model) -> None:
         spec = build_spec(model, dataset, training.resolved["seed"], None)
         spec = spec.model_copy(update={"samples": min(spec.samples, _max_samples(model))})
         new = new_job(model, spec)
-        evaluation = replace(new, device=training.device, key_id=training.key_id)
+        evaluation = replace(new, device=training.device, key_id=training.key_id, automatic=True)
         jobs.create(session, training.tenant_id, evaluation)
-    except (Conflict, Unavailable) as error:
+    except (Conflict, QuotaExceeded, Unavailable) as error:
         message = f"The model was not evaluated: {error.detail}"
         event = NewEvent("log", {"message": message}, level="warning")
         jobs.record_events(session, training.tenant_id, training.id, [event])

@@ -9,13 +9,8 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from core import database
-from core.database import clock
 from core.datasets.peek import PEEK_BYTES
 from core.settings import Settings, get_settings
-from core.storage import get_storage
-from core.tables import Dataset
-from modalities import ingestion
 from tests.uploads import list_stored_files, make_image_zip, make_people_csv
 
 
@@ -158,18 +153,27 @@ def test_a_file_counts_for_the_quota_of_stored_bytes(
     allowing: TestClient, files: FileServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files.files["/people.csv"] = make_people_csv(60)
+    size = len(files.files["/people.csv"])
+    monkeypatch.setattr(get_settings().quotas, "stored_bytes", size)
+    statuses = [post(allowing, f"{files.url}/people.csv").status_code for _ in range(2)]
+    assert statuses == [202, 429]
+
+
+def test_a_file_that_is_larger_than_the_quota_of_stored_bytes_is_not_read_again(
+    allowing: TestClient, files: FileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files.files["/people.csv"] = make_people_csv(60)
     monkeypatch.setattr(get_settings().quotas, "stored_bytes", 512)
-    assert post(allowing, f"{files.url}/people.csv").status_code == 429
-    files.ranges = False
+    too_large = post(allowing, f"{files.url}/people.csv")
+    size = len(files.files["/people.csv"])
+    assert (too_large.status_code, too_large.json()["size"]) == (413, size)
+    files.ranges = False  # the size is not known in advance
     monkeypatch.setattr(get_settings().quotas, "stored_bytes", PEEK_BYTES)
     files.files["/long.csv"] = make_people_csv(2 * PEEK_BYTES // 40)
     dataset = post(allowing, f"{files.url}/long.csv").json()["id"]
-    with database.write() as session:  # the last attempt is due
-        row = session.get_one(Dataset, dataset)
-        row.fencing_token, row.lease_until = ingestion.MAX_ATTEMPTS - 1, clock(-1)
-    ingestion.validate(get_storage(), dataset)
-    error = allowing.get(f"/v1/datasets/{dataset}").json()["error"]
-    assert (error["code"], error["quota"]) == ("quota_exceeded", "stored_bytes")
+    shown = allowing.get(f"/v1/datasets/{dataset}").json()
+    assert (shown["state"], shown["error"]["code"]) == ("failed", "larger_than_quota")
+    assert shown["error"]["quota"] == "stored_bytes"
 
 
 def test_no_host_is_allowed_by_default(client: TestClient, files: FileServer) -> None:

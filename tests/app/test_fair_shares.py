@@ -1,6 +1,8 @@
 """Shares of the processor, with a clock that the tests move."""
 
+import asyncio
 import threading
+import time
 
 import pytest
 
@@ -75,3 +77,65 @@ def test_time_in_which_a_thread_waits_is_not_used(shares: Shares) -> None:
     with shares.work("waiting"):
         threading.Event().wait(0.05)
     assert shares._accounts["waiting"].used_s < 0.05
+
+
+def test_the_tenant_that_has_used_most_is_the_heaviest_while_others_are_active(
+    shares: Shares,
+) -> None:
+    shares.record("greedy", 0.2)
+    assert not shares.is_heaviest("greedy")
+    shares.record("modest", 0.1)
+    assert [tenant for tenant in ("greedy", "modest", "new") if shares.is_heaviest(tenant)] == [
+        "greedy"
+    ]
+    shares.time += 10 * MEMORY_S
+    shares.record("greedy", 0.2)
+    assert not shares.is_heaviest("greedy")
+
+
+def test_steps_of_a_request_in_the_event_loop_are_charged(shares: Shares) -> None:
+    async def test() -> list[float]:
+        step, used = asyncio.Event(), list[float]()
+
+        async def request() -> None:
+            spend_processor_time()
+            await step.wait()
+            used.append(shares._accounts["tenant"].used_s)
+            spend_processor_time()
+
+        charged = asyncio.ensure_future(shares.charge("tenant", request()))
+        await asyncio.sleep(0)
+        step.set()
+        await charged
+        return [0.0, *used, shares._accounts["tenant"].used_s]
+
+    used = asyncio.run(test())
+    assert used == sorted(used)
+    assert len(set(used)) == 3
+
+
+def test_a_charged_request_that_is_cancelled_may_clean_up(shares: Shares) -> None:
+    async def test() -> list[str]:
+        cleaned = []
+
+        async def request() -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await asyncio.sleep(0)
+                cleaned.append("cleaned")
+
+        charged = asyncio.ensure_future(shares.charge("tenant", request()))
+        await asyncio.sleep(0)
+        charged.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await charged
+        return cleaned
+
+    assert asyncio.run(test()) == ["cleaned"]
+
+
+def spend_processor_time() -> None:
+    started = time.thread_time()
+    while time.thread_time() == started:
+        pass

@@ -5,6 +5,7 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
+from app.fair_shares import FairShares
 from app.fair_start import STARTS_PER_TICK, FairStartMiddleware
 from app.request_owner import remember_owner
 
@@ -65,3 +66,35 @@ def test_requests_without_a_known_key_share_the_turns_of_one_tenant() -> None:
     burst = [*(f"/stranger{n}/0" for n in range(100)), "/modest/0", "/modest/1"]
     order = run_bursts(burst)[: len(burst)]
     assert order.index("/modest/1") <= STARTS_PER_TICK + 3
+
+
+def test_requests_of_a_tenant_that_has_to_rest_start_when_it_has_rested() -> None:
+    async def test() -> list[str]:
+        order: list[str] = []
+
+        async def application(scope: Scope, _receive: Receive, _send: Send) -> None:
+            order.append(scope["path"])
+
+        async def unused(*_: Any) -> Any:
+            raise AssertionError
+
+        clock = [1_000.0]
+        shares = FairShares(now=lambda: clock[0])
+        for tenant, seconds in (("modest", 0.3), ("greedy", 0.4)):
+            remember_owner(make_scope(f"/{tenant}"), tenant)
+            shares.record(tenant, seconds)
+        middleware = FairStartMiddleware(application, shares)
+        resting = [
+            asyncio.ensure_future(middleware(make_scope(f"/greedy/{n}"), unused, unused))
+            for n in range(2)
+        ]
+        await asyncio.sleep(0)
+        for n in range(2 * STARTS_PER_TICK):
+            await middleware(make_scope(f"/modest/{n}"), unused, unused)
+        clock[0] += 10  # the first loop iteration after the rest starts them
+        await asyncio.wait_for(asyncio.gather(*resting), 20)
+        return order
+
+    order = asyncio.run(test())
+    assert order[-2:] == ["/greedy/0", "/greedy/1"]
+    assert len(order) == 2 * STARTS_PER_TICK + 2

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.fair_shares import FairShares
-from app.fair_threads import FairThreads
+from app.fair_threads import HEAVIEST_THREADS, FairThreads
 
 
 class Occupied:
@@ -116,5 +116,32 @@ def test_an_error_of_the_work_is_raised_and_frees_the_thread() -> None:
         for _ in range(2):
             with pytest.raises(ZeroDivisionError):
                 await threads.run("owner", lambda: 1 / 0)
+
+    run(test())
+
+
+def test_the_owner_that_has_used_most_has_few_threads_while_others_are_active() -> None:
+    async def test() -> None:
+        time = [1_000.0]
+        shares = FairShares(now=lambda: time[0])
+        shares.record("modest", 0.03)
+        shares.record("greedy", 0.04)
+        time[0] += shares.rest_s("greedy")
+        threads, release, started = FairThreads(8, 6, shares), threading.Event(), list[int]()
+
+        def work(number: int) -> None:
+            started.append(number)
+            release.wait(20)
+
+        tasks = [asyncio.create_task(threads.run("greedy", work, n)) for n in range(6)]
+        while len(started) < HEAVIEST_THREADS:
+            await asyncio.sleep(0.001)
+        await threads.run("modest", list)
+        assert len(started) == HEAVIEST_THREADS
+        time[0] += 100  # the other one is idle now: a timer finds it
+        while len(started) < 6:
+            await asyncio.sleep(0.001)
+        release.set()
+        await asyncio.gather(*tasks)
 
     run(test())

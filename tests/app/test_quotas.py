@@ -50,10 +50,10 @@ def test_a_key_that_sends_too_many_requests_is_rejected_and_others_are_not(
     monkeypatch.setattr(configured.quotas, "key_requests_per_minute", 3)
     left = [two_tenants.get("/v1/models").headers["ratelimit"] for _ in range(3)]
     assert [text.split(";")[1] for text in left] == ["r=2", "r=1", "r=0"]
-    check_quota(two_tenants.get("/v1/models"), "key_requests", 3)
+    check_quota(two_tenants.get("/v1/models"), "key_requests_per_minute", 3)
     assert two_tenants.get("/v1/models", headers=OTHER).status_code == 200
     assert two_tenants.get("/livez").status_code == 200
-    policies = '"key_requests";q=3;w=60, "requests";q=60000;w=60'
+    policies = '"key_requests_per_minute";q=3;w=60, "requests_per_minute";q=60000;w=60'
     assert two_tenants.get("/v1/models", headers=OTHER).headers["ratelimit-policy"] == policies
 
 
@@ -84,23 +84,23 @@ def test_open_streams_and_waits_are_limited_by_tenant(
     assert client.get(f"/v1/jobs/{job}?wait=0.01").status_code == 200
 
 
-@pytest.mark.parametrize("owner", ["key_samples", "samples"])
+@pytest.mark.parametrize("name", ["key_samples_per_minute", "samples_per_minute"])
 def test_samples_in_a_minute_are_limited_by_key_and_by_tenant(
-    pets: TestClient, configured: Settings, monkeypatch: pytest.MonkeyPatch, owner: str
+    pets: TestClient, configured: Settings, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr(configured.quotas, f"{owner}_per_minute", 10)
+    monkeypatch.setattr(configured.quotas, name, 10)
     path = "/v1/models/pets/samples"
     assert pets.get(f"{path}?count=6").status_code == 200
     assert pets.get(f"{path}?count=14").status_code == 200  # the last one may exceed the rest
     rejected = pets.get(f"{path}?count=1")
-    check_quota(rejected, owner, 10)
-    assert rejected.headers["ratelimit-policy"] == f'"{owner}";q=10;w=60'
+    check_quota(rejected, name, 10)
+    assert rejected.headers["ratelimit-policy"] == f'"{name}";q=10;w=60'
     assert 60 <= int(rejected.headers["retry-after"]) <= 66  # 11 samples at 10 in a minute
     with write() as session:
         _, other_tenant = tenants.create(session, "other")
         api_keys.add(session, TENANT, "sem_second", name="x", scopes=api_keys.SCOPES)
     second = pets.get(path, headers={"Authorization": "Bearer sem_second"})
-    assert second.status_code == (429 if owner == "samples" else 200)
+    assert second.status_code == (429 if name == "samples_per_minute" else 200)
     of_other = pets.get(path, headers={"Authorization": f"Bearer {other_tenant}"})
     assert of_other.status_code == 404
 
@@ -113,7 +113,7 @@ def test_a_request_without_samples_does_not_use_their_quota(
     assert pets.get(f"{path}&format=csv").status_code == 406
     tag = pets.get(path).headers["etag"]
     assert pets.get(path, headers={"If-None-Match": tag}).status_code == 304
-    check_quota(pets.get(path), "samples", 5)
+    check_quota(pets.get(path), "samples_per_minute", 5)
 
 
 def test_the_use_of_each_quota_of_a_tenant_is_shown(
@@ -133,11 +133,16 @@ def test_the_use_of_each_quota_of_a_tenant_is_shown(
         rows = {row.pop("name"): row for row in pets.get("/v1/usage").json()["quotas"]}
     assert rows["stored_bytes"].pop("used") > 8
     assert rows["compute_seconds_per_day"].pop("used") >= 64
-    assert 2 <= rows["requests"].pop("used") <= 4
-    assert 4 <= rows["samples"].pop("used") <= 7
+    assert 2 <= rows["requests_per_minute"].pop("used") <= 4
+    assert 4 <= rows["samples_per_minute"].pop("used") <= 7
+    assert 0 <= rows["key_requests_per_minute"].pop("used") <= 4
     assert rows == {
-        "requests": {"limit": 10, "window_s": 60},
-        "samples": {"limit": 8, "window_s": 60},
+        "key_requests_per_minute": {"limit": 60_000, "window_s": 60},
+        "requests_per_minute": {"limit": 10, "window_s": 60},
+        "key_samples_per_minute": {"limit": None, "used": 0, "window_s": 60},
+        "samples_per_minute": {"limit": 8, "window_s": 60},
+        "key_concurrent_samples": {"limit": 224, "used": 0, "window_s": None},
+        "key_streams": {"limit": 1_024, "used": 0, "window_s": None},
         "concurrent_samples": {"limit": 224, "used": 0, "window_s": None},
         "streams": {"limit": 1_024, "used": 1, "window_s": None},
         "uploads": {"limit": 1_000, "used": 1, "window_s": None},
@@ -147,9 +152,7 @@ def test_the_use_of_each_quota_of_a_tenant_is_shown(
         "stored_bytes": {"limit": None, "window_s": None},
         "compute_seconds_per_day": {"limit": None, "window_s": 86_400},
     }
-    limits = pets.get("/v1").json()["quotas"]
-    of_tenant = {name.removesuffix("_per_minute") for name in limits if not name.startswith("key_")}
-    assert of_tenant == set(rows)
+    assert set(pets.get("/v1").json()["quotas"]) == set(rows)
 
 
 def test_queued_and_paused_jobs_are_limited_by_tenant(
@@ -180,10 +183,10 @@ def test_the_computing_time_of_a_day_is_limited(
     assert pets.post("/v1/jobs", json=body).status_code == 202
 
 
-def put_part(client: TestClient, upload: str, data: bytes) -> Any:
+def put_part(client: TestClient, upload: str, data: bytes, number: int = 1) -> Any:
     digest = base64.b64encode(hashlib.sha256(data).digest()).decode()
     headers = {"Content-Digest": f"sha-256=:{digest}:"}
-    return client.put(f"/v1/uploads/{upload}/parts/1", content=data, headers=headers)
+    return client.put(f"/v1/uploads/{upload}/parts/{number}", content=data, headers=headers)
 
 
 def test_uploads_are_listed_counted_and_expire(
@@ -216,12 +219,51 @@ def test_uploads_are_listed_counted_and_expire(
 def test_stored_bytes_are_limited_by_tenant(
     two_tenants: TestClient, configured: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(configured.quotas, "stored_bytes", 200)
+    first, second = (
+        two_tenants.post("/v1/uploads", json={"filename": name}).json()["id"] for name in "ab"
+    )
+    assert put_part(two_tenants, first, b"x" * 100).status_code == 200
+    check_quota(put_part(two_tenants, second, b"x" * 101), "stored_bytes", 200)
+    file = {"file": ("people.csv", b"a,b\n1,2\n" * 20)}
+    check_quota(two_tenants.post("/v1/datasets", files=file), "stored_bytes", 200)
+    assert len(list(get_storage().keys(key_of(TENANT)))) == 1
+
+
+def check_larger_than_quota(response: Any, name: str, limit: int, size: int) -> None:
+    problem = response.json()
+    assert (response.status_code, problem["code"]) == (413, "larger_than_quota"), response.text
+    shown = [problem[field] for field in ("quota", "limit", "size", "retryable")]
+    assert shown == [name, limit, size, False]
+    assert f"`{name}` allows {limit:,}" in problem["detail"]
+    assert "retry-after" not in response.headers
+
+
+def test_a_file_that_is_larger_than_its_quota_is_not_to_be_sent_again(
+    two_tenants: TestClient, configured: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(configured.quotas, "stored_bytes", 10)
     upload = two_tenants.post("/v1/uploads", json={"filename": "a"}).json()["id"]
-    check_quota(put_part(two_tenants, upload, b"x" * 11), "stored_bytes", 10)
+    assert put_part(two_tenants, upload, b"x" * 6).status_code == 200
+    second_part = put_part(two_tenants, upload, b"x" * 7, number=2)
+    check_larger_than_quota(second_part, "stored_bytes", 10, 13)
     file = {"file": ("people.csv", b"a,b\n1,2\n" * 20)}
-    check_quota(two_tenants.post("/v1/datasets", files=file), "stored_bytes", 10)
-    assert list(get_storage().keys(key_of(TENANT))) == []
+    check_larger_than_quota(
+        two_tenants.post("/v1/datasets", files=file), "stored_bytes", 10, 8 * 20
+    )
+    monkeypatch.setattr(configured.quotas, "upload_bytes", 9)
+    declared = two_tenants.post("/v1/uploads", json={"filename": "b", "bytes": 11})
+    check_larger_than_quota(declared, "upload_bytes", 9, 11)
+
+
+def test_a_job_whose_files_are_larger_than_the_quota_is_not_to_be_sent_again(
+    pets: TestClient, configured: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(configured.quotas, "stored_bytes", 1_000)
+    job = {"kind": "generation", "model": "pets", "count": 1_000}
+    problem = pets.post("/v1/jobs", json=job).json()
+    assert (problem["code"], problem["quota"]) == ("larger_than_quota", "stored_bytes")
+    assert problem["size"] > 1_000
 
 
 def test_the_declared_size_of_an_upload_is_reserved_until_it_ends(

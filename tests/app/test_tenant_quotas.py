@@ -13,9 +13,9 @@ from app.authentication import Caller
 from core import cli, jobs
 from core.database import get_engine, read, write
 from core.migration import MIGRATIONS, migrate
+from core.own_quotas import TenantQuota
 from core.settings import Quotas, Settings
 from core.tables import Job, JobState, Tenant
-from core.tenant_quotas import QuotaName
 from tests.conftest import TENANT, AddJob
 
 OTHER = {"Authorization": "Bearer sem_other"}
@@ -50,9 +50,9 @@ def test_a_quota_of_requests_holds_from_the_next_request_on(two_tenants: TestCli
     assert two_tenants.get("/v1/models", headers=OTHER).status_code == 200
     set_quotas(two_tenants, requests_per_minute=1_000)
     headers = two_tenants.get("/v1/models", headers=OTHER).headers
-    assert headers["ratelimit-policy"].endswith('"requests";q=1000;w=60')
+    assert headers["ratelimit-policy"].endswith('"requests_per_minute";q=1000;w=60')
     headers = two_tenants.get("/v1/models").headers
-    assert headers["ratelimit-policy"].endswith('"requests";q=60000;w=60')
+    assert headers["ratelimit-policy"].endswith('"requests_per_minute";q=60000;w=60')
 
 
 def test_samples_and_jobs_are_limited_by_the_quotas_of_their_tenant(pets: TestClient) -> None:
@@ -84,7 +84,7 @@ def test_stored_bytes_and_computing_time_are_limited_by_the_quotas_of_their_tena
         session.get_one(Job, add_job().id).usage = {"cpu_s": 61.5, "wall_s": 70.0}
     set_quotas(pets, TENANT, compute_seconds_per_day=60)
     assert pets.post("/v1/jobs", json=job).json()["quota"] == "compute_seconds_per_day"
-    set_quotas(pets, TENANT, compute_seconds_per_day=None, stored_bytes=1)
+    set_quotas(pets, TENANT, compute_seconds_per_day=None, stored_bytes=1_000)
     assert pets.post("/v1/jobs", json=job).json()["quota"] == "stored_bytes"
     set_quotas(pets, TENANT, stored_bytes=None, upload_bytes=10)
     upload = pets.post("/v1/uploads", json=UPLOAD | {"bytes": 11})
@@ -198,7 +198,7 @@ def test_quotas_of_a_tenant_are_changed_by_command(
 
 def test_each_quota_of_a_tenant_in_the_settings_can_be_set_for_a_single_one() -> None:
     of_tenants = {name for name in Quotas.model_fields if not name.startswith("key_")}
-    assert set(get_args(QuotaName)) == of_tenants
+    assert set(get_args(TenantQuota)) == of_tenants
 
 
 def test_tenants_of_an_earlier_schema_have_the_quotas_of_the_service(configured: Settings) -> None:

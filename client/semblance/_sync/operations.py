@@ -1137,8 +1137,22 @@ class Operations(Calls):
         """Return the key that sends the request, and its scopes."""
         return cast("types.KeyView", self._json("GET", "/v1/keys/self"))
 
+    def change_key(self, key_id: str, body: types.KeyPatch) -> types.KeyView:
+        """Change quotas of a key. They hold from its next request on.
+
+        Quotas that are not sent stay as they are, and null restores the service's quota.
+        """
+        return cast("types.KeyView", self._json("PATCH", f"/v1/keys/{quote(key_id)}", json=body))
+
+    def revoke_key(self, key_id: str) -> None:
+        """Revoke a key and the signed URLs that it created.
+
+        The last key that can create other keys cannot be revoked.
+        """
+        self._nothing("DELETE", f"/v1/keys/{quote(key_id)}")
+
     def rotate_key(self, key_id: str, body: types.KeyRotation) -> types.CreatedKey:
-        """Replace a key: create one with the same name, scopes and lifetime.
+        """Replace a key: create one with the same name, scopes, lifetime and quotas.
 
         The old key expires after `overlap_s`, so that its users can change to the new one.
         Idempotency-Key is not supported: storing the response would store the key.
@@ -1147,13 +1161,6 @@ class Operations(Calls):
             "types.CreatedKey",
             self._json("POST", f"/v1/keys/{quote(key_id)}/rotate", json=body, repeatable=False),
         )
-
-    def revoke_key(self, key_id: str) -> None:
-        """Revoke a key and the signed URLs that it created.
-
-        The last key that can create other keys cannot be revoked.
-        """
-        self._nothing("DELETE", f"/v1/keys/{quote(key_id)}")
 
     def log_in(self, body: types.Login) -> types.CreatedKey:
         """Exchange a one-time code for an API key that expires after twelve hours.
@@ -1198,8 +1205,7 @@ class Operations(Calls):
     def change_tenant(self, tenant_id: str, body: types.TenantPatch) -> types.TenantView:
         """Change quotas of a tenant. They hold from its next request on.
 
-        Quotas that are not sent stay as they are, and null restores the service's quota. Quotas of
-        single keys are the same for all tenants.
+        Quotas that are not sent stay as they are, and null restores the service's quota.
         """
         return cast(
             "types.TenantView",
