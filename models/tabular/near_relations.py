@@ -32,7 +32,7 @@ CLOSE_WIDTHS = (0.02, 0.1, 0.3)  # differences of a ratio from 1 that are tried
 MIN_CORRELATION = 0.6  # of ranks; the others are not tried
 COMMON_SHARE = 0.015  # of the rows; more frequent values have tokens of their own
 MIN_COPY_SHARE = 0.02
-MIN_CLOSE_SHARE = 0.1
+MIN_CLOSE_SHARE, MIN_CLOSE_LIFT = 0.1, 1.5  # the lift: relative to bases of other rows
 BINS, MIN_VALUES_PER_BIN = 64, 20
 SAME_VALUE_WEIGHTS = (0.0, 0.5, 0.9)
 FLOAT_UNIT = 1e-12  # between floats that are not rounded: any small number gives the same gain
@@ -169,10 +169,14 @@ def _close_codings(number: _Number, base: _Number) -> Iterator[CloseColumn]:
         return
     common = tuple(_common_values(number.values))
     low, high = float(np.nanmin(number.values)), float(np.nanmax(number.values))
+    bases = base.in_units(number)
     for width in CLOSE_WIDTHS:
         close = CloseColumn(number.name, base.name, width, number.decimals, low, high, common)
-        is_close = np.isfinite(close.ratios(number.values, base.in_units(number)))
-        if is_close.mean() > MIN_CLOSE_SHARE:
+        share, by_chance = (
+            np.isfinite(close.ratios(number.values, other)).mean()
+            for other in (bases, np.roll(bases, len(bases) // 2))
+        )
+        if share > max(MIN_CLOSE_SHARE, MIN_CLOSE_LIFT * by_chance):
             yield close
 
 
