@@ -89,7 +89,7 @@ class AutoregressiveSampler:
             token, context = tokens[step], self._context(attention[k, :k], embedded[:k])
             token.copy_(_inverse_cdf(self._cdf(step, context, allowed.get(step)), u[step]))
             token.masked_fill_(~self._is_active(step, tokens), NO_SUB_BIN)
-            embedded[k] = self._embedded(step, tokens)
+            self._embed(step, tokens, embedded[k])
         return tokens
 
     @torch.no_grad()
@@ -147,7 +147,7 @@ class AutoregressiveSampler:
             identical &= (is_given | ~is_active).view(num_particles, n).all(0)
             if weight is not None:
                 identical &= ~is_late.view(num_particles, n).any(0)
-            embedded[k] = self._embedded(step, tokens)
+            self._embed(step, tokens, embedded[k])
         chosen = (resampling_u[-1] * num_particles).long().clamp(max=num_particles - 1)
         return tokens.view(-1, num_particles, n)[:, chosen, torch.arange(n, device=u.device)]
 
@@ -166,7 +166,8 @@ class AutoregressiveSampler:
 
     def _context(self, attention: Tensor, embedded: Tensor) -> Tensor:
         """Return the (B, D) context of a step, given the (n, B, D) embeddings of earlier tokens."""
-        return (attention @ embedded.flatten(1)).view(embedded.shape[1:]) + self._start
+        context = torch.mv(embedded.flatten(1).T, attention).view(embedded.shape[1:])
+        return context.add_(self._start)
 
     def _cdf(self, step: int, context: Tensor, allowed: Tensor | None) -> Tensor:
         """Return (B, K): the cumulative distribution over a step's tokens."""
@@ -184,14 +185,14 @@ class AutoregressiveSampler:
             logits.masked_fill_(~allowed, -torch.inf)
         return torch.softmax(logits, 1).cumsum(1)
 
-    def _embedded(self, step: int, tokens: Tensor) -> Tensor:
-        """Return the (B, D) embeddings of the tokens of a step, given all (S, B) tokens."""
+    def _embed(self, step: int, tokens: Tensor, out: Tensor) -> None:
+        """Write the (B, D) embeddings of the tokens of a step, given all (S, B) tokens."""
         table, index, sub_bin_step = self._embeddings[step], tokens[step], self._sub_bin_steps[step]
         if self._cell_sizes[step] and sub_bin_step is not None:
             first, low, _ = sub_bin_step
             cells = (tokens[first] - low) * self._cell_sizes[step] + index - 1
             index = torch.where(index == NO_SUB_BIN, len(table) - 1, cells)
-        return F.embedding(index, table)
+        torch.index_select(table, 0, index, out=out)
 
     def _is_active(self, step: int, tokens: Tensor) -> Tensor:
         """Return (B,): False at a sub-bin step of a row that has no bin."""
