@@ -24,13 +24,15 @@ class ConditionPlan:
     """The method by which conditions are satisfied.
 
     `allowed` restricts the tokens of some steps. `order` samples these steps first (None: default
-    order). `rejection_conditions` reject candidates, and so does `exclude_training_rows`.
+    order). `rejection_conditions` reject candidates, and so does `exclude_training_rows`. Several
+    conditions may contradict a relation (`may_contradict`): then no row satisfies them.
     """
 
     allowed: AllowedTokens
     order: list[int] | None
     rejection_conditions: list[Condition]
     exclude_training_rows: bool
+    may_contradict: bool
 
 
 def plan_conditions(
@@ -80,6 +82,7 @@ def plan_conditions(
             or not _is_satisfied_by_tokens(_column(tokenizer, condition), condition)
         ],
         exclude_training_rows,
+        may_contradict=len(parsed) > 1,
     )
 
 

@@ -98,16 +98,19 @@ class RelationCoding:
 
     @property
     def may_reject(self) -> bool:
-        """Return True if `is_valid` may return False for a row."""
+        """Return True if `is_valid` may reject a row."""
         return bool(self.limits or self.checked)
 
-    def is_valid(self, coded: pa.RecordBatch, schema: pa.Schema) -> NDArray[np.bool_]:
-        """Return the (N,) mask of coded rows within all limits that satisfy the relations."""
-        arrays, mask = self._decode(coded, schema)
+    def is_valid(
+        self, coded: pa.RecordBatch, schema: pa.Schema
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return the (N,) masks of coded rows that satisfy the relations and that are in limits."""
+        arrays, in_limits = self._decode(coded, schema)
         rows = pa.RecordBatch.from_pydict(arrays)
+        satisfied = np.ones(len(rows), bool)
         for relation in self.checked:
-            mask &= relation.holds(rows)
-        return mask
+            satisfied &= relation.holds(rows)
+        return satisfied, in_limits
 
     def _decode(
         self, coded: pa.RecordBatch, schema: pa.Schema

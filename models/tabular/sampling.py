@@ -189,10 +189,11 @@ class TableSampler:
         ).T
         tokens, decode_u = self._generate(u[: self.token_sampler.num_uniforms], plan)
         accepted = self._accept(tokens, decode_u, u[-1], plan).reshape(len(attempts), len(pending))
+        satisfied, in_limits = self.tokenizer.is_valid(tokens, decode_u)
         is_limited = np.array(attempts) < MAX_LIMITED_ATTEMPTS
-        if is_limited.any():
-            is_valid = self.tokenizer.is_valid(tokens, decode_u).reshape(accepted.shape)
-            accepted &= is_valid | ~is_limited[:, None]
+        satisfied, in_limits = (m.reshape(accepted.shape) for m in (satisfied, in_limits))
+        accepted &= satisfied | (~is_limited[:, None] & ~np.bool_(plan.may_contradict))
+        accepted &= in_limits | ~is_limited[:, None]
         first = accepted.argmax(0)
         has_accepted = accepted.any(0)
         # The acceptance rate ignores candidates after the first accepted one.

@@ -229,10 +229,10 @@ class Tokenizer:
         """
         return self.decode_relations(self.decode_columns(tokens, u, id_values))
 
-    def is_valid(self, tokens: Tokens, u: Floats) -> NDArray[np.bool_]:
-        """Return the (N,) mask of rows that `coding` does not reject."""
+    def is_valid(self, tokens: Tokens, u: Floats) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return the (N,) masks of rows that satisfy the relations of `coding` and its limits."""
         if not self.coding.may_reject:
-            return np.ones(tokens.shape[1], bool)
+            return np.ones(tokens.shape[1], bool), np.ones(tokens.shape[1], bool)
         return self.coding.is_valid(self.decode_columns(tokens, u), self.arrow)
 
     def decode_columns(

@@ -239,7 +239,7 @@ def test_exactly_one_of_the_flags_of_a_category_is_set() -> None:
     assert relation.name == "1 - red - green = blue"
     mixed = [RNG.permutation(table[name].to_numpy()) for name in FLAGS]
     batch = pa.RecordBatch.from_arrays([pa.array(flags) for flags in mixed], schema=table.schema)
-    assert np.array_equal(coding.is_valid(batch, table.schema), np.sum(mixed, axis=0) == 1)
+    assert np.array_equal(coding.is_valid(batch, table.schema)[0], np.sum(mixed, axis=0) == 1)
 
 
 def test_rows_whose_coded_columns_leave_their_range_are_known() -> None:
@@ -261,12 +261,12 @@ def test_rows_whose_coded_columns_leave_their_range_are_known() -> None:
     coding = RelationCoding.unpack(coding.pack())
     assert coding.names == {"start", "part"}
     coded = coding.encode(table).combine_chunks().to_batches()[0]
-    assert coding.is_valid(coded, table.schema).all()
+    assert all(mask.all() for mask in coding.is_valid(coded, table.schema))
     # Each value of another row: parts become negative, and ends come after the last one.
     shuffled = [values.take(pa.array(rng.permutation(N))) for values in coded.columns]
     mixed = pa.RecordBatch.from_arrays(shuffled, schema=coded.schema)
     decoded = pa.Table.from_batches([coding.decode(mixed, table.schema)])
-    is_valid = coding.is_valid(mixed, table.schema)
+    is_valid = np.logical_and(*coding.is_valid(mixed, table.schema))
     assert 0.1 < is_valid.mean() < 0.95
     kept = decoded.filter(pa.array(is_valid))
     for name in table.schema.names:
@@ -596,6 +596,18 @@ def test_rows_of_a_label_have_keys_that_belong_to_it(tmp_path: Path) -> None:
     for country, cities in (("x", "ace"), ("y", "bdf")):
         rows = model.sample(1, np.arange(100), {"country": country}).rows
         assert set(rows["city"].to_pylist()) <= set(cities)
+
+
+def test_conditions_that_contradict_a_relation_are_never_met(tmp_path: Path) -> None:
+    codes = RNG.integers(0, 6, N)
+    table = pa.table({"code": [f"c{k}" for k in codes], "label": [f"l{k % 3}" for k in codes]})
+    schema = tuple(ColumnSchema(name, "category") for name in table.column_names)
+    sampler = train_sampler(table, schema, tmp_path, label="label")
+    assert [relation.name for relation in sampler.tokenizer.coding.checked] == ["code -> label"]
+    rows = sampler.sample(1, np.arange(50), {"code": "c4", "label": "l1"}).rows.to_pylist()
+    assert rows == [{"code": "c4", "label": "l1"}] * 50
+    with pytest.raises(AcceptanceRateTooLow):
+        sampler.sample(1, np.arange(2), {"code": "c4", "label": "l0"})
 
 
 def test_values_that_few_rows_have_are_not_stored_with_a_relation() -> None:
