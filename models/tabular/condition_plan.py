@@ -15,7 +15,7 @@ from torch import Tensor
 
 from models.tabular.autoregressive_sampler import AllowedTokens
 from models.tabular.categorical_columns import CategoricalColumn, Column, similar_values
-from models.tabular.conditions import Condition, InvalidCondition
+from models.tabular.conditions import Condition, InvalidCondition, not_a_column
 from models.tabular.tokenizer import Tokenizer
 
 
@@ -90,7 +90,8 @@ def _parse_conditions(tokenizer: Tokenizer, specs: Mapping[str, Any]) -> list[Co
     learned = {*tokenizer.column_names, *tokenizer.coding.names}
     for name in specs:
         if name not in learned:
-            raise InvalidCondition(name, "is not a learned column")
+            message = not_a_column(name, learned, tokenizer.id_names)
+            raise InvalidCondition(name, message)
     return [Condition.parse(tokenizer.arrow.field(name), spec) for name, spec in specs.items()]
 
 

@@ -1,6 +1,7 @@
 """Conditions on the columns of sampled rows: a set of values, or a range."""
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -23,6 +24,16 @@ class InvalidCondition(ValueError):
     def __init__(self, column: str, message: str) -> None:
         super().__init__(message)
         self.column = column
+
+
+def not_a_column(name: str, columns: Collection[str], identifiers: Collection[str] = ()) -> str:
+    """Return a message about a name that is none of `columns`, with the most similar one."""
+    if name in identifiers:
+        return "is an identifier, whose values are new and cannot be chosen"
+    message = "is not a learned column"
+    if similar := difflib.get_close_matches(name, columns, 1):
+        message += f". Did you mean `{similar[0]}`?"
+    return message
 
 
 class InvalidPartialRow(ValueError):

@@ -23,7 +23,7 @@ from models.tabular.categorical_columns import (
     similar_values,
 )
 from models.tabular.close_columns import CloseColumn
-from models.tabular.conditions import InvalidPartialRow, expected_value
+from models.tabular.conditions import InvalidPartialRow, expected_value, not_a_column
 from models.tabular.near_columns import NearColumn
 from models.tabular.number_scale import numeric_values
 from models.tabular.numeric_columns import NumericColumn
@@ -53,7 +53,7 @@ class PartialRows:
         rows = [_with_sources(tokenizer, row) for row in rows]
         for row_index, row in enumerate(rows):
             if unknown := next((name for name in row if name not in names), None):
-                raise InvalidPartialRow(row_index, unknown, "is not a column of the model")
+                raise InvalidPartialRow(row_index, unknown, not_a_column(unknown, names))
         used = [name for name in tokenizer.arrow.names if any(name in row for row in rows)]
         values = {name: _column(tokenizer.arrow.field(name), rows) for name in used}
         given = {name: np.array([name in row for row in rows]) for name in used}

@@ -56,6 +56,15 @@ def test_given_values_are_kept_and_the_rest_is_generated(sampler: TableSampler) 
     assert all(row["label"] in ("no", "yes") and row["age"] >= 18 for row in completed)
 
 
+def test_a_misspelt_column_is_answered_with_the_most_similar_one(sampler: TableSampler) -> None:
+    with pytest.raises(InvalidPartialRow, match="Did you mean `income`"):
+        PartialRows.parse(sampler.tokenizer, [{"incme": 1}])
+    with pytest.raises(InvalidCondition, match="Did you mean `income`"):
+        sampler.sample(1, np.arange(1), {"incme": 1})
+    with pytest.raises(InvalidCondition, match="is an identifier"):
+        sampler.sample(1, np.arange(1), {"id": "C-00001"})
+
+
 def test_a_given_value_affects_earlier_columns(sampler: TableSampler) -> None:
     """The label is the first column; the city Köln occurs only with the label `no`."""
     partial_rows = PartialRows.parse(sampler.tokenizer, [{"city": "Köln"}] * 200)
