@@ -33,6 +33,8 @@ def _in_ascii(mark: str) -> Callable[[pa.Array], pa.Array]:
 
 
 def _ascii_words(text: str) -> list[str]:
+    if text.isascii() and text.isalnum():
+        return [text.lower()]
     decomposed = unicodedata.normalize("NFKD", text.lower().translate(_LETTERS))
     plain = decomposed.encode("ascii", "ignore").decode()
     return re.findall(r"[a-z0-9]+", plain.replace("'", ""))
