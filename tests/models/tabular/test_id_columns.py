@@ -488,7 +488,9 @@ def test_serial_numbers_after_a_date_keep_valid_dates() -> None:
 
 def test_names_in_slugs_stay_slugs() -> None:
     slugs = [f"{a}-{b}".lower() for a in FIRST for b in LAST]
-    generated = fresh(slugs, 2_000, "person")
+    column = IdColumn.fit("id", pa.string(), pa.array(slugs), kind="person")
+    last = column.values(3, np.arange(10**6, 10**6 + 50)).to_pylist()  # with initials
+    generated = [*fresh(slugs, 2_000, "person"), *last]
     assert all(re.fullmatch(r"[a-z]+(?:-[a-z]+)+", slug) for slug in generated)
     assert not set(generated) & set(slugs)
 
