@@ -544,7 +544,7 @@ def test_web_addresses_with_an_at_sign_are_no_emails(read: Read) -> None:
 
 def test_lists_of_keys_are_not_decimals(read: Read) -> None:
     lists = [f'"{1_000 + i * 37},{2_000 + i * 91}"' for i in range(COUNT)]
-    lists[5::9] = [f'"{i},{7 * i},{9 * i}"' for i in range(2_001, 2_001 + len(lists[5::9]))]
+    lists[5::30] = [f'"{i},{7 * i},{9 * i}"' for i in range(2_001, 2_001 + len(lists[5::30]))]
     table = read("speakers,v\n" + "".join(f"{text},1\n" for text in lists))
     assert (table["speakers"].type, table.issue("odd_values")) == ("id", None)
 
