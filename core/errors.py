@@ -273,6 +273,7 @@ JobErrorCode = Literal[
     "model_unreadable",
     "acceptance_rate_too_low",
     "dp_guarantee_lost",
+    "identifiers_exhausted",
     "internal",
 ]
 

@@ -53,27 +53,45 @@ def open_augmenter(job: AugmentationInput) -> Iterator["TableAugmenter"]:
 class FreshIds:
     """New values for an id column, in the form of its values and different from all of them.
 
-    Parts of texts that need not be unique may repeat (`may_repeat`).
+    Lists and quantities may have no other values. They then repeat if those of the table do, and
+    so do parts of texts that need not be unique (`may_repeat`).
     """
 
     def __init__(
         self, column: Column, values: pa.Array, seed: int, *, may_repeat: bool = False
     ) -> None:
         self._id_column = IdColumn.fit(column.name, arrow_type(column), values, kind=column.format)
-        self._used = set() if may_repeat else set(values.to_pylist())
-        self._seed, self._next_index, self._may_repeat = seed, 0, may_repeat
+        present = values.drop_null().to_pylist()
+        self._used = set() if may_repeat else set(present)
+        self._is_unique = not may_repeat and len(self._used) == len(present)
+        self._seed, self._next_index = seed, 0
 
     def take(self, count: int) -> pa.Array:
+        """Return `count` values. Raises JobError if unique ones run out."""
         ids: list[Any] = []
+        # So many indices have enough new values if different ones have different values.
+        end = self._next_index + (count + len(self._used)) * 2 * self._id_column.rows_per_value
         while len(ids) < count:
+            if self._next_index >= end:
+                self._used = self._without_new_values()
             indices = np.arange(self._next_index, self._next_index + count, dtype=np.int64)
-            candidates = self._id_column.values(self._seed, indices).to_pylist()
-            ids += [value for value in candidates if value not in self._used]
             self._next_index += count
-        ids = ids[:count]
-        if not self._may_repeat:
-            self._used.update(ids)
-        return pa.array(ids, self._id_column.arrow)
+            for value in self._id_column.values(self._seed, indices).to_pylist():
+                if value is None or value not in self._used:
+                    ids.append(value)
+                    if self._is_unique and value is not None:
+                        self._used.add(value)
+        return pa.array(ids[:count], self._id_column.arrow)
+
+    def _without_new_values(self) -> set[Any]:
+        """Return the values to avoid once all are used: none, as the values may repeat."""
+        if self._is_unique:
+            raise JobError(
+                "identifiers_exhausted",
+                f"Column {self._id_column.name!r} has no more values of its form, and those of the "
+                "dataset are unique. Exclude the column, or request fewer rows.",
+            )
+        return set()
 
 
 class TableAugmenter:

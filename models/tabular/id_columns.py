@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
+from unicodedata import normalize
 from zlib import crc32
 
 import numpy as np
@@ -123,7 +124,7 @@ def _fit_source(name: str, present: pa.Array, min_value_count: int, kind: str | 
     """Return the first source that fits the values."""
     step = max(1, len(present) // MAX_EXAMINED_VALUES)
     examined = present.take(pa.array(np.arange(0, len(present), step)))
-    texts = examined.cast(pa.string()).to_pylist()
+    texts = [normalize("NFC", text) for text in examined.cast(pa.string()).to_pylist()]
     kind = kind if texts else None  # a column without values has no form
     if kind == "quantity" and not min_value_count:
         quantities = Quantities.fit(texts)

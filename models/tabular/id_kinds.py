@@ -19,6 +19,7 @@ from models.tabular.id_tokens import (
 )
 from models.tabular.public_words import are_listed
 from models.tabular.thing_words import MIN_OWN_WORDS
+from models.tabular.word_letters import without_marks
 
 MAX_LOCALE_TEXTS = 1_000  # that show the language of names
 MIN_IN_WORDS = 0.7  # share of the letters of words with codes, as in `Voyager V6`
@@ -51,6 +52,7 @@ def fit_codes(texts: Sequence[str], min_value_count: int) -> TemplateSet | None:
 
 def is_wordy(texts: Sequence[str]) -> bool:
     """Return True if most texts have words that can be pronounced, and few digits."""
+    texts = list(map(without_marks, texts))
     if all(map(_ACRONYM.fullmatch, texts)) and len(set(map(len, texts))) == 1:
         return False  # codes of letters
     if all(map(_NUMBERED_STEM.fullmatch, texts)):

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 from models.tabular.id_templates import Counter
 from models.tabular.id_words import case_of, in_case
+from models.tabular.word_letters import MARKS
 
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[^\W\d_]?[^\W\d_A-Z]+|[^\W\d_]+")
+_WORD = re.compile(rf"[A-Z]+(?![a-z])|[^\W\d_]?(?:[^\W\d_A-Z]|[{MARKS}])+|[^\W\d_]+")
 _GENERIC = frozenset(["column", "id", "label", "name", "names", "title"])  # if there are others
 _UNNAMED = re.compile(r"(?i)unnamed\b.*|column_\d+|")  # as programs name columns without a name
 MAX_WORDS = 3

@@ -15,8 +15,9 @@ from zlib import crc32
 
 from models.tabular.id_templates import Pool, TemplateBuilder, TemplateSet
 from models.tabular.id_tokens import MAX_SHAPES, Token, Tokens
-from models.tabular.thing_tokens import INITIAL, mark_before, thing_tokens
+from models.tabular.thing_tokens import INITIAL, is_other, mark_before, thing_tokens
 from models.tabular.thing_words import MAX_POOL, MIN_POOL, MIN_SINGLE_POOL, SEED, ThingWords
+from models.tabular.word_letters import without_marks
 
 MAX_WORDS = 12  # of a new name; longer names are not used as templates
 MIN_SHAPE_COVERAGE = 0.8  # of the names, by templates that several names share
@@ -76,11 +77,7 @@ class _Things:
         builder = TemplateBuilder()
         groups = self._groups()
         total = sum(map(len, groups.values()))
-        words = {token.text for token in self._words.usable if token.kind == "title"}
-        words |= {"New", "Old", "North", "South"}
-        mark = self._mark()
-        words = words if mark == " " else {word.lower() for word in words}
-        extra = tuple(mark + word for word in sorted(words - self._words.literals))
+        extra = self._extra_words("title")
         capacity, choices = 0, set[str]()
         for shape, group in groups.items():
             columns = zip(*group, strict=True)
@@ -93,13 +90,26 @@ class _Things:
                 slots = _without_repeats(slots)
                 capacity += math.prod(map(len, slots))
                 varied = [pool for pool in slots if pool != tuple(ascii_uppercase)]
-                choices.update(word for pool in varied for word in pool if word.isalnum())
-                builder.add(slots, len(group) / total, len(slots), extra)
+                choices.update(w for pool in varied for w in pool if without_marks(w).isalnum())
+                other = next((token.kind for token in group[0] if is_other(token.kind)), None)
+                added = extra if other is None else self._extra_words(other) or extra
+                builder.add(slots, len(group) / total, len(slots), added)
         if self._words.is_small and (
             capacity < len(set(self._names)) or len(choices) < MIN_CHOICES
         ):
             return None
         return builder.build() if capacity else None
+
+    def _extra_words(self, kind: str) -> Pool:
+        """Return words, after a mark, that are added to names when all combinations are used."""
+        words = {token.text for token in self._words.usable if token.kind == kind}
+        if is_other(kind):
+            words = {*self._words.pool(kind, MIN_POOL, are_places=False, coined_only=False)}
+        else:
+            words |= {"New", "Old", "North", "South"}
+        mark = self._mark()
+        words = words if mark == " " else {word.lower() for word in words}
+        return tuple(mark + word for word in sorted(words - self._words.literals))
 
     def _mark(self) -> str:
         """Return the mark between words: a blank, or what names such as red_box have instead."""

@@ -5,12 +5,14 @@ The pools are stored in the model, so samples do not depend on the version of th
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
 from models.tabular.id_templates import Pool
 from models.tabular.id_tokens import NAME_KINDS, Token, Tokens
+from models.tabular.word_letters import WORD, script_of, without_marks
 
 DRAWS, POOL_SIZE = 4_000, 500
 SURE_SHARE = 0.8  # of the texts with names of one locale
@@ -19,6 +21,14 @@ LOCALES = (
     "en_US", "de_DE", "fr_FR", "es_ES", "it_IT", "nl_NL", "pl_PL", "pt_BR", "sv_SE", "tr_TR",
     "cs_CZ", "ru_RU", "el_GR", "en_IN",
 )  # fmt: skip
+_LOCALES_OF_SCRIPTS = {
+    "ARABIC": ("ar_AA", "fa_IR"),
+    "BENGALI": ("bn_BD",),
+    "DEVANAGARI": ("hi_IN", "ne_NP"),
+    "HEBREW": ("he_IL",),
+    "TAMIL": ("ta_IN",),
+    "THAI": ("th_TH",),
+}
 # Titles, particles and suffixes of names of people.
 _TITLE = re.compile(
     r"(?i)mr|mrs|ms|miss|dr|prof|rev|master|sir|lady|lord|mme|mlle|herr|frau|sig|sr|sra|jr|col|capt"
@@ -29,8 +39,8 @@ _TITLE = re.compile(
 _JOINT = re.compile(r"(?i)and|und|et|y|with|&|;|/|\|")  # between the names of several people
 EXAMPLE_DOMAINS = ("example.com", "example.net", "example.org")  # RFC 2606
 
-_LETTERS = re.compile(r"[^\W\d_]+")
-_WORDS = re.compile(r"[^\W\d_]+|[0-9]+|.", re.DOTALL)
+_LETTERS = re.compile(WORD)
+_WORDS = re.compile(rf"{WORD}|[0-9]+|.", re.DOTALL)
 _STREET_LOCALES = {
     "de_DE": r"stra(?:ß|ss)e|str\.|weg\b|platz\b|allee\b|gasse\b",
     "fr_FR": r"\b(?:rue|avenue de|boulevard|chemin|impasse)\b",
@@ -104,11 +114,10 @@ def _folded_names(locale: str, kind: int) -> frozenset[str]:
 
 
 def _folded(word: str) -> str:
-    """Return a word in small letters without accents, which capitals often lack."""
+    """Return a word in small letters without accents, which capitals often lack, and marks."""
     if word.isascii():
         return word.casefold()
-    decomposed = unicodedata.normalize("NFKD", word.casefold())
-    return "".join(c for c in decomposed if not unicodedata.combining(c))
+    return "".join(filter(str.isalpha, unicodedata.normalize("NFKD", word.casefold())))
 
 
 def name_share(texts: Sequence[str], locale: str) -> float:
@@ -150,8 +159,10 @@ def are_family_first(texts: Sequence[str], locale: str) -> bool:
 
 def name_locale(texts: Sequence[str]) -> str:
     """Return the locale whose names are the most common in the texts."""
-    best, best_share = LOCALES[0], 0.0
-    for locale in LOCALES:
+    scripts = Counter(map(script_of, texts)).most_common(1)
+    locales = _LOCALES_OF_SCRIPTS.get(scripts[0][0], LOCALES) if scripts else LOCALES
+    best, best_share = locales[0], 0.0
+    for locale in locales:
         share = name_share(texts, locale)
         if share > best_share:
             best, best_share = locale, share
@@ -162,9 +173,9 @@ def name_locale(texts: Sequence[str]) -> str:
 
 def are_given_names(texts: Sequence[str], locale: str) -> bool:
     """Return True if most texts are given names only."""
-    given, family = ({name.casefold() for name in pool} for pool in known_names(locale))
-    words = [word.casefold() for text in texts for word in _LETTERS.findall(text)[:1]]
-    single = sum(len(re.findall(r"[^\W\d_]{2,}", text)) == 1 for text in texts)
+    given, family = ({_folded(name) for name in pool} for pool in known_names(locale))
+    words = [_folded(word) for text in texts for word in _LETTERS.findall(text)[:1]]
+    single = sum(sum(len(word) > 1 for word in _LETTERS.findall(text)) == 1 for text in texts)
     return 2 * single > len(texts) and sum((w in given) - (w in family) for w in words) > 0
 
 
@@ -187,8 +198,10 @@ def name_tokens(text: str, *, given: bool = False, family_first: bool = False) -
     for i, part in enumerate(parts):
         if i not in words:
             tokens.append(Token(part, "9" if part.isdigit() else ""))
-        elif len(part) == 1:
+        elif len(part) == 1 and part.isascii():
             tokens.append(Token(part, "A" if part.isupper() else "a"))
+        elif len(without_marks(part)) == 1:
+            tokens.append(Token(part, f"initial-{case_of(part)}"))
         elif is_title(part):
             tokens.append(Token(part, "title"))
         else:
@@ -207,7 +220,9 @@ def name_pools(locale: str) -> dict[str, Pool]:
         for kind, pool in zip(NAME_KINDS, names(locale), strict=True)
         for case in ("upper", "lower", "title")
     }
-    return {**pools, "title": ("Dr", "Mr", "Mrs", "Ms")}
+    initials = tuple(dict.fromkeys(name[0] for name in names(locale)[0]))
+    cases = {f"initial-{case}": in_case(initials, case) for case in ("upper", "lower", "title")}
+    return {**pools, **cases, "title": ("Dr", "Mr", "Mrs", "Ms")}
 
 
 def word_tokens(text: str) -> Tokens:

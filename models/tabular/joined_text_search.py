@@ -63,17 +63,24 @@ def find_joined_texts(
             continue
         others = [other for other in types if not _consists_of(joined_texts, other, name)]
         candidates = table.select([name, *others[:MAX_COLUMNS]])
-        joined = _find(name, candidates.take(pa.array(present)), types, min_value_count)
-        if joined is not None and joined.holds(table).all() and _is_evident(joined, table):
+        joined = _find(name, candidates, present, types, min_value_count)
+        if joined is not None and _is_evident(joined, table):
             joined_texts.append(joined)
     return _sources_first(joined_texts)
 
 
 def _find(
-    name: str, table: pa.Table, types: Mapping[str, str], min_value_count: int
+    name: str,
+    table: pa.Table,
+    present: NDArray[np.int64],
+    types: Mapping[str, str],
+    min_value_count: int,
 ) -> JoinedText | None:
-    """Return what the texts of a column consist of, or None if no parts fit the examined rows."""
-    sample = _examined_rows(table.take(pa.array(_shuffled(np.arange(len(table)))[:SAMPLED_ROWS])))
+    """Return what the texts of a column consist of in all rows, or None.
+
+    `present` are the rows with a text.
+    """
+    sample = _examined_rows(table.take(pa.array(_shuffled(present)[:SAMPLED_ROWS])))
     joined = None
     for _ in range(ATTEMPTS):
         texts = array(sample, name).to_pylist()
@@ -88,22 +95,26 @@ def _find(
             return None
         if types[name] == "id" and not _has_new_part(joined, table, types):
             return None
-        contradicting = np.flatnonzero(~_follows(joined, table))
+        has_sources = _has_sources(joined, table)[present]
+        if has_sources.mean() >= MIN_NULLS_AGREE:
+            has_sources[:] = True  # a few missing ones do not matter
+        contradicting = present[~(joined.holds(table)[present] & has_sources)]
         if not len(contradicting):
             return joined
         rows = _examined_rows(table.take(pa.array(contradicting[:SAMPLED_ROWS])))
         half = EXAMINED_ROWS // 2
         sample = pa.concat_tables([rows.slice(0, half), sample.slice(0, half)])
-    return joined
+    return joined if joined is not None and joined.holds(table).all() else None
 
 
-def _follows(joined: JoinedText, table: pa.Table) -> NDArray[np.bool_]:
-    """Return the (N,) mask of rows whose text follows, and none of whose sources is missing.
-
-    A few missing sources do not matter.
-    """
-    is_known = np.asarray(joined.compute(table).is_valid().to_numpy(zero_copy_only=False), bool)
-    return joined.holds(table) & (is_known | (is_known.mean() >= MIN_NULLS_AGREE))
+def _has_sources(joined: JoinedText, table: pa.Table) -> NDArray[np.bool_]:
+    """Return the (N,) mask of rows that have all sources, except for optional ones."""
+    parts = zip(joined.sources, joined.ways, strict=True)
+    needed = {source for source, way in parts if way not in OPTIONAL_WAYS}
+    mask = np.ones(len(table), bool)
+    for name in needed:
+        mask &= array(table, name).is_valid().to_numpy(zero_copy_only=False)
+    return mask
 
 
 def _shuffled(indices: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -279,8 +290,8 @@ def _create(name: str, pieces: Sequence[Piece]) -> JoinedText:
 
 def _is_evident(joined: JoinedText, table: pa.Table) -> bool:
     """Return True if the sources are missing with the text, and agree too often for chance."""
-    agrees = pc.equal(joined.compute(table).is_null(), array(table, joined.column).is_null())
-    if pc.mean(agrees).as_py() < MIN_NULLS_AGREE:
+    has_text = array(table, joined.column).is_valid().to_numpy(zero_copy_only=False)
+    if (_has_sources(joined, table) == has_text).mean() < MIN_NULLS_AGREE:
         return False
     if not joined.has_rest:
         return True

@@ -33,6 +33,8 @@ def _in_ascii(mark: str) -> Callable[[pa.Array], pa.Array]:
 
 
 def _ascii_words(text: str) -> list[str]:
+    if text.isascii() and text.isalnum():
+        return [text.lower()]
     decomposed = unicodedata.normalize("NFKD", text.lower().translate(_LETTERS))
     plain = decomposed.encode("ascii", "ignore").decode()
     return re.findall(r"[a-z0-9]+", plain.replace("'", ""))
@@ -75,6 +77,12 @@ DATE_WAYS = (
     "%y",
     "%m",
 )
+_PART_PATTERNS = {
+    "initial": ".",
+    "lower_initial": ".",
+    "before_blank": "(?:.+? )?",
+    "after_blank": "(?: .+?)?",
+}
 WHOLE_WAYS = {*TEXT_WAYS, *DATE_WAYS} - {"initial", "lower_initial"}
 
 
@@ -149,15 +157,23 @@ class JoinedText:
             mask = pc.equal(self.compute(rows), texts).fill_null(True)
         return np.asarray(mask.to_numpy(zero_copy_only=False), bool)
 
-    def split(self, text: str) -> dict[str, str] | None:
-        """Return the sources whose texts `text` has unchanged; None if it has another form."""
-        first, *others = map(re.escape, self.literals)
-        pattern = first + "".join(f"(.+?){literal}" for literal in others)
+    def split(self, text: str, texts: Sequence[str | None]) -> dict[str, str | None] | None:
+        """Return the sources whose texts `text` has unchanged; None if it has another form.
+
+        `texts` are those of the sources in their ways, or None where no text is given.
+        """
+        pattern = re.escape(self.literals[0])
+        for way, known, literal in zip(self.ways, texts, self.literals[1:], strict=True):
+            part = _PART_PATTERNS.get(way, ".+?") if known is None else re.escape(known)
+            pattern += f"({part}){re.escape(literal)}"
         match = re.fullmatch(pattern, text, re.DOTALL)
         if match is None:
             return None
-        parts = zip(self.sources, self.ways, match.groups(), strict=True)
-        return {source: part for source, way, part in parts if way == SAME}
+        parts = list(zip(self.sources, self.ways, match.groups(), strict=True))
+        optional = {
+            source: part.strip(" ") or None for source, way, part in parts if way in OPTIONAL_WAYS
+        }
+        return optional | {source: part for source, way, part in parts if way == SAME}
 
     def to_dict(self) -> dict[str, Any]:
         """Return what clients see: no values of rows."""

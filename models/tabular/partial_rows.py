@@ -24,6 +24,7 @@ from models.tabular.categorical_columns import (
 )
 from models.tabular.close_columns import CloseColumn
 from models.tabular.conditions import InvalidPartialRow, expected_value, not_a_column
+from models.tabular.joined_texts import REST, text_in_way
 from models.tabular.near_columns import NearColumn
 from models.tabular.number_scale import numeric_values
 from models.tabular.numeric_columns import NumericColumn
@@ -49,8 +50,22 @@ class PartialRows:
     @classmethod
     def parse(cls, tokenizer: Tokenizer, rows: Sequence[Mapping[str, Any]]) -> Self:
         """Parse JSON rows, in which null is a missing value. Raises InvalidPartialRow."""
+        origins: list[dict[str, str]] = [{} for _ in rows]
+        try:
+            return cls._parse(
+                tokenizer,
+                [_with_sources(tokenizer, i, rows[i], origins[i]) for i in range(len(rows))],
+            )
+        except InvalidPartialRow as error:
+            text = origins[error.row].get(error.column)
+            if text is None:
+                raise
+            message = f"consists of `{error.column}`, which {error}"
+            raise InvalidPartialRow(error.row, text, message) from error
+
+    @classmethod
+    def _parse(cls, tokenizer: Tokenizer, rows: Sequence[Mapping[str, Any]]) -> Self:
         names = {*tokenizer.column_names, *tokenizer.coding.names, *tokenizer.id_names}
-        rows = [_with_sources(tokenizer, row) for row in rows]
         for row_index, row in enumerate(rows):
             if unknown := next((name for name in row if name not in names), None):
                 raise InvalidPartialRow(row_index, unknown, not_a_column(unknown, names))
@@ -199,21 +214,46 @@ class PartialRows:
         return pa.RecordBatch.from_arrays(columns, schema=rows.schema)
 
 
-def _with_sources(tokenizer: Tokenizer, row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the row with the sources of its joined texts, unless these have another form."""
+def _with_sources(
+    tokenizer: Tokenizer, row_index: int, row: Mapping[str, Any], origins: dict[str, str]
+) -> Mapping[str, Any]:
+    """Return the row with the sources of its joined texts, unless these have another form.
+
+    `origins` gets the text in the request of each source that is added. Raises InvalidPartialRow if
+    a text contradicts its given sources.
+    """
     row = dict(row)
     for joined in reversed(tokenizer.joined_texts):
         text = row.get(joined.column)
         if not isinstance(text, str):
             continue
-        for source, part in (joined.split(text) or {}).items():
-            row.setdefault(source, _parse_part(part, tokenizer.arrow.field(source).type))
+        parts = zip(joined.sources, joined.ways, strict=True)
+        texts = [_given_text(tokenizer.arrow, row, source, way) for source, way in parts]
+        split = joined.split(text, texts)
+        if split is None and any(known is not None for known in texts):
+            message = f"contradicts the other given values, because `{joined.name}`"
+            raise InvalidPartialRow(row_index, joined.column, message)
+        for source, part in (split or {}).items():
+            if source not in row:
+                row[source] = _parse_part(part, tokenizer.arrow.field(source).type)
+                origins[source] = origins.get(joined.column, joined.column)
     return row
 
 
-def _parse_part(text: str, arrow: pa.DataType) -> Any:
+def _given_text(schema: pa.Schema, row: Mapping[str, Any], source: str, way: str) -> str | None:
+    """Return the text of a source in a joined text, or None if it is not given."""
+    if way == REST or source not in row:
+        return None
+    try:
+        text = text_in_way(_column(schema.field(source), [row]), way)[0].as_py()
+    except InvalidPartialRow:
+        return None  # all rows are checked later
+    return text or ""
+
+
+def _parse_part(text: str | None, arrow: pa.DataType) -> Any:
     """Return the JSON value of a part of a text, or the text itself if it is no number."""
-    if not (pa.types.is_integer(arrow) or pa.types.is_floating(arrow)):
+    if text is None or not (pa.types.is_integer(arrow) or pa.types.is_floating(arrow)):
         return text
     try:
         return pa.array([text]).cast(arrow)[0].as_py()

@@ -9,10 +9,11 @@ from itertools import pairwise
 
 from models.tabular.id_tokens import Token, Tokens
 from models.tabular.id_words import case_of
+from models.tabular.word_letters import WORD
 
 OTHER_SCRIPT = "other-"  # before the letter case, in the kind of a word without Latin letters
 INITIAL = "initial"  # kind of a single letter before a full stop
-_WORDS = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*|[0-9]+|.", re.DOTALL)
+_WORDS = re.compile(rf"{WORD}(?:['\u2019]{WORD})*|[0-9]+|.", re.DOTALL)
 
 
 def thing_tokens(text: str) -> Tokens:

@@ -6,6 +6,7 @@ the name of a person, are replaced by words of the first two kinds, or by coined
 """
 
 import random
+import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
@@ -15,6 +16,7 @@ from models.tabular.id_tokens import Token, Tokens
 from models.tabular.id_words import in_case, place_names
 from models.tabular.public_words import public_words
 from models.tabular.thing_tokens import OTHER_SCRIPT, is_other, mark_before
+from models.tabular.word_letters import MARKS, script_of
 
 MIN_SHARED_NAMES = 3
 LITERAL_SHARE = 0.04  # of the names; a word of more is part of templates, such as "of the"
@@ -31,6 +33,8 @@ _FUNCTION_WORDS = (
     "della delle dello di dos du e el en est gli il la las le les lo los mi mon na nel o para "
     "par por pour que qui se sur u un una une uno y "
 )
+_UNSPELLED = ("CJK", "HANGUL", "HIRAGANA", "KATAKANA")  # scripts of whole words or syllables
+_MARKED_LETTER = re.compile(rf".[{MARKS}]*")
 _YEARS = range(1500, 2200)
 SEED = 0  # of the choice of pools
 
@@ -93,28 +97,30 @@ class ThingWords:
         usable = [] if coined_only else usable
         if self.is_small and not (is_other(case) or are_places):
             return tuple(usable)
-        if is_other(case) and not self._has_cases(case):
-            return tuple(usable)  # Chinese characters, for instance, do not spell words
+        if is_other(case) and not self._are_spelled(case):
+            return tuple(usable)
         new = in_case(self._coin(case), case.removeprefix(OTHER_SCRIPT))
         coined = [word for word in new if word not in self.literals]
         pool = (*usable, *coined[: max(0, needed - len(usable))])
         return self._recombined(case, needed) if not pool and is_other(case) else pool
 
-    def _has_cases(self, kind: str) -> bool:
-        words = (token.text for token in self._words if token.kind == kind)
-        return any(word.lower() != word.upper() for word in words)
+    def _are_spelled(self, kind: str) -> bool:
+        """Return True if most words of a kind have letters for sounds."""
+        scripts = Counter(script_of(token.text) for token in self._words if token.kind == kind)
+        return not scripts or scripts.most_common(1)[0][0] not in _UNSPELLED
 
     def _recombined(self, case: str, needed: int) -> Pool:
-        """Return words of other letters of the column, such as Chinese ones, which are not coined.
+        """Return words of other letters of the column, with their marks.
 
         Where at least ten letters are in several words, there are no others.
         """
         words = sorted(token.text for token in self._words if token.kind == case)
-        counts = Counter(letter for word in words for letter in set(word))
+        letters_of = [_MARKED_LETTER.findall(word) for word in words]
+        counts = Counter(letter for each in letters_of for letter in set(each))
         shared = sorted(letter for letter, n in counts.items() if n >= self.min_names)
         letters = shared if len(shared) >= MIN_POOL else sorted(counts)
         rng = random.Random(SEED)  # noqa: S311
-        lengths = [len(rng.choice(words)) for _ in range(needed)]
+        lengths = [len(rng.choice(letters_of)) for _ in range(needed)]
         return tuple(dict.fromkeys("".join(rng.choices(letters, k=n)) for n in lengths))
 
     def _coin(self, case: str) -> Pool:

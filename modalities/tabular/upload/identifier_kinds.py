@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 from modalities.tabular.schema import PERSONAL_KINDS
 from models.tabular.id_words import given_name_share, is_title, name_locale, name_share
+from models.tabular.word_letters import without_marks
 
 MIN_ID_ROWS = 20  # fewer values may all be different by coincidence
 MIN_FITTING = 0.9  # share of the texts that must have the form of a kind
@@ -97,7 +98,7 @@ def kind_of_texts(name: str, texts: Sequence[str], others: Collection[str] = ())
 
     `others` are the names of the other columns.
     """
-    texts = texts[:: max(1, len(texts) // MAX_EXAMINED)]
+    texts = [without_marks(text) for text in texts[:: max(1, len(texts) // MAX_EXAMINED)]]
     if not texts:
         return None
     for kind, pattern in _PATTERNS.items():

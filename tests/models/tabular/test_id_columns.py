@@ -1,6 +1,7 @@
 """Generated identifiers that follow the form of the table."""
 
 import re
+import unicodedata
 from datetime import date, timedelta
 
 import numpy as np
@@ -487,7 +488,9 @@ def test_serial_numbers_after_a_date_keep_valid_dates() -> None:
 
 def test_names_in_slugs_stay_slugs() -> None:
     slugs = [f"{a}-{b}".lower() for a in FIRST for b in LAST]
-    generated = fresh(slugs, 2_000, "person")
+    column = IdColumn.fit("id", pa.string(), pa.array(slugs), kind="person")
+    last = column.values(3, np.arange(10**6, 10**6 + 50)).to_pylist()  # with initials
+    generated = [*fresh(slugs, 2_000, "person"), *last]
     assert all(re.fullmatch(r"[a-z]+(?:-[a-z]+)+", slug) for slug in generated)
     assert not set(generated) & set(slugs)
 
@@ -537,3 +540,40 @@ def test_dates_at_the_end_of_codes_stay_valid() -> None:
         number, _, day = code.partition("_")
         assert number.isdigit()
         assert date.fromisoformat(day).year == 2017
+
+
+@pytest.mark.parametrize("locale", ["hi_IN", "bn_BD", "ta_IN", "th_TH", "ar_AA", "he_IL"])
+def test_new_people_have_names_in_the_script_of_the_column(locale: str) -> None:
+    given, family = names(locale)
+    people = [f"{given[i % 20]} {family[i % 13]}" for i in range(120)]
+    new = fresh(people, 60, "person")
+    assert {name.split()[0] for name in new} <= {*given}
+    assert not {*new} & {*people}
+
+
+def test_vocalized_names_are_names_of_their_language() -> None:
+    given, family = names("ar_AA")
+    people = ["".join(c + "\u064e" * c.isalpha() for c in f"{a} {family[3]}") for a in given[:40]]
+    assert {name.split()[0] for name in fresh(people, 40, "person")} <= {*given}
+
+
+def test_initials_stay_in_the_script_of_the_column() -> None:
+    given, family = names("ta_IN")
+    people = [f"{given[i % 20][0]}. {family[i % 30]}" for i in range(120)]
+    assert all(
+        re.fullmatch(r"[\u0b80-\u0bff]\. [\u0b80-\u0bff]+", n) for n in fresh(people, 40, "person")
+    )
+
+
+def test_names_with_decomposed_accents_keep_their_form() -> None:
+    people = [unicodedata.normalize("NFD", f"Zoé {name} Émile") for name in names("fr_FR")[1][:60]]
+    assert all(len(name.split()) == 3 for name in fresh(people, 40, "person"))
+    streets = [unicodedata.normalize("NFD", f"Bäckerstraße {i}") for i in range(60)]
+    assert all(re.fullmatch(r"\w+straße \d+", text) for text in fresh(streets, 40, "street"))
+
+
+def test_new_words_of_scripts_with_marks_begin_with_letters() -> None:
+    given, family = names("or_IN")
+    things = [f"{given[i % 90]} {family[i % 70]}" for i in range(400)]
+    assert all(word[0].isalpha() for text in fresh(things, 200) for word in text.split())
+    assert all(len(text.split()) == 2 for text in fresh(things, 200))

@@ -2,11 +2,13 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from models.tabular.conditions import InvalidPartialRow
 from models.tabular.id_columns import IdColumn
 from models.tabular.id_email_ends import EmailEnds
 from models.tabular.id_fitting import fit_id_columns
@@ -170,6 +172,67 @@ def test_a_given_text_of_another_form_is_kept(sampler: TableSampler) -> None:
     partial_rows = PartialRows.parse(sampler.tokenizer, [{"account": "77"}])
     (row,) = complete_rows(sampler, 1, np.arange(1), partial_rows).rows.to_pylist()
     assert row["account"] == "77"
+
+
+@pytest.mark.parametrize(
+    ("given", "column", "message"),
+    [
+        (
+            {"first": "Bob", "name": "Larson, Ann"},
+            "name",
+            "contradicts the other given values, because `last & first = name`",
+        ),
+        (
+            {"last": "Tarson", "mail": "a.larson@example.com"},
+            "mail",
+            "contradicts the other given values, because `first & last = mail`",
+        ),
+        (
+            {"last": None, "name": "Larson, Ann"},
+            "name",
+            "contradicts the other given values, because `last & first = name`",
+        ),
+        (
+            {"order": "20230501-0007/Bonn"},
+            "order",
+            "consists of `branch`, which has no such value in the training data",
+        ),
+        (
+            {"name": "Larson, Xaver"},
+            "name",
+            "consists of `first`, which has no such value in the training data",
+        ),
+        ({"place": "(x, 144.5)"}, "place", "consists of `lat`, which must be a number"),
+    ],
+)
+def test_texts_that_the_model_cannot_join_are_refused_where_they_are_given(
+    given: dict[str, Any], column: str, message: str, sampler: TableSampler
+) -> None:
+    with pytest.raises(InvalidPartialRow) as refused:
+        PartialRows.parse(sampler.tokenizer, [{"first": "Ann"}, given])
+    assert (refused.value.row, refused.value.column) == (1, column)
+    assert str(refused.value).startswith(message)
+
+
+def test_given_parts_decide_where_a_text_is_split(sampler: TableSampler) -> None:
+    rows = [{"first": "Ann", "name": "Larson, Ann"}, {"last": "Lar, son", "name": "Lar, son, Ann"}]
+    partial_rows = PartialRows.parse(sampler.tokenizer, rows)
+    assert partial_rows.values["first"].to_pylist() == ["Ann", "Ann"]
+    assert partial_rows.values["last"].to_pylist() == ["Larson", "Lar, son"]
+
+
+def test_texts_are_split_with_and_without_optional_parts() -> None:
+    ways = ("same", "before_blank", "same")
+    joined = JoinedText("name", ("first", "middle", "last"), ways, ("", " ", "", ""))
+    unknown = [None] * 3
+    assert joined.split("Ann B. Larson", unknown) == {
+        "first": "Ann",
+        "middle": "B.",
+        "last": "Larson",
+    }
+    assert joined.split("Ann Larson", unknown) == {"first": "Ann", "middle": None, "last": "Larson"}
+    after = JoinedText("name", ("first", "middle"), ("same", "after_blank"), ("", "", ""))
+    assert after.split("Ann", unknown[:2]) == {"first": "Ann", "middle": None}
 
 
 def test_a_text_that_must_be_unique_is_not_joined(tmp_path: Path) -> None:
