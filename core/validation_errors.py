@@ -50,7 +50,11 @@ def validation_failed(
     by_pointer: dict[str, list[FieldError]] = {}
     for error in all_errors:
         by_pointer.setdefault(error.pointer, []).append(error)
-    field_errors = [_join_branches(branches) for branches in by_pointer.values()]
+    # The branch whose parts have errors is the one that the value has the type of.
+    parents = {p.rpartition("/")[0] for p in by_pointer if p} & by_pointer.keys()
+    field_errors = [
+        _join_branches(errors) for pointer, errors in by_pointer.items() if pointer not in parents
+    ]
     first = field_errors[0]
     more = f" (and {len(field_errors) - 1} more)" if len(field_errors) > 1 else ""
     return ValidationFailed(

@@ -25,6 +25,7 @@ def message_of(body: dict[str, Any]) -> str:
     [
         ({"relations": 2.5}, "Must be a valid boolean, a JSON array or 'auto'."),
         ({"patience": 0}, "Must be greater than 0."),
+        ({"relations": [3]}, "Must be a valid string."),
     ],
 )
 def test_the_message_names_all_types_of_a_field_unless_the_value_has_one(
