@@ -206,7 +206,8 @@ class UnknownLabel(ValidationFailed):
 class QuotaExceeded(SemblanceError):
     """The key or tenant has used up a quota, `name`, such as `waiting_jobs`.
 
-    Headers show the quota (draft-ietf-httpapi-ratelimit-headers).
+    Headers show the quota (draft-ietf-httpapi-ratelimit-headers). `remedy` is a sentence that says
+    what to do.
     """
 
     status = 429
@@ -215,11 +216,18 @@ class QuotaExceeded(SemblanceError):
     retryable = True
 
     def __init__(
-        self, name: str, limit: int, content: str, *, retry_s: int = 60, window_s: int | None = None
+        self,
+        name: str,
+        limit: int,
+        content: str,
+        *,
+        remedy: str = "Retry later.",
+        retry_s: int = 60,
+        window_s: int | None = None,
     ) -> None:
         window = "" if window_s is None else f";w={window_s}"
         super().__init__(
-            f"The quota `{name}` allows {limit} {content}. Retry later.",
+            f"The quota `{name}` allows {limit} {content}. {remedy}",
             headers={
                 "Retry-After": str(retry_s),
                 "RateLimit-Policy": f'"{name}";q={limit}{window}',

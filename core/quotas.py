@@ -94,7 +94,12 @@ def check_new_upload(session: Session, tenant_id: str, size: int | None) -> None
     """
     limit = own_quotas.of_tenant(session, tenant_id).uploads
     if _count_uploads(session, tenant_id) >= limit:
-        raise QuotaExceeded("uploads", limit, "uploads that are not datasets yet")
+        raise QuotaExceeded(
+            "uploads",
+            limit,
+            "uploads that are not datasets yet",
+            remedy="Create datasets from them, or delete some.",
+        )
     _check_upload_bytes(session, tenant_id, size or 0, size or 0)
 
 
@@ -144,7 +149,12 @@ def _check_storage(
         raise LargerThanQuota("stored_bytes", limit, total)
     stored = _stored_bytes(session, tenant_id)
     if stored + size > limit or stored >= limit:
-        raise QuotaExceeded("stored_bytes", limit, "stored bytes")
+        raise QuotaExceeded(
+            "stored_bytes",
+            limit,
+            f"stored bytes, of which {stored} are used",
+            remedy="Delete datasets, models or results of jobs.",
+        )
 
 
 def usage_of(session: Session, tenant_id: str) -> list[QuotaUsage]:

@@ -224,7 +224,9 @@ def test_stored_bytes_are_limited_by_tenant(
         two_tenants.post("/v1/uploads", json={"filename": name}).json()["id"] for name in "ab"
     )
     assert put_part(two_tenants, first, b"x" * 100).status_code == 200
-    check_quota(put_part(two_tenants, second, b"x" * 101), "stored_bytes", 200)
+    response = put_part(two_tenants, second, b"x" * 101)
+    check_quota(response, "stored_bytes", 200)
+    assert "of which 100 are used. Delete" in response.json()["detail"]
     file = {"file": ("people.csv", b"a,b\n1,2\n" * 20)}
     check_quota(two_tenants.post("/v1/datasets", files=file), "stored_bytes", 200)
     assert len(list(get_storage().keys(key_of(TENANT)))) == 1
