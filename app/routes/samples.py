@@ -129,6 +129,9 @@ async def read_samples(
     Example: `?label=sneaker&count=4&seed=7`. With a seed, the response has an `ETag`, by which a
     browser finds that its stored samples are still those of the model.
     """
+    step: int | str | None = checkpoint
+    if checkpoint and checkpoint.isdecimal() and len(checkpoint) <= 18:
+        step = int(checkpoint)  # Python refuses to convert texts of more than 4,300 digits
     body: dict[str, Any] = {
         "count": count,
         "balance_labels": balance_labels,
@@ -137,7 +140,7 @@ async def read_samples(
         "layout": layout,
         "image": {"truncation": truncation},
         "ignore_quality_gate": ignore_quality_gate,
-        "checkpoint": int(checkpoint) if checkpoint and checkpoint.isdecimal() else checkpoint,
+        "checkpoint": step,
     }
     if interpolation is not None:
         body["interpolation"] = strict_json.loads(

@@ -183,6 +183,8 @@ def test_a_sample_request_can_select_a_checkpoint_of_the_models_job(
         assert (rejected.status_code, rejected.json()["code"]) == (422, "checkpoint_unknown")
         assert expected in rejected.text
     assert request_samples(service, "shoes", checkpoint="newest").status_code == 422
+    digits = service.get(f"/v1/models/shoes/samples?checkpoint={'9' * 5_000}")
+    assert digits.status_code == 422
     create_model()
     assert "imported" in request_samples(service, "shoes", checkpoint="latest").json()["detail"]
 

@@ -4,7 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from core.errors import FieldError, JobError, QuotaExceeded, SemblanceError, ValidationFailed
+from core.errors import (
+    FieldError,
+    JobError,
+    LargerThanQuota,
+    QuotaExceeded,
+    SemblanceError,
+    ValidationFailed,
+)
 
 
 def descendants(kind: type[SemblanceError]) -> Iterator[type[SemblanceError]]:
@@ -15,7 +22,7 @@ def descendants(kind: type[SemblanceError]) -> Iterator[type[SemblanceError]]:
 
 @pytest.mark.parametrize("kind", list(descendants(SemblanceError)))
 def test_every_error_has_a_status_a_title_and_a_code(kind: type[SemblanceError]) -> None:
-    arguments = (1, "jobs") if kind is QuotaExceeded else ()
+    arguments = {QuotaExceeded: (1, "jobs"), LargerThanQuota: (1, 2)}.get(kind, ())
     problem = kind("x", *arguments).to_problem()
     assert 400 <= problem["status"] < 600
     assert problem["title"]
