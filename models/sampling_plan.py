@@ -59,7 +59,7 @@ class LabelSamplingPlan:
 
     @property
     def count(self) -> int:
-        return sum(map(len, self.ranges))
+        return sum(part.stop - part.start for part in self.ranges)  # `len` has a limit of 64 bits
 
     def slice(self, start: int, stop: int) -> "LabelSamplingPlan":
         """Return the plan of the items at positions `start` to `stop` (exclusive) of this plan."""

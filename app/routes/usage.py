@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from app import quotas
 from app.authentication import ReadScope
@@ -26,9 +26,18 @@ def _require_date(text: object) -> object:
     return text
 
 
+def _to_utc(time: datetime | None) -> datetime | None:
+    """Raise ValueError for a time of the first or last year that UTC does not have."""
+    try:
+        return time.astimezone(UTC) if time is not None and time.tzinfo is not None else time
+    except OverflowError:
+        raise ValueError("must be in the years 1 to 9999 in UTC") from None
+
+
 Timestamp = Annotated[
     datetime | None,
     BeforeValidator(_require_date),
+    AfterValidator(_to_utc),
     Query(description="Time in RFC 3339 format, with a time zone."),
 ]
 

@@ -37,7 +37,7 @@ class RowSamplingPlan:
 
     @property
     def count(self) -> int:
-        return sum(map(len, self.ranges))
+        return sum(part.stop - part.start for part in self.ranges)  # `len` has a limit of 64 bits
 
     def slice(self, start: int, stop: int) -> "RowSamplingPlan":
         """Return the plan of rows `start` to `stop` (exclusive) of all rows of this plan."""
