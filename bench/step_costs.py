@@ -4,7 +4,7 @@ Launches are counted on the virtual GPU of the tests. Host time is measured on o
 with images of 8 x 8 pixels, networks of a few channels and two items in a batch, so that there is
 almost nothing to compute: the time is that of Python and torch, which a host spends on launches.
 Graphs are simulated: a replay does nothing. The difference between both ways is therefore what a
-graph saves, except for the time of its own launch. Pinning and uploading a batch is not measured,
+graph saves, except for the time to launch the graph. Pinning and uploading a batch is not measured,
 nor is the time that CUDA's driver adds to each launch. See bench/gpu.md.
 """
 

@@ -1,6 +1,7 @@
 """Commands of `semblance-server keys`, as lines of text."""
 
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 
 from core import api_keys, audit, own_quotas
 from core.audit import Actor
@@ -39,11 +40,18 @@ def _list(tenant_id: str) -> Iterator[str]:
                 session, tenant_id, limit=PAGE_SIZE, after=after, include_expired=True
             )
         for key in page:
-            state = "valid" if key.revoked_at is None else "revoked"
-            yield _line(key.id, key, state, key.name)
+            yield _line(key.id, key, _state(key), key.name)
         if len(page) < PAGE_SIZE:
             return
         after = page[-1].id
+
+
+def _state(key: ApiKey) -> str:
+    if key.revoked_at is not None:
+        return "revoked"
+    return (
+        "expired" if key.expires_at is not None and key.expires_at <= datetime.now(UTC) else "valid"
+    )
 
 
 def _line(key_id: str, key: ApiKey, *columns: str) -> str:

@@ -328,7 +328,8 @@ class Job(Leased, Base):
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     orphans_removed_at: Mapped[datetime | None]  # when garbage collection handled the job
-    # An evaluation that follows a training. The column was added to those of `Leased`.
+    # True for an evaluation that follows a training. `sort_order` puts the column last, where the
+    # migration adds it.
     automatic: Mapped[bool] = mapped_column(default=False, sort_order=1)
 
 

@@ -29,8 +29,8 @@ from models.tabular.tokenizer import Tokenizer
 # Steps with a number of tokens between the same two limits share one batched matrix product.
 STEP_SIZE_LIMITS = (0, 4, 16, 64, 1 << 30)
 MASKED_LOGIT = -1e9  # of padding: its probability is 0
-# AdamW changes all weights by about the same amount per step. Those of the steps change faster, so
-# that a step soon ignores the columns that it does not depend on.
+# AdamW moves all parameters at about the same rate. Attention moves faster, so that a column soon
+# ignores those that it does not depend on.
 ATTENTION_SCALE = 4.0
 
 

@@ -30,7 +30,7 @@ def not_a_column(name: str, columns: Collection[str], identifiers: Collection[st
     """Return a message about a name that is none of `columns`, with the most similar one."""
     if name in identifiers:
         return "is an identifier, whose values are new and cannot be chosen"
-    message = "is not a learned column"
+    message = "is not a column of the model"
     if similar := difflib.get_close_matches(name, columns, 1):
         message += f". Did you mean `{similar[0]}`?"
     return message

@@ -122,8 +122,8 @@ def _folded(word: str) -> str:
 
 def name_share(texts: Sequence[str], locale: str) -> float:
     """Return the share of texts with a word that is a name of the locale."""
-    known = _folded_names(locale, 0) | _folded_names(locale, 1)
-    hits = sum(any(_folded(w) in known for w in _LETTERS.findall(text)) for text in texts)
+    name_words = _folded_names(locale, 0) | _folded_names(locale, 1)
+    hits = sum(any(_folded(w) in name_words for w in _LETTERS.findall(text)) for text in texts)
     return hits / max(1, len(texts))
 
 

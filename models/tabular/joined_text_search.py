@@ -139,8 +139,8 @@ def _may_be_joined(type: str, values: pa.Array) -> bool:
 def _has_new_part(joined: JoinedText, table: pa.Table, types: Mapping[str, str]) -> bool:
     """Return True if samples have new values of a part of the text.
 
-    A rest that is a number is new, but neither is the domain of an address, nor are the initials
-    next to such a number evidence enough.
+    A rest is new if it is a number and next to whole texts. The domain of an e-mail address is not
+    new, and a number next to initials may belong to a real user name.
     """
     others = {name for name, type in types.items() if type == "id" and name != joined.column}
     if joined.has_new_part(others):

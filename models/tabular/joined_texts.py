@@ -163,8 +163,8 @@ class JoinedText:
         `texts` are those of the sources in their ways, or None where no text is given.
         """
         pattern = re.escape(self.literals[0])
-        for way, known, literal in zip(self.ways, texts, self.literals[1:], strict=True):
-            part = _PART_PATTERNS.get(way, ".+?") if known is None else re.escape(known)
+        for way, given, literal in zip(self.ways, texts, self.literals[1:], strict=True):
+            part = _PART_PATTERNS.get(way, ".+?") if given is None else re.escape(given)
             pattern += f"({part}){re.escape(literal)}"
         match = re.fullmatch(pattern, text, re.DOTALL)
         if match is None:

@@ -34,7 +34,7 @@ COMMON_SHARE = 0.015  # of the rows; more frequent values have tokens of their o
 MIN_COPY_SHARE = 0.02
 MIN_CLOSE_SHARE, MIN_CLOSE_LIFT = 0.1, 1.5  # the lift: relative to bases of other rows
 BINS, MIN_VALUES_PER_BIN = 64, 20
-SAME_VALUE_WEIGHTS = (0.0, 0.5, 0.9)
+SAME_VALUE_WEIGHTS = (0.0, 0.5, 0.9)  # of equal values, next to a histogram; the best one counts
 FLOAT_UNIT = 1e-12  # between floats that are not rounded: any small number gives the same gain
 
 
@@ -201,8 +201,8 @@ def _held_out_bits(values: Floats, is_fitted: NDArray[np.bool_], unit: Floats) -
 
     The model is a histogram, mixed with the fraction of rows that have exactly the same value where
     that saves bits: a coding must not lose values that several rows share, such as results of
-    elections. Common values have probabilities of their own. `unit` (N,) is the distance of a value
-    to the next possible one; NaN where there is no value to compare.
+    elections. Common values have separate probabilities. `unit` (N,) is the distance of a value to
+    the next possible one; NaN where there is no value to compare.
     """
     is_usable = np.isfinite(values) & np.isfinite(unit)
     fitted, held = values[is_fitted & is_usable], values[~is_fitted & is_usable]

@@ -230,7 +230,7 @@ def _with_sources(
         parts = zip(joined.sources, joined.ways, strict=True)
         texts = [_given_text(tokenizer.arrow, row, source, way) for source, way in parts]
         split = joined.split(text, texts)
-        if split is None and any(known is not None for known in texts):
+        if split is None and any(given is not None for given in texts):
             message = f"contradicts the other given values, because `{joined.name}`"
             raise InvalidPartialRow(row_index, joined.column, message)
         for source, part in (split or {}).items():

@@ -84,13 +84,10 @@ class RelationPlan:
         enforced = list(self.coding.relations)
         shown = enforced + [relation for relation in self.relations if relation not in enforced]
         exact = [{**relation.to_dict(), "enforced": relation in enforced} for relation in shown]
-        near = [column.to_dict() for column in self.coding.near.values()]
-        near += [column.to_dict() for column in self.coding.close.values()]
-        return (
-            exact
-            + [{**n, "enforced": False} for n in near]
-            + [{**j.to_dict(), "enforced": True} for j in self.joined_texts]
-        )
+        inexact: list[NearColumn | CloseColumn] = [*self.coding.near.values()]
+        inexact += self.coding.close.values()
+        near = [{**column.to_dict(), "enforced": False} for column in inexact]
+        return exact + near + [{**j.to_dict(), "enforced": True} for j in self.joined_texts]
 
 
 def plan_relations(rows: LabeledRows, settings: TableSettings) -> RelationPlan:

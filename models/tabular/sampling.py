@@ -35,7 +35,7 @@ from models.tabular.tokenizer import Tokenizer
 
 BATCH_SIZE = 1024  # fixed, so that a row does not depend on the number of rows sampled with it
 MAX_ATTEMPTS = 2_000  # candidates per row
-MAX_LIMITED_ATTEMPTS = 300  # afterwards, rows that the coding rejects are accepted
+MAX_LIMITED_ATTEMPTS = 300  # later candidates are accepted although the coding rejects them
 MAX_CANDIDATES_PER_ROUND = 64  # per row
 
 
@@ -189,11 +189,12 @@ class TableSampler:
         ).T
         tokens, decode_u = self._generate(u[: self.token_sampler.num_uniforms], plan)
         accepted = self._accept(tokens, decode_u, u[-1], plan).reshape(len(attempts), len(pending))
-        satisfied, in_limits = self.tokenizer.is_valid(tokens, decode_u)
-        is_limited = np.array(attempts) < MAX_LIMITED_ATTEMPTS
-        satisfied, in_limits = (m.reshape(accepted.shape) for m in (satisfied, in_limits))
-        accepted &= satisfied | (~is_limited[:, None] & ~np.bool_(plan.may_contradict))
-        accepted &= in_limits | ~is_limited[:, None]
+        satisfied, in_limits = (
+            mask.reshape(accepted.shape) for mask in self.tokenizer.is_valid(tokens, decode_u)
+        )
+        is_late = np.array(attempts)[:, None] >= MAX_LIMITED_ATTEMPTS
+        accepted &= in_limits | is_late
+        accepted &= satisfied | (is_late & (not plan.may_contradict))
         first = accepted.argmax(0)
         has_accepted = accepted.any(0)
         # The acceptance rate ignores candidates after the first accepted one.

@@ -9,8 +9,10 @@ from starlette.testclient import TestClient
 from app import quotas
 from app.authentication import Caller
 from core import cli
+from core.database import clock, write
 from core.own_quotas import KeyQuota
 from core.settings import Quotas
+from core.tables import ApiKey
 from tests.app.test_quotas import check_quota
 from tests.conftest import TENANT, AddJob
 
@@ -141,6 +143,16 @@ def test_quotas_of_a_key_are_changed_by_command(
     assert two_tenants.get("/v1", headers=OTHER).json()["quotas"]["key_streams"] == 3
     assert cli.main(["keys", "list", "other"]) == 0
     assert capsys.readouterr().out == f"{key_id} valid other key_streams=3\n"
+    with write() as session:
+        session.get_one(ApiKey, key_id).expires_at = clock(60)
+    assert cli.main(["keys", "list", "other"]) == 0
+    assert " valid " in capsys.readouterr().out
+    with write() as session:
+        session.get_one(ApiKey, key_id).expires_at = clock(-1)
+    assert cli.main(["keys", "list", "other"]) == 0
+    assert capsys.readouterr().out == f"{key_id} expired other key_streams=3\n"
+    with write() as session:
+        session.get_one(ApiKey, key_id).expires_at = None
     entries = two_tenants.get("/v1/audit?action=key.quotas", headers=OTHER).json()["data"]
     assert len(entries) == 2
     assert cli.main([*command_line, "streams=7"]) == 1

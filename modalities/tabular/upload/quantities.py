@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from models.tabular.id_quantities import MAX_SHAPES as SHAPES
+from models.tabular import id_quantities
 from models.tabular.id_quantities import MIN_SHAPE_COUNT, NUMBER, marks_of
 
 MIN_FRACTION = 0.9  # of the different texts
@@ -60,7 +60,8 @@ _UNIT_WORDS = frozenset(_WORD.findall(_UNITS)) | {"mos", "mths", "Nm", "rpm", "h
 MAX_LETTERS = 24  # of the words between the numbers; sentences have more
 MIN_NUMBERS = 0.6  # share of the texts with numbers among words such as DNF
 MAX_SHAPES, MIN_COVERAGE, MAX_SHORT = 6, 0.9, 3
-MIN_SHARED_SHAPE, _MAX_WHOLE_DIGITS = 0.02, 7
+MIN_SHARED_SHAPE = 0.02  # share of the objects with the same words
+_MAX_WHOLE_DIGITS = 7  # of a number that is not a key
 
 
 def have_shared_shapes(texts: Sequence[str]) -> bool:
@@ -73,7 +74,8 @@ def have_shared_shapes(texts: Sequence[str]) -> bool:
         return False
     counts = Counter(map(marks_of, sample))
     least = max(MIN_SHAPE_COUNT, MIN_SHARED_SHAPE * len(sample))
-    shared = [marks for marks, n in counts.most_common(SHAPES) if n >= least and len(marks) > 1]
+    most_common = counts.most_common(id_quantities.MAX_SHAPES)
+    shared = [marks for marks, n in most_common if n >= least and len(marks) > 1]
     numbers = [number for text in sample for number in NUMBER.findall(text)]
     are_short = all(len(number.partition(".")[0]) <= _MAX_WHOLE_DIGITS for number in numbers)
     return are_short and sum(counts[marks] for marks in shared) >= MIN_COVERAGE * len(sample)

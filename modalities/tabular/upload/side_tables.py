@@ -32,6 +32,12 @@ class Block:
         return replace(self, start=self.start + columns, end=self.end + columns)
 
 
+def are_divided(rows: Iterable[tuple[int, Row]]) -> bool:
+    """Return True if an empty column divides the rows, as one between two tables does."""
+    filled = {column for _, row in rows for column, value in enumerate(row) if value != ""}
+    return len(_runs(sorted(filled))) > 1
+
+
 def find_side_tables(rows: Iterable[tuple[int, Row]]) -> tuple[Block, list[Block]] | None:
     """Return the longest table and those next to it; None if there is only one table.
 

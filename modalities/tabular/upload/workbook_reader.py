@@ -31,7 +31,11 @@ from modalities.tabular.upload.raw_table import (
     table_error,
 )
 from modalities.tabular.upload.read_options import ReadOptions
-from modalities.tabular.upload.side_tables import find_side_tables, side_tables_issue
+from modalities.tabular.upload.side_tables import (
+    are_divided,
+    find_side_tables,
+    side_tables_issue,
+)
 from modalities.tabular.upload.stray_rows import StrayRows
 from modalities.tabular.upload.table_layout import (
     TableLayout,
@@ -124,7 +128,8 @@ def open_workbook(
 
 def _select_table(rows: "_Rows", sheet: CalamineSheet, issues: list[Issue]) -> None:
     """Leave out the tables next to the longest one."""
-    tables = find_side_tables(rows)
+    # Most sheets have one table, which the first rows show: it is not read twice.
+    tables = find_side_tables(rows) if are_divided(rows.sample()) else None
     if tables is not None:
         table, others = tables
         rows.select(table.start, table.end)

@@ -13,14 +13,14 @@ from modalities.tabular.schema import Column
 def test_ends_of_addresses_may_repeat_in_new_rows() -> None:
     column = Column("mail", "id", format="email_end")
     ends = pa.array(["@a.com", "@b.org"] * 60)
-    taken = FreshIds(column, ends, 3, may_repeat=True).take(200).to_pylist()
-    assert set(taken) == {"@a.com", "@b.org"}
+    new_values = FreshIds(column, ends, 3, may_repeat=True).take(200).to_pylist()
+    assert set(new_values) == {"@a.com", "@b.org"}
 
 
 def test_identifiers_of_new_rows_are_new() -> None:
     values = pa.array([f"C-{i:04}" for i in range(100)])
-    taken = FreshIds(Column("id", "id"), values, 3).take(300).to_pylist()
-    assert len({*taken, *values.to_pylist()}) == 400
+    new_values = FreshIds(Column("id", "id"), values, 3).take(300).to_pylist()
+    assert len({*new_values, *values.to_pylist()}) == 400
 
 
 def test_lists_repeat_once_all_are_used() -> None:
@@ -42,19 +42,19 @@ def test_unique_quantities_that_are_all_used_are_reported() -> None:
 def test_unique_quantities_of_new_rows_are_new() -> None:
     values = pa.array([f"{i * 37 % 9_973} x {i * 53 % 997} mm" for i in range(1, 201)])
     fresh_ids = FreshIds(Column("size", "id", format="quantity"), values, 3)
-    taken = [*fresh_ids.take(300).to_pylist(), *fresh_ids.take(300).to_pylist()]
-    assert len({*taken, *values.to_pylist()}) == 800
+    new_values = [*fresh_ids.take(300).to_pylist(), *fresh_ids.take(300).to_pylist()]
+    assert len({*new_values, *values.to_pylist()}) == 800
 
 
 def test_new_codes_grow_where_all_short_ones_are_used() -> None:
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
     codes = [a + b for a in letters for b in letters]
     fresh_ids = FreshIds(Column("code", "id"), pa.array(codes), 3)
-    taken = [code for _ in range(3) for code in fresh_ids.take(2).to_pylist()]
-    assert len({*taken, *codes}) == len(codes) + 6
+    new_values = [code for _ in range(3) for code in fresh_ids.take(2).to_pylist()]
+    assert len({*new_values, *codes}) == len(codes) + 6
 
 
 def test_identifiers_of_new_rows_are_missing_as_in_the_table() -> None:
     values = pa.array([f"C-{i:04}" if i % 2 else None for i in range(100)])
-    taken = FreshIds(Column("id", "id", nullable=True), values, 3).take(400)
-    assert 120 < taken.null_count < 280
+    new_values = FreshIds(Column("id", "id", nullable=True), values, 3).take(400)
+    assert 120 < new_values.null_count < 280

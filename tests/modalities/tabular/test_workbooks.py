@@ -180,7 +180,7 @@ def test_blanks_around_cells_are_stripped(read: Read) -> None:
     assert table.summary.notes == ("Blanks around 32 cells were stripped.",)
 
 
-def test_a_shorter_table_beside_the_first_one_is_left_out_and_reported(read: Read) -> None:
+def test_a_shorter_table_next_to_the_first_one_is_left_out_and_reported(read: Read) -> None:
     answers = [[f"u{i % 4}", i % 7, None] for i in range(40)]
     counts = [[f"u{i}", 10 * i] for i in range(4)]
     rows = [["school", "hours", None, "school", "count"]]
