@@ -3508,7 +3508,8 @@ class TabularHyperparameters(TypedDict):
     in all samples, by construction, and whether numbers that are simpler relative to another column
     are learned so.
 
-    A list names the relations to ignore, written as in the dataset's profile.
+    A list names the relations to ignore, written as in the dataset's profile. `false` also samples
+    pairs of values that never occur together.
     """
     min_value_count: NotRequired[int | Literal["auto"]]
     """Values that occur in fewer rows are not learned: rare categories become frequent ones, rare

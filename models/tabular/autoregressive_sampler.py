@@ -10,6 +10,7 @@ from torch import Tensor
 from models.placement import upload
 from models.tabular.autoregressive_networks import Generator
 from models.tabular.categorical_columns import NO_SUB_BIN
+from models.tabular.structural_zeros import NO_ZEROS, StructuralZeros, ZeroPenalties
 
 SubBinStep = tuple[int, int, int] | None  # as in Tokenizer.sub_bin_steps
 AllowedTokens = Mapping[int, Tensor]  # by step, a (K,) mask of the tokens that may be sampled
@@ -42,12 +43,16 @@ class AutoregressiveSampler:
 
     @torch.no_grad()
     def __init__(
-        self, network: Generator, sub_bin_steps: Sequence[SubBinStep], num_decode_uniforms: int = 0
+        self,
+        network: Generator,
+        sub_bin_steps: Sequence[SubBinStep],
+        num_decode_uniforms: int = 0,
+        zeros: StructuralZeros = NO_ZEROS,
     ) -> None:
         """Split the weights of `network`.
 
         `num_decode_uniforms` is the number of uniforms per row that `sample` passes through to the
-        decoder, as positions within bins.
+        decoder, as positions within bins. Pairs in `zeros` are not sampled.
         """
         self.num_uniforms = len(sub_bin_steps) + num_decode_uniforms
         self.device = network.start.device
@@ -68,6 +73,7 @@ class AutoregressiveSampler:
         self._hidden_layers = list(zip(*hidden, strict=True))
         self._residual_layers = list(zip(*residual, strict=True))
         self._heads = [network.heads.head_at(step) for step in range(len(sizes))]
+        self._zeros = ZeroPenalties(zeros, sizes, self.device)
 
     def sample(
         self, u: Tensor, allowed: AllowedTokens, order: Sequence[int] | None = None
@@ -83,11 +89,13 @@ class AutoregressiveSampler:
 
         `order` lists all steps; the steps of one column must follow each other.
         """
-        tokens = torch.empty(u.shape, dtype=torch.long, device=u.device)
+        tokens = torch.full(u.shape, UNKNOWN_TOKEN, device=u.device)
+        is_in_order = order is None
         order, attention, embedded = self._in_order(order, u)
         for k, step in enumerate(order):
             token, context = tokens[step], self._context(attention[k, :k], embedded[:k])
-            token.copy_(_inverse_cdf(self._cdf(step, context, allowed.get(step)), u[step]))
+            sampled = tokens[:step] if is_in_order else tokens
+            token.copy_(_inverse_cdf(self._cdf(step, context, sampled, allowed.get(step)), u[step]))
             token.masked_fill_(~self._is_active(step, tokens), NO_SUB_BIN)
             self._embed(step, tokens, embedded[k])
         return tokens
@@ -111,10 +119,10 @@ class AutoregressiveSampler:
         values whose tokens depend on values that are sampled before.
         """
         n, num_particles = given.shape[1], u.shape[1] // given.shape[1]
-        tokens = torch.empty(u.shape, dtype=torch.long, device=u.device)
         order, attention, embedded = self._in_order(order, u)
         identical = torch.ones(n, dtype=torch.bool, device=u.device)  # all particles of the row
         given = given.repeat(1, num_particles)
+        tokens = given.clone()
         for k, step in enumerate(order):
             weight = None
             if late and step in late:
@@ -122,7 +130,7 @@ class AutoregressiveSampler:
                 is_late = column[0] != UNKNOWN_TOKEN
                 steps = slice(step, step + len(column))
                 given[steps] = torch.where(is_late, column, given[steps])
-            cdf = self._cdf(step, self._context(attention[k, :k], embedded[:k]), None)
+            cdf = self._cdf(step, self._context(attention[k, :k], embedded[:k]), tokens, None)
             is_given = given[step] != UNKNOWN_TOKEN
             given_tokens = given[step].clamp_min(0)
             tokens[step] = torch.where(is_given, given_tokens, _inverse_cdf(cdf, u[step]))
@@ -169,8 +177,11 @@ class AutoregressiveSampler:
         context = torch.mv(embedded.flatten(1).T, attention).view(embedded.shape[1:])
         return context.add_(self._start)
 
-    def _cdf(self, step: int, context: Tensor, allowed: Tensor | None) -> Tensor:
-        """Return (B, K): the cumulative distribution over a step's tokens."""
+    def _cdf(self, step: int, context: Tensor, tokens: Tensor, allowed: Tensor | None) -> Tensor:
+        """Return (B, K): the cumulative distribution over a step's tokens.
+
+        `tokens` (S', B) are those of the first steps, UNKNOWN_TOKEN if neither sampled nor given.
+        """
         x = self._norm(context)
         w1, b1 = self._hidden_layers[step]
         w2, b2 = self._residual_layers[step]
@@ -178,7 +189,7 @@ class AutoregressiveSampler:
         if len(b) == 1:  # a single token needs no network
             return torch.ones(len(context), 1, device=context.device)
         h = F.silu(torch.addmm(b1, x, w1), inplace=True)
-        logits = torch.addmm(b, x + torch.addmm(b2, h, w2), w)
+        logits = self._zeros.add_to(torch.addmm(b, x + torch.addmm(b2, h, w2), w), step, tokens)
         if self._sub_bin_steps[step] is not None:
             logits[:, NO_SUB_BIN] = -torch.inf
         if allowed is not None:

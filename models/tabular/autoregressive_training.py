@@ -73,9 +73,7 @@ class AutoregressiveTrainer:
             return self.generator
         if not self._in_critic_phase:
             self._in_critic_phase = True
-            self.critic.sampler = AutoregressiveSampler(
-                self.generator.best, self.tokenizer.sub_bin_steps
-            )
+            self.critic.sampler = self._sampler(self.generator.best)
         return self.critic
 
     def report(self, losses: dict[str, Tensor], callbacks: TrainingCallbacks) -> None:
@@ -100,10 +98,14 @@ class AutoregressiveTrainer:
         return self._render(self.generator.average.network)
 
     def _render(self, network: Generator) -> NDArray[np.uint8]:
-        sampler = AutoregressiveSampler(
-            network, self.tokenizer.sub_bin_steps, self.tokenizer.num_decode_uniforms
-        )
+        sampler = self._sampler(network, self.tokenizer.num_decode_uniforms)
         return self.scatter.render(sampler, self.seed)
+
+    def _sampler(self, network: Generator, num_decode_uniforms: int = 0) -> AutoregressiveSampler:
+        tokenizer = self.tokenizer
+        return AutoregressiveSampler(
+            network, tokenizer.sub_bin_steps, num_decode_uniforms, tokenizer.zeros
+        )
 
     @torch.no_grad()
     def evaluate_critic(self) -> dict[str, float]:
@@ -115,7 +117,7 @@ class AutoregressiveTrainer:
             return {}
         generator = torch.Generator().manual_seed(self.seed + self.step)
         u = torch.rand(self.holdout.shape, generator=generator).to(self.device)
-        sampler = AutoregressiveSampler(self.generator.best, self.tokenizer.sub_bin_steps)
+        sampler = self._sampler(self.generator.best)
         D = self.critic.D.eval()
         scores = D(sampler.sample_tokens(u, {}))
         accuracy = critic_accuracy(D(self.holdout), scores)

@@ -349,4 +349,6 @@ def load_token_sampler(
     network = build_generator(tokenizer, settings).to(device).eval().requires_grad_(False)
     # The first models had no attention: all earlier steps had the same weight.
     network.load_state_dict({"attention_offsets": network.attention_offsets} | weights)
-    return AutoregressiveSampler(network, tokenizer.sub_bin_steps, tokenizer.num_decode_uniforms)
+    return AutoregressiveSampler(
+        network, tokenizer.sub_bin_steps, tokenizer.num_decode_uniforms, tokenizer.zeros
+    )

@@ -122,7 +122,7 @@ class TableSettings:
         "Whether relations that hold in all training rows (orders, sums, products, lookups) also "
         "hold in all samples, by construction, and whether numbers that are simpler relative to "
         "another column are learned so. A list names the relations to ignore, written as in the "
-        "dataset's profile."
+        "dataset's profile. `false` also samples pairs of values that never occur together."
     )
     min_value_count: int = setting(
         "Values that occur in fewer rows are not learned: rare categories become frequent ones, "

@@ -31,6 +31,7 @@ from models.tabular.id_fitting import fit_id_columns
 from models.tabular.joined_texts import JoinedText, add_joined_texts
 from models.tabular.relation_coding import NO_CODING, RelationCoding
 from models.tabular.schema import ColumnSchema, UnsupportedColumn
+from models.tabular.structural_zeros import NO_ZEROS, StructuralZeros
 from models.tabular.sub_bins import add_sub_bins
 
 PREFIX = "tokenizer."  # of tensor names
@@ -46,7 +47,8 @@ class Tokenizer:
     They are columns of the coded table: see `coding`.
     `joined_texts` are identifiers that consist of other columns; these come before them.
     `fixed_combinations` has, for each constraint of this kind, its (S', U) allowed combinations of
-    tokens. `hashes` are the sorted hashes of training rows, which samples can exclude.
+    tokens. `hashes` are the sorted hashes of training rows, which samples can exclude. `zeros` are
+    the pairs of first tokens of columns that samples do not have.
     """
 
     arrow: pa.Schema
@@ -58,6 +60,7 @@ class Tokenizer:
     hashes: NDArray[np.int64] | None = None
     coding: RelationCoding = NO_CODING
     joined_texts: tuple[JoinedText, ...] = ()
+    zeros: StructuralZeros = NO_ZEROS
 
     @classmethod
     def fit(
@@ -313,6 +316,9 @@ class Tokenizer:
             "constraints": [constraint.to_dict() for constraint in self.constraints],
             "coding": self.coding.pack(),
         }
+        if self.zeros.may_meet:
+            metadata["zeros"], zeros = self.zeros.pack()
+            arrays |= zeros
         if self.joined_texts:
             metadata["joined_texts"] = [joined.pack() for joined in self.joined_texts]
         return metadata, arrays
@@ -341,7 +347,7 @@ class Tokenizer:
         fixed_combinations = tuple(
             arrays[f"fixed_combinations.{i}"] for i in range(num_combinations)
         )
-        return cls(
+        tokenizer = cls(
             arrow,
             tuple(columns),
             tuple(id_columns),
@@ -352,6 +358,13 @@ class Tokenizer:
             coding,
             tuple(map(JoinedText.unpack, metadata.get("joined_texts", ()))),
         )
+        zeros = StructuralZeros.unpack(metadata.get("zeros", ()), arrays, tokenizer.step_sizes)
+        return replace(tokenizer, zeros=zeros)
+
+    def with_structural_zeros(self, tokens: Tokens) -> Self:
+        """Return a copy that avoids pairs of values that do not occur in (S, N) training rows."""
+        first_steps = [steps.start for steps in self.column_slices]
+        return replace(self, zeros=StructuralZeros.fit(tokens, self.step_sizes, first_steps))
 
     def with_row_hashes(self, table: pa.Table) -> Self:
         """Return a copy with the hashes of all rows of `table`."""
@@ -410,3 +423,8 @@ class TokenizedRows:
             for index in (rows.train, rows.holdout[:MAX_HOLDOUT_ROWS])
         )
         return cls(tokenizer, train, holdout)
+
+    def with_structural_zeros(self) -> Self:
+        """Return a copy whose samples avoid pairs of values that no training row has."""
+        tokenizer = self.tokenizer.with_structural_zeros(self.train.numpy())
+        return replace(self, tokenizer=tokenizer)

@@ -48,11 +48,22 @@ def train(
     else:
         tokenizer = load_tokenizer(state)
     tokenized = TokenizedRows.encode(rows, tokenizer, seed)
+    if state is None and _avoids_zeros(settings):
+        tokenized = tokenized.with_structural_zeros()
     architecture = GanTrainer if settings.architecture == "gan" else AutoregressiveTrainer
     trainer = architecture(tokenized, settings, seed, device)
     if state is None:
         trainer.start_from_frequencies(tokenized.train)
     else:
         load_state(state, trainer.resumable())
-    trainer.scatter = ScatterPreview.fit(rows, tokenizer, settings.min_value_count)
+    trainer.scatter = ScatterPreview.fit(rows, tokenized.tokenizer, settings.min_value_count)
     training_loop.train(trainer, callbacks, records_steps=records_steps)
+
+
+def _avoids_zeros(settings: TableSettings) -> bool:
+    """Return True if samples avoid pairs of values that no training row has.
+
+    A pair may be that of a single row, so rare values must not be protected.
+    """
+    is_enabled = settings.relations is not False and not settings.min_value_count
+    return is_enabled and settings.architecture == "autoregressive"

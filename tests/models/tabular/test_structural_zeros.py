@@ -1,0 +1,139 @@
+"""Pairs of values that never occur together."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from models.tabular.autoregressive_networks import Generator
+from models.tabular.autoregressive_sampler import UNKNOWN_TOKEN, AutoregressiveSampler
+from models.tabular.categorical_columns import Tokens
+from models.tabular.schema import ColumnSchema, ColumnType
+from models.tabular.structural_zeros import StructuralZeros
+from models.tabular.tokenizer import Tokenizer
+from tests.models.tabular.tiny_tables import Schema, train_sampler
+
+SIZES = [3, 4, 2]
+
+
+def teams(rows: int, seed: int = 0) -> Tokens:
+    """Return (3, N) tokens: a league, a team that only some leagues have, and noise."""
+    rng = np.random.default_rng(seed)
+    league = rng.integers(0, 3, rows)
+    team = np.where(rng.random(rows) < 0.3, 3, league)  # team 3 was in every league
+    return np.stack([league, team, rng.integers(0, 2, rows)])
+
+
+def make_network(seed: int) -> Generator:
+    torch.manual_seed(seed)
+    network = Generator(
+        SIZES,
+        [np.full(size, np.nan) for size in SIZES],
+        [None] * 3,
+        [None] * 3,
+        embedding_dim=8,
+        hidden_dim=8,
+        dropout=0.0,
+    )
+    return network.eval()
+
+
+def broken(tokens: torch.Tensor) -> torch.Tensor:
+    return (tokens[1] != tokens[0]) & (tokens[1] != 3)
+
+
+def test_pairs_that_chance_would_join_but_no_row_has_are_zeros() -> None:
+    zeros = StructuralZeros.fit(teams(2_000), SIZES, range(3))
+    expected = np.concatenate([np.eye(3, dtype=bool), np.ones((3, 1), bool)], axis=1)
+    assert list(zeros.may_meet) == [(0, 1)]
+    np.testing.assert_array_equal(zeros.may_meet[0, 1], expected)
+
+
+def test_independent_columns_and_few_rows_have_no_zeros() -> None:
+    rng = np.random.default_rng(1)
+    independent = np.stack([rng.integers(0, size, 2_000) for size in (30, 40)])
+    assert not StructuralZeros.fit(independent, [30, 40], range(2)).may_meet
+    assert not StructuralZeros.fit(teams(900), SIZES, range(3)).may_meet
+
+
+def test_columns_with_many_pairs_of_a_single_row_have_no_zeros() -> None:
+    tokens = teams(2_000)
+    tokens[:2, :3] = [0, 1, 2], [1, 2, 0]  # three new pairs
+    assert not StructuralZeros.fit(tokens, SIZES, range(3)).may_meet
+
+
+def test_a_value_of_a_single_row_may_meet_all_values() -> None:
+    tokens = teams(2_000)
+    tokens[:2, 0] = 0, 4
+    zeros = StructuralZeros.fit(tokens, [3, 5, 2], range(3))
+    assert zeros.may_meet[0, 1][:, 4].all()
+    assert not zeros.may_meet[0, 1][0, 1]
+
+
+@pytest.mark.parametrize("order", [None, [1, 2, 0]], ids=["in order", "in another order"])
+def test_samples_have_no_zeros_in_any_order(order: list[int] | None) -> None:
+    zeros = StructuralZeros.fit(teams(2_000), SIZES, range(3))
+    u = torch.rand(3, 1_000)
+    without = AutoregressiveSampler(make_network(1), [None] * 3).sample_tokens(u, {}, order)
+    sampler = AutoregressiveSampler(make_network(1), [None] * 3, zeros=zeros)
+    assert broken(without).float().mean() > 0.2
+    assert not broken(sampler.sample_tokens(u, {}, order)).any()
+
+
+def test_sampled_values_may_meet_values_that_are_given_later() -> None:
+    zeros = StructuralZeros.fit(teams(2_000), SIZES, range(3))
+    sampler = AutoregressiveSampler(make_network(2), [None] * 3, zeros=zeros)
+    given = torch.full((3, 200), UNKNOWN_TOKEN)
+    given[1] = torch.arange(200) % 4
+    # With a single particle, nothing but the zeros keeps the leagues of the given teams.
+    tokens = sampler.complete(torch.rand(3, 200), torch.rand(4, 200).double(), given)
+    assert (tokens[1] == given[1]).all()
+    assert not broken(tokens).any()
+
+
+def test_given_values_that_never_meet_are_kept() -> None:
+    zeros = StructuralZeros.fit(teams(2_000), SIZES, range(3))
+    sampler = AutoregressiveSampler(make_network(3), [None] * 3, zeros=zeros)
+    given = torch.tensor([[0], [1], [UNKNOWN_TOKEN]]).repeat(1, 200)
+    tokens = sampler.complete(torch.rand(3, 800), torch.rand(4, 200).double(), given)
+    assert (tokens[:2] == given[:2]).all()
+    assert tokens[2].unique().tolist() == [0, 1]
+
+
+def make_players(rows: int) -> tuple[pa.Table, Schema]:
+    tokens = teams(rows)
+    table = pa.table(
+        {
+            "league": [f"league {token}" for token in tokens[0]],
+            "team": [f"team {token}" for token in tokens[1]],
+            "size": np.random.default_rng(2).normal(size=rows),
+        }
+    )
+    types: tuple[ColumnType, ...] = ("category", "category", "number")
+    return table, tuple(map(ColumnSchema, table.column_names, types))
+
+
+@pytest.mark.parametrize(
+    ("options", "are_avoided"),
+    [({}, True), ({"relations": False}, False), ({"min_value_count": 5}, False)],
+    ids=["by default", "without relations", "with protected rare values"],
+)
+def test_a_trained_model_avoids_zeros(
+    options: dict[str, object], are_avoided: bool, tmp_path: Path
+) -> None:
+    table, schema = make_players(1_500)
+    sampler = train_sampler(table, schema, tmp_path, label="league", steps=3, **options)
+    rows = sampler.sample(1, np.arange(500)).rows.to_pylist()
+    pairs = {(row["league"][-1], row["team"][-1]) for row in rows}
+    assert all(team in (league, "3") for league, team in pairs) is are_avoided
+
+
+def test_zeros_are_stored_with_the_model() -> None:
+    table, schema = make_players(1_500)
+    tokenizer = Tokenizer.fit(table, schema, target_column="league", seed=1)
+    tokenizer = tokenizer.with_structural_zeros(tokenizer.encode(table, 1))
+    copy = Tokenizer.unpack(*tokenizer.pack())
+    assert tokenizer.zeros.may_meet.keys() == copy.zeros.may_meet.keys() == {(0, 1)}
+    np.testing.assert_array_equal(tokenizer.zeros.may_meet[0, 1], copy.zeros.may_meet[0, 1])
