@@ -28,7 +28,7 @@ from models.tabular.screened_numbers import (
     ScreenedNumber,
     evidence_bits,
 )
-from models.tabular.sum_detection import find_rounded_sums
+from models.tabular.sum_detection import find_rounded_balances, find_rounded_sums
 
 MAX_STEP_SHARE = 0.1  # distinct values of a step function, relative to the rows
 TEMPORAL_TYPES = ("datetime", "time", "duration")
@@ -60,6 +60,7 @@ def detect_relations(
         candidates += find_factors(sample, table, types, numbers, related)
     # Last, because these columns may be coded by an exact relation.
     candidates += find_rounded_sums(numbers, related)
+    candidates += find_rounded_balances(numbers, _column_sets(candidates))
     candidates = _with_precision(candidates, table, numbers)
     relations = [relation for relation in candidates if relation.holds(table).all()]
     relations += find_lookups(table, types, min_value_count)

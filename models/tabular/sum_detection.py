@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations, compress
 
 import numpy as np
@@ -23,6 +24,7 @@ MAX_BALANCE_COLUMNS = 100
 MIN_PRESENT_SHARE = 0.9  # of the rows have a value of each column
 MIN_INDEPENDENT_PART = 1e-7  # of a column, relative to its standard deviation
 FACTOR_TOLERANCE = 1e-4
+ROUNDED_FACTOR_TOLERANCE = 0.1  # numbers of a few units have less exact factors
 
 
 def find_sums(numbers: list[ScreenedNumber]) -> Iterator[Relation]:
@@ -46,6 +48,52 @@ def find_rounded_sums(
         columns = (*(term.name for term in terms), total.name)
         if frozenset(columns) not in excluded and _is_rounded_sum(terms, total):
             yield Relation("rounded_sum", columns)
+
+
+def find_rounded_balances(
+    numbers: list[ScreenedNumber], excluded: Collection[frozenset[str]]
+) -> Iterator[Relation]:
+    """Yield balances that rounding has changed, such as shares that add up to about 100 per cent.
+
+    Their columns have as many decimals and no gaps. Sets of columns in `excluded` have a relation.
+    """
+    plain = [n for n in numbers if n.is_plain and n.decimals >= 0 and n.distinct > 1]
+    plain = [n for n in plain if not np.isnan(n.values).any()][:MAX_BALANCE_COLUMNS]
+    for decimals in sorted({number.decimals for number in plain}):
+        independent: list[ScreenedNumber] = []
+        for number in (n for n in plain if n.decimals == decimals):
+            relation = _rounded_balance(independent, number)
+            if relation is None:
+                independent.append(number)
+            elif frozenset(relation.columns) not in excluded:
+                yield relation
+
+
+def _rounded_balance(terms: Sequence[ScreenedNumber], last: ScreenedNumber) -> Relation | None:
+    """Return the balance of `last` and some of `terms`, before rounding; None if there is none."""
+    if len(terms) < 2 or len(last.values) < MIN_ROWS + 2 * len(terms):
+        return None
+    values = np.stack([term.values for term in terms])
+    centered = values - values.mean(1, keepdims=True)
+    # Least squares: rounding changes the factors by little.
+    products = centered @ np.column_stack([centered.T, last.values - last.values.mean()])
+    factors = np.linalg.lstsq(products[:, :-1], products[:, -1])[0]
+    signs = np.rint(factors)
+    chosen = {term: int(sign) for term, sign in zip(terms, signs, strict=True) if sign}
+    if len(chosen) < 2 or np.abs(factors - signs).max() > ROUNDED_FACTOR_TOLERANCE:
+        return None
+    computed = signs @ values
+    offset = round(float((last.values - computed).mean()), last.decimals)
+    tolerance = _rounding_of_sum(last, len(chosen))
+    if np.abs(signs).max() > 1 or (np.abs(computed + offset - last.values) > tolerance).any():
+        return None
+    least = min((np.abs(number.values) > 2 * tolerance).sum() for number in (last, *chosen))
+    coarse = np.floor(last.values / (2 * tolerance + last.unit))
+    if least < MIN_NONZERO_ROWS:
+        return None
+    if evidence_bits(coarse) - len(terms) * math.log2(3) < MIN_EVIDENCE_BITS:
+        return None
+    return replace(_balance(chosen, last, offset), kind="rounded_sum")
 
 
 def _rounding_of_sum(total: ScreenedNumber, num_terms: int) -> float:

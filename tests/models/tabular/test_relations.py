@@ -376,6 +376,47 @@ def test_samples_of_a_rounded_sum_stay_within_its_roundings(tmp_path: Path) -> N
     assert np.abs(total - 50).max() < 0.25
 
 
+def make_shares() -> pa.Table:
+    """Return four shares of each row in per cent, which add up to 99.9 to 100.1."""
+    shares = np.random.default_rng(3).dirichlet([2, 1, 1, 1], N) * 100
+    return pa.table({f"share {k}": np.round(shares[:, k], 1) for k in range(4)})
+
+
+def test_rounded_shares_add_up_to_all() -> None:
+    shares = make_shares()
+    assert names_of(shares) == ["100 - share 0 - share 1 - share 2 ≈ share 3"]
+    one_differs = shares["share 1"].to_numpy().copy()
+    one_differs[9] += 0.5
+    assert names_of(shares.set_column(1, "share 1", pa.array(one_differs))) == []
+
+
+def test_a_balance_of_many_numbers_is_rounded() -> None:
+    rng = np.random.default_rng(4)
+    received, sold = rng.uniform(5, 90, (2, 3, N))
+    columns = {f"received {k}": received[k] for k in range(3)}
+    columns |= {f"sold {k}": sold[k] for k in range(3)}
+    columns["left"] = received.sum(0) - sold.sum(0)
+    table = pa.table({name: np.round(values, 1) for name, values in columns.items()})
+    received_text = "received 0 + received 1 + received 2"
+    assert names_of(table) == [f"{received_text} - sold 0 - sold 1 - sold 2 ≈ left"]
+
+
+def test_numbers_that_vary_less_than_rounding_are_no_balance() -> None:
+    rng = np.random.default_rng(5)
+    a, b = rng.integers(101, 103, (2, N))
+    table = pa.table({"a": a, "b": b, "c": a - b + 91 + rng.integers(-1, 1, N)})
+    assert not any("≈" in name for name in names_of(table))
+
+
+def test_samples_of_rounded_shares_add_up_to_all(tmp_path: Path) -> None:
+    table = make_shares()
+    schema = tuple(ColumnSchema(name, "number") for name in table.column_names)
+    rows = train_sampler(table, schema, tmp_path, steps=20).sample(1, np.arange(300)).rows
+    shares = np.array([column.to_numpy() for column in rows.columns])
+    assert set(np.unique(shares.sum(0).round(1))) <= {99.8, 99.9, 100.0, 100.1, 100.2}
+    assert shares.min() >= 0
+
+
 def test_few_rows_are_too_little_evidence() -> None:
     assert names_of(pa.table({"a": A[:40], "b": B[:40], "c": (A + B)[:40]})) == []
 
