@@ -25,7 +25,7 @@ from models.tabular.screened_numbers import (
 
 MAX_KEYS = 500
 MIN_ROWS_PER_KEY = 4  # on average
-MIN_DISTINCT_SHARE = 0.8  # distinct values, relative to those of the other number
+MIN_DISTINCT_SHARE = 0.8  # distinct values, relative to those of the other number, as rounded
 MIN_FACTORS = 2  # different ones
 
 
@@ -52,7 +52,7 @@ def find_factors(
     relations = []
     for source, total in permutations(plain[:MAX_EQUATION_COLUMNS], 2):
         # Round numbers would be lost if they were computed from others.
-        if total.distinct < MIN_DISTINCT_SHARE * source.distinct:
+        if total.distinct < MIN_DISTINCT_SHARE * _distinct_when_rounded(source, total.decimals):
             continue
         if {source.name, total.name} in excluded:
             continue
@@ -70,6 +70,12 @@ def find_factors(
     for relation in sorted(relations, key=lambda relation: order[relation.last]):
         best.setdefault(frozenset(relation.columns), relation)
     return list(best.values())
+
+
+def _distinct_when_rounded(number: ScreenedNumber, decimals: int) -> int:
+    if not 0 <= decimals < number.decimals:
+        return number.distinct
+    return len(np.unique(np.round(number.values, decimals)))
 
 
 @dataclass(frozen=True)

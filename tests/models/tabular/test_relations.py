@@ -158,6 +158,10 @@ def round_trip(coding: RelationCoding, table: pa.Table) -> pa.Table:
         ),
         ("factor(currency) * p = euros", {"currency": CURRENCIES, "p": PRICES, "euros": EUROS}),
         (
+            "factor(currency) * p = euros",
+            {"currency": CURRENCIES, "p": PRICES, "euros": np.round(EUROS)},
+        ),
+        (
             "100 * new / old - 100 = change",
             {"old": A + 9, "new": B + 9, "change": np.round(100 * (B + 9) / (A + 9) - 100, 2)},
         ),
