@@ -5,7 +5,7 @@ request of another tenant.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -23,12 +23,6 @@ class FairQueue(Generic[T]):
 
     def __len__(self) -> int:
         return sum(map(len, self._items.values()))
-
-    def __bool__(self) -> bool:
-        return bool(self._items)
-
-    def owners(self) -> Iterable[str]:
-        return self._items.keys()
 
     def add(self, owner: str, item: T) -> None:
         self._items.setdefault(owner, deque()).append(item)

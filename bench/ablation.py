@@ -66,8 +66,8 @@ def with_shared_threads() -> FastAPI:
     from app.sampling import concurrency_limit
 
     shared = FairThreads(40, per_owner=40)  # as many as anyio's default limiter has
-    for module in (authentication, concurrency_limit):
-        setattr(module, "_threads", shared)  # noqa: B010
+    setattr(authentication, "_threads", shared)  # noqa: B010
+    setattr(concurrency_limit, "sampling_threads", shared)  # noqa: B010
     return complete()
 
 

@@ -20,7 +20,7 @@ from app.sampling.batcher import (
     ClientDisconnected,
     split_evenly,
 )
-from app.sampling.concurrency_limit import run_in_sampling_thread
+from app.sampling.concurrency_limit import sampling_threads
 from app.sampling.fair_lock import FairLock
 from modalities.image.sampler import ImagePlanSampler
 from modalities.turns import BatchSource
@@ -281,7 +281,7 @@ def test_one_tenant_leaves_threads_of_the_sampling_pool_to_others() -> None:
     release = threading.Event()
 
     async def hold() -> None:
-        await run_in_sampling_thread("greedy", lambda: release.wait(20))
+        await sampling_threads.run("greedy", lambda: release.wait(20))
 
     async def sample() -> bool:
         async with anyio.create_task_group() as tasks:
@@ -289,7 +289,7 @@ def test_one_tenant_leaves_threads_of_the_sampling_pool_to_others() -> None:
                 tasks.start_soon(hold)
             await anyio.sleep(0.1)
             with anyio.move_on_after(5):
-                served = await run_in_sampling_thread("modest", release.is_set)
+                served = await sampling_threads.run("modest", release.is_set)
                 release.set()
                 return not served
             release.set()
