@@ -5,7 +5,7 @@ request of another tenant.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -23,6 +23,9 @@ class FairQueue(Generic[T]):
 
     def __len__(self) -> int:
         return sum(map(len, self._items.values()))
+
+    def owners(self) -> Iterable[str]:
+        return self._items.keys()
 
     def add(self, owner: str, item: T) -> None:
         self._items.setdefault(owner, deque()).append(item)

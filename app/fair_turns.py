@@ -10,7 +10,7 @@ from collections import Counter
 from app.fair_queue import FairQueue
 from app.fair_shares import FairShares, request_shares
 
-RECHECK_S = 0.01  # after this time, an owner that waits may have rested, or be the heaviest no more
+RECHECK_S = 0.1  # after this time, an owner with few turns may no longer be the heaviest
 
 
 class FairTurns:
@@ -64,8 +64,9 @@ class FairTurns:
                 turn.set_result(None)
                 self._held[owner] += 1
         if self._waiting:
-            loop = asyncio.get_running_loop()
-            self._recheck = loop.call_later(RECHECK_S, self._start_next)
+            rests = map(self._shares.rest_s, self._waiting.owners())
+            delay_s = min(rest_s or RECHECK_S for rest_s in rests)
+            self._recheck = asyncio.get_running_loop().call_later(delay_s, self._start_next)
 
     def _may_start(self, owner: str) -> bool:
         held = self._held[owner]
