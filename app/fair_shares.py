@@ -11,6 +11,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar, TypeVarTuple
+
+T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
 
 MEMORY_S = 1.0  # after this time, a third of the used time still counts
 # A tenant leaves the others this many times what they have used, so that they can use more. With
@@ -60,12 +64,11 @@ class FairShares:
             with self._lock:
                 self._accounts[tenant_id].requests -= 1
 
-    @contextmanager
-    def work(self, tenant_id: str) -> Iterator[None]:
-        """Record the processor time of this thread in the block, without the time it waits."""
+    def run(self, tenant_id: str, work: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
+        """Call `work`, and record the processor time that it uses, without the time it waits."""
         started = time.thread_time()
         try:
-            yield
+            return work(*arguments)
         finally:
             self.record(tenant_id, time.thread_time() - started)
 

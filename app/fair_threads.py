@@ -15,8 +15,8 @@ Arguments = TypeVarTuple("Arguments")
 class FairThreads:
     """A number of threads, of which one owner has at most a part.
 
-    Each thread that runs Python delays the others at the interpreter lock, so the heaviest owner has
-    one, unless its threads mostly wait: then `of_heaviest` allows more.
+    Each thread that runs Python delays the others at the interpreter lock, so the heaviest owner
+    has one, unless its threads mostly wait: then `of_heaviest` allows more.
     """
 
     def __init__(
@@ -35,11 +35,7 @@ class FairThreads:
         await self._turns.take(owner)
         try:
             return await to_thread.run_sync(
-                self._work, owner, work, *arguments, limiter=self._limiter
+                self._shares.run, owner, work, *arguments, limiter=self._limiter
             )
         finally:
             self._turns.end(owner)
-
-    def _work(self, owner: str, work: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
-        with self._shares.work(owner):
-            return work(*arguments)

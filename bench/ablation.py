@@ -78,11 +78,8 @@ def with_plain_lock() -> FastAPI:
         def __init__(self) -> None:
             self._plain = threading.Lock()
 
-        def _acquire(self, _owner: str) -> None:
-            self._plain.acquire()
-
-        def _release(self) -> None:
-            self._plain.release()
+        def take(self, _owner: str) -> threading.Lock:  # type: ignore[override]
+            return self._plain
 
     setattr(service, "FairLock", PlainLock)  # noqa: B010
     return complete()

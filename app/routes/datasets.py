@@ -109,7 +109,9 @@ async def create_dataset(
             )
     elif content_type == "application/json":
         body = strict_json.loads(await read_body(request))
-        response = await route_threads.run(caller.tenant_id, _from_json, caller, idempotency_key, body)
+        response = await route_threads.run(
+            caller.tenant_id, _from_json, caller, idempotency_key, body
+        )
     else:
         raise UnsupportedMedia("Send multipart/form-data with `file`, or application/json.")
     if response.status_code == 202:

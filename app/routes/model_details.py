@@ -272,7 +272,9 @@ async def import_model(
                         f"An exported model may have at most {limit} bytes.", limit=limit
                     )
                 out.write(chunk)
-        return await route_threads.run(caller.tenant_id, _import, caller, idempotency_key, path, name)
+        return await route_threads.run(
+            caller.tenant_id, _import, caller, idempotency_key, path, name
+        )
 
 
 def _import(caller: Caller, key: str | None, path: Path, name: str | None) -> Response:

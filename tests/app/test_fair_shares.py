@@ -86,8 +86,7 @@ def test_what_a_tenant_has_used_is_forgotten(shares: Shares) -> None:
 
 
 def test_time_in_which_a_thread_waits_is_not_used(shares: Shares) -> None:
-    with shares.work("waiting"):
-        threading.Event().wait(0.05)
+    shares.run("waiting", threading.Event().wait, 0.05)
     assert shares._accounts["waiting"].used_s < 0.05
 
 
