@@ -9,6 +9,7 @@ import pytest
 
 from app.fair_shares import FairShares
 from app.fair_threads import FairThreads
+from app.fair_turns import FairTurns
 
 
 class Occupied:
@@ -73,6 +74,20 @@ def test_work_whose_request_is_cancelled_leaves_its_thread_to_others() -> None:
         await occupied.release()
         await modest
         assert occupied.started == ["greedy", "modest"]
+
+    run(test())
+
+
+def test_a_turn_that_a_cancelled_request_has_just_got_goes_to_the_next() -> None:
+    async def test() -> None:
+        turns = FairTurns(1, 1, 1, FairShares())
+        await turns.take("first")
+        cancelled = asyncio.create_task(turns.take("cancelled"))
+        await asyncio.sleep(0)
+        turns.end("first")
+        cancelled.cancel()
+        await turns.take("next")
+        assert cancelled.cancelled()
 
     run(test())
 
