@@ -17,7 +17,8 @@ from app.request_owner import STRANGERS
 
 T = TypeVar("T")
 
-route_threads = FairThreads(40, per_owner=30)
+# Two of the heaviest tenant, because one may wait for a long time for a file that is read.
+route_threads = FairThreads(40, per_owner=30, of_heaviest=2)
 
 
 class FairRoute(APIRoute):
