@@ -24,9 +24,6 @@ class FairQueue(Generic[T]):
     def __len__(self) -> int:
         return sum(map(len, self._items.values()))
 
-    def __bool__(self) -> bool:
-        return bool(self._items)
-
     def owners(self) -> Iterable[str]:
         return self._items.keys()
 

@@ -7,7 +7,7 @@ hundred slow requests of one tenant would take all of them.
 import inspect
 from collections.abc import Callable
 from functools import partial, wraps
-from typing import Any, TypeVar, TypeVarTuple
+from typing import Any, TypeVar
 
 from fastapi.routing import APIRoute
 
@@ -16,16 +16,9 @@ from app.fair_threads import FairThreads
 from app.request_owner import STRANGERS
 
 T = TypeVar("T")
-Arguments = TypeVarTuple("Arguments")
 
-_threads = FairThreads(40, per_owner=30)
-
-
-async def run_in_thread(
-    tenant_id: str, work: Callable[[*Arguments], T], *arguments: *Arguments
-) -> T:
-    """Run blocking work of a request of the tenant in one of the shared threads."""
-    return await _threads.run(tenant_id, work, *arguments)
+# Two of the heaviest tenant, because one may wait for a long time for a file that is read.
+route_threads = FairThreads(40, per_owner=30, of_heaviest=2)
 
 
 class FairRoute(APIRoute):
@@ -42,6 +35,6 @@ def _in_thread(endpoint: Callable[..., T]) -> Callable[..., Any]:
     async def run(**arguments: Any) -> T:
         callers = (value for value in arguments.values() if isinstance(value, Caller))
         tenant_id = next((caller.tenant_id for caller in callers), STRANGERS)
-        return await run_in_thread(tenant_id, partial(endpoint, **arguments))
+        return await route_threads.run(tenant_id, partial(endpoint, **arguments))
 
     return run

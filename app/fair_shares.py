@@ -2,30 +2,34 @@
 
 Turns alone do not share it evenly. A tenant with hundreds of requests always has work to do while
 another tenant's request is between two steps, and each thread that runs Python delays the others at
-the interpreter lock. So the tenant that has used the most rests between two pieces of its work.
+the interpreter lock. So the heaviest tenant rests between two pieces of its work.
 """
 
 import math
 import threading
 import time
-from collections.abc import Awaitable, Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import coroutine
-from typing import Any
+from typing import TypeVar, TypeVarTuple
+
+T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
 
 MEMORY_S = 1.0  # after this time, a third of the used time still counts
 # A tenant leaves the others this many times what they have used, so that they can use more. With
 # an equal share in any case, a tenant that asks for little would halve the speed of another.
 HEADROOM = 4.0
-# A piece of work takes about three times its processor time, while threads of others compete.
-REST_PER_WORK = 3.0
+# Twice the time of a piece of work, which takes about three times its processor time while threads
+# of others compete.
+REST_PER_WORK = 6.0
 MAX_REST_S = 1.0
 NEGLIGIBLE_S = 0.001
 
 
 @dataclass
 class _Account:
+    requests: int = 0  # in progress
     used_s: float = 0.0  # at the time `at`
     at: float = 0.0
     rest_until: float = 0.0
@@ -33,78 +37,83 @@ class _Account:
     def used_at(self, now: float) -> float:
         return self.used_s * math.exp((self.at - now) / MEMORY_S)
 
+    def weight_at(self, now: float) -> float:
+        return self.used_at(now) * max(1, self.requests)
+
 
 class FairShares:
-    """Accounts of tenants, which any thread may use."""
+    """Accounts of tenants, which any thread may use.
+
+    The heaviest tenant is the one whose processor time, multiplied by the number of its requests in
+    progress, is the largest. With the time alone, two tenants that use as much would take turns to
+    be the heaviest, and a few short requests would rest for hundreds of long ones.
+    """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now, self._lock = now, threading.Lock()
         self._accounts: dict[str, _Account] = {}
 
-    def record(self, tenant_id: str, seconds: float) -> None:
-        """Record processor time. A tenant that has used more than each other one has to rest.
+    @contextmanager
+    def request(self, tenant_id: str) -> Iterator[None]:
+        """Count a request in progress in the block."""
+        with self._lock:
+            self._accounts.setdefault(tenant_id, _Account()).requests += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._accounts[tenant_id].requests -= 1
 
-        It rests as long as its work took for each of the others, or less if they have used little.
-        Others that rest are left out: they need nothing, and both tenants would wait for nobody.
+    def run(self, tenant_id: str, work: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
+        """Call `work`, and record the processor time that it uses, without the time it waits."""
+        started = time.thread_time()
+        try:
+            return work(*arguments)
+        finally:
+            self.record(tenant_id, time.thread_time() - started)
+
+    def record(self, tenant_id: str, seconds: float) -> None:
+        """Record processor time. The heaviest tenant then has to rest.
+
+        It rests twice as long as its work took, for each of the others, or less if they have used
+        little.
         """
         with self._lock:
             now = self._now()
             account = self._accounts.setdefault(tenant_id, _Account())
             account.used_s, account.at = account.used_at(now) + seconds, now
-            others = self._used_by_others(tenant_id, now)
-            if others and account.used_s > max(others):
+            if others := self._used_by_lighter(tenant_id, now):
                 factor = min(REST_PER_WORK * len(others), HEADROOM * sum(others) / account.used_s)
                 rest_until = max(now, account.rest_until) + factor * seconds
                 account.rest_until = min(rest_until, now + MAX_REST_S)
 
-    def _used_by_others(self, tenant_id: str, now: float) -> list[float]:
-        """Return what others have used that do not rest, and delete the accounts of the idle."""
-        used = {tenant: account.used_at(now) for tenant, account in self._accounts.items()}
-        used.pop(tenant_id, None)
-        for tenant in [tenant for tenant, used_s in used.items() if used_s < NEGLIGIBLE_S]:
-            del self._accounts[tenant], used[tenant]
-        return [used_s for tenant, used_s in used.items() if not self._rest_s(tenant, now)]
-
-    @contextmanager
-    def work(self, tenant_id: str) -> Iterator[None]:
-        """Record the processor time of this thread in the block, without the time it waits."""
-        started = time.thread_time()
-        try:
-            yield
-        finally:
-            self.record(tenant_id, time.thread_time() - started)
-
-    @coroutine
-    def charge(self, tenant_id: str, work: Awaitable[None]) -> Generator[Any, Any, None]:
-        """Await `work`, and record the processor time of its steps in the event loop."""
-        steps, error = work.__await__(), None
-        while True:
-            with self.work(tenant_id):
-                try:
-                    waits_for = next(steps) if error is None else steps.throw(error)
-                except StopIteration:
-                    return
-            try:
-                error = yield waits_for
-            except BaseException as raised:
-                error = raised
-
     def is_heaviest(self, tenant_id: str) -> bool:
-        """Return whether the tenant has used more than each of the other active ones."""
+        """Return whether the tenant is heavier than each of the other active ones."""
         with self._lock:
-            now = self._now()
-            used = {tenant: account.used_at(now) for tenant, account in self._accounts.items()}
-        own = used.pop(tenant_id, 0.0)
-        most = max(used.values(), default=0.0)
-        return own > most >= NEGLIGIBLE_S
+            return bool(self._used_by_lighter(tenant_id, self._now()))
+
+    def _used_by_lighter(self, tenant_id: str, now: float) -> list[float]:
+        """Return what the other active tenants have used if all are lighter; else nothing.
+
+        Others that rest are left out: they need nothing, and both would wait for nobody.
+        """
+        own, others = 0.0, []
+        for tenant, account in list(self._accounts.items()):
+            if tenant == tenant_id:
+                own = account.weight_at(now)
+            elif account.used_at(now) >= NEGLIGIBLE_S:
+                if account.rest_until <= now:
+                    others.append(account)
+            elif not account.requests:
+                del self._accounts[tenant]
+        if any(account.weight_at(now) >= own for account in others):
+            return []
+        return [account.used_at(now) for account in others]
 
     def rest_s(self, tenant_id: str) -> float:
         """Return how long the tenant still has to rest."""
-        return self._rest_s(tenant_id, self._now())
-
-    def _rest_s(self, tenant_id: str, now: float) -> float:
         account = self._accounts.get(tenant_id)
-        return 0.0 if account is None else max(0.0, account.rest_until - now)
+        return 0.0 if account is None else max(0.0, account.rest_until - self._now())
 
 
 request_shares = FairShares()

@@ -66,8 +66,8 @@ def with_shared_threads() -> FastAPI:
     from app.sampling import concurrency_limit
 
     shared = FairThreads(40, per_owner=40)  # as many as anyio's default limiter has
-    for module in (authentication, concurrency_limit):
-        setattr(module, "_threads", shared)  # noqa: B010
+    setattr(authentication, "_threads", shared)  # noqa: B010
+    setattr(concurrency_limit, "sampling_threads", shared)  # noqa: B010
     return complete()
 
 
@@ -78,11 +78,8 @@ def with_plain_lock() -> FastAPI:
         def __init__(self) -> None:
             self._plain = threading.Lock()
 
-        def _acquire(self, _owner: str) -> None:
-            self._plain.acquire()
-
-        def _release(self) -> None:
-            self._plain.release()
+        def take(self, _owner: str) -> threading.Lock:  # type: ignore[override]
+            return self._plain
 
     setattr(service, "FairLock", PlainLock)  # noqa: B010
     return complete()

@@ -340,10 +340,10 @@ def batcher() -> Iterator[Measurements]:
 
     def batched(seed: int) -> None:
         columns = (np.full(1, seed, np.uint64), zero, zero, truncation, zero)
-        shared.submit(source, columns, "image").result()
+        shared.submit("bench", source, columns, "image").result()
 
     def separate(seed: int) -> None:
-        with lock:
+        with lock.take("bench"):
             batched_sampling.generate_batch(sampler, seed, zero, zero)
 
     rates: dict[Any, list[float]] = {batched: [], separate: []}

@@ -13,7 +13,7 @@ from starlette.datastructures import FormData, UploadFile
 
 from app import strict_json
 from app.authentication import Caller, DataScope, ReadScope, check_scope
-from app.fair_route import run_in_thread
+from app.fair_route import route_threads
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
     SaveResponse,
@@ -104,12 +104,14 @@ async def create_dataset(
         form_overhead = 1024 * 1024  # other form fields and boundaries
         limit = get_settings().limits.upload_bytes + form_overhead
         async with limit_body(request, limit).form(max_files=16, max_fields=4) as form:
-            response = await run_in_thread(
+            response = await route_threads.run(
                 caller.tenant_id, _from_form, caller, idempotency_key, form
             )
     elif content_type == "application/json":
         body = strict_json.loads(await read_body(request))
-        response = await run_in_thread(caller.tenant_id, _from_json, caller, idempotency_key, body)
+        response = await route_threads.run(
+            caller.tenant_id, _from_json, caller, idempotency_key, body
+        )
     else:
         raise UnsupportedMedia("Send multipart/form-data with `file`, or application/json.")
     if response.status_code == 202:

@@ -21,7 +21,7 @@ from app.authentication import (
     check_scope,
     check_still_valid,
 )
-from app.fair_route import run_in_thread
+from app.fair_route import route_threads
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
     SaveResponse,
@@ -183,13 +183,13 @@ async def read_job(
     ] = 0,
 ) -> JobView:
     """Return a job. With `wait`, respond when its state changes or the time is over."""
-    view, version = await run_in_thread(caller.tenant_id, _view, caller, job_id)
+    view, version = await route_threads.run(caller.tenant_id, _view, caller, job_id)
     deadline = asyncio.get_running_loop().time() + wait
     while not view.terminal and asyncio.get_running_loop().time() < deadline:
         if shutdown.is_stopping():
             break
         await asyncio.sleep(0.25)
-        newer, newer_version = await run_in_thread(caller.tenant_id, _view, caller, job_id)
+        newer, newer_version = await route_threads.run(caller.tenant_id, _view, caller, job_id)
         if newer_version != version:
             return newer
         view = newer

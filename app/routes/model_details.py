@@ -17,7 +17,7 @@ from app.authentication import (
 )
 from app.byte_range import RANGE_HEADERS, IfRangeHeader, RangeHeader, cut, ranged_response
 from app.content_negotiation import AcceptHeader
-from app.fair_route import run_in_thread
+from app.fair_route import route_threads
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
     SaveResponse,
@@ -272,7 +272,9 @@ async def import_model(
                         f"An exported model may have at most {limit} bytes.", limit=limit
                     )
                 out.write(chunk)
-        return await run_in_thread(caller.tenant_id, _import, caller, idempotency_key, path, name)
+        return await route_threads.run(
+            caller.tenant_id, _import, caller, idempotency_key, path, name
+        )
 
 
 def _import(caller: Caller, key: str | None, path: Path, name: str | None) -> Response:

@@ -14,7 +14,7 @@ from app.content_negotiation import AcceptHeader
 from app.http_methods import is_match
 from app.openapi_responses import responses
 from app.request_body import StrictJsonRoute
-from app.sampling.concurrency_limit import SamplingPlace, run_in_sampling_thread
+from app.sampling.concurrency_limit import SamplingPlace, sampling_threads
 from app.sampling.model_cache import first_readable
 from app.schemas.samples import SamplesRequest, SamplesView
 from core import evaluation, model_registry, validation_errors
@@ -76,7 +76,7 @@ async def create_samples(
 
     For larger sets of samples, create a job of the kind `generation`.
     """
-    return await run_in_sampling_thread(
+    return await sampling_threads.run(
         caller.tenant_id, _respond, reference, request, caller, format, accept
     )
 
@@ -161,7 +161,7 @@ async def read_samples(
     is_cached = None
     if seed is not None:
         is_cached = partial(is_match, http_request.headers.get("if-none-match"))
-    return await run_in_sampling_thread(
+    return await sampling_threads.run(
         caller.tenant_id, _respond, reference, request, caller, format, accept, is_cached
     )
 

@@ -140,8 +140,9 @@ async def put_part(
         return await _threads.run(
             caller.tenant_id, file.store, bytes(block), caller, upload_id, number
         )
-    finally:
+    except BaseException:
         await _threads.run(caller.tenant_id, file.remove)
+        raise
 
 
 class _PartFile:
@@ -164,12 +165,15 @@ class _PartFile:
         return self._path
 
     def store(self, rest: bytes, caller: Caller, upload_id: str, number: int) -> UploadPartView:
-        path = self.write(rest)
-        if self._received.digest() != self._sha256:
-            raise ValidationFailed(
-                "The part does not match its Content-Digest. Send it again.", code="digest_mismatch"
-            )
-        return _store_part(caller, upload_id, number, path)
+        """Append the rest, store the part, and remove the file."""
+        with self._folder:
+            path = self.write(rest)
+            if self._received.digest() != self._sha256:
+                raise ValidationFailed(
+                    "The part does not match its Content-Digest. Send it again.",
+                    code="digest_mismatch",
+                )
+            return _store_part(caller, upload_id, number, path)
 
     def remove(self) -> None:
         self._folder.close()

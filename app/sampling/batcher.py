@@ -135,8 +135,8 @@ class Batcher:
                     self._thread = None
                     return
             tenant_id = slices[0][0].tenant_id
-            with self._sampling_lock.take(tenant_id), self._shares.work(tenant_id):
-                self._generate(slices)
+            with self._sampling_lock.take(tenant_id):
+                self._shares.run(tenant_id, self._generate, slices)
             del slices  # not kept until the next request, as the model may be deleted
 
     def _next_batch(self) -> list[BatchSlice]:

@@ -4,8 +4,8 @@ Requests above the limit are rejected at once, which is cheap, instead of queued
 not import torch.
 """
 
-from collections.abc import AsyncIterator, Callable
-from typing import Annotated, TypeVar, TypeVarTuple
+from collections.abc import AsyncIterator
+from typing import Annotated
 
 from fastapi import Depends
 
@@ -15,10 +15,8 @@ from app.quotas import concurrent_samples
 from core.errors import Unavailable
 from core.settings import get_settings
 
-T = TypeVar("T")
-Arguments = TypeVarTuple("Arguments")
-
-_threads = FairThreads(128, per_owner=96)  # which mostly wait for batches
+# Threads of their own, so that other routes keep theirs. They mostly wait for batches.
+sampling_threads = FairThreads(128, per_owner=96, of_heaviest=96)
 _in_flight = 0
 
 
@@ -52,10 +50,3 @@ async def _take_place(caller: SampleScope) -> AsyncIterator[None]:
 
 
 SamplingPlace = Annotated[None, Depends(_take_place)]
-
-
-async def run_in_sampling_thread(
-    tenant_id: str, work: Callable[[*Arguments], T], *arguments: *Arguments
-) -> T:
-    """Run `work` in a thread of the sampling pool, so that other routes keep their threads."""
-    return await _threads.run(tenant_id, work, *arguments)

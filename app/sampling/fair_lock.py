@@ -27,30 +27,19 @@ class FairLock:
     @contextmanager
     def take(self, owner: str) -> Iterator[None]:
         """Hold the lock on behalf of `owner`, such as a tenant, while the block runs."""
-        self._acquire(owner)
+        turn = threading.Event()
+        with self._lock:
+            if self._locked:
+                self._waiting.add(owner, turn)
+            else:
+                self._locked = True
+                turn.set()
+        turn.wait()
         try:
             yield
         finally:
-            self._release()
-
-    def __enter__(self) -> None:
-        self._acquire("")
-
-    def __exit__(self, *_error: object) -> None:
-        self._release()
-
-    def _acquire(self, owner: str) -> None:
-        with self._lock:
-            if not self._locked:
-                self._locked = True
-                return
-            turn = threading.Event()
-            self._waiting.add(owner, turn)
-        turn.wait()
-
-    def _release(self) -> None:
-        with self._lock:
-            if (turn := self._waiting.pop()) is None:
-                self._locked = False
-            else:
-                turn.set()
+            with self._lock:
+                if (following := self._waiting.pop()) is None:
+                    self._locked = False
+                else:
+                    following.set()

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from app import content_negotiation, quotas
 from app.authentication import Caller
 from app.sampling.batcher import ClientDisconnected
-from app.sampling.concurrency_limit import run_in_sampling_thread
+from app.sampling.concurrency_limit import sampling_threads
 from app.sampling.service import SampleStream, get_sampling_service
 from app.schemas.samples import SamplesRequest
 from core.errors import FieldError, ValidationFailed
@@ -166,7 +166,7 @@ class SampleStreamingResponse(StreamingResponse):
             self._close()
             if getgeneratorstate(self._body) == GEN_SUSPENDED:  # else it has ended
                 with suppress(ClientDisconnected):
-                    await run_in_sampling_thread(self._tenant_id, self._body.close)
+                    await sampling_threads.run(self._tenant_id, self._body.close)
 
     async def listen_for_disconnect(self, receive: Receive) -> None:
         await super().listen_for_disconnect(receive)
@@ -181,7 +181,7 @@ def _generator(body: Iterator[bytes]) -> Generator[bytes]:
 async def _chunks(tenant_id: str, body: Iterator[bytes]) -> AsyncIterator[bytes]:
     while True:
         try:
-            chunk = await run_in_sampling_thread(tenant_id, next, body, None)
+            chunk = await sampling_threads.run(tenant_id, next, body, None)
         except ClientDisconnected:
             return
         if chunk is None:

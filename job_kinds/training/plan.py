@@ -44,8 +44,8 @@ def plan(
     with read() as session:
         dataset = datasets.get_ready(session, tenant_id, request.dataset)
         modality = registry.get(dataset.modality)
-        training = _plan_training(session, dataset, modality, request)
         device = _device(request)
+        training = _plan_training(session, dataset, modality, request, device)
         spec = _build_spec(dataset, modality, request, training, seed)
         warnings = _warnings(session, dataset, training, spec, device)
         estimate = None
@@ -69,7 +69,11 @@ def plan(
 
 
 def _plan_training(
-    session: Session, dataset: Dataset, modality: Modality, request: TrainingRequest
+    session: Session,
+    dataset: Dataset,
+    modality: Modality,
+    request: TrainingRequest,
+    device: RequestedDevice,
 ) -> ResolvedTraining:
     options = registry.own_options(request, modality, "training_options")
     choices = TrainingChoices(
@@ -77,7 +81,7 @@ def _plan_training(
         preset=request.preset,
         budget=request.budget,
         hyperparameters=explicit_values(modality.hyperparameters, request.hyperparameters),
-        device="gpu" if _device(request) == "gpu" else "cpu",
+        device="gpu" if device == "gpu" else "cpu",
     )
     try:
         return modality.plan_training(session, dataset, choices, options)

@@ -20,7 +20,7 @@ from app.sampling.batcher import (
     ClientDisconnected,
     split_evenly,
 )
-from app.sampling.concurrency_limit import run_in_sampling_thread
+from app.sampling.concurrency_limit import sampling_threads
 from app.sampling.fair_lock import FairLock
 from modalities.image.sampler import ImagePlanSampler
 from modalities.turns import BatchSource
@@ -88,7 +88,7 @@ def test_samples_and_their_model_are_released_with_their_request(
 def test_items_do_not_depend_on_other_requests_in_their_batches(
     paused: PausedBatcher, generator: ImagePlanSampler
 ) -> None:
-    with paused.lock:
+    with paused.lock.take("test"):
         requests = [paused.submit(generator, seed, 1 + 7 * seed) for seed in range(12)]
     for seed, request in enumerate(requests):
         assert np.array_equal(request.result(), generate_alone(generator, seed, 1 + 7 * seed))
@@ -100,7 +100,7 @@ def test_items_do_not_depend_on_other_requests_in_their_batches(
 def test_a_small_request_does_not_wait_for_a_large_one(
     paused: PausedBatcher, generator: ImagePlanSampler
 ) -> None:
-    with paused.lock:
+    with paused.lock.take("test"):
         large = paused.submit(generator, 1, 50 * generator.batch_size)
         small = [paused.submit(generator, seed, 1) for seed in range(2, 8)]
     for request in small:
@@ -113,7 +113,7 @@ def test_models_take_turns(
     paused: PausedBatcher, generator: ImagePlanSampler, tmp_path: Path
 ) -> None:
     other_generator = load_sampler(tmp_path / "model")
-    with paused.lock:
+    with paused.lock.take("test"):
         large = paused.submit(generator, 1, 50 * generator.batch_size)
         small = paused.submit(other_generator, 1, 1)
     small.result()
@@ -140,7 +140,7 @@ def test_a_tenant_does_not_wait_for_all_requests_of_another(
 ) -> None:
     model = RecordedBatches()
     other_model = model if is_same_model else RecordedBatches(model.batches)
-    with paused.lock:
+    with paused.lock.take("test"):
         greedy = [paused.submit(model, 0, 10_000, "greedy") for _ in range(128)]
         modest = paused.submit(other_model, 1, 64, "modest")
     modest.result()
@@ -155,7 +155,7 @@ def test_a_tenant_with_many_models_has_no_more_turns_than_one_with_one(
     models = [RecordedBatches() for _ in range(10)]
     for model in models:
         model.batches = models[0].batches
-    with paused.lock:
+    with paused.lock.take("test"):
         greedy = [paused.submit(model, 0, 10_000, "greedy") for model in models[1:]]
         modest = paused.submit(models[0], 1, 5 * 64, "modest")
     modest.result()
@@ -167,7 +167,7 @@ def test_a_small_request_does_not_wait_for_more_large_ones_than_a_batch_has_plac
     paused: PausedBatcher,
 ) -> None:
     model, n = RecordedBatches(), 128
-    with paused.lock:
+    with paused.lock.take("test"):
         large = [paused.submit(model, seed, 10_000) for seed in range(n)]
         small = paused.submit(model, n, 16)
     small.result()
@@ -178,7 +178,7 @@ def test_a_small_request_does_not_wait_for_more_large_ones_than_a_batch_has_plac
 
 def test_requests_of_the_same_size_end_one_after_the_other(paused: PausedBatcher) -> None:
     model = RecordedBatches()
-    with paused.lock:
+    with paused.lock.take("test"):
         requests = [paused.submit(model, seed, 16) for seed in range(64)]
     for request in requests:
         request.result()
@@ -188,7 +188,7 @@ def test_requests_of_the_same_size_end_one_after_the_other(paused: PausedBatcher
 def test_a_cancelled_request_is_not_generated(
     paused: PausedBatcher, generator: ImagePlanSampler
 ) -> None:
-    with paused.lock:
+    with paused.lock.take("test"):
         cancelled = paused.submit(generator, 1, 50 * generator.batch_size)
         active = paused.submit(generator, 2, 3)
         paused.batcher.cancel([cancelled])
@@ -257,7 +257,7 @@ def acquired_by(lock: FairLock, owners: Sequence[str]) -> list[int]:
             order.append(index)
 
     threads = []
-    with lock:
+    with lock.take("first"):
         for index, owner in enumerate(owners):
             threads.append(threading.Thread(target=acquire, args=(index, owner)))
             threads[-1].start()
@@ -281,7 +281,7 @@ def test_one_tenant_leaves_threads_of_the_sampling_pool_to_others() -> None:
     release = threading.Event()
 
     async def hold() -> None:
-        await run_in_sampling_thread("greedy", lambda: release.wait(20))
+        await sampling_threads.run("greedy", lambda: release.wait(20))
 
     async def sample() -> bool:
         async with anyio.create_task_group() as tasks:
@@ -289,7 +289,7 @@ def test_one_tenant_leaves_threads_of_the_sampling_pool_to_others() -> None:
                 tasks.start_soon(hold)
             await anyio.sleep(0.1)
             with anyio.move_on_after(5):
-                served = await run_in_sampling_thread("modest", release.is_set)
+                served = await sampling_threads.run("modest", release.is_set)
                 release.set()
                 return not served
             release.set()

@@ -1,8 +1,8 @@
 """Shares of the processor, with a clock that the tests move."""
 
-import asyncio
 import threading
-import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -20,24 +20,36 @@ def shares() -> Shares:
     return Shares()
 
 
+@contextmanager
+def requests_in_progress(shares: Shares, **numbers: int) -> Iterator[None]:
+    """Hold a number of requests of each tenant in the block."""
+    with ExitStack() as requests:
+        for tenant, number in numbers.items():
+            for _ in range(number):
+                requests.enter_context(shares.request(tenant))
+        yield
+
+
 def test_a_tenant_that_is_alone_never_rests(shares: Shares) -> None:
     for _ in range(100):
         shares.record("only", 0.01)
         assert shares.rest_s("only") == 0
 
 
-def test_the_tenant_that_has_used_most_rests_as_long_as_it_works(shares: Shares) -> None:
+def test_the_heaviest_tenant_rests_longer_than_it_works(shares: Shares) -> None:
     shares.record("modest", 0.1)
-    shares.record("greedy", 0.11)
-    assert shares.rest_s("greedy") == pytest.approx(REST_PER_WORK * 0.11)
+    with requests_in_progress(shares, greedy=20):
+        shares.record("greedy", 0.01)
+    assert shares.rest_s("greedy") == pytest.approx(REST_PER_WORK * 0.01)
     assert shares.rest_s("modest") == 0
 
 
 def test_it_rests_once_for_each_of_the_others(shares: Shares) -> None:
     for tenant in ("a", "b", "c"):
         shares.record(tenant, 0.1)
-    shares.record("greedy", 0.11)
-    assert shares.rest_s("greedy") == pytest.approx(3 * REST_PER_WORK * 0.11)
+    with requests_in_progress(shares, greedy=20):
+        shares.record("greedy", 0.01)
+    assert shares.rest_s("greedy") == pytest.approx(3 * REST_PER_WORK * 0.01)
 
 
 def test_a_tenant_does_not_rest_for_another_that_rests(shares: Shares) -> None:
@@ -74,9 +86,34 @@ def test_what_a_tenant_has_used_is_forgotten(shares: Shares) -> None:
 
 
 def test_time_in_which_a_thread_waits_is_not_used(shares: Shares) -> None:
-    with shares.work("waiting"):
-        threading.Event().wait(0.05)
+    shares.run("waiting", threading.Event().wait, 0.05)
     assert shares._accounts["waiting"].used_s < 0.05
+
+
+def test_a_tenant_with_few_requests_does_not_rest_for_one_with_many(shares: Shares) -> None:
+    with requests_in_progress(shares, modest=4, greedy=200):
+        for _ in range(10):
+            shares.record("greedy", 0.1)
+            shares.time += shares.rest_s("greedy")
+            shares.record("modest", 0.3)  # three times as much
+            assert shares.rest_s("modest") == 0
+            assert shares.is_heaviest("greedy")
+
+
+def test_many_requests_that_use_little_do_not_rest_for_few_that_use_much(shares: Shares) -> None:
+    with requests_in_progress(shares, streams=4, requests=8):
+        shares.record("requests", 0.01)
+        shares.record("streams", 0.3)
+        shares.record("requests", 0.01)
+        assert shares.rest_s("requests") == 0
+        assert shares.rest_s("streams") > 0
+
+
+def test_a_request_that_has_ended_does_not_count(shares: Shares) -> None:
+    with shares.request("ended"), shares.request("ended"), shares.request("ended"):
+        shares.record("ended", 0.1)
+    shares.record("other", 0.2)
+    assert shares.is_heaviest("other")
 
 
 def test_the_tenant_that_has_used_most_is_the_heaviest_while_others_are_active(
@@ -91,51 +128,3 @@ def test_the_tenant_that_has_used_most_is_the_heaviest_while_others_are_active(
     shares.time += 10 * MEMORY_S
     shares.record("greedy", 0.2)
     assert not shares.is_heaviest("greedy")
-
-
-def test_steps_of_a_request_in_the_event_loop_are_charged(shares: Shares) -> None:
-    async def test() -> list[float]:
-        step, used = asyncio.Event(), list[float]()
-
-        async def request() -> None:
-            spend_processor_time()
-            await step.wait()
-            used.append(shares._accounts["tenant"].used_s)
-            spend_processor_time()
-
-        charged = asyncio.ensure_future(shares.charge("tenant", request()))
-        await asyncio.sleep(0)
-        step.set()
-        await charged
-        return [0.0, *used, shares._accounts["tenant"].used_s]
-
-    used = asyncio.run(test())
-    assert used == sorted(used)
-    assert len(set(used)) == 3
-
-
-def test_a_charged_request_that_is_cancelled_may_clean_up(shares: Shares) -> None:
-    async def test() -> list[str]:
-        cleaned = []
-
-        async def request() -> None:
-            try:
-                await asyncio.Event().wait()
-            finally:
-                await asyncio.sleep(0)
-                cleaned.append("cleaned")
-
-        charged = asyncio.ensure_future(shares.charge("tenant", request()))
-        await asyncio.sleep(0)
-        charged.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await charged
-        return cleaned
-
-    assert asyncio.run(test()) == ["cleaned"]
-
-
-def spend_processor_time() -> None:
-    started = time.thread_time()
-    while time.thread_time() == started:
-        pass

@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 
 from app.fair_shares import FairShares
-from app.fair_threads import HEAVIEST_THREADS, FairThreads
+from app.fair_threads import FairThreads
+from app.fair_turns import FairTurns
 
 
 class Occupied:
     """Threads of which the owner `greedy` has all that it may have, until `release`."""
 
     def __init__(self, threads: int, per_owner: int, waiting: int = 20) -> None:
-        self.threads = FairThreads(threads, per_owner, FairShares())
+        self.threads = FairThreads(threads, per_owner, shares=FairShares())
         self.started: list[str] = []
         self._release = threading.Event()
         self._tasks = [self.run("greedy") for _ in range(per_owner + waiting)]
@@ -77,13 +78,27 @@ def test_work_whose_request_is_cancelled_leaves_its_thread_to_others() -> None:
     run(test())
 
 
+def test_a_turn_that_a_cancelled_request_has_just_got_goes_to_the_next() -> None:
+    async def test() -> None:
+        turns = FairTurns(1, 1, 1, FairShares())
+        await turns.take("first")
+        cancelled = asyncio.create_task(turns.take("cancelled"))
+        await asyncio.sleep(0)
+        turns.end("first")
+        cancelled.cancel()
+        await turns.take("next")
+        assert cancelled.cancelled()
+
+    run(test())
+
+
 def test_an_owner_that_has_to_rest_waits_while_others_work() -> None:
     async def test() -> None:
         time = [1_000.0]
         shares = FairShares(now=lambda: time[0])
         shares.record("modest", 0.3)
         shares.record("greedy", 0.4)
-        threads, order = FairThreads(4, 4, shares), list[str]()
+        threads, order = FairThreads(4, 4, shares=shares), list[str]()
         greedy = asyncio.create_task(threads.run("greedy", order.append, "greedy"))
         await asyncio.sleep(0)
         await threads.run("modest", order.append, "modest")
@@ -94,25 +109,9 @@ def test_an_owner_that_has_to_rest_waits_while_others_work() -> None:
     run(test())
 
 
-def test_an_owner_whose_rest_ends_while_it_is_looked_at_is_started() -> None:
-    async def test() -> None:
-        looks = [0]
-
-        def now() -> float:  # the rest ends between two looks
-            looks[0] += 1
-            return 1_000.0 if looks[0] <= 3 else 1_010.0
-
-        shares = FairShares(now)
-        shares.record("modest", 0.3)
-        shares.record("greedy", 0.4)
-        await FairThreads(4, 4, shares).run("greedy", list)
-
-    run(test())
-
-
 def test_an_error_of_the_work_is_raised_and_frees_the_thread() -> None:
     async def test() -> None:
-        threads = FairThreads(1, 1, FairShares())
+        threads = FairThreads(1, 1, shares=FairShares())
         for _ in range(2):
             with pytest.raises(ZeroDivisionError):
                 await threads.run("owner", lambda: 1 / 0)
@@ -120,24 +119,26 @@ def test_an_error_of_the_work_is_raised_and_frees_the_thread() -> None:
     run(test())
 
 
-def test_the_owner_that_has_used_most_has_few_threads_while_others_are_active() -> None:
+@pytest.mark.parametrize("of_heaviest", [1, 3])
+def test_the_heaviest_owner_has_few_threads_while_others_are_active(of_heaviest: int) -> None:
     async def test() -> None:
         time = [1_000.0]
         shares = FairShares(now=lambda: time[0])
         shares.record("modest", 0.03)
         shares.record("greedy", 0.04)
         time[0] += shares.rest_s("greedy")
-        threads, release, started = FairThreads(8, 6, shares), threading.Event(), list[int]()
+        threads = FairThreads(8, 6, of_heaviest, shares)
+        release, started = threading.Event(), list[int]()
 
         def work(number: int) -> None:
             started.append(number)
             release.wait(20)
 
         tasks = [asyncio.create_task(threads.run("greedy", work, n)) for n in range(6)]
-        while len(started) < HEAVIEST_THREADS:
+        while len(started) < of_heaviest:
             await asyncio.sleep(0.001)
         await threads.run("modest", list)
-        assert len(started) == HEAVIEST_THREADS
+        assert len(started) == of_heaviest
         time[0] += 100  # the other one is idle now: a timer finds it
         while len(started) < 6:
             await asyncio.sleep(0.001)

@@ -63,7 +63,7 @@ def test_a_tenant_does_not_take_all_places_for_samples(
     monkeypatch.setattr(configured.quotas, "concurrent_samples", 1)
     path = "/v1/models/pets/samples"
     with ThreadPoolExecutor(1) as pool:
-        with get_sampling_service().sampling_lock:
+        with get_sampling_service().sampling_lock.take("test"):
             first = pool.submit(pets.get, path)
             while in_flight() < 1:
                 pass

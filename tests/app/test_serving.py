@@ -51,7 +51,7 @@ def test_requests_over_the_concurrency_limit_are_rejected_with_retry_after(
     monkeypatch.setattr(configured, "sampler_concurrency", 2)
     expected = service.get(URL, params={"seed": 1}).content
     with ThreadPoolExecutor(2) as pool:
-        with get_sampling_service().sampling_lock:
+        with get_sampling_service().sampling_lock.take("test"):
             waiting = [pool.submit(service.get, URL, params={"seed": 1}) for _ in range(2)]
             while in_flight() < 2:
                 pass
