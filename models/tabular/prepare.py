@@ -1,6 +1,7 @@
 """Preparation of a tabular training run: rows that satisfy the constraints, and their tokenizer."""
 
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from itertools import pairwise
 from typing import Any
 
@@ -147,7 +148,11 @@ def fit_tokenizer(
     """Fit a tokenizer to the training rows, which codes some of their relations."""
     ignored = settings.relations if isinstance(settings.relations, list) else []
     for name in sorted(set(ignored) - relations.names):
-        callbacks.warn(0, f"No relation is named {name!r}, so `relations` does not ignore it.")
+        similar = get_close_matches(name, relations.names, n=1)
+        hint = f" Did you mean {similar[0]!r}?" if similar else ""
+        callbacks.warn(
+            0, f"No relation is named {name!r}, so `relations` does not ignore it.{hint}"
+        )
     tokenizer = Tokenizer.fit(
         rows.take(rows.train),
         rows.schema,
