@@ -94,8 +94,9 @@ class AutoregressiveSampler:
         order, attention, embedded = self._in_order(order, u)
         for k, step in enumerate(order):
             token, context = tokens[step], self._context(attention[k, :k], embedded[:k])
-            sampled = tokens[:step] if is_in_order else tokens
-            token.copy_(_inverse_cdf(self._cdf(step, context, sampled, allowed.get(step)), u[step]))
+            penalties = self._zeros.of(step, tokens[:step] if is_in_order else tokens)
+            cdf = self._cdf(step, context, penalties, allowed.get(step))
+            token.copy_(_inverse_cdf(cdf, u[step]))
             token.masked_fill_(~self._is_active(step, tokens), NO_SUB_BIN)
             self._embed(step, tokens, embedded[k])
         return tokens
@@ -130,7 +131,8 @@ class AutoregressiveSampler:
                 is_late = column[0] != UNKNOWN_TOKEN
                 steps = slice(step, step + len(column))
                 given[steps] = torch.where(is_late, column, given[steps])
-            cdf = self._cdf(step, self._context(attention[k, :k], embedded[:k]), tokens, None)
+            context = self._context(attention[k, :k], embedded[:k])
+            cdf = self._cdf(step, context, self._zeros.of(step, tokens), None)
             is_given = given[step] != UNKNOWN_TOKEN
             given_tokens = given[step].clamp_min(0)
             tokens[step] = torch.where(is_given, given_tokens, _inverse_cdf(cdf, u[step]))
@@ -177,10 +179,13 @@ class AutoregressiveSampler:
         context = torch.mv(embedded.flatten(1).T, attention).view(embedded.shape[1:])
         return context.add_(self._start)
 
-    def _cdf(self, step: int, context: Tensor, tokens: Tensor, allowed: Tensor | None) -> Tensor:
+    def _cdf(
+        self, step: int, context: Tensor, penalties: Tensor | None, allowed: Tensor | None
+    ) -> Tensor:
         """Return (B, K): the cumulative distribution over a step's tokens.
 
-        `tokens` (S', B) are those of the first steps, UNKNOWN_TOKEN if neither sampled nor given.
+        `penalties` (B, K) are added to the logits, and tokens outside the mask `allowed` (K,) have
+        no probability.
         """
         x = self._norm(context)
         w1, b1 = self._hidden_layers[step]
@@ -189,7 +194,9 @@ class AutoregressiveSampler:
         if len(b) == 1:  # a single token needs no network
             return torch.ones(len(context), 1, device=context.device)
         h = F.silu(torch.addmm(b1, x, w1), inplace=True)
-        logits = self._zeros.add_to(torch.addmm(b, x + torch.addmm(b2, h, w2), w), step, tokens)
+        logits = torch.addmm(b, x + torch.addmm(b2, h, w2), w)
+        if penalties is not None:
+            logits.add_(penalties)
         if self._sub_bin_steps[step] is not None:
             logits[:, NO_SUB_BIN] = -torch.inf
         if allowed is not None:

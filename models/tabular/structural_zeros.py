@@ -123,17 +123,17 @@ class ZeroPenalties:
                 torch.from_numpy(table.astype(np.float32) * PENALTY).to(device),
             )
 
-    def add_to(self, logits: Tensor, step: int, tokens: Tensor) -> Tensor:
-        """Add the penalties to the (B, K) logits of a step.
+    def of(self, step: int, tokens: Tensor) -> Tensor | None:
+        """Return the (B, K) penalties of a step, or None if it has none.
 
         `tokens` (S', B) are those of the first S' steps, negative where they are unknown.
         """
         if step not in self._tables:
-            return logits
+            return None
         others, index, starts, table = self._tables[step]
         count = bisect_left(others, len(tokens))
         if not count:
-            return logits
+            return None
         rows = tokens.index_select(0, index[:count])
         rows = torch.where(rows < 0, len(table) - 1, rows + starts[:count])
-        return logits.add_(F.embedding_bag(rows.T, table, mode="sum"))
+        return F.embedding_bag(rows.T, table, mode="sum")
