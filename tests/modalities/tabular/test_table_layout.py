@@ -68,6 +68,12 @@ WIDE = "".join(f"{'ABCD'[i % 4]},{i},{i + 50},{i / 4},{i / 8}\n" for i in range(
         (",x,x,y,y\n,min,max,min,max\nkey,,,,\n", ["key", "x min", "x max", "y min", "y max"]),
         ("A report\n,Sales,,Profit,\nRegion,in,out,in,out\n",
          ["Region", "Sales in", "Sales out", "Profit in", "Profit out"]),
+        ("Region,2022,,,\n,Men,,Women,\n,yes,no,yes,no\n",
+         ["Region", "2022 Men yes", "2022 Men no", "2022 Women yes", "2022 Women no"]),
+        ("Region,Men,Men,Women,Women\nRegion,a,b,b,b\nRegion,2021,2021,2021,2022\n",
+         ["Region", "Men a 2021", "Men b 2021", "Women b 2021", "Women b 2022"]),
+        ("A report,,,,\n,2021,,2022,\n,Men,Women,Men,Women\nRegion,n,n,n,n\n",
+         ["Region", "2021 Men n", "2021 Women n", "2022 Men n", "2022 Women n"]),
     ],
 )  # fmt: skip
 def test_names_in_several_rows_are_joined_and_reported(
