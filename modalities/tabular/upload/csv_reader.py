@@ -1,6 +1,7 @@
 """Reader of CSV and other delimited text files."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import chain, islice
 from typing import Any
 
@@ -28,7 +29,8 @@ from modalities.tabular.upload.raw_table import (
     table_error,
 )
 from modalities.tabular.upload.read_options import ReadOptions
-from modalities.tabular.upload.stray_rows import StrayRows
+from modalities.tabular.upload.stacked_tables import MAX_ROWS, NumberedRow, choose_table
+from modalities.tabular.upload.stray_rows import StrayRows, is_note
 from modalities.tabular.upload.text_file import TextFile
 from modalities.tabular.upload.transposed_rows import (
     are_transposed,
@@ -55,11 +57,19 @@ def open_csv(file: TextFile, limits: Limits, options: ReadOptions) -> RawTable:
     if transposed is not None:
         text, chunks = transposed, iter(())
         sample = Sample(text, cut=False)
-    detected = detect_csv(sample, options if transposed is None else _OF_TRANSPOSED, file.name)
+    issues: list[Issue] = []
+    layout_options = options
+    if transposed is not None:
+        layout_options = _OF_TRANSPOSED
+    elif not sample.cut and options.header is None:
+        sample, layout_options = _choose_table(sample, options, issues)
+        text, chunks = sample.text, iter(())
+    detected = detect_csv(sample, layout_options, file.name)
     if detected is None:
         raise table_error("table_empty", f"{printable(file.name)} is empty.")
     dialect, layout = detected
-    notes, issues = [file.note] if file.note else [], list(layout.issues)
+    notes = [file.note] if file.note else []
+    issues += layout.issues
     if transposed is not None and options.transpose is None:
         issues.append(transposed_issue(len(layout.names)))
     names = normalize_names(layout.names, limits, issues)
@@ -110,6 +120,27 @@ def _transposed(sample: Sample, options: ReadOptions) -> str | None:
     if sample.cut or len(rows) == SAMPLE_ROWS:
         raise too_many_rows()
     return to_csv(transpose(rows, ""))
+
+
+def _choose_table(
+    sample: Sample, options: ReadOptions, issues: list[Issue]
+) -> tuple[Sample, ReadOptions]:
+    """Return the lines to the end of one of several tables below each other, and where it begins.
+
+    `sample` is the whole file.
+    """
+    dialect, skip = detect_dialect(sample, options)
+    rows = [
+        NumberedRow(row.line + 1, row.end + 1, row.fields)
+        for row in sample.rows(dialect, skip=skip, limit=MAX_ROWS + 1)
+    ]
+    chosen = choose_table(rows, first=options.skip_lines is not None)
+    if chosen is None:
+        return sample, options
+    table, issue = chosen
+    issues.append(issue)
+    options = replace(options, skip_lines=table.line - 1) if table.index else options
+    return Sample("".join(sample.lines[: table.end - 1]), cut=False), options
 
 
 def _used_options(
@@ -208,7 +239,10 @@ class _CsvBatches:
         return "skip" if len(self._wrong_rows) < _MAX_WRONG_ROWS else "error"
 
     def _is_footer(self, rows: int) -> bool:
-        """Return True if all wrong rows are texts of one field after the last of `rows` rows."""
+        """Return True if all wrong rows are texts after the last of `rows` rows.
+
+        They have one field, or are sentences and comments in which there are delimiters.
+        """
         numbers = [number for number, _, _ in self._wrong_rows]
         at_end = numbers == list(range(rows + 1, rows + 1 + len(numbers)))
         return (
@@ -216,7 +250,7 @@ class _CsvBatches:
             and at_end
             and len(numbers) <= _MAX_FOOTER_ROWS
             and len(self._names) > 2
-            and all(fields == 1 for _, _, fields in self._wrong_rows)
+            and all(fields == 1 or is_note(text) for _, text, fields in self._wrong_rows)
         )
 
     def _footer_issue(self) -> Issue:
