@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from string import ascii_lowercase, ascii_uppercase
 
 from models.tabular import id_words
+from models.tabular.east_asian_names import best_locale, fit_east_asian_names
 from models.tabular.id_dates import DAY, dated_codes
 from models.tabular.id_templates import Pool, TemplateBuilder, TemplateSet
 from models.tabular.id_things import fit_things
@@ -22,6 +23,7 @@ from models.tabular.thing_words import MIN_OWN_WORDS
 from models.tabular.word_letters import without_marks
 
 MAX_LOCALE_TEXTS = 1_000  # that show the language of names
+MIN_EAST_ASIAN = 0.5  # share of the texts with a known family name
 MIN_IN_WORDS = 0.7  # share of the letters of words with codes, as in `Voyager V6`
 MIN_PLACES, MIN_SHARED = 0.4, 3  # share of such texts; texts with a region that is kept
 MIN_VOWELS = 0.28  # share of the letters of words; random letters have fewer
@@ -78,6 +80,11 @@ def _fit_emails(texts: Sequence[str], min_value_count: int) -> TemplateSet:
 
 
 def _fit_persons(texts: Sequence[str], min_value_count: int) -> TemplateSet:
+    east_asian, share = best_locale(texts[:MAX_LOCALE_TEXTS])
+    if share >= MIN_EAST_ASIAN:
+        templates = fit_east_asian_names(texts, east_asian, min_value_count)
+        if templates is not None:
+            return templates
     locale = id_words.name_locale(texts[:MAX_LOCALE_TEXTS])
     pools = id_words.name_pools(locale)
     given = id_words.are_given_names(texts[:MAX_LOCALE_TEXTS], locale)

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 
 from modalities.tabular.schema import PERSONAL_KINDS
+from models.tabular.east_asian_names import best_locale
 from models.tabular.id_words import given_name_share, is_title, name_locale, name_share
 from models.tabular.word_letters import without_marks
 
@@ -50,6 +51,12 @@ PERSON_NAME = re.compile(
     r"driver|senator|candidate|attorney|lawyer|physician|doctor|nurse|instructor|inspector|sender|"
     r"recipient|donor|contributor|applicant|victim|suspect|defendant|plaintiff|witness"
 )
+# Words for name, contact, author, customer, patient, employee, student, teacher and member.
+EAST_ASIAN_NAME = re.compile(
+    r"姓名|人名|氏名|名前|성명|이름|(?:联系|聯絡|负责|負責|申请|申請)人|作者|客户|客戶|患者|员工|員工|学生|學生"
+    r"|老师|老師|教师|教師|会员|會員|担当者|代表者|대표자|담당자|환자|직원|학생"
+)
+MIN_EAST_ASIAN, SURE_EAST_ASIAN = 0.6, 0.95  # share of known family names
 # Columns that only people have.
 _TRAIT_NAME = re.compile(
     r"(?i)^(?:sex|gender|race|ethnicity|party|geschlecht|sexe|sexo|sesso|g[e\u00e9]nero|"
@@ -132,6 +139,9 @@ def _are_addresses(name: str, texts: Sequence[str]) -> bool:
 
 def _are_names(name: str, texts: Sequence[str], *, are_people: bool) -> bool:
     """Return True for names of people; `are_people`: other columns say that the rows are people."""
+    _, east_asian = best_locale(texts)
+    if east_asian >= (MIN_EAST_ASIAN if EAST_ASIAN_NAME.search(name) else SURE_EAST_ASIAN):
+        return True
     bare = [" ".join(_NICKNAME.sub(" ", text).lstrip("-\u2013*\u2022@ ").split()) for text in texts]
     fitting = _share(_PEOPLE.pattern, bare)
     if fitting < MIN_FITTING_PEOPLE or _share_a_word(bare):

@@ -8,6 +8,7 @@ from modalities.tabular.schema import PERSONAL_KINDS, Column
 from modalities.tabular.upload.code_columns import is_public_code
 from modalities.tabular.upload.column_stats import ProseStats, ValueCounts
 from modalities.tabular.upload.identifier_kinds import (
+    EAST_ASIAN_NAME,
     EXPLICIT_NAME,
     MAX_EXAMINED,
     MIN_ID_ROWS,
@@ -137,7 +138,8 @@ def _infer_identifier(
     if are_listed(texts[:MAX_LISTED]) or is_public_code(name, texts):
         return None
     kind = kind_of_texts(name, texts, others)
-    is_explicit = kind != "person" or EXPLICIT_NAME.search(name) or PERSON_NAME.search(name)
+    says_people = (EXPLICIT_NAME, PERSON_NAME, EAST_ASIAN_NAME)
+    is_explicit = kind != "person" or any(pattern.search(name) for pattern in says_people)
     if are_few and kind in PERSONAL_KINDS and is_explicit:
         return Column(name, "id", format=kind)
     if is_personal(kind, distinct, valid) or (nearly_unique and kind is not None):

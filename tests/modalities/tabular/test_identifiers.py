@@ -613,3 +613,26 @@ def test_names_with_decomposed_accents_are_people(read: Read) -> None:
     decomposed = [unicodedata.normalize("NFD", name) for name in people]
     assert decomposed != people
     assert read(build_column_csv(*decomposed, name="name"))["name"].format == "person"
+
+
+@pytest.mark.parametrize(
+    ("name", "locale"),
+    [("姓名", "zh_CN"), ("负责人", "zh_CN"), ("氏名", "ja_JP"), ("이름", "ko_KR"), ("a", "zh_TW")],
+)
+def test_people_are_recognized_by_family_names_in_east_asian_characters(
+    name: str, locale: str, read: Read
+) -> None:
+    given, family = names(locale)
+    people = [f"{family[i % 40]}{given[i % 39]}" for i in range(120)]
+    column = read(build_column_csv(*people, name=name))[name]
+    assert (column.type, column.format) == ("id", "person")
+    few = read(build_column_csv(*people[:8], name="姓名"))["姓名"]
+    assert (few.type, few.format) == ("id", "person")
+
+
+def test_east_asian_cities_and_goods_are_not_people(read: Read) -> None:
+    cities = "北京 上海 天津 重庆 广州 深圳 成都 杭州 武汉 西安 苏州 南京 长沙 沈阳 青岛 郑州 大连 东莞"
+    goods = "苹果 香蕉 橙子 葡萄 西瓜 芒果 草莓 樱桃 牛奶 面包 鸡蛋 白菜 黄瓜 高粱 马铃薯 大米 豆腐 花生"
+    for texts in (cities, goods):
+        column = read(build_column_csv(*(texts.split() * 2), name="名称"))["名称"]
+        assert column.format != "person"

@@ -577,3 +577,19 @@ def test_new_words_of_scripts_with_marks_begin_with_letters() -> None:
     things = [f"{given[i % 90]} {family[i % 70]}" for i in range(400)]
     assert all(word[0].isalpha() for text in fresh(things, 200) for word in text.split())
     assert all(len(text.split()) == 2 for text in fresh(things, 200))
+
+
+@pytest.mark.parametrize("locale", ["zh_CN", "zh_TW", "ja_JP", "ko_KR"])
+@pytest.mark.parametrize("blank", ["", " ", "\u3000"])
+def test_east_asian_names_have_the_family_name_first_and_other_given_names(
+    locale: str, blank: str
+) -> None:
+    given, family = names(locale)
+    people = [f"{family[i % 30]}{blank}{given[i % 25]}" for i in range(80)]
+    new_people = fresh(people, 200, "person")
+    assert not set(new_people) & set(people)
+    assert len(set(new_people)) == 200
+    shape = [(name.startswith(family), blank in name) for name in new_people]
+    assert set(shape) == {(True, True)}
+    longest = max(map(len, people))
+    assert sum(len(name) <= longest for name in new_people) > 190
