@@ -593,3 +593,15 @@ def test_east_asian_names_have_the_family_name_first_and_other_given_names(
     assert set(shape) == {(True, True)}
     longest = max(map(len, people))
     assert sum(len(name) <= longest for name in new_people) > 190
+
+
+def test_units_of_distances_stay_after_their_numbers() -> None:
+    towns = ["BROOME", "DAMPIER", "EXMOUTH", "PORT HEDLAND", "MARBLE BAR", "SHAY GAP", "KARRATHA"]
+    winds = "N NNE NE ENE E ESE SE SSE S SSW SW WSW W WNW NW NNW".split()
+    ends = ["", ", WA", " OF TOWN", " (FELT)", ", OFF COAST"]
+    places = [
+        f"{towns[i % 7]}, {7 * i + 2}{' ' * (i % 2)}KM {winds[i % 16]}{ends[i % 5]}"
+        for i in range(250)
+    ]
+    new_places = fresh(places, 300)
+    assert all(re.search(r"\d ?KM\b", place) for place in new_places)
