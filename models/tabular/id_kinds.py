@@ -9,14 +9,17 @@ from models.tabular import id_words
 from models.tabular.east_asian_names import best_locale, fit_east_asian_names
 from models.tabular.id_dates import DAY, dated_codes
 from models.tabular.id_templates import Pool, TemplateBuilder, TemplateSet
+from models.tabular.id_paths import fit_paths
 from models.tabular.id_things import fit_things
 from models.tabular.id_tokens import (
+    MIN_COVERAGE,
     MIN_SHARED_COUNT,
     MIN_SHARED_FRACTION,
     Token,
     Tokens,
     code_tokens,
     fit_templates,
+    shape_coverage,
 )
 from models.tabular.public_words import are_listed
 from models.tabular.thing_words import MIN_OWN_WORDS
@@ -132,6 +135,8 @@ def _fit_ips(texts: Sequence[str], min_value_count: int) -> TemplateSet | None:
 def _fit_urls(texts: Sequence[str], min_value_count: int) -> TemplateSet:
     pools = id_words.word_pools()
     tokens = [id_words.url_tokens(text) for text in texts]
+    if shape_coverage(tokens) < MIN_COVERAGE and (paths := fit_paths(texts, min_value_count)):
+        return paths
     extra: Pool = tuple(f"-{word}" for word in pools["lower-1"])
     return fit_templates(tokens, pools, min_value_count, extra=extra)
 

@@ -72,9 +72,9 @@ def code_tokens(texts: Sequence[str]) -> list[Tokens]:
     if num_shapes > min(len(texts) / 2, MAX_SHAPES / 2) and are_hex:
         return [_split(text, "h") for text in texts]
     groups = _hexadecimal_groups(texts)
-    if groups and _coverage(groups) >= MIN_COVERAGE:
+    if groups and shape_coverage(groups) >= MIN_COVERAGE:
         return groups
-    if _coverage(classed) >= MIN_COVERAGE:
+    if shape_coverage(classed) >= MIN_COVERAGE:
         return classed
     least = RARE_CASE * len(texts)  # a few texts of another case are written otherwise
     has_upper = sum(bool(re.search("[A-Z]", text)) for text in texts) > least
@@ -123,7 +123,8 @@ def _kind(part: str) -> str:
     return ""
 
 
-def _coverage(texts: Sequence[Tokens]) -> float:
+def shape_coverage(texts: Sequence[Tokens]) -> float:
+    """Return the share of the texts with the most common shapes."""
     counts = Counter(_shape(tokens) for tokens in texts)
     return sum(n for _, n in counts.most_common(MAX_SHAPES)) / len(texts)
 

@@ -24,7 +24,7 @@ MIN_GIVEN_SHARE_OF_THINGS = 0.7  # of people in columns that are named as those 
 MIN_GIVEN_SHARE, MIN_GIVEN_SHARE_UNNAMED, SURE_GIVEN_SHARE = 0.2, 0.3, 0.4
 
 _PATTERNS = {
-    "url": r"(?:https?://|www\.)\S+",
+    "url": r"(?:https?://|www\.)\S+|(?=.*[^\W\d_]{2})(?:/[^\s/]*)+",
     "uuid": r"\{?[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\}?",
     "email": r"[^\s@,;]+@[^\s@,;]+\.[^\W\d_]{2,}",
     "ip": r"(?:\d{1,3}\.){3}\d{1,3}|(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{1,4}",
@@ -38,6 +38,7 @@ _ADDRESS_NAME = re.compile(
     r"(?i)(?:^|[\W_]|ship|bill|home|mail(?:ing)?|street)address(?:[\W_]?(?:line)?[\W_]?[123])?$"
     r"|^(?:adresse|direcci[oó]n|indirizzo|endere[cç]o)\d?$|(?:ship|bill)(?:ping|ing)?[\W_]?street$"
 )
+MAX_ADDRESS_CHARS = 120  # on average; longer ones have names and more
 MIN_NUMBERED = 0.5  # share of the texts in a column of addresses that have a number
 # Names of columns that hold names of people, and of columns that hold people or firms.
 EXPLICIT_NAME = re.compile(
@@ -50,6 +51,8 @@ PERSON_NAME = re.compile(
     r"judge|nominee|founder|player|student|teacher|passenger|actor|actress|artist|singer|director|"
     r"driver|senator|candidate|attorney|lawyer|physician|doctor|nurse|instructor|inspector|sender|"
     r"recipient|donor|contributor|applicant|victim|suspect|defendant|plaintiff|witness"
+    r"|(?:recorded|collected|identified|determined|created|written|reviewed|approved|prepared|assigned|"
+    r"modified|updated|entered|submitted|observed|reported|signed|issued|sold|handled)[\W_]?by$"
 )
 # Words for name, contact, author, customer, patient, employee, student, teacher and member.
 EAST_ASIAN_NAME = re.compile(
@@ -133,6 +136,8 @@ def _are_addresses(name: str, texts: Sequence[str]) -> bool:
     """Return True for texts of several words, most with numbers, in a column of addresses."""
     several = r"(?=.*[^\W\d_]{2}).*\w\W+\w.*"
     if not _ADDRESS_NAME.search(name) or _share(several, texts) < MIN_FITTING:
+        return False
+    if sum(map(len, texts)) > MAX_ADDRESS_CHARS * len(texts):
         return False
     return _share(r".*\d.*", texts) >= MIN_NUMBERED
 

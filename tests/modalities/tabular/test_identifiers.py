@@ -636,3 +636,55 @@ def test_east_asian_cities_and_goods_are_not_people(read: Read) -> None:
     for texts in (cities, goods):
         column = read(build_column_csv(*(texts.split() * 2), name="名称"))["名称"]
         assert column.format != "person"
+
+
+@pytest.mark.parametrize("name", ["recordedBy", "identified_by", "Approved by"])
+def test_columns_of_what_somebody_did_hold_people(name: str, read: Read) -> None:
+    given, family = names("en_US")
+    people = [f"{family[i % 30]}, {given[i % 25]}" for i in range(60)]
+    assert read(build_column_csv(*people, name=name))[name].format == "person"
+
+
+def test_paths_of_files_are_addresses_and_keep_shared_folders(read: Read) -> None:
+    folders = ["/wiki/bin/view/", "/icons/", "/pub/docs/2003/"]
+    words = ["Apple", "Bean", "Clover", "Dill", "Elder", "Fig", "Grape"]
+    paths = [
+        f"{folders[i % 3]}{a}{b}{('', '.jpg', '.txt')[i % 3]}"
+        for i, (a, b) in enumerate((a, b) for a in words for b in words)
+    ]
+    table = read(build_column_csv(*paths, name="path"))
+    assert (table["path"].type, table["path"].format) == ("id", "url")
+    column = IdColumn.fit("path", pa.string(), pa.array(paths), kind="url")
+    new_paths = column.values(3, np.arange(200)).to_pylist()
+    assert not set(new_paths) & set(paths)
+    assert all(path.startswith(tuple(folders)) for path in new_paths)
+    assert {path.rpartition(".")[2] for path in new_paths if "." in path} == {"jpg", "txt"}
+
+
+def test_numbers_of_orders_count_up_and_are_neither_years_nor_molecules(read: Read) -> None:
+    orders = [f"#{1030 + i}" for i in range(1_000)]
+    column = read(build_column_csv(*orders, name="Name"))["Name"]
+    assert (column.type, column.format) == ("id", None)
+
+
+def test_unique_codes_and_texts_of_few_rows_are_not_shown(read: Read) -> None:
+    columns = {
+        "participant": [f"{'QWERTZUIOPAS'[i]}K{i * 7 % 10}M{'LBX'[i % 3]}TRZ" for i in range(12)],
+        "comment": [f"I said that number {i} was good" for i in range(12)],
+        "abstract": [f"{'word ' * 20} {i}" for i in range(12)],
+        "Correspondence Address": [f"Bond{i}; {'Institute of Water ' * 8}1{i}" for i in range(12)],
+        "city": ["Bonn", "Ulm", "Kiel"] * 4,
+    }
+    assert list(read(build_csv(columns)).types.values()) == ["id", "text", "text", "text", "category"]
+
+
+def test_addresses_of_thousands_of_letters_are_no_streets(read: Read) -> None:
+    addresses = [f"Bond {i}; {'Institute of Water, ' * 8} 1{i} Road" for i in range(60)]
+    name = "Correspondence Address"
+    assert read(build_column_csv(*(f'"{a}"' for a in addresses), name=name))[name].type == "text"
+
+
+def test_keys_of_many_digits_that_end_with_id_are_identifiers(read: Read) -> None:
+    keys = [700_000_000 + 7_919_003 * i % 99_999_989 for i in range(60)]
+    assert read(build_column_csv(*keys, name="gbifid"))["gbifid"].type == "id"
+    assert read(build_column_csv(*keys, name="amount"))["amount"].type == "integer"
