@@ -28,6 +28,7 @@ from models.tabular.word_letters import without_marks
 MAX_LOCALE_TEXTS = 1_000  # that show the language of names
 MIN_EAST_ASIAN = 0.5  # share of the texts with a known family name
 MIN_IN_WORDS = 0.7  # share of the letters of words with codes, as in `Voyager V6`
+MIN_PHONES = 10**6  # combinations of the last digits
 MIN_PLACES, MIN_SHARED = 0.4, 3  # share of such texts; texts with a region that is kept
 MIN_VOWELS = 0.28  # share of the letters of words; random letters have fewer
 NO_VALUES: Sequence[Tokens] = [(Token("00000000", "9"),)]  # of a column without any value
@@ -101,6 +102,11 @@ def _fit_persons(texts: Sequence[str], min_value_count: int) -> TemplateSet:
     letters = ascii_lowercase if form[0] != " " else ascii_uppercase
     initials = tuple(map(form.format, letters))
     return fit_templates(tokens, pools, min_value_count, extra=initials)
+
+
+def _fit_phones(texts: Sequence[str], min_value_count: int) -> TemplateSet:
+    """Fit phone numbers, whose number of digits does not grow."""
+    return fit_templates(code_tokens(texts), {}, min_value_count, min_capacity=MIN_PHONES)
 
 
 def _fit_streets(texts: Sequence[str], min_value_count: int) -> TemplateSet:
@@ -180,6 +186,7 @@ FITTERS: dict[str, Callable[[Sequence[str], int], TemplateSet | None]] = {
     "company": fit_things,
     "email": _fit_emails,
     "person": _fit_persons,
+    "phone": _fit_phones,
     "street": _fit_streets,
     "ip": _fit_ips,
     "url": _fit_urls,

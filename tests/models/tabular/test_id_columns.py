@@ -595,6 +595,15 @@ def test_east_asian_names_have_the_family_name_first_and_other_given_names(
     assert sum(len(name) <= longest for name in new_people) > 190
 
 
+@pytest.mark.parametrize("form", ["+7800{:04}000", "+7 800 {:04}-00-00", "(030) {:04} 00"])
+def test_phone_numbers_do_not_get_more_digits(form: str) -> None:
+    phones = [form.format(7_919 * i % 9_973) for i in range(30)]
+    new_phones = fresh(phones, 20_000, "phone")
+    assert {len(phone) for phone in new_phones} == {len(phones[0])}
+    assert len(set(new_phones)) == 20_000
+    assert all(phone.startswith(form[:3]) for phone in new_phones)
+
+
 def test_units_of_distances_stay_after_their_numbers() -> None:
     towns = ["BROOME", "DAMPIER", "EXMOUTH", "PORT HEDLAND", "MARBLE BAR", "SHAY GAP", "KARRATHA"]
     winds = "N NNE NE ENE E ESE SE SSE S SSW SW WSW W WNW NW NNW".split()
