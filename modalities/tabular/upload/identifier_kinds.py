@@ -86,13 +86,13 @@ _NAMES = {
         r"(?i)(?:^|[\W_])(?:company|employer|firm|firma|vendor|supplier|fornitore)$"
     ),
 }
-_PERSON = re.compile(r"[^\W\d_]+(?:(?:[.,] ?|[ '\u2019-])[^\W\d_]+\.?){0,4}(?: ?\([^()\d]+\))?")
+_PERSON = re.compile(r"[^\W\d_]+(?:(?:[.,] ?|[ '\u2019-])[^\W\d_]+\.?){0,4}")
+_REMARK = re.compile(r" ?\([^()\d]+\)")  # after the name of a person
 _INITIALED = r"(?:[^\W\d_]\. ?){1,3}[^\W\d_][^\W\d_'\u2019. -]+(?:[ '\u2019.-]+[^\W\d_]+)*"
 _LETTERS = re.compile(r"[^\W\d_]+")
 _SLUG = r"[a-z]+(?:[-_.][a-z]+){1,3}(?:[-_.]?\d+)?"  # such as jean-kemp
 _NICKNAME = re.compile(r"""\s*(?:"[^"\d]+"|\u201c[^\u201d\d]+\u201d)\s*""")
-_JOINT = r"(?:,? (?:and|und|et|y|with|&) |[;,/|] ?)"  # between the names of several people
-_PEOPLE = re.compile(rf"(?:{_PERSON.pattern})(?:{_JOINT}(?:{_PERSON.pattern}))*")
+_JOINT = re.compile(r",? (?:and|und|et|y|with|&) |[;,/|] ?")  # between names of several people
 _STREET = re.compile(
     r"(?i)^(?:\d+[a-z]?,? .*\b(?:st|street|ave|avenue|rd|road|dr|drive|ln|lane|blvd|boulevard|way|"
     r"ct|court|pl|place|sq|square|terrace|hwy|highway|rue|chemin|impasse|place)\b.*"
@@ -148,7 +148,7 @@ def _are_names(name: str, texts: Sequence[str], *, are_people: bool) -> bool:
     if east_asian >= (MIN_EAST_ASIAN if EAST_ASIAN_NAME.search(name) else SURE_EAST_ASIAN):
         return True
     bare = [" ".join(_NICKNAME.sub(" ", text).lstrip("-\u2013*\u2022@ ").split()) for text in texts]
-    fitting = _share(_PEOPLE.pattern, bare)
+    fitting = sum(map(_is_people, bare)) / len(bare)
     if fitting < MIN_FITTING_PEOPLE or _share_a_word(bare):
         return False
     is_thing = _THING_NAME.search(name) is not None
@@ -176,12 +176,26 @@ def _are_names(name: str, texts: Sequence[str], *, are_people: bool) -> bool:
     return is_likely or is_sure
 
 
+def are_urls(texts: Sequence[str]) -> bool:
+    """Return True for web addresses, and for paths of such addresses or of files."""
+    texts = texts[:: max(1, len(texts) // MAX_EXAMINED)]
+    return _share(_PATTERNS["url"], texts) >= MIN_FITTING
+
+
 def have_some_people(name: str, texts: Sequence[str]) -> bool:
     """Return True for people among firms or addresses in a column such as `owner`."""
     others = rf"{_FIRM.pattern}|\d"
     if not PERSON_NAME.search(name) or _share(others, texts, whole=False) < MIN_FIRMS:
         return False
     return given_name_share(texts, name_locale(texts)) >= MIN_PEOPLE_AMONG_FIRMS
+
+
+def _is_people(text: str) -> bool:
+    """Return True for the names of one or several people.
+
+    They are split first: one pattern for all of them takes exponential time for lists of words.
+    """
+    return all(_PERSON.fullmatch(part.strip()) for part in _JOINT.split(_REMARK.sub("", text)))
 
 
 def _share_a_word(texts: Sequence[str]) -> bool:

@@ -14,6 +14,7 @@ from modalities.tabular.upload.identifier_kinds import (
     MIN_DISTINCT_OF_FEW,
     MIN_ID_ROWS,
     PERSON_NAME,
+    are_urls,
     have_some_people,
     is_nearly_unique,
     is_personal,
@@ -101,7 +102,7 @@ def _are_words(name: str, texts: Sequence[str]) -> bool:
 
 
 def _lists_or_free_text(name: str, texts: Sequence[str]) -> Column:
-    if kind_of_texts(name, texts) == "url":
+    if are_urls(texts):
         return Column(name, "id", format="url")
     are_lists = Lists.fit(texts) is not None
     return Column(name, "id" if are_lists else "text", exclude=not are_lists)

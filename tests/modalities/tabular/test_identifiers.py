@@ -688,3 +688,9 @@ def test_keys_of_many_digits_that_end_with_id_are_identifiers(read: Read) -> Non
     keys = [700_000_000 + 7_919_003 * i % 99_999_989 for i in range(60)]
     assert read(build_column_csv(*keys, name="gbifid"))["gbifid"].type == "id"
     assert read(build_column_csv(*keys, name="amount"))["amount"].type == "integer"
+
+
+def test_long_lists_of_words_are_told_from_people_in_linear_time(read: Read) -> None:
+    words = "RED TREE LAKE SUNSET GOLD PLAINS ZEBRA FALL SPRING ETHNIC".split()
+    lists = [f'"{", ".join(words[i % 7 :] + words * 4)} {2000 + i}"' for i in range(40)]
+    assert read(build_column_csv(*lists, name="keywords"))["keywords"].format != "person"
