@@ -147,6 +147,17 @@ def test_the_rest_of_a_joined_identifier_is_new(sampler: TableSampler) -> None:
     assert all(re.fullmatch(r"2023\d{4}-\d{4}/(Bern|Oslo|Rome)", order) for order in orders)
 
 
+def test_the_rest_of_an_identifier_keeps_its_number_of_digits() -> None:
+    joined = joined_in(TABLE)["order"]
+    schema = tuple(ColumnSchema(name, type) for name, type in types_of(TABLE).items())
+    (column,) = fit_id_columns(TABLE, schema, ["order"], [joined], 0)
+    restored = IdColumn.from_json({"name": "order", **column.to_json()}, column.arrow)
+    rests = restored.values(1, np.arange(12_000)).to_pylist()
+    assert {len(rest) for rest in rests} == {4}
+    assert rests[:2] == ["0300", "0301"]
+    assert len(set(rests)) == 9_999
+
+
 def test_samples_that_are_no_training_rows_can_be_requested(sampler: TableSampler) -> None:
     rows = sampler.sample(1, np.arange(20), conditions={"kind": "x"}).rows
     assert set(rows["kind"].to_pylist()) == {"x"}
