@@ -44,9 +44,9 @@ def _find(name: str, table: pa.Table) -> NearlyJoinedText | None:
     present = np.flatnonzero(array(table, name).is_valid().to_numpy(zero_copy_only=False))
     if len(present) < MIN_ROWS:
         return None
-    for _ in range(ATTEMPTS):
+    for attempt in range(2 * ATTEMPTS):
         sample = table.take(pa.array(rng.choice(present, SAMPLED_ROWS, replace=False)))
-        joined = guess_joined_text(name, sample, with_rest=True)
+        joined = guess_joined_text(name, sample, with_rest=attempt >= ATTEMPTS)
         if joined is None:
             continue
         exceptions = present[~joined.holds(table)[present]]
