@@ -1,6 +1,6 @@
 """Names of people in Chinese, Japanese and Korean characters: the family name, then the given one.
 
-There is often no blank between them, so that known family names show where a given name begins.
+There is often no blank between them, so that a list of family names shows where a given name begins.
 """
 
 import re
@@ -10,12 +10,13 @@ from functools import lru_cache
 
 from models.tabular.id_templates import Pool, TemplateBuilder, TemplateSet
 from models.tabular.id_tokens import MIN_SHAPE_FRACTION
-from models.tabular.id_words import names
+from models.tabular.library_words import names
 
 _HAN = "\u3400-\u9fff\u3005"
 _KANA, _HANGUL = "\u3041-\u30fe", "\uac00-\ud7a3"
 _NAME = re.compile(
-    rf"[{_HAN}]{{1,3}}?[ \u3000]?[{_HAN}{_KANA}]{{1,3}}|[{_HANGUL}]{{1,2}}?[ \u3000]?[{_HANGUL}]{{1,3}}"
+    rf"[{_HAN}]{{1,3}}?[ \u3000]?[{_HAN}{_KANA}]{{1,3}}"
+    rf"|[{_HANGUL}]{{1,2}}?[ \u3000]?[{_HANGUL}]{{1,3}}"
 )
 _BLANK = re.compile(r"[ \u3000]")
 MIN_GIVEN = 5  # given names of one length, and that no text has as far as possible
@@ -30,7 +31,7 @@ def _families(locale: str) -> frozenset[str]:
 
 
 def _split(text: str, locale: str) -> Parts | None:
-    """Return the parts of a name; None if its family name is not known."""
+    """Return the parts of a name; None if its family name is not in the list."""
     if _NAME.fullmatch(text) is None:
         return None
     if (blank := _BLANK.search(text)) is not None:
@@ -43,7 +44,7 @@ def _split(text: str, locale: str) -> Parts | None:
 
 
 def best_locale(texts: Sequence[str]) -> tuple[str, float]:
-    """Return the locale with the most known names, and the share of the texts that are such."""
+    """Return the locale with the most family names, and the share of the texts that have one."""
     shares = {
         locale: sum(_split(text, locale) is not None for text in texts) / max(1, len(texts))
         for locale in _LOCALES
@@ -55,7 +56,7 @@ def best_locale(texts: Sequence[str]) -> tuple[str, float]:
 def fit_east_asian_names(
     texts: Sequence[str], locale: str, min_value_count: int
 ) -> TemplateSet | None:
-    """Return templates of other names with as many characters; None if no name is known."""
+    """Return templates of other names with as many characters; None if no name is listed."""
     parts = [each for text in texts if (each := _split(text, locale)) is not None]
     shapes = Counter((len(family), blank, len(given)) for family, blank, given in parts)
     least = max(min_value_count, 2, MIN_SHAPE_FRACTION * len(parts))

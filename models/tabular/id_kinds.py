@@ -5,11 +5,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from string import ascii_lowercase, ascii_uppercase
 
-from models.tabular import id_words
+from models.tabular import id_words, library_words, person_names, street_names
 from models.tabular.east_asian_names import best_locale, fit_east_asian_names
 from models.tabular.id_dates import DAY, dated_codes
-from models.tabular.id_templates import Pool, TemplateBuilder, TemplateSet
 from models.tabular.id_paths import fit_paths
+from models.tabular.id_templates import Pool, TemplateBuilder, TemplateSet
 from models.tabular.id_things import fit_things
 from models.tabular.id_tokens import (
     MIN_COVERAGE,
@@ -89,11 +89,11 @@ def _fit_persons(texts: Sequence[str], min_value_count: int) -> TemplateSet:
         templates = fit_east_asian_names(texts, east_asian, min_value_count)
         if templates is not None:
             return templates
-    locale = id_words.name_locale(texts[:MAX_LOCALE_TEXTS])
-    pools = id_words.name_pools(locale)
-    given = id_words.are_given_names(texts[:MAX_LOCALE_TEXTS], locale)
-    is_reversed = id_words.are_family_first(texts[:MAX_LOCALE_TEXTS], locale)
-    tokens = [id_words.name_tokens(t, given=given, family_first=is_reversed) for t in texts]
+    locale = person_names.name_locale(texts[:MAX_LOCALE_TEXTS])
+    pools = person_names.name_pools(locale)
+    given = person_names.are_given_names(texts[:MAX_LOCALE_TEXTS], locale)
+    is_reversed = person_names.are_family_first(texts[:MAX_LOCALE_TEXTS], locale)
+    tokens = [person_names.name_tokens(t, given=given, family_first=is_reversed) for t in texts]
     form = " {}."
     if all(map(str.isascii, texts)):
         pools = {kind: id_words.in_ascii(pool) or pool for kind, pool in pools.items()}
@@ -110,8 +110,8 @@ def _fit_phones(texts: Sequence[str], min_value_count: int) -> TemplateSet:
 
 
 def _fit_streets(texts: Sequence[str], min_value_count: int) -> TemplateSet:
-    tokens = [id_words.street_tokens(text) for text in texts]
-    pools = id_words.street_pools(id_words.street_locale(texts), tokens)
+    tokens = [street_names.street_tokens(text) for text in texts]
+    pools = street_names.street_pools(street_names.street_locale(texts), tokens)
     # If all combinations are used, numbers of houses get one more digit.
     begin_with_number = 2 * sum(text[:1].isdigit() for text in texts) > len(texts)
     extra = tuple("123456789") if begin_with_number else tuple("0123456789")
@@ -155,7 +155,7 @@ def _fit_cities(texts: Sequence[str], min_value_count: int) -> TemplateSet:
         return things
     tokens = [(Token(text, "city"),) for text in texts]
     is_upper = 2 * sum(map(str.isupper, texts)) > len(texts)
-    cities, extra = (id_words.cities(), (" East", " North", " South"))
+    cities, extra = (library_words.cities(), (" East", " North", " South"))
     pools = [tuple(map(str.upper, pool)) if is_upper else pool for pool in (cities, extra)]
     return fit_templates(tokens, {"city": pools[0]}, min_value_count, extra=pools[1])
 
@@ -173,7 +173,7 @@ def _fit_places(texts: Sequence[str]) -> TemplateSet | None:
     if not kept:
         return None
     seen = {city for city, _ in pairs}
-    cities = tuple(city for city in id_words.cities() if city not in seen)
+    cities = tuple(city for city in library_words.cities() if city not in seen)
     builder = TemplateBuilder()
     extra: Pool = (" East", " North", " South")
     for region in kept:

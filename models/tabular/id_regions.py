@@ -50,7 +50,7 @@ class RegionPrefixes:
         """Choose the columns of `regions` on which the codes depend the most; None if none do."""
         if not _POSTAL_NAME.search(name):
             return None
-        texts = [None if t is None else t.lstrip(_LEAD) for t in codes.cast(pa.string()).to_pylist()]
+        texts = pc.utf8_ltrim(codes.cast(pa.string()), _LEAD).to_pylist()
         present = [text for text in texts if text is not None]
         if not present or not all(map(_CODE.fullmatch, present)):
             return None

@@ -35,7 +35,7 @@ class Counter:
     digits: int = 0
 
     def texts(self, seed: int, stream: int, indices: Indices) -> pa.StringArray:
-        """Return one text for each index; without `digits`, different indices have different ones."""
+        """Return one text for each index; without `digits`, all are different."""
         numbers = [f"{self._number(int(index)):0{self.width}}" for index in indices]
         uniform = uniforms(seed, indices, 2, stream)[:, 1]
         chosen = choose([weight for _, _, weight in self.ends], uniform)

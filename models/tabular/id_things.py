@@ -145,7 +145,9 @@ class _Things:
             token.text
             if not token.kind
             or token.text in self._words.grammar
-            or ((with_literals or _follows_number(tokens, i)) and token.text in self._words.literals)
+            or (
+                (with_literals or _follows_number(tokens, i)) and token.text in self._words.literals
+            )
             else f"<{token.kind}{len(token.text) if token.kind == '9' else ''}>"
             for i, token in enumerate(tokens)
         )

@@ -77,8 +77,10 @@ DATE_WAYS = (
     "%y",
     "%m",
 )
+
+
 def _digits(code: re.Match[str]) -> str:
-    """Return the pattern of the digits that a code of strftime stands for."""
+    """Return the pattern of the digits of a code of strftime."""
     return r"\d{4}" if code[0] == "%Y" else r"\d{2}"
 
 

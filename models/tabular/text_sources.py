@@ -4,7 +4,7 @@ A part that is a whole value, or from which one follows, such as a date, gives t
 others, such as initials and words without accents, the model gives values that have such a part.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from zlib import crc32
@@ -23,7 +23,6 @@ from models.tabular.joined_texts import (
     REST,
     SAME,
     WHOLE_WAYS,
-    JoinedText,
     text_in_way,
 )
 from models.tabular.tokenizer import Tokenizer

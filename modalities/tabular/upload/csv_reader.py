@@ -1,7 +1,7 @@
 """Reader of CSV and other delimited text files."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import Any
 
@@ -45,7 +45,20 @@ _MAX_FOOTER_ROWS = 10
 _OF_TRANSPOSED = ReadOptions(delimiter=",", quote='"', escape="", comment="")
 
 
-def open_csv(file: TextFile, limits: Limits, options: ReadOptions) -> RawTable:
+@dataclass
+class _Table:
+    """The lines of one table: their beginning, which `sample` has, and the rest in `chunks`."""
+
+    sample: Sample
+    text: str
+    chunks: Iterator[str]
+    options: ReadOptions
+    is_transposed: bool = False
+    issues: list[Issue] = field(default_factory=list)
+
+
+def _open_table(file: TextFile, options: ReadOptions) -> _Table:
+    """Exchange rows and columns, or leave out other tables, where the file needs it."""
     chunks = file.chunks()
     text = ""
     for chunk in chunks:
@@ -55,26 +68,31 @@ def open_csv(file: TextFile, limits: Limits, options: ReadOptions) -> RawTable:
     sample = Sample(text, cut=len(text) >= SAMPLE_CHARS)
     transposed = _transposed(sample, options)
     if transposed is not None:
-        text, chunks = transposed, iter(())
-        sample = Sample(text, cut=False)
-    issues: list[Issue] = []
-    layout_options = options
-    if transposed is not None:
-        layout_options = _OF_TRANSPOSED
-    elif not sample.cut and options.header is None:
-        sample, layout_options = _choose_table(sample, options, issues)
-        text, chunks = sample.text, iter(())
-    detected = detect_csv(sample, layout_options, file.name)
+        sample = Sample(transposed, cut=False)
+        return _Table(sample, transposed, iter(()), _OF_TRANSPOSED, is_transposed=True)
+    table = _Table(sample, text, chunks, options)
+    if not sample.cut and options.header is None:
+        table.sample, table.options = _choose_table(sample, options, table.issues)
+        table.text, table.chunks = table.sample.text, iter(())
+    return table
+
+
+def open_csv(file: TextFile, limits: Limits, options: ReadOptions) -> RawTable:
+    table = _open_table(file, options)
+    detected = detect_csv(table.sample, table.options, file.name)
     if detected is None:
         raise table_error("table_empty", f"{printable(file.name)} is empty.")
     dialect, layout = detected
     notes = [file.note] if file.note else []
-    issues += layout.issues
-    if transposed is not None and options.transpose is None:
+    issues = [*table.issues, *layout.issues]
+    if table.is_transposed and options.transpose is None:
         issues.append(transposed_issue(len(layout.names)))
     names = normalize_names(layout.names, limits, issues)
     normalizer = CsvNormalizer(
-        chain([text[layout.offset :]], chunks), dialect, limits, first_line=layout.first_line
+        chain([table.text[layout.offset :]], table.chunks),
+        dialect,
+        limits,
+        first_line=layout.first_line,
     )
     schema = pa.schema([(name, pa.string()) for name in names])
     stray = StrayRows(layout.names if layout.header_line is not None else ())
@@ -103,9 +121,9 @@ def open_csv(file: TextFile, limits: Limits, options: ReadOptions) -> RawTable:
         notes=notes,
         issues=issues,
         stripped=normalizer.stripped_texts,
-        read=_used_options(file, dialect, layout, options)
-        if transposed is None
-        else {**options.to_dict(), "encoding": file.encoding, "transpose": True},
+        read={**options.to_dict(), "encoding": file.encoding, "transpose": True}
+        if table.is_transposed
+        else _used_options(file, dialect, layout, options),
     )
 
 

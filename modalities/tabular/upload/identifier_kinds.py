@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from modalities.tabular.schema import PERSONAL_KINDS
 from models.tabular.east_asian_names import best_locale
-from models.tabular.id_words import given_name_share, is_title, name_locale, name_share
+from models.tabular.person_names import given_name_share, is_title, name_locale, name_share
 from models.tabular.word_letters import without_marks
 
 MIN_ID_ROWS = 20  # fewer values may all be different by coincidence

@@ -17,7 +17,9 @@ from modalities.tabular.upload.type_inference import InferredColumn
 _NUMBER = re.compile(r"[\W_]*\d{1,2}$")
 
 
-def give_one_type(columns: Sequence[InferredColumn], raw: ParquetSpool, categories_max: int) -> None:
+def give_one_type(
+    columns: Sequence[InferredColumn], raw: ParquetSpool, categories_max: int
+) -> None:
     """Make identifiers, or categories, of all columns of texts with the same name and a number."""
     groups = defaultdict[str, list[InferredColumn]](list)
     for inferred in columns:
@@ -29,7 +31,7 @@ def give_one_type(columns: Sequence[InferredColumn], raw: ParquetSpool, categori
 
 
 def _may_change(inferred: InferredColumn) -> bool:
-    """Return True for texts that are neither of a known kind nor numbers."""
+    """Return True for texts that have neither a kind, such as e-mail addresses, nor an order."""
     column = inferred.column
     is_text = column.format is None and column.arrow is None and inferred.codes is None
     return is_text and column.type in ("id", "category")

@@ -80,7 +80,9 @@ def _are_names(row: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
     if len(set(names)) < len(names) or any(map(is_value, names)) or not has_names(row, body):
         return False
     columns = [column_of(body, i) for i, field in enumerate(row) if field.strip()]
-    return any(column and sum(map(is_value, column)) >= SAME_KIND * len(column) for column in columns)
+    return any(
+        column and sum(map(is_value, column)) >= SAME_KIND * len(column) for column in columns
+    )
 
 
 def _names(row: Sequence[str]) -> tuple[str, ...]:
@@ -91,9 +93,7 @@ def _are_other(names: Sequence[str], above: Sequence[str]) -> bool:
     return len(set(names) & set(above)) < MAX_SAME_NAMES * len(names)
 
 
-def choose_table(
-    rows: Sequence[NumberedRow], *, first: bool
-) -> tuple[StackedTable, Issue] | None:
+def choose_table(rows: Sequence[NumberedRow], *, first: bool) -> tuple[StackedTable, Issue] | None:
     """Return the table to read and the issue that names the others; None if there is only one.
 
     It is the one with the most rows, or the first one.

@@ -25,7 +25,7 @@ def text_exceptions_issue(rows: TypedParquet, schema: Schema) -> Issue | None:
         for row in text.exceptions.tolist()
     ]
     hint = (
-        "In all rows but these, one column consists of others, such as an e-mail address of a name. "
+        "In all rows but these, a column consists of others, such as an e-mail address of a name. "
         "Because of these rows, samples have unrelated values in these columns. Correct the rows, "
         "or remove them."
     )

@@ -66,8 +66,7 @@ def open_workbook(
     _check_size(sheet, limits)
     rows = _Rows(sheet)
     _select_columns(rows, sheet, issues)
-    if options.header is None and sheet.height <= MAX_ROWS:
-        options = _select_rows(rows, options, issues)
+    options = _select_rows(rows, sheet, options, issues)
     sample = rows.sample()
     is_transposed = options.transpose or (
         options.transpose is None and len(sample) < SAMPLE_ROWS and are_transposed(_texts(sample))
@@ -142,8 +141,12 @@ def _select_columns(rows: "_Rows", sheet: CalamineSheet, issues: list[Issue]) ->
         issues.append(side_tables_issue(table.shifted(left), [b.shifted(left) for b in others]))
 
 
-def _select_rows(rows: "_Rows", options: ReadOptions, issues: list[Issue]) -> ReadOptions:
+def _select_rows(
+    rows: "_Rows", sheet: CalamineSheet, options: ReadOptions, issues: list[Issue]
+) -> ReadOptions:
     """Leave out the tables below and above the longest one; return where it begins."""
+    if options.header is not None or sheet.height > MAX_ROWS:
+        return options
     below = [row for row in rows if row[0] > (options.skip_lines or 0)]
     numbered = [
         NumberedRow(number, number + 1, fields)

@@ -10,7 +10,7 @@ import pytest
 
 from modalities.tabular.upload.schema_overrides import ColumnOverride
 from models.tabular.id_columns import IdColumn
-from models.tabular.id_words import names
+from models.tabular.library_words import names
 from tests.modalities.tabular.conftest import Read, Reject
 from tests.modalities.tabular.factories import build_column_csv, build_csv
 
@@ -631,10 +631,14 @@ def test_people_are_recognized_by_family_names_in_east_asian_characters(
 
 
 def test_east_asian_cities_and_goods_are_not_people(read: Read) -> None:
-    cities = "北京 上海 天津 重庆 广州 深圳 成都 杭州 武汉 西安 苏州 南京 长沙 沈阳 青岛 郑州 大连 东莞"
-    goods = "苹果 香蕉 橙子 葡萄 西瓜 芒果 草莓 樱桃 牛奶 面包 鸡蛋 白菜 黄瓜 高粱 马铃薯 大米 豆腐 花生"
+    cities = [
+        "北京", "上海", "天津", "重庆", "广州", "深圳", "成都", "杭州", "武汉", "西安", "苏州",
+    ]  # fmt: skip
+    goods = [
+        "苹果", "香蕉", "橙子", "葡萄", "西瓜", "芒果", "草莓", "樱桃", "牛奶", "黄瓜", "高粱",
+    ]  # fmt: skip
     for texts in (cities, goods):
-        column = read(build_column_csv(*(texts.split() * 2), name="名称"))["名称"]
+        column = read(build_column_csv(*(texts * 3), name="名称"))["名称"]
         assert column.format != "person"
 
 
@@ -675,7 +679,13 @@ def test_unique_codes_and_texts_of_few_rows_are_not_shown(read: Read) -> None:
         "Correspondence Address": [f"Bond{i}; {'Institute of Water ' * 8}1{i}" for i in range(12)],
         "city": ["Bonn", "Ulm", "Kiel"] * 4,
     }
-    assert list(read(build_csv(columns)).types.values()) == ["id", "text", "text", "text", "category"]
+    assert list(read(build_csv(columns)).types.values()) == [
+        "id",
+        "text",
+        "text",
+        "text",
+        "category",
+    ]
 
 
 def test_addresses_of_thousands_of_letters_are_no_streets(read: Read) -> None:
@@ -691,6 +701,6 @@ def test_keys_of_many_digits_that_end_with_id_are_identifiers(read: Read) -> Non
 
 
 def test_long_lists_of_words_are_told_from_people_in_linear_time(read: Read) -> None:
-    words = "RED TREE LAKE SUNSET GOLD PLAINS ZEBRA FALL SPRING ETHNIC".split()
+    words = ["RED", "TREE", "LAKE", "SUNSET", "GOLD", "PLAINS", "ZEBRA", "FALL", "SPRING", "ETHNIC"]
     lists = [f'"{", ".join(words[i % 7 :] + words * 4)} {2000 + i}"' for i in range(40)]
     assert read(build_column_csv(*lists, name="keywords"))["keywords"].format != "person"

@@ -12,7 +12,9 @@ from models.tabular.id_columns import IdColumn
 from models.tabular.id_kinds import FITTERS
 from models.tabular.id_numbered import numbered_names
 from models.tabular.id_things import fit_things
-from models.tabular.id_words import in_ascii, in_case, name_locale, names
+from models.tabular.id_words import in_ascii, in_case
+from models.tabular.library_words import names
+from models.tabular.person_names import name_locale
 
 FIRST, LAST = ("Anna", "Ben", "Carla", "David"), ("Braun", "Fischer", "Klein", "Lang", "Vogel")
 PEOPLE = [f"{a} {b}" for a in FIRST for b in LAST]
@@ -606,7 +608,10 @@ def test_phone_numbers_do_not_get_more_digits(form: str) -> None:
 
 def test_units_of_distances_stay_after_their_numbers() -> None:
     towns = ["BROOME", "DAMPIER", "EXMOUTH", "PORT HEDLAND", "MARBLE BAR", "SHAY GAP", "KARRATHA"]
-    winds = "N NNE NE ENE E ESE SE SSE S SSW SW WSW W WNW NW NNW".split()
+    winds = [
+        "N", "NNE", "NE", "ENE", "E", "ESE", "SE", "SSE", "S", "SSW", "SW", "WSW", "W", "WNW", "NW",
+        "NNW",
+    ]  # fmt: skip
     ends = ["", ", WA", " OF TOWN", " (FELT)", ", OFF COAST"]
     places = [
         f"{towns[i % 7]}, {7 * i + 2}{' ' * (i % 2)}KM {winds[i % 16]}{ends[i % 5]}"
