@@ -1,6 +1,6 @@
 """Names of people in Chinese, Japanese and Korean characters: the family name, then the given one.
 
-There is often no blank between them, so that a list of family names shows where a given name begins.
+There is often no blank between them, so that a list of family names shows where given ones begin.
 """
 
 import re
