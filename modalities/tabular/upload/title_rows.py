@@ -24,7 +24,7 @@ _NOTE = re.compile(
     re.I | re.S,
 )
 _YEAR = re.compile(r"(?:1[5-9]|2[01])\d\d(?:[-/]\d\d(?:\d\d)?)?")
-_TIME_NAME = re.compile(
+TIME_NAME = re.compile(
     r"(?i)(?:date|datum|fecha|data|year|jahr|a[nñ]o|ann[eé]e|anno|ano|month|monat|mes|mois|quarter|"
     r"week|woche|day|tag|time|zeit|period|periode|timestamp)"
 )
@@ -81,13 +81,13 @@ def _below_other_texts(rows: Sequence[Row], start: int) -> int | None:
 
 def _above_times(rows: Sequence[Row], start: int) -> int | None:
     """Return the row with a name such as `Date` above dates, below rows of other texts."""
-    if any(_TIME_NAME.fullmatch(field.strip()) for field in rows[start]):
+    if any(TIME_NAME.fullmatch(field.strip()) for field in rows[start]):
         return None
     for index in range(start + 1, _end(rows, start)):
         row, body = rows[index], rows[index + 1 :]
         if any(map(is_value, rows[index - 1])):
             return None
-        if _TIME_NAME.fullmatch(row[0].strip()) and _are_new_names(row, body):
+        if TIME_NAME.fullmatch(row[0].strip()) and _are_new_names(row, body):
             column = column_of(body, 0)
             are_times = all(kind_of(each) == "date" or _YEAR.fullmatch(each) for each in column)
             return index if column and are_times else None

@@ -286,6 +286,21 @@ def test_an_unnamed_column_that_has_a_value_stays(read: Read) -> None:
 
 
 @pytest.mark.parametrize(
+    ("names", "values"),
+    [
+        ("person,age", ["Ann,30,yes", "Bob,41,no", "Ann,9,no"] * 5),
+        ("date,age", [f"2024-01-{i + 1:02},{i},{'xy'[i % 2]}" for i in range(15)]),
+    ],
+)
+def test_a_last_column_without_a_name_does_not_move_the_names(
+    names: str, values: list[str], read: Read
+) -> None:
+    table = read("\n".join([names, *values]))
+    assert list(table.types) == [*names.split(","), "column_3"]
+    assert table.types["age"] == "integer"
+
+
+@pytest.mark.parametrize(
     "name", ["Amount\n(EUR)", "How old are you?\r\nPlease, be exact", "x" * 300, "tab\tname"]
 )
 def test_survey_questions_are_names(name: str, read: Read) -> None:
