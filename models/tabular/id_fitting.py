@@ -4,11 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from models.tabular.column_fitting import column_values
-from models.tabular.id_columns import IdColumn
+from models.tabular.id_columns import IdColumn, Source
 from models.tabular.id_email_ends import EmailEnds
 from models.tabular.id_regions import RegionPrefixes
+from models.tabular.id_templates import Counter
 from models.tabular.joined_texts import JoinedText
 from models.tabular.schema import ColumnSchema
 
@@ -31,12 +33,24 @@ def fit_id_columns(
         if name in rests:
             kind = rest_kind(next(j for j in joined_texts if j.column == name), rests[name], schema)
             id_column = IdColumn.fit(name, arrow, rests[name], min_value_count, kind)
-            yield replace(id_column, rows_per_value=1)
+            source = _within_digits(id_column.source, rests[name])
+            yield replace(id_column, source=source, rows_per_value=1)
             continue
         values = column_values(table, name)
         id_column = IdColumn.fit(name, arrow, values, min_value_count, kinds[name])
         prefixes = None if min_value_count else RegionPrefixes.fit(name, values, regions)
         yield replace(id_column, prefixes=prefixes)
+
+
+def _within_digits(source: Source, rest: pa.Array) -> Source:
+    """Return a counter that keeps the number of digits if all rests have the same.
+
+    Next to a date or another column, numbers may repeat: those of each day start again.
+    """
+    lengths = pc.min_max(pc.utf8_length(rest)).as_py()
+    if not isinstance(source, Counter) or lengths["min"] != lengths["max"]:
+        return source
+    return replace(source, digits=lengths["max"])
 
 
 def rest_kind(joined: JoinedText, rest: pa.Array, schema: Sequence[ColumnSchema]) -> str | None:

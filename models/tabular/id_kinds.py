@@ -5,24 +5,30 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from string import ascii_lowercase, ascii_uppercase
 
-from models.tabular import id_words
+from models.tabular import id_words, library_words, person_names, street_names
+from models.tabular.east_asian_names import best_locale, fit_east_asian_names
 from models.tabular.id_dates import DAY, dated_codes
+from models.tabular.id_paths import fit_paths
 from models.tabular.id_templates import Pool, TemplateBuilder, TemplateSet
 from models.tabular.id_things import fit_things
 from models.tabular.id_tokens import (
+    MIN_COVERAGE,
     MIN_SHARED_COUNT,
     MIN_SHARED_FRACTION,
     Token,
     Tokens,
     code_tokens,
     fit_templates,
+    shape_coverage,
 )
 from models.tabular.public_words import are_listed
 from models.tabular.thing_words import MIN_OWN_WORDS
 from models.tabular.word_letters import without_marks
 
 MAX_LOCALE_TEXTS = 1_000  # that show the language of names
+MIN_EAST_ASIAN = 0.5  # share of the texts with a known family name
 MIN_IN_WORDS = 0.7  # share of the letters of words with codes, as in `Voyager V6`
+MIN_PHONES = 10**6  # combinations of the last digits
 MIN_PLACES, MIN_SHARED = 0.4, 3  # share of such texts; texts with a region that is kept
 MIN_VOWELS = 0.28  # share of the letters of words; random letters have fewer
 NO_VALUES: Sequence[Tokens] = [(Token("00000000", "9"),)]  # of a column without any value
@@ -78,11 +84,16 @@ def _fit_emails(texts: Sequence[str], min_value_count: int) -> TemplateSet:
 
 
 def _fit_persons(texts: Sequence[str], min_value_count: int) -> TemplateSet:
-    locale = id_words.name_locale(texts[:MAX_LOCALE_TEXTS])
-    pools = id_words.name_pools(locale)
-    given = id_words.are_given_names(texts[:MAX_LOCALE_TEXTS], locale)
-    is_reversed = id_words.are_family_first(texts[:MAX_LOCALE_TEXTS], locale)
-    tokens = [id_words.name_tokens(t, given=given, family_first=is_reversed) for t in texts]
+    east_asian, share = best_locale(texts[:MAX_LOCALE_TEXTS])
+    if share >= MIN_EAST_ASIAN:
+        templates = fit_east_asian_names(texts, east_asian, min_value_count)
+        if templates is not None:
+            return templates
+    locale = person_names.name_locale(texts[:MAX_LOCALE_TEXTS])
+    pools = person_names.name_pools(locale)
+    given = person_names.are_given_names(texts[:MAX_LOCALE_TEXTS], locale)
+    is_reversed = person_names.are_family_first(texts[:MAX_LOCALE_TEXTS], locale)
+    tokens = [person_names.name_tokens(t, given=given, family_first=is_reversed) for t in texts]
     form = " {}."
     if all(map(str.isascii, texts)):
         pools = {kind: id_words.in_ascii(pool) or pool for kind, pool in pools.items()}
@@ -93,9 +104,14 @@ def _fit_persons(texts: Sequence[str], min_value_count: int) -> TemplateSet:
     return fit_templates(tokens, pools, min_value_count, extra=initials)
 
 
+def _fit_phones(texts: Sequence[str], min_value_count: int) -> TemplateSet:
+    """Fit phone numbers, whose number of digits does not grow."""
+    return fit_templates(code_tokens(texts), {}, min_value_count, min_capacity=MIN_PHONES)
+
+
 def _fit_streets(texts: Sequence[str], min_value_count: int) -> TemplateSet:
-    tokens = [id_words.street_tokens(text) for text in texts]
-    pools = id_words.street_pools(id_words.street_locale(texts), tokens)
+    tokens = [street_names.street_tokens(text) for text in texts]
+    pools = street_names.street_pools(street_names.street_locale(texts), tokens)
     # If all combinations are used, numbers of houses get one more digit.
     begin_with_number = 2 * sum(text[:1].isdigit() for text in texts) > len(texts)
     extra = tuple("123456789") if begin_with_number else tuple("0123456789")
@@ -125,6 +141,8 @@ def _fit_ips(texts: Sequence[str], min_value_count: int) -> TemplateSet | None:
 def _fit_urls(texts: Sequence[str], min_value_count: int) -> TemplateSet:
     pools = id_words.word_pools()
     tokens = [id_words.url_tokens(text) for text in texts]
+    if shape_coverage(tokens) < MIN_COVERAGE and (paths := fit_paths(texts, min_value_count)):
+        return paths
     extra: Pool = tuple(f"-{word}" for word in pools["lower-1"])
     return fit_templates(tokens, pools, min_value_count, extra=extra)
 
@@ -137,7 +155,7 @@ def _fit_cities(texts: Sequence[str], min_value_count: int) -> TemplateSet:
         return things
     tokens = [(Token(text, "city"),) for text in texts]
     is_upper = 2 * sum(map(str.isupper, texts)) > len(texts)
-    cities, extra = (id_words.cities(), (" East", " North", " South"))
+    cities, extra = (library_words.cities(), (" East", " North", " South"))
     pools = [tuple(map(str.upper, pool)) if is_upper else pool for pool in (cities, extra)]
     return fit_templates(tokens, {"city": pools[0]}, min_value_count, extra=pools[1])
 
@@ -155,7 +173,7 @@ def _fit_places(texts: Sequence[str]) -> TemplateSet | None:
     if not kept:
         return None
     seen = {city for city, _ in pairs}
-    cities = tuple(city for city in id_words.cities() if city not in seen)
+    cities = tuple(city for city in library_words.cities() if city not in seen)
     builder = TemplateBuilder()
     extra: Pool = (" East", " North", " South")
     for region in kept:
@@ -168,6 +186,7 @@ FITTERS: dict[str, Callable[[Sequence[str], int], TemplateSet | None]] = {
     "company": fit_things,
     "email": _fit_emails,
     "person": _fit_persons,
+    "phone": _fit_phones,
     "street": _fit_streets,
     "ip": _fit_ips,
     "url": _fit_urls,

@@ -20,6 +20,7 @@ MAX_CHARS = 3  # of a beginning
 MIN_SAME = 0.8  # share of the rows with the most common first character of their region
 MAX_REST = 0.4  # of the rows with another one, relative to those if there were no regions
 MAX_COLUMNS = 2  # such as city and state
+_LEAD = "'"  # with which spreadsheets and shops keep leading zeros
 _SEPARATOR = "\x1f"
 MIN_REGIONS, MAX_REGIONS = 2, 1_000
 _POSTAL_NAME = re.compile(
@@ -49,7 +50,7 @@ class RegionPrefixes:
         """Choose the columns of `regions` on which the codes depend the most; None if none do."""
         if not _POSTAL_NAME.search(name):
             return None
-        texts: list[str | None] = codes.cast(pa.string()).to_pylist()
+        texts = pc.utf8_ltrim(codes.cast(pa.string()), _LEAD).to_pylist()
         present = [text for text in texts if text is not None]
         if not present or not all(map(_CODE.fullmatch, present)):
             return None
@@ -83,10 +84,11 @@ class RegionPrefixes:
             region = weights.get(key or "") or weights.get(coarse or "")
             if code is not None and region:
                 beginnings, ends = region
-                padded = code.zfill(self.width)
+                plain = code.lstrip(_LEAD)
+                padded = plain.zfill(self.width)
                 at = crc32(padded.encode()) / 2**32 * ends[-1]
                 beginning = beginnings[int(np.searchsorted(ends, at, side="right"))]
-                code = beginning + padded[len(beginning) :]
+                code = code[: len(code) - len(plain)] + beginning + padded[len(beginning) :]
             result.append(code)
         return pc.cast(pa.array(result, pa.string()), codes.type)
 

@@ -25,16 +25,18 @@ OTHER_NOISE = 4  # uniforms before those of slots: missing, template, a larger o
 class Counter:
     """Consecutive numbers, padded with zeros to `width`, between constant texts.
 
-    `ends` are the texts before and after a number, and their weights.
+    `ends` are the texts before and after a number, and their weights. With `digits`, numbers do not
+    get more of them: they start again at the smallest one.
     """
 
     first: int
     width: int = 0
     ends: tuple[tuple[str, str, float], ...] = (("", "", 1.0),)
+    digits: int = 0
 
     def texts(self, seed: int, stream: int, indices: Indices) -> pa.StringArray:
-        """Return one text for each index; different indices have different texts."""
-        numbers = [f"{self.first + int(index):0{self.width}}" for index in indices]
+        """Return one text for each index; without `digits`, all are different."""
+        numbers = [f"{self._number(int(index)):0{self.width}}" for index in indices]
         uniform = uniforms(seed, indices, 2, stream)[:, 1]
         chosen = choose([weight for _, _, weight in self.ends], uniform)
         prefixes, suffixes = (pa.array([end[i] for end in self.ends], pa.string()) for i in (0, 1))
@@ -42,13 +44,22 @@ class Counter:
         parts = prefixes.take(index), pa.array(numbers, pa.string()), suffixes.take(index)
         return pc.binary_join_element_wise(*parts, "")
 
+    def _number(self, index: int) -> int:
+        if not self.digits:
+            return self.first + index
+        smallest = 1 if self.width else 10 ** (self.digits - 1)
+        return smallest + (self.first - smallest + index) % (10**self.digits - smallest)
+
     def to_json(self) -> dict[str, Any]:
-        return {"counter": [self.first, self.width, [list(end) for end in self.ends]]}
+        ends = [list(end) for end in self.ends]
+        digits = {"digits": self.digits} if self.digits else {}
+        return {"counter": [self.first, self.width, ends], **digits}
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Self:
         first, width, ends = fields["counter"]
-        return cls(first, width, tuple((prefix, suffix, weight) for prefix, suffix, weight in ends))
+        ends = tuple((prefix, suffix, weight) for prefix, suffix, weight in ends)
+        return cls(first, width, ends, fields.get("digits", 0))
 
 
 def choose(weights: Sequence[float], uniform: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -140,13 +140,16 @@ class _Things:
         return groups
 
     def _shape(self, tokens: Tokens, *, with_literals: bool) -> tuple[str, ...]:
+        """Return the fixed words and marks, and the kinds of others; the unit of a number stays."""
         return tuple(
             token.text
             if not token.kind
             or token.text in self._words.grammar
-            or (with_literals and token.text in self._words.literals)
+            or (
+                (with_literals or _follows_number(tokens, i)) and token.text in self._words.literals
+            )
             else f"<{token.kind}{len(token.text) if token.kind == '9' else ''}>"
-            for token in tokens
+            for i, token in enumerate(tokens)
         )
 
     def _slot(
@@ -181,6 +184,11 @@ class _Things:
             )
         pool = sorted(here) if len(here) >= MIN_CONTEXT else ()
         return tuple(random.Random(SEED).sample(pool, min(len(pool), MAX_POOL)))  # noqa: S311
+
+
+def _follows_number(tokens: Tokens, index: int) -> bool:
+    before = [token for token in tokens[:index][-2:] if token.text != " "]
+    return bool(before) and before[-1].kind == "9"
 
 
 def have_few_shapes(texts: Sequence[str]) -> bool:

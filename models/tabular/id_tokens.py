@@ -72,9 +72,9 @@ def code_tokens(texts: Sequence[str]) -> list[Tokens]:
     if num_shapes > min(len(texts) / 2, MAX_SHAPES / 2) and are_hex:
         return [_split(text, "h") for text in texts]
     groups = _hexadecimal_groups(texts)
-    if groups and _coverage(groups) >= MIN_COVERAGE:
+    if groups and shape_coverage(groups) >= MIN_COVERAGE:
         return groups
-    if _coverage(classed) >= MIN_COVERAGE:
+    if shape_coverage(classed) >= MIN_COVERAGE:
         return classed
     least = RARE_CASE * len(texts)  # a few texts of another case are written otherwise
     has_upper = sum(bool(re.search("[A-Z]", text)) for text in texts) > least
@@ -123,7 +123,8 @@ def _kind(part: str) -> str:
     return ""
 
 
-def _coverage(texts: Sequence[Tokens]) -> float:
+def shape_coverage(texts: Sequence[Tokens]) -> float:
+    """Return the share of the texts with the most common shapes."""
     counts = Counter(_shape(tokens) for tokens in texts)
     return sum(n for _, n in counts.most_common(MAX_SHAPES)) / len(texts)
 
@@ -140,12 +141,14 @@ def fit_templates(
     *,
     extra: Pool | None = None,
     growth: int | None = None,
+    min_capacity: int = 0,
 ) -> TemplateSet:
     """Fit one template to each common shape.
 
     `word_pools` has a pool for each class of words. `extra` is the pool that is
     inserted before slot `growth` when all combinations are used; by default, characters of the
-    last class are inserted after its last run.
+    last class are inserted after its last run. The last digits are free for at least
+    `min_capacity` combinations.
     """
     by_shape: dict[tuple[tuple[str, str], ...], list[Tokens]] = defaultdict(list)
     for tokens in texts:
@@ -172,6 +175,7 @@ def fit_templates(
                 last = len(slots), alphabet
         if extra is None and math.prod(map(len, slots)) < MIN_CAPACITY * len(group):
             slots = _widened(slots, [*alphabets.values(), *ALPHABETS.values()])
+        slots = _with_free_digits(slots, min_capacity)
         end = len(slots) if growth is None else growth
         at, pool = (last[0], tuple(last[1])) if extra is None else (end, extra)
         builder.add(slots, float(len(group)), at, pool)
@@ -200,6 +204,25 @@ def _widened(slots: Sequence[Pool], alphabets: Sequence[str]) -> list[Pool]:
     Those that were seen have hardly more combinations than there are texts.
     """
     return [_widened_pool(pool, alphabets) if len(pool) > 1 else pool for pool in slots]
+
+
+def _with_free_digits(slots: Sequence[Pool], capacity: int) -> list[Pool]:
+    """Return the pools with any digit at the last places of digits, until there are enough.
+
+    Digits that all texts have, such as 00 at their end, become places, too.
+    """
+    if math.prod(map(len, slots)) >= capacity:
+        return list(slots)
+    is_run = [len(slot) == 1 and slot[0].isdigit() for slot in slots]
+    free: list[Pool] = []
+    for slot, run in zip(slots, is_run, strict=True):
+        free += [(digit,) for digit in slot[0]] if run else [slot]
+    for i in reversed(range(len(free))):
+        if math.prod(map(len, free)) >= capacity:
+            break
+        if all(len(choice) == 1 and choice in string.digits for choice in free[i]):
+            free[i] = tuple(string.digits)
+    return free
 
 
 def _widened_pool(pool: Pool, alphabets: Sequence[str]) -> Pool:

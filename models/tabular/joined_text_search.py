@@ -83,15 +83,10 @@ def _find(
     sample = _examined_rows(table.take(pa.array(_shuffled(present)[:SAMPLED_ROWS])))
     joined = None
     for _ in range(ATTEMPTS):
-        texts = array(sample, name).to_pylist()
-        if max(map(len, texts)) > MAX_LENGTH:
-            return None
-        variants = _variants(sample.drop_columns([name]))
-        pieces = _Search(variants).match(texts)
-        if pieces is None and types[name] == "id" and not min_value_count:
-            pieces = _with_rest(name, texts, variants)
-        joined = None if pieces is None else _create(name, pieces)
-        if joined is None or not joined.others:
+        joined = guess_joined_text(
+            name, sample, with_rest=types[name] == "id" and not min_value_count
+        )
+        if joined is None:
             return None
         if types[name] == "id" and not _has_new_part(joined, table, types):
             return None
@@ -105,6 +100,19 @@ def _find(
         half = EXAMINED_ROWS // 2
         sample = pa.concat_tables([rows.slice(0, half), sample.slice(0, half)])
     return joined if joined is not None and joined.holds(table).all() else None
+
+
+def guess_joined_text(name: str, sample: pa.Table, *, with_rest: bool) -> JoinedText | None:
+    """Return what the texts of a column consist of in all rows of a sample, which all have one."""
+    texts = array(sample, name).to_pylist()
+    if max(map(len, texts)) > MAX_LENGTH:
+        return None
+    variants = _variants(sample.drop_columns([name]))
+    pieces = _Search(variants).match(texts)
+    if pieces is None and with_rest:
+        pieces = _with_rest(name, texts, variants)
+    joined = None if pieces is None else _create(name, pieces)
+    return joined if joined is not None and joined.others else None
 
 
 def _has_sources(joined: JoinedText, table: pa.Table) -> NDArray[np.bool_]:

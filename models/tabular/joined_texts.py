@@ -77,7 +77,16 @@ DATE_WAYS = (
     "%y",
     "%m",
 )
+
+
+def _digits(code: re.Match[str]) -> str:
+    """Return the pattern of the digits of a code of strftime."""
+    return r"\d{4}" if code[0] == "%Y" else r"\d{2}"
+
+
+FULL_DATE_WAYS = tuple(way for way in DATE_WAYS if way.endswith("%d") or way == "%d%m%Y")
 _PART_PATTERNS = {
+    **{way: re.sub("%.", _digits, way) for way in DATE_WAYS},
     "initial": ".",
     "lower_initial": ".",
     "before_blank": "(?:.+? )?",
@@ -157,8 +166,8 @@ class JoinedText:
             mask = pc.equal(self.compute(rows), texts).fill_null(True)
         return np.asarray(mask.to_numpy(zero_copy_only=False), bool)
 
-    def split(self, text: str, texts: Sequence[str | None]) -> dict[str, str | None] | None:
-        """Return the sources whose texts `text` has unchanged; None if it has another form.
+    def split(self, text: str, texts: Sequence[str | None]) -> tuple[str, ...] | None:
+        """Return the part of each source in `text`; None if it has another form.
 
         `texts` are those of the sources in their ways, or None where no text is given.
         """
@@ -167,13 +176,7 @@ class JoinedText:
             part = _PART_PATTERNS.get(way, ".+?") if given is None else re.escape(given)
             pattern += f"({part}){re.escape(literal)}"
         match = re.fullmatch(pattern, text, re.DOTALL)
-        if match is None:
-            return None
-        parts = list(zip(self.sources, self.ways, match.groups(), strict=True))
-        optional = {
-            source: part.strip(" ") or None for source, way, part in parts if way in OPTIONAL_WAYS
-        }
-        return optional | {source: part for source, way, part in parts if way == SAME}
+        return None if match is None else match.groups()
 
     def to_dict(self) -> dict[str, Any]:
         """Return what clients see: no values of rows."""

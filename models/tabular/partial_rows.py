@@ -23,13 +23,14 @@ from models.tabular.categorical_columns import (
     similar_values,
 )
 from models.tabular.close_columns import CloseColumn
-from models.tabular.conditions import InvalidPartialRow, expected_value, not_a_column
-from models.tabular.joined_texts import REST, text_in_way
+from models.tabular.conditions import InvalidPartialRow, not_a_column
+from models.tabular.given_columns import given_column
 from models.tabular.near_columns import NearColumn
 from models.tabular.number_scale import numeric_values
 from models.tabular.numeric_columns import NumericColumn
 from models.tabular.relation_solving import solve_sources
 from models.tabular.relations import as_floats
+from models.tabular.text_sources import with_sources
 from models.tabular.tokenizer import Tokenizer
 
 MAX_SOLVING_ROUNDS = 20  # with several relations between the same columns, solutions are iterated
@@ -54,7 +55,7 @@ class PartialRows:
         try:
             return cls._parse(
                 tokenizer,
-                [_with_sources(tokenizer, i, rows[i], origins[i]) for i in range(len(rows))],
+                [with_sources(tokenizer, i, rows[i], origins[i]) for i in range(len(rows))],
             )
         except InvalidPartialRow as error:
             text = origins[error.row].get(error.column)
@@ -70,7 +71,7 @@ class PartialRows:
             if unknown := next((name for name in row if name not in names), None):
                 raise InvalidPartialRow(row_index, unknown, not_a_column(unknown, names))
         used = [name for name in tokenizer.arrow.names if any(name in row for row in rows)]
-        values = {name: _column(tokenizer.arrow.field(name), rows) for name in used}
+        values = {name: given_column(tokenizer.arrow.field(name), rows) for name in used}
         given = {name: np.array([name in row for row in rows]) for name in used}
         _check_relations(tokenizer, values, given)
         tokens = np.full((len(tokenizer.step_sizes), len(rows)), UNKNOWN_TOKEN)
@@ -214,53 +215,6 @@ class PartialRows:
         return pa.RecordBatch.from_arrays(columns, schema=rows.schema)
 
 
-def _with_sources(
-    tokenizer: Tokenizer, row_index: int, row: Mapping[str, Any], origins: dict[str, str]
-) -> Mapping[str, Any]:
-    """Return the row with the sources of its joined texts, unless these have another form.
-
-    `origins` gets the text in the request of each source that is added. Raises InvalidPartialRow if
-    a text contradicts its given sources.
-    """
-    row = dict(row)
-    for joined in reversed(tokenizer.joined_texts):
-        text = row.get(joined.column)
-        if not isinstance(text, str):
-            continue
-        parts = zip(joined.sources, joined.ways, strict=True)
-        texts = [_given_text(tokenizer.arrow, row, source, way) for source, way in parts]
-        split = joined.split(text, texts)
-        if split is None and any(given is not None for given in texts):
-            message = f"contradicts the other given values, because `{joined.name}`"
-            raise InvalidPartialRow(row_index, joined.column, message)
-        for source, part in (split or {}).items():
-            if source not in row:
-                row[source] = _parse_part(part, tokenizer.arrow.field(source).type)
-                origins[source] = origins.get(joined.column, joined.column)
-    return row
-
-
-def _given_text(schema: pa.Schema, row: Mapping[str, Any], source: str, way: str) -> str | None:
-    """Return the text of a source in a joined text, or None if it is not given."""
-    if way == REST or source not in row:
-        return None
-    try:
-        text = text_in_way(_column(schema.field(source), [row]), way)[0].as_py()
-    except InvalidPartialRow:
-        return None  # all rows are checked later
-    return text or ""
-
-
-def _parse_part(text: str | None, arrow: pa.DataType) -> Any:
-    """Return the JSON value of a part of a text, or the text itself if it is no number."""
-    if text is None or not (pa.types.is_integer(arrow) or pa.types.is_floating(arrow)):
-        return text
-    try:
-        return pa.array([text]).cast(arrow)[0].as_py()
-    except pa.ArrowInvalid:
-        return text
-
-
 def _coded(
     tokenizer: Tokenizer,
     name: str,
@@ -278,23 +232,6 @@ def _coded(
     is_determined = np.logical_and.reduce([given[n] for n in (name, *coded_column.sources)])
     rows = pa.RecordBatch.from_pydict({n: values[n] for n in (name, *coded_column.sources)})
     return coded_column.encode(rows, values[name].type), is_determined
-
-
-def _column(field: pa.Field, rows: Sequence[Mapping[str, Any]]) -> pa.Array:
-    arrow = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-    values = [row.get(field.name) for row in rows]
-    try:
-        return pa.array(values).cast(arrow)
-    except _CAST_ERRORS:
-        for row_index, value in enumerate(values):
-            try:
-                pa.array([value]).cast(arrow)
-            except _CAST_ERRORS as error:
-                raise InvalidPartialRow(row_index, field.name, expected_value(arrow)) from error
-    return pa.concat_arrays([pa.array([value]).cast(arrow) for value in values])
-
-
-_CAST_ERRORS = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError)
 
 
 def _check_relations(

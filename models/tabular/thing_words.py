@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from models.tabular.coined_words import MIN_LETTERS, coin_words
 from models.tabular.id_templates import Pool
 from models.tabular.id_tokens import Token, Tokens
-from models.tabular.id_words import in_case, place_names
+from models.tabular.id_words import in_case
+from models.tabular.library_words import place_names
 from models.tabular.public_words import public_words
 from models.tabular.thing_tokens import OTHER_SCRIPT, is_other, mark_before
 from models.tabular.word_letters import MARKS, script_of

@@ -1,9 +1,8 @@
 """Tokenizer of a table: its columns, in sampling order, and the constraints on its rows."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from hashlib import blake2b
 from itertools import accumulate
 from typing import Any, Self
 
@@ -14,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.tabular.categorical_columns import Arrays, Column, Floats, Tokens, as_text
+from models.tabular.categorical_columns import Arrays, Column, Floats, Tokens
 from models.tabular.column_fitting import (
     column_types,
     column_values,
@@ -26,17 +25,17 @@ from models.tabular.column_fitting import (
 from models.tabular.constraint_checks import add_totals, satisfies
 from models.tabular.constraints import Constraint
 from models.tabular.data import MAX_HOLDOUT_ROWS, LabeledRows
+from models.tabular.fixed_combinations import fit_combinations, is_one_of
 from models.tabular.id_columns import IdColumn
 from models.tabular.id_fitting import fit_id_columns
 from models.tabular.joined_texts import JoinedText, add_joined_texts
 from models.tabular.relation_coding import NO_CODING, RelationCoding
+from models.tabular.row_hashes import hash_rows, hash_table
 from models.tabular.schema import ColumnSchema, UnsupportedColumn
 from models.tabular.structural_zeros import NO_ZEROS, StructuralZeros
 from models.tabular.sub_bins import add_sub_bins
 
 PREFIX = "tokenizer."  # of tensor names
-HASH_BATCH_ROWS = 65_536
-MISSING_MARK, VALUE_SEPARATOR = "\x00", "\x1f"  # in the text of a row that is hashed
 
 
 @dataclass(frozen=True)
@@ -113,33 +112,10 @@ class Tokenizer:
             coding=coding,
             joined_texts=tuple(joined_texts),
         )
-        return replace(
-            tokenizer,
-            fixed_combinations=tuple(tokenizer._fit_combinations(table, seed, min_value_count)),
+        combinations = fit_combinations(
+            constraints, columns_with_sub_bins, table, seed, min_value_count
         )
-
-    def _fit_combinations(
-        self, table: pa.Table, seed: int, min_value_count: int
-    ) -> Iterator[Tokens]:
-        """Yield combinations that `min_value_count` rows have. Raises UnsupportedColumn if none."""
-        rng = np.random.default_rng(seed)
-        for constraint in self.constraints:
-            if constraint.kind != "fixed_combinations":
-                continue
-            columns = [column for column in self.columns if column.name in constraint.columns]
-            for column in columns:
-                if column.needs_uniform:
-                    raise UnsupportedColumn(
-                        column.name, "has too many values for `fixed_combinations`"
-                    )
-            tokens = np.concatenate(
-                [column.encode(column_values(table, column.name), rng) for column in columns]
-            )
-            combinations, counts = np.unique(tokens, axis=1, return_counts=True)
-            if not (counts >= min_value_count).any():
-                message = f"no combination of its values occurs in at least {min_value_count} rows"
-                raise UnsupportedColumn(constraint.columns[0], message)
-            yield combinations[:, counts >= min_value_count]
+        return replace(tokenizer, fixed_combinations=tuple(combinations))
 
     @cached_property
     def coded_arrow(self) -> pa.Schema:
@@ -276,7 +252,7 @@ class Tokenizer:
         combinations = iter(self.fixed_combinations)
         for constraint in self.constraints:
             if constraint.kind == "fixed_combinations":
-                mask &= _is_one_of(tokens[self._steps_of(constraint.columns)], next(combinations))
+                mask &= is_one_of(tokens[self._steps_of(constraint.columns)], next(combinations))
             else:
                 mask &= satisfies(constraint, rows)
         return mask
@@ -368,23 +344,12 @@ class Tokenizer:
 
     def with_row_hashes(self, table: pa.Table) -> Self:
         """Return a copy with the hashes of all rows of `table`."""
-        hashes = [self._hashes(batch) for batch in table.to_batches(max_chunksize=HASH_BATCH_ROWS)]
-        return replace(self, hashes=np.unique(np.concatenate(hashes)))
+        return replace(self, hashes=hash_table(table, self.id_names))
 
     def is_training_row(self, rows: pa.RecordBatch) -> NDArray[np.bool_]:
         """Return the (N,) mask of rows whose hashes are stored; identifiers are ignored."""
         assert self.hashes is not None  # noqa: S101 - checked by the sampler
-        return np.isin(self._hashes(rows), self.hashes)
-
-    def _hashes(self, rows: pa.RecordBatch) -> NDArray[np.int64]:
-        texts = [
-            as_text(column).fill_null(MISSING_MARK)
-            for name, column in zip(rows.schema.names, rows.columns, strict=True)
-            if name not in self.id_names
-        ]
-        lines = pa.compute.binary_join_element_wise(*texts, VALUE_SEPARATOR).to_pylist()
-        digests = b"".join(blake2b(line.encode(), digest_size=8).digest() for line in lines)
-        return np.frombuffer(digests, np.int64)
+        return np.isin(hash_rows(rows, self.id_names), self.hashes)
 
     def to_tensors(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         metadata, arrays = self.pack()
@@ -397,15 +362,6 @@ class Tokenizer:
         return cls.unpack(
             metadata, {n.removeprefix(PREFIX): array for n, array in own_arrays.items()}
         )
-
-
-def _is_one_of(tokens: Tokens, combinations: Tokens) -> NDArray[np.bool_]:
-    """Return the (N,) mask of `tokens` (S', N) columns that occur in `combinations` (S', U)."""
-    _, unique_index = np.unique(
-        np.concatenate([combinations, tokens], axis=1), axis=1, return_inverse=True
-    )
-    unique_index = unique_index.reshape(-1)
-    return np.isin(unique_index[combinations.shape[1] :], unique_index[: combinations.shape[1]])
 
 
 @dataclass(frozen=True)

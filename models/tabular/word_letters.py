@@ -22,6 +22,8 @@ def _mark_ranges() -> Iterator[str]:
 JOINERS = "\u200c\u200d"  # within words of Indian and Persian texts
 MARKS = "".join(_mark_ranges()) + JOINERS
 WORD = rf"[^\W\d_]+(?:[{MARKS}]+[^\W\d_]*)*"
+WORD_PATTERN = re.compile(WORD)
+WORDS_AND_MARKS = re.compile(rf"{WORD}|[0-9]+|.", re.DOTALL)
 _MARKS = re.compile(rf"(?<=\w)[{MARKS}]+")
 
 

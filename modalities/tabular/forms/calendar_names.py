@@ -132,6 +132,12 @@ LANGUAGES = {
         "hétfő kedd szerda csütörtök péntek szombat vasárnap",
         "h k sze cs p szo v",
     ),
+    "fa": _names(  # of the Persian calendar
+        "فروردین اردیبهشت خرداد تیر مرداد شهریور مهر آبان آذر دی بهمن اسفند",
+        "فروردین اردیبهشت خرداد تیر مرداد شهریور مهر آبان آذر دی بهمن اسفند",
+        "دوشنبه سه\u200cشنبه چهارشنبه پنجشنبه جمعه شنبه یکشنبه",
+        "دوشنبه سه\u200cشنبه چهارشنبه پنجشنبه جمعه شنبه یکشنبه",
+    ),
     "id": _names(
         "Januari Februari Maret April Mei Juni Juli Agustus September Oktober November Desember",
         "Jan Feb Mar Apr Mei Jun Jul Agu Sep Okt Nov Des",

@@ -11,11 +11,12 @@ import pyarrow.compute as pc
 
 from modalities.tabular.forms.calendar_names import LANGUAGES
 from modalities.tabular.forms.durations import count_fraction_digits
-from modalities.tabular.forms.moments import MomentForm, parse_format
+from modalities.tabular.forms.moments import PERSIAN, MomentForm, parse_format
 
 MIN_FIT_FRACTION = 0.9  # of the sampled texts; the exact fraction is checked on all rows
 MIN_COMPACT_VALUES = 3  # different texts of eight digits that are all dates
 MIN_COMPACT_MONTHS = 10  # different texts of six digits that are all months
+_PERSIAN_YEARS = frozenset(map(str, range(1300, 1451)))  # 1921 to 2072 of the Gregorian calendar
 MIN_OLD_DAYS = 20  # different days, some of which are long ago
 MIN_DAYS = 20  # different days of months without a year
 MIN_COMPACT_TIMES, MIN_HOURS = 20, 5  # different texts such as 0915, and hours
@@ -391,6 +392,8 @@ def _complete(template: str, pattern: re.Pattern[str], texts: Sequence[str]) -> 
         chosen = directives | {name: found[language][1] for name, found in named.items()}
         body = "".join(chosen.get(token, token) for token in _tokens(template))
         formats.append((f"[{language}]" if language else "") + body)
+    if "Y" in fields and not named and all(match["Y"] in _PERSIAN_YEARS for match in matches):
+        formats.insert(0, f"[{PERSIAN}]{formats[0]}")
     return formats
 
 
@@ -410,7 +413,7 @@ def _name_directives(texts: Sequence[str], pair: str) -> dict[str, tuple[int, st
             count = sum(n for text, n in lower.items() if text in known)
             if count < MIN_FIT_FRACTION * len(texts):
                 continue
-            flag = "^" if is_upper else ""
+            flag = "^" if is_upper and each[0] != each[0].upper() else ""
             flag = "#" if is_lower and each[0] != each[0].lower() else flag
             flag = "~" if is_title and each[0] != each[0].capitalize() else flag
             result[language] = (count, f"%{flag}{letter}")

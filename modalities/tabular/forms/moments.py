@@ -6,9 +6,10 @@ ordinal such as 2nd, `%q` is the quarter, `%:z` an offset such as +01:00, `%P` i
 a.m. or p.m., `%^b` a name in capitals, `%#b` in small letters, `%~b` with a capital, `%s` and `%Q`
 are seconds and milliseconds since 1970, and `%24H` is an hour that writes midnight as 24:00 of the
 day before. Dates without a year are those of the leap year 2000. `[de]` in front sets the language
-of names. A constant offset in the format, such as `%H:%M+01:00`, is that of all times; after `%:z`
-or `%z`, a zone such as `[Europe/Berlin]` sets the offset of each time. In
-`%Y-%m-%d|%Y-%m|%Y`, days and months may be unknown: the first day of a year is written as the year.
+of names, and `[fa]` the Persian calendar, too. A constant offset in the format, such as
+`%H:%M+01:00`, is that of all times; after `%:z` or `%z`, a zone such as `[Europe/Berlin]` sets the
+offset of each time. In `%Y-%m-%d|%Y-%m|%Y`, days and months may be unknown: the first day of a year
+is written as the year.
 """
 
 import re
@@ -23,6 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from modalities.tabular.forms import persian_calendar
 from modalities.tabular.forms.calendar_names import LANGUAGES
 
 Ints = NDArray[np.int64]
@@ -30,6 +32,7 @@ Ints = NDArray[np.int64]
 SECOND = 1_000_000  # microseconds
 DAY = 86_400 * SECOND
 LEAP_YEAR = 2000  # of dates without a year
+PERSIAN = "fa"  # language of dates of the Persian calendar
 TWO_DIGIT_YEAR_PIVOT = 69  # 69 is 1969, and 68 is 2068, as in POSIX
 
 _DIRECTIVE = re.compile(r"%(?:24H|-[mdHIypP]|_d|[\^#~][bBaA]|:z|[YymdoBbAaHIMSfpPzqGVsQ])")
@@ -212,6 +215,8 @@ class MomentForm:
         one = np.ones(count, np.int64)
         month = fields.get("m", fields.get("b", fields.get("B", one)))
         month = 3 * fields["q"] - 2 if "q" in fields else month
+        if self.language == PERSIAN:
+            return persian_calendar.to_days(years, month, fields.get("d", one))
         exists = (years >= 1) & (month >= 1) & (month <= 12)
         months = (years - 1970) * 12 + month - 1
         days = months.astype("M8[M]").astype("M8[D]").astype(np.int64) + fields.get("d", one) - 1
@@ -226,7 +231,9 @@ class MomentForm:
         if "%24H" in self.directives:
             resolution = SECOND if "S" in self.fields else 60 * SECOND
             local = np.where(local % DAY < resolution, local // DAY * DAY - 1, local)
-        components = _Components(local, "%24H" in self.directives)
+        components = _Components(
+            local, has_hour_24="%24H" in self.directives, is_persian=self.language == PERSIAN
+        )
         pieces: list[pa.Array | str] = []
         for literal, directive in zip(self.literals, (*self.directives, ""), strict=True):
             pieces.append(literal)
@@ -320,17 +327,24 @@ def _partial_form(formats: Sequence[str]) -> PartialDateForm | None:
 class _Components:
     """Years, months and so on of local microseconds."""
 
-    def __init__(self, micros: Ints, has_hour_24: bool) -> None:
+    def __init__(self, micros: Ints, *, has_hour_24: bool, is_persian: bool) -> None:
         self._micros = micros
         self._days = np.floor_divide(micros, DAY)
         seconds = (micros % DAY) // SECOND
         if has_hour_24:  # the last microsecond of a day stands for its end
             seconds = np.where(micros % DAY == DAY - 1, 86_400, seconds)
         self.hour, self._minute, self._second = seconds // 3600, seconds // 60 % 60, seconds % 60
-        self._months = self._days.astype("M8[D]").astype("M8[M]").astype(np.int64)
+        if is_persian:
+            self._year, self._month, self._day = persian_calendar.from_days(self._days)
+            return
+        months = self._days.astype("M8[D]").astype("M8[M]")
+        first = months.astype("M8[D]").astype(np.int64)
+        self._year, self._month = np.divmod(months.astype(np.int64), 12)
+        self._year, self._month = self._year + 1970, self._month + 1
+        self._day = self._days - first + 1
 
     def name_index(self, name: str) -> Ints:
-        return (self._days + 3) % 7 if name in "aA" else self._months % 12
+        return (self._days + 3) % 7 if name in "aA" else self._month - 1
 
     def number(self, name: str) -> Ints:
         if name in "GV":
@@ -343,11 +357,10 @@ class _Components:
             return self.hour if name == "H" else (self.hour + 11) % 12 + 1
         if name in "MS":
             return self._minute if name == "M" else self._second
-        if name == "d":
-            first = self._months.astype("M8[M]").astype("M8[D]").astype(np.int64)
-            return np.asarray(self._days - first + 1)
-        month, year = self._months % 12, self._months // 12 + 1970
-        return {"m": month + 1, "q": month // 3 + 1, "Y": year, "y": year % 100}[name]
+        year, month = self._year, self._month
+        return {
+            "d": self._day, "m": month, "q": (month + 2) // 3, "Y": year, "y": year % 100,
+        }[name]  # fmt: skip
 
 
 @lru_cache(maxsize=256)

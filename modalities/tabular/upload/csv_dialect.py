@@ -66,16 +66,18 @@ class Sample:
         self.cut = cut
         self.text = "".join(self.lines)
 
-    def rows(self, dialect: CsvDialect, *, skip: int = 0) -> list[SampleRow]:
-        """Return the first SAMPLE_ROWS rows from line `skip` on, without blank lines."""
+    def rows(
+        self, dialect: CsvDialect, *, skip: int = 0, limit: int = SAMPLE_ROWS
+    ) -> list[SampleRow]:
+        """Return the first `limit` rows from line `skip` on, without blank lines."""
         rows: list[SampleRow] = []
         with contextlib.suppress(csv.Error):  # an unterminated field: use the rows before it
             for row in iterate_rows(self.lines[skip:], dialect):
                 rows.append(SampleRow(row.line + skip, row.end + skip, row.fields))
-                if len(rows) == SAMPLE_ROWS:
+                if len(rows) == limit:
                     break
         # The last row of a cut sample may be incomplete.
-        return rows[:-1] if self.cut and 1 < len(rows) < SAMPLE_ROWS else rows
+        return rows[:-1] if self.cut and 1 < len(rows) < limit else rows
 
 
 def iterate_rows(lines: Sequence[str] | Iterator[str], dialect: CsvDialect) -> Iterator[SampleRow]:

@@ -1,6 +1,7 @@
 """Reader of CSV and other delimited text files."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import Any
 
@@ -28,7 +29,8 @@ from modalities.tabular.upload.raw_table import (
     table_error,
 )
 from modalities.tabular.upload.read_options import ReadOptions
-from modalities.tabular.upload.stray_rows import StrayRows
+from modalities.tabular.upload.stacked_tables import MAX_ROWS, NumberedRow, choose_table
+from modalities.tabular.upload.stray_rows import StrayRows, is_note
 from modalities.tabular.upload.text_file import TextFile
 from modalities.tabular.upload.transposed_rows import (
     are_transposed,
@@ -43,7 +45,20 @@ _MAX_FOOTER_ROWS = 10
 _OF_TRANSPOSED = ReadOptions(delimiter=",", quote='"', escape="", comment="")
 
 
-def open_csv(file: TextFile, limits: Limits, options: ReadOptions) -> RawTable:
+@dataclass
+class _Table:
+    """The lines of one table: their beginning, which `sample` has, and the rest in `chunks`."""
+
+    sample: Sample
+    text: str
+    chunks: Iterator[str]
+    options: ReadOptions
+    is_transposed: bool = False
+    issues: list[Issue] = field(default_factory=list)
+
+
+def _open_table(file: TextFile, options: ReadOptions) -> _Table:
+    """Exchange rows and columns, or leave out other tables, where the file needs it."""
     chunks = file.chunks()
     text = ""
     for chunk in chunks:
@@ -53,18 +68,31 @@ def open_csv(file: TextFile, limits: Limits, options: ReadOptions) -> RawTable:
     sample = Sample(text, cut=len(text) >= SAMPLE_CHARS)
     transposed = _transposed(sample, options)
     if transposed is not None:
-        text, chunks = transposed, iter(())
-        sample = Sample(text, cut=False)
-    detected = detect_csv(sample, options if transposed is None else _OF_TRANSPOSED, file.name)
+        sample = Sample(transposed, cut=False)
+        return _Table(sample, transposed, iter(()), _OF_TRANSPOSED, is_transposed=True)
+    table = _Table(sample, text, chunks, options)
+    if not sample.cut and options.header is None:
+        table.sample, table.options = _choose_table(sample, options, table.issues)
+        table.text, table.chunks = table.sample.text, iter(())
+    return table
+
+
+def open_csv(file: TextFile, limits: Limits, options: ReadOptions) -> RawTable:
+    table = _open_table(file, options)
+    detected = detect_csv(table.sample, table.options, file.name)
     if detected is None:
         raise table_error("table_empty", f"{printable(file.name)} is empty.")
     dialect, layout = detected
-    notes, issues = [file.note] if file.note else [], list(layout.issues)
-    if transposed is not None and options.transpose is None:
+    notes = [file.note] if file.note else []
+    issues = [*table.issues, *layout.issues]
+    if table.is_transposed and options.transpose is None:
         issues.append(transposed_issue(len(layout.names)))
     names = normalize_names(layout.names, limits, issues)
     normalizer = CsvNormalizer(
-        chain([text[layout.offset :]], chunks), dialect, limits, first_line=layout.first_line
+        chain([table.text[layout.offset :]], table.chunks),
+        dialect,
+        limits,
+        first_line=layout.first_line,
     )
     schema = pa.schema([(name, pa.string()) for name in names])
     stray = StrayRows(layout.names if layout.header_line is not None else ())
@@ -93,9 +121,9 @@ def open_csv(file: TextFile, limits: Limits, options: ReadOptions) -> RawTable:
         notes=notes,
         issues=issues,
         stripped=normalizer.stripped_texts,
-        read=_used_options(file, dialect, layout, options)
-        if transposed is None
-        else {**options.to_dict(), "encoding": file.encoding, "transpose": True},
+        read={**options.to_dict(), "encoding": file.encoding, "transpose": True}
+        if table.is_transposed
+        else _used_options(file, dialect, layout, options),
     )
 
 
@@ -110,6 +138,27 @@ def _transposed(sample: Sample, options: ReadOptions) -> str | None:
     if sample.cut or len(rows) == SAMPLE_ROWS:
         raise too_many_rows()
     return to_csv(transpose(rows, ""))
+
+
+def _choose_table(
+    sample: Sample, options: ReadOptions, issues: list[Issue]
+) -> tuple[Sample, ReadOptions]:
+    """Return the lines to the end of one of several tables below each other, and where it begins.
+
+    `sample` is the whole file.
+    """
+    dialect, skip = detect_dialect(sample, options)
+    rows = [
+        NumberedRow(row.line + 1, row.end + 1, row.fields)
+        for row in sample.rows(dialect, skip=skip, limit=MAX_ROWS + 1)
+    ]
+    chosen = choose_table(rows, first=options.skip_lines is not None)
+    if chosen is None:
+        return sample, options
+    table, issue = chosen
+    issues.append(issue)
+    options = replace(options, skip_lines=table.line - 1) if table.index else options
+    return Sample("".join(sample.lines[: table.end - 1]), cut=False), options
 
 
 def _used_options(
@@ -208,7 +257,10 @@ class _CsvBatches:
         return "skip" if len(self._wrong_rows) < _MAX_WRONG_ROWS else "error"
 
     def _is_footer(self, rows: int) -> bool:
-        """Return True if all wrong rows are texts of one field after the last of `rows` rows."""
+        """Return True if all wrong rows are texts after the last of `rows` rows.
+
+        They have one field, or are sentences and comments in which there are delimiters.
+        """
         numbers = [number for number, _, _ in self._wrong_rows]
         at_end = numbers == list(range(rows + 1, rows + 1 + len(numbers)))
         return (
@@ -216,7 +268,7 @@ class _CsvBatches:
             and at_end
             and len(numbers) <= _MAX_FOOTER_ROWS
             and len(self._names) > 2
-            and all(fields == 1 for _, _, fields in self._wrong_rows)
+            and all(fields == 1 or is_note(text) for _, text, fields in self._wrong_rows)
         )
 
     def _footer_issue(self) -> Issue:

@@ -15,6 +15,7 @@ from modalities.tabular.upload.ordered_categories import are_groups, are_symbols
 from modalities.tabular.upload.profile import ColumnProfile
 from modalities.tabular.upload.public_rows import names_public_rows
 from modalities.tabular.upload.target_leakage import find_leaking_columns
+from modalities.tabular.upload.text_exceptions import text_exceptions_issue
 from modalities.tabular.upload.type_inference import InferredColumn
 from models.tabular.public_words import MAX_LISTED, are_listed
 
@@ -44,7 +45,7 @@ READING_ISSUE_CODES = frozenset(
     | {"empty_rows", "files_ignored", "sheets_ignored", "error_cells", "merged_cells", "transposed"}
     | {"missing_words", "missing_words_unused", "dropped_nanoseconds"}
     | {"header_rows", "repeated_headers", "total_rows", "nested_objects", "lists"}
-    | {"group_headings", "subtotal_rows", "side_tables"}
+    | {"group_headings", "subtotal_rows", "side_tables", "stacked_tables"}
 )
 
 
@@ -178,6 +179,7 @@ def find_schema_issues(
         _duplicates(rows),
         *_type_issues(profiles),
         *_value_issues(included),
+        text_exceptions_issue(rows, schema),
         _issue(
             "target_leakage",
             "warning",

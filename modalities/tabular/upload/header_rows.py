@@ -4,7 +4,8 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from modalities.tabular.upload.value_kinds import kind_of
+from modalities.tabular.upload.header_names import column_of
+from modalities.tabular.upload.value_kinds import is_value, kind_of
 
 Row = Sequence[str]
 
@@ -22,19 +23,25 @@ def join_header_rows(names: tuple[str, ...], below: Sequence[Row]) -> tuple[tupl
     A row continues the header if the rows above it leave columns without a name, or with the name
     of another one, and it names these columns: `Sales,,Profit,` above `2023,2024,2023,2024`. A
     name above an empty cell holds for the columns to its right. Surveys have the options of a
-    question below it, which some respondents chose.
+    question below it, which some respondents chose. A row between two others may name a part of
+    the columns below each name: `,Men,,Women,` below `Region,2023,,,`.
     """
     header, count = names, 1
     while count < _MAX_ROWS and len(below) - count >= _MIN_BODY_ROWS:
         row, body = below[count - 1], below[count:]
-        if len(row) != len(names) or not (_names_groups(header, row, body)):
+        if len(row) != len(names):
             break
-        header = _join(header, row, spread=count == 1)
+        if _names_groups(header, row, body):
+            header = _join(header, row, spread=count == 1)
+        elif _divides_groups(header, row, body):
+            header = _spread(header, row)
+        else:
+            break
         count += 1
     if count > 1 and len(below) - count >= _MIN_BODY_ROWS:
         row = below[count - 1]
-        if len(row) == len(names) and _names_index(header, row):
-            header = tuple(field.strip() or name for field, name in zip(row, header, strict=True))
+        if len(row) == len(names) and _names_index(header, row, below[count:]):
+            header = _join(header, row, spread=False)
             count += 1
     return header, count
 
@@ -62,7 +69,7 @@ def _names_groups(header: Row, row: Row, body: Sequence[Row]) -> bool:
         num_texts += of_values
         if set(column) == {field} and len(column) < len(body):
             num_options += 1
-        elif field in column:
+        elif field in column and field != header[i].strip():  # a name that is merged downwards
             num_repeated += 1
         above_values = above_values or (of_values and i in grouped)
     if num_numbers > num_texts * _MAX_NUMBERS:  # the first of 0, 1-4, 5-9 may be one
@@ -72,10 +79,37 @@ def _names_groups(header: Row, row: Row, body: Sequence[Row]) -> bool:
     return above_values and not num_repeated
 
 
-def _names_index(header: Row, row: Row) -> bool:
-    """Return True if `row` names only the columns that have no name yet, as pandas does."""
-    filled = [i for i, field in enumerate(row) if field.strip()]
-    return bool(filled) and all(not header[i].strip() for i in filled)
+def _divides_groups(header: Row, row: Row, body: Sequence[Row]) -> bool:
+    """Return True if `row` divides groups of columns, which the row below it names one by one."""
+    fields = [field.strip() for field in row if field.strip()]
+    if len(fields) < 2 or len(body) <= _MIN_BODY_ROWS or len(body[0]) != len(header):
+        return False
+    if any(kind_of(f) in {"number", "date"} and not _YEAR.fullmatch(f) for f in fields):
+        return False
+    return _names_groups(_spread(header, row), body[0], body[1:])
+
+
+def _spread(header: Row, row: Row) -> tuple[str, ...]:
+    """Return the names of groups; each of both rows holds for the empty cells to its right."""
+    names, group, part = [], "", ""
+    for above, field in zip(map(str.strip, header), map(str.strip, row), strict=True):
+        group, part = (above, field) if above else (group, field or part)
+        names.append(" ".join(filter(None, dict.fromkeys((group, part)))))
+    return tuple(names)
+
+
+def _names_index(header: Row, row: Row, body: Sequence[Row]) -> bool:
+    """Return True if `row` names the columns that have no name yet, as pandas does.
+
+    In other columns it may have units.
+    """
+    unnamed = [i for i, name in enumerate(header) if not name.strip()]
+    if not any(row[i].strip() for i in unnamed):
+        return False
+    units = [i for i, field in enumerate(row) if field.strip() and i not in unnamed]
+    if units and not all(row[i].strip() for i in unnamed):
+        return False
+    return not any(is_value(row[i]) or row[i].strip() in column_of(body, i) for i in units)
 
 
 def _join(header: Row, row: Row, *, spread: bool) -> tuple[str, ...]:

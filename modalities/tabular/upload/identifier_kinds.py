@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 
 from modalities.tabular.schema import PERSONAL_KINDS
-from models.tabular.id_words import given_name_share, is_title, name_locale, name_share
+from models.tabular.east_asian_names import best_locale
+from models.tabular.person_names import given_name_share, is_title, name_locale, name_share
 from models.tabular.word_letters import without_marks
 
 MIN_ID_ROWS = 20  # fewer values may all be different by coincidence
@@ -23,7 +24,7 @@ MIN_GIVEN_SHARE_OF_THINGS = 0.7  # of people in columns that are named as those 
 MIN_GIVEN_SHARE, MIN_GIVEN_SHARE_UNNAMED, SURE_GIVEN_SHARE = 0.2, 0.3, 0.4
 
 _PATTERNS = {
-    "url": r"(?:https?://|www\.)\S+",
+    "url": r"(?:https?://|www\.)\S+|(?=.*[^\W\d_]{2})(?:/[^\s/]*)+",
     "uuid": r"\{?[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\}?",
     "email": r"[^\s@,;]+@[^\s@,;]+\.[^\W\d_]{2,}",
     "ip": r"(?:\d{1,3}\.){3}\d{1,3}|(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{1,4}",
@@ -37,6 +38,7 @@ _ADDRESS_NAME = re.compile(
     r"(?i)(?:^|[\W_]|ship|bill|home|mail(?:ing)?|street)address(?:[\W_]?(?:line)?[\W_]?[123])?$"
     r"|^(?:adresse|direcci[oó]n|indirizzo|endere[cç]o)\d?$|(?:ship|bill)(?:ping|ing)?[\W_]?street$"
 )
+MAX_ADDRESS_CHARS = 120  # on average; longer ones have names and more
 MIN_NUMBERED = 0.5  # share of the texts in a column of addresses that have a number
 # Names of columns that hold names of people, and of columns that hold people or firms.
 EXPLICIT_NAME = re.compile(
@@ -49,7 +51,15 @@ PERSON_NAME = re.compile(
     r"judge|nominee|founder|player|student|teacher|passenger|actor|actress|artist|singer|director|"
     r"driver|senator|candidate|attorney|lawyer|physician|doctor|nurse|instructor|inspector|sender|"
     r"recipient|donor|contributor|applicant|victim|suspect|defendant|plaintiff|witness"
+    r"|(?:recorded|collected|identified|determined|created|written|reviewed|approved|prepared|assigned|"
+    r"modified|updated|entered|submitted|observed|reported|signed|issued|sold|handled)[\W_]?by$"
 )
+# Words for name, contact, author, customer, patient, employee, student, teacher and member.
+EAST_ASIAN_NAME = re.compile(
+    r"姓名|人名|氏名|名前|성명|이름|(?:联系|聯絡|负责|負責|申请|申請)人|作者|客户|客戶|患者|员工|員工|学生|學生"
+    r"|老师|老師|教师|教師|会员|會員|担当者|代表者|대표자|담당자|환자|직원|학생"
+)
+MIN_EAST_ASIAN, SURE_EAST_ASIAN = 0.6, 0.95  # share of known family names
 # Columns that only people have.
 _TRAIT_NAME = re.compile(
     r"(?i)^(?:sex|gender|race|ethnicity|party|geschlecht|sexe|sexo|sesso|g[e\u00e9]nero|"
@@ -76,13 +86,13 @@ _NAMES = {
         r"(?i)(?:^|[\W_])(?:company|employer|firm|firma|vendor|supplier|fornitore)$"
     ),
 }
-_PERSON = re.compile(r"[^\W\d_]+(?:(?:[.,] ?|[ '\u2019-])[^\W\d_]+\.?){0,4}(?: ?\([^()\d]+\))?")
+_PERSON = re.compile(r"[^\W\d_]+(?:(?:[.,] ?|[ '\u2019-])[^\W\d_]+\.?){0,4}")
+_REMARK = re.compile(r" ?\([^()\d]+\)")  # after the name of a person
 _INITIALED = r"(?:[^\W\d_]\. ?){1,3}[^\W\d_][^\W\d_'\u2019. -]+(?:[ '\u2019.-]+[^\W\d_]+)*"
 _LETTERS = re.compile(r"[^\W\d_]+")
 _SLUG = r"[a-z]+(?:[-_.][a-z]+){1,3}(?:[-_.]?\d+)?"  # such as jean-kemp
 _NICKNAME = re.compile(r"""\s*(?:"[^"\d]+"|\u201c[^\u201d\d]+\u201d)\s*""")
-_JOINT = r"(?:,? (?:and|und|et|y|with|&) |[;,/|] ?)"  # between the names of several people
-_PEOPLE = re.compile(rf"(?:{_PERSON.pattern})(?:{_JOINT}(?:{_PERSON.pattern}))*")
+_JOINT = re.compile(r",? (?:and|und|et|y|with|&) |[;,/|] ?")  # between names of several people
 _STREET = re.compile(
     r"(?i)^(?:\d+[a-z]?,? .*\b(?:st|street|ave|avenue|rd|road|dr|drive|ln|lane|blvd|boulevard|way|"
     r"ct|court|pl|place|sq|square|terrace|hwy|highway|rue|chemin|impasse|place)\b.*"
@@ -127,13 +137,18 @@ def _are_addresses(name: str, texts: Sequence[str]) -> bool:
     several = r"(?=.*[^\W\d_]{2}).*\w\W+\w.*"
     if not _ADDRESS_NAME.search(name) or _share(several, texts) < MIN_FITTING:
         return False
+    if sum(map(len, texts)) > MAX_ADDRESS_CHARS * len(texts):
+        return False
     return _share(r".*\d.*", texts) >= MIN_NUMBERED
 
 
 def _are_names(name: str, texts: Sequence[str], *, are_people: bool) -> bool:
     """Return True for names of people; `are_people`: other columns say that the rows are people."""
+    _, east_asian = best_locale(texts)
+    if east_asian >= (MIN_EAST_ASIAN if EAST_ASIAN_NAME.search(name) else SURE_EAST_ASIAN):
+        return True
     bare = [" ".join(_NICKNAME.sub(" ", text).lstrip("-\u2013*\u2022@ ").split()) for text in texts]
-    fitting = _share(_PEOPLE.pattern, bare)
+    fitting = sum(map(_is_people, bare)) / len(bare)
     if fitting < MIN_FITTING_PEOPLE or _share_a_word(bare):
         return False
     is_thing = _THING_NAME.search(name) is not None
@@ -161,12 +176,26 @@ def _are_names(name: str, texts: Sequence[str], *, are_people: bool) -> bool:
     return is_likely or is_sure
 
 
+def are_urls(texts: Sequence[str]) -> bool:
+    """Return True for web addresses, and for paths of such addresses or of files."""
+    texts = texts[:: max(1, len(texts) // MAX_EXAMINED)]
+    return _share(_PATTERNS["url"], texts) >= MIN_FITTING
+
+
 def have_some_people(name: str, texts: Sequence[str]) -> bool:
     """Return True for people among firms or addresses in a column such as `owner`."""
     others = rf"{_FIRM.pattern}|\d"
     if not PERSON_NAME.search(name) or _share(others, texts, whole=False) < MIN_FIRMS:
         return False
     return given_name_share(texts, name_locale(texts)) >= MIN_PEOPLE_AMONG_FIRMS
+
+
+def _is_people(text: str) -> bool:
+    """Return True for the names of one or several people.
+
+    They are split first: one pattern for all of them takes exponential time for lists of words.
+    """
+    return all(_PERSON.fullmatch(part.strip()) for part in _JOINT.split(_REMARK.sub("", text)))
 
 
 def _share_a_word(texts: Sequence[str]) -> bool:

@@ -36,6 +36,7 @@ _RANK_NAME = re.compile(
     r"day|hour|minute|second|age|year|step|lap|round|stage|level|score|points|temperature|time)$"
 )
 _MIN_CODE_DIGITS = 11
+_ID_END, _MIN_ID_DIGITS = re.compile(r"(?i)[a-z]{2}id$"), 8  # gbifid, but also paid and grid
 _YEARS = range(1500, 2200)  # consecutive years are not row numbers
 
 
@@ -48,7 +49,10 @@ def are_row_numbers(name: str, counts: ValueCounts, valid: int, others: Collecti
     if are_years and not name:
         return False
     if is_nearly_unique(counts.distinct, valid) and (
-        ID_NAME.search(name) or _are_long_codes(integers(counts)) or _are_documents(name, counts)
+        ID_NAME.search(name)
+        or _are_long_codes(integers(counts), _MIN_CODE_DIGITS)
+        or (_ID_END.search(name) and _are_long_codes(integers(counts), _MIN_ID_DIGITS))
+        or _are_documents(name, counts)
     ):
         return True
     if not counts.all_unique or valid < 2:
@@ -81,10 +85,10 @@ def are_consecutive(counts: ValueCounts) -> bool:
     return max(numbers) - min(numbers) + 1 == len(numbers)
 
 
-def _are_long_codes(numbers: Sequence[int]) -> bool:
+def _are_long_codes(numbers: Sequence[int], digits: int) -> bool:
     """Return True for numbers of the same many digits, such as those of cards, but not of times."""
     low, high = min(numbers), max(numbers)
-    is_long = low >= 10 ** (_MIN_CODE_DIGITS - 1) and len(str(low)) == len(str(high))
+    is_long = low >= 10 ** (digits - 1) and len(str(low)) == len(str(high))
     return is_long and not are_epochs(low, high)
 
 

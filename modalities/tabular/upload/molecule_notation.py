@@ -12,7 +12,9 @@ _ELEMENTS = (
 )
 _ELEMENT = "|".join(sorted(_ELEMENTS.split(), key=len, reverse=True))
 # Atoms of the organic subset, atoms in brackets, bonds, branches and rings (Weininger, 1988).
-_SMILES = re.compile(r"(?:\[[^\]\s]{1,24}\]|Br|Cl|[BCNOPSFI]|[bcnops]|[-=#$:/\\.()*]|%\d\d|\d)+")
+_SMILES = re.compile(
+    r"(?=.*[A-Za-z])(?:\[[^\]\s]{1,24}\]|Br|Cl|[BCNOPSFI]|[bcnops]|[-=#$:/\\.()*]|%\d\d|\d)+"
+)
 _STRUCTURE = re.compile(r"[=#()\[\]]|[cnos]\d")
 _INCHI = re.compile(r"InChI=1S?/\S+|[A-Z]{14}-[A-Z]{10}-[A-Z]")
 _FORMULA = re.compile(rf"(?:(?:{_ELEMENT})\d*|[()\[\].+-]\d*)+")

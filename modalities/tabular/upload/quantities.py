@@ -55,6 +55,7 @@ _CODE = re.compile(
 )
 _WORD = re.compile(r"[^\W\d_]+")
 _IN_WORD = re.compile(r"[^\W\d_]\d")  # a number as a part of a word
+_NUMBERED = re.compile(r"(?:[#\u2116]|[Nn][or]\.?) ?\d+")  # such as #1030, of an order
 _YEAR = re.compile(r"1\d\d\d|20\d\d")
 _UNIT_WORDS = frozenset(_WORD.findall(_UNITS)) | {"mos", "mths", "Nm", "rpm", "hp", "and"}
 MAX_LETTERS = 24  # of the words between the numbers; sentences have more
@@ -95,6 +96,8 @@ def are_quantities(texts: Sequence[str]) -> bool:
         return False
     fitting = [text for text in sample if marks_of(text) in common and len(marks_of(text)) > 1]
     if len(fitting) < MIN_NUMBERS * len(sample) or any(map(_CODE.search, fitting)):
+        return False
+    if all(map(_NUMBERED.fullmatch, fitting)):
         return False
     years = sum(all(map(_YEAR.fullmatch, NUMBER.findall(text))) for text in fitting)
     if years >= MIN_COVERAGE * len(fitting):

@@ -34,6 +34,7 @@ from modalities.tabular.upload.data_quality import (
     find_schema_issues,
 )
 from modalities.tabular.upload.form_candidates import FormCandidate, find_candidates
+from modalities.tabular.upload.numbered_columns import give_one_type
 from modalities.tabular.upload.open_table import EXTRACTED, open_table
 from modalities.tabular.upload.profile import ColumnProfile, profile_column
 from modalities.tabular.upload.public_rows import (
@@ -185,6 +186,7 @@ def _infer_columns(raw: ParquetSpool, table: RawTable, limits: Limits) -> list[I
     columns = [_infer_column(raw, field, table, limits) for field in raw.schema]
     if any(column.names_rows for column in columns):
         show_codes_of_public_rows(columns)
+    give_one_type(columns, raw, limits.categories_max)
     return columns
 
 

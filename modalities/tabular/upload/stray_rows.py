@@ -25,8 +25,9 @@ _SHARE = re.compile(r"(?i)percent|%|share|anteil|prozent|pourcentage|porcentaje"
 _NOTE = re.compile(
     r"(?i)\W*(?:source|notes?|data|last updated|updated|copyright|quelle|anmerkung|hinweis|fuente"
     r"|nota|figures?|excludes?|includes?|see|for more|this|these|please|stand|remarks?|legend|key|"
-    r"generated|exported|end of)\b|[*\u00a9\u2020(\[]|\d+[.)] |\S{1,3}: |https?://"
+    r"generated|exported|end of)\b|#|//|[*\u00a9\u2020(\[]|\d+[.)] |\S{1,3}: |https?://"
 )
+_SENTENCE = re.compile(r"(?:\W*[^\W\d_]+[\W\d_]+){3}[^\W\d_]")  # four words
 _LABEL = re.compile(r"[^\W\d_][^:]{0,30}:\s*")
 
 
@@ -218,6 +219,12 @@ def _have_one_length(texts: pa.Array) -> bool:
     """Return True for codes of the same many letters and digits, none of which is a heading."""
     lengths = pc.min_max(pc.utf8_length(texts)).as_py()
     return lengths["min"] == lengths["max"] and (lengths["min"] or 0) >= _MIN_CODE
+
+
+def is_note(line: str) -> bool:
+    """Return True for a line that begins with words, a label, a comment mark or `Source`."""
+    text = line.strip(" \t\"',;")
+    return any(pattern.match(text) for pattern in (_NOTE, _SENTENCE, _LABEL))
 
 
 def _cells(row: pa.RecordBatch) -> list[object]:

@@ -16,7 +16,7 @@ from modalities.tabular.upload.header_names import (
     has_names,
 )
 from modalities.tabular.upload.header_rows import join_header_rows
-from modalities.tabular.upload.title_rows import names_below_titles
+from modalities.tabular.upload.title_rows import TIME_NAME, names_below_titles
 from modalities.tabular.upload.value_kinds import Kind, is_value, kind_of
 
 Row = Sequence[str]
@@ -211,5 +211,12 @@ def _fitted_names(row: Row, body: Sequence[Row]) -> tuple[str, ...] | None:
     if len(row) == width - 1 > 0 and all(field.strip() for field in row):
         if all(len(each) < width or not each[-1].strip() for each in body):
             return (*row, "")
-        return ("", *row)
+        return ("", *row) if _are_row_names(column_of(body, 0), row[0]) else (*row, "")
     return None
+
+
+def _are_row_names(column: Sequence[str], name: str) -> bool:
+    """Return True for numbers and for different texts, unless `name` fits dates among them."""
+    if TIME_NAME.fullmatch(name.strip()) and all(kind_of(value) == "date" for value in column):
+        return False
+    return len(set(column)) == len(column) or all(map(str.isdecimal, column))

@@ -8,10 +8,13 @@ from modalities.tabular.schema import PERSONAL_KINDS, Column
 from modalities.tabular.upload.code_columns import is_public_code
 from modalities.tabular.upload.column_stats import ProseStats, ValueCounts
 from modalities.tabular.upload.identifier_kinds import (
+    EAST_ASIAN_NAME,
     EXPLICIT_NAME,
     MAX_EXAMINED,
+    MIN_DISTINCT_OF_FEW,
     MIN_ID_ROWS,
     PERSON_NAME,
+    are_urls,
     have_some_people,
     is_nearly_unique,
     is_personal,
@@ -38,6 +41,8 @@ _DESCRIPTION_NAME = re.compile(
     r"details|message|feedback|narrative|synopsis|(?:^|[\W_])notes?$"
 )
 _MIN_DESCRIPTION_SPACES, _MIN_SENTENCE_SPACES = 2, 3
+_CODE_KINDS = ("uuid", "ip", "iban", "url")
+_LONG_CODE, _MIXED = re.compile(r"[\w./:-]{8,}"), re.compile(r"(?=.*\d).*[^\W\d_]")
 _JSON = re.compile(r"\[.*\]|\{.*\}", re.DOTALL)
 _MIN_JSON = 0.9  # share of the texts
 
@@ -72,7 +77,8 @@ def infer_text_type(
         return column
     if identifier is not None:
         return identifier
-    if _is_free_text(counts, distinct, valid, is_prose=is_prose):
+    is_prose_of_few = _is_prose_of_few(name, prose, distinct, valid)
+    if is_prose_of_few or _is_free_text(counts, distinct, valid, is_prose=is_prose):
         return _lists_or_free_text(name, texts)
     if counts.overflowed or counts.distinct > categories_max:
         return Column(name, "text" if is_prose else "id", exclude=is_prose)
@@ -96,6 +102,8 @@ def _are_words(name: str, texts: Sequence[str]) -> bool:
 
 
 def _lists_or_free_text(name: str, texts: Sequence[str]) -> Column:
+    if are_urls(texts):
+        return Column(name, "id", format="url")
     are_lists = Lists.fit(texts) is not None
     return Column(name, "id" if are_lists else "text", exclude=not are_lists)
 
@@ -103,6 +111,19 @@ def _lists_or_free_text(name: str, texts: Sequence[str]) -> Column:
 def _is_free_text(counts: ValueCounts, distinct: int, valid: int, *, is_prose: bool) -> bool:
     many = distinct > _MAX_CATEGORY_DISTINCT * valid
     return (is_prose and valid >= MIN_ID_ROWS and many) or _has_rare_prose(counts)
+
+
+def _is_prose_of_few(name: str, prose: ProseStats, distinct: int, valid: int) -> bool:
+    """Return True for long texts or comments of their own in a table of few rows."""
+    if not _have_few_rows_their_own(distinct, valid):
+        return False
+    is_comment = _DESCRIPTION_NAME.search(name) and prose.mean_spaces >= _MIN_DESCRIPTION_SPACES
+    is_long = prose.mean_chars > _MAX_TITLE_CHARS and prose.mean_spaces >= _MIN_PROSE_SPACES
+    return is_long or bool(is_comment)
+
+
+def _have_few_rows_their_own(distinct: int, valid: int) -> bool:
+    return MIN_FEW <= distinct < MIN_ID_ROWS and distinct >= MIN_DISTINCT_OF_FEW * valid
 
 
 def _are_json(texts: Sequence[str]) -> bool:
@@ -137,8 +158,11 @@ def _infer_identifier(
     if are_listed(texts[:MAX_LISTED]) or is_public_code(name, texts):
         return None
     kind = kind_of_texts(name, texts, others)
-    is_explicit = kind != "person" or EXPLICIT_NAME.search(name) or PERSON_NAME.search(name)
+    says_people = (EXPLICIT_NAME, PERSON_NAME, EAST_ASIAN_NAME)
+    is_explicit = kind != "person" or any(pattern.search(name) for pattern in says_people)
     if are_few and kind in PERSONAL_KINDS and is_explicit:
+        return Column(name, "id", format=kind)
+    if _have_few_rows_their_own(distinct, valid) and (kind in _CODE_KINDS or _are_codes(texts)):
         return Column(name, "id", format=kind)
     if is_personal(kind, distinct, valid) or (nearly_unique and kind is not None):
         return Column(name, "id", format=kind)
@@ -147,6 +171,12 @@ def _infer_identifier(
     if not nearly_unique or not (is_short or _are_composed(prose, texts)):
         return None
     return None if _are_sentences(name, texts, prose) else Column(name, "id")
+
+
+def _are_codes(texts: Sequence[str]) -> bool:
+    """Return True for long texts of letters and digits, such as those of participants."""
+    mixed = sum(_MIXED.search(text) is not None for text in texts)
+    return all(map(_LONG_CODE.fullmatch, texts)) and 2 * mixed > len(texts)
 
 
 def _are_sentences(name: str, texts: Sequence[str], prose: ProseStats) -> bool:

@@ -17,13 +17,14 @@ _MAX_FILLED = 0.5  # share of those of the names, in the rows above them
 _MAX_NAME_CHARS = 60  # of the name of a group of columns
 _MIN_DIFFERENT = 0.8  # share of the names
 _MIN_TEXTS, _MIN_SHARE_OF_TEXTS = 8, 0.9  # of the fields above numbers
+_MIN_TEXTS_OF_GROUPS = 4  # the same below names of groups only
 _BODY_ROWS = 200
 _NOTE = re.compile(
     r".*(?::(?:\s|$)|\uff1a)|\W*(?:source|note|back to|prepared|printed|created|page)\b",
     re.I | re.S,
 )
 _YEAR = re.compile(r"(?:1[5-9]|2[01])\d\d(?:[-/]\d\d(?:\d\d)?)?")
-_TIME_NAME = re.compile(
+TIME_NAME = re.compile(
     r"(?i)(?:date|datum|fecha|data|year|jahr|a[nñ]o|ann[eé]e|anno|ano|month|monat|mes|mois|quarter|"
     r"week|woche|day|tag|time|zeit|period|periode|timestamp)"
 )
@@ -54,10 +55,11 @@ def _below_sparse_rows(rows: Sequence[Row], start: int) -> int | None:
         return None
     filled = _count_filled(rows[index])
     are_sparse = all(_count_filled(rows[i]) <= _MAX_FILLED * filled for i in above)
-    body = rows[index + 1 :]
-    if not (are_sparse and (_are_new_names(rows[index], body) or _are_texts(rows[index], body))):
-        return None
+    row, body = rows[index], rows[index + 1 :]
     groups = list(takewhile(lambda i: _names_groups(rows[i]), reversed(above)))
+    least = _MIN_TEXTS if len(groups) < len(above) else _MIN_TEXTS_OF_GROUPS
+    if not (are_sparse and (_are_new_names(row, body) or _are_texts(row, body, least))):
+        return None
     return index - len(groups) if len(groups) < _MIN_NOTES else index
 
 
@@ -79,13 +81,13 @@ def _below_other_texts(rows: Sequence[Row], start: int) -> int | None:
 
 def _above_times(rows: Sequence[Row], start: int) -> int | None:
     """Return the row with a name such as `Date` above dates, below rows of other texts."""
-    if any(_TIME_NAME.fullmatch(field.strip()) for field in rows[start]):
+    if any(TIME_NAME.fullmatch(field.strip()) for field in rows[start]):
         return None
     for index in range(start + 1, _end(rows, start)):
         row, body = rows[index], rows[index + 1 :]
         if any(map(is_value, rows[index - 1])):
             return None
-        if _TIME_NAME.fullmatch(row[0].strip()) and _are_new_names(row, body):
+        if TIME_NAME.fullmatch(row[0].strip()) and _are_new_names(row, body):
             column = column_of(body, 0)
             are_times = all(kind_of(each) == "date" or _YEAR.fullmatch(each) for each in column)
             return index if column and are_times else None
@@ -100,8 +102,11 @@ def _are_new_names(row: Row, body: Sequence[Row]) -> bool:
     return not any(name.strip() in column_of(body, i) for i, name in enumerate(row) if name.strip())
 
 
-def _are_texts(row: Row, body: Sequence[Row]) -> bool:
-    """Return True for texts above numbers, among which may be a number, such as the age 0."""
+def _are_texts(row: Row, body: Sequence[Row], least: int) -> bool:
+    """Return True for texts above numbers, among which may be a number, such as the age 0.
+
+    There are at least `least` of them.
+    """
     columns = [column_of(body, i) for i in range(len(row))]
     fields = [
         field
@@ -109,7 +114,7 @@ def _are_texts(row: Row, body: Sequence[Row]) -> bool:
         if field.strip() and 2 * sum(map(is_value, column)) > len(column)
     ]
     texts = [field for field in fields if not is_value(field)]
-    return len(texts) >= _MIN_TEXTS and len(texts) >= _MIN_SHARE_OF_TEXTS * len(fields)
+    return len(texts) >= least and len(texts) >= _MIN_SHARE_OF_TEXTS * len(fields)
 
 
 def _names_groups(row: Row) -> bool:

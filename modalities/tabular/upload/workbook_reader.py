@@ -3,6 +3,8 @@
 import datetime
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -36,6 +38,7 @@ from modalities.tabular.upload.side_tables import (
     find_side_tables,
     side_tables_issue,
 )
+from modalities.tabular.upload.stacked_tables import MAX_ROWS, NumberedRow, choose_table
 from modalities.tabular.upload.stray_rows import StrayRows
 from modalities.tabular.upload.table_layout import (
     TableLayout,
@@ -62,7 +65,8 @@ def open_workbook(
         sheet = _choose_sheet(workbook, file.name, options.sheet, issues)
     _check_size(sheet, limits)
     rows = _Rows(sheet)
-    _select_table(rows, sheet, issues)
+    _select_columns(rows, sheet, issues)
+    options = _select_rows(rows, sheet, options, issues)
     sample = rows.sample()
     is_transposed = options.transpose or (
         options.transpose is None and len(sample) < SAMPLE_ROWS and are_transposed(_texts(sample))
@@ -126,7 +130,7 @@ def open_workbook(
     )
 
 
-def _select_table(rows: "_Rows", sheet: CalamineSheet, issues: list[Issue]) -> None:
+def _select_columns(rows: "_Rows", sheet: CalamineSheet, issues: list[Issue]) -> None:
     """Leave out the tables next to the longest one."""
     # Most sheets have one table, which the first rows show: it is not read twice.
     tables = find_side_tables(rows) if are_divided(rows.sample()) else None
@@ -135,6 +139,26 @@ def _select_table(rows: "_Rows", sheet: CalamineSheet, issues: list[Issue]) -> N
         rows.select(table.start, table.end)
         left = (sheet.start or (0, 0))[1]
         issues.append(side_tables_issue(table.shifted(left), [b.shifted(left) for b in others]))
+
+
+def _select_rows(
+    rows: "_Rows", sheet: CalamineSheet, options: ReadOptions, issues: list[Issue]
+) -> ReadOptions:
+    """Leave out the tables below and above the longest one; return where it begins."""
+    if options.header is not None or sheet.height > MAX_ROWS:
+        return options
+    below = [row for row in rows if row[0] > (options.skip_lines or 0)]
+    numbered = [
+        NumberedRow(number, number + 1, fields)
+        for (number, _), fields in zip(below, _texts(below), strict=True)
+    ]
+    chosen = choose_table(numbered, first=options.skip_lines is not None)
+    if chosen is None:
+        return options
+    table, issue = chosen
+    issues.append(issue)
+    rows.last = table.end - 1
+    return replace(options, skip_lines=table.line - 1) if table.index else options
 
 
 def open_sheets(file: SourceFile, limits: Limits) -> Iterator[tuple[str, RawTable]]:
@@ -157,6 +181,7 @@ class _Rows:
         self._columns: list[Row] | None = None  # the rows, if rows and columns are exchanged
         self._merged = _merged_downwards(sheet)
         self._selected = slice(None)  # columns
+        self.last: int | None = None  # number of the last row
         self.first_value_row: int | None = None
         self.stripped = 0  # cells with blanks around their text, in the last iteration
         self.stripped_texts = Counter[str]()
@@ -169,7 +194,7 @@ class _Rows:
         self.stripped = self.filled = 0
         self.stripped_texts.clear()
         values: Row = []  # of the first cells of merged ones, by column
-        for number, cells in enumerate(self._sheet.iter_rows(), start=1):
+        for number, cells in enumerate(islice(self._sheet.iter_rows(), self.last), start=1):
             row = [self._strip(value) if type(value) is str else value for value in cells]
             is_blank = all(value == "" for value in row[self._selected])
             if self._merged and not is_blank:

@@ -64,6 +64,22 @@ def test_codes_with_points_or_letters_keep_their_texts(codes: list[str], read: R
     assert table.values("diagnosis_code")[:3] == codes
 
 
+@pytest.mark.parametrize("names", [["code", "code 2", "code 3"], ["c1", "c2", "c3"]])
+@pytest.mark.parametrize(("num_codes", "type"), [(90, "category"), (5_000, "id")])
+def test_columns_of_one_list_have_one_type(
+    names: list[str], num_codes: int, type: str, read: Read
+) -> None:
+    codes = [f"E{7_919 * i % num_codes:04}" for i in range(140)]
+    columns = [codes[:100], [*codes[60:], *[""] * 20], [*codes[60:72], *[""] * 88]]
+    table = read(build_csv(dict(zip(names, columns, strict=True))))
+    assert list(table.types.values()) == [type] * 3
+
+
+def test_columns_without_a_common_value_have_types_of_their_own(read: Read) -> None:
+    columns = {"x1": [f"E{i:04}" for i in range(100)], "x2": [f"K{i % 9}" for i in range(100)]}
+    assert read(build_csv(columns)).types == {"x1": "id", "x2": "category"}
+
+
 def test_numbers_of_countries_are_public(read: Read) -> None:
     numbers = ["004", "008", "012", "032", "036", "040", "056", "076", "100", "124", "152", "156"]
     numbers += ["170", "203", "208", "246", "250", "276", "300", "348", "356", "380", "392", "840"]

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from models.tabular.library_words import names
 from tests.modalities.tabular.conftest import Read, Table
 from tests.modalities.tabular.factories import build_column_csv, build_csv
 
@@ -143,3 +144,17 @@ def test_profile_lists_the_relations_between_columns(read: Read) -> None:
         {"name": "net + tax = total", "kind": "sum", "columns": ["net", "tax", "total"]},
         {"name": "city -> country", "kind": "lookup", "columns": ["city", "country"]},
     ]
+
+
+def test_addresses_that_do_not_fit_the_names_of_few_rows_are_named(read: Read) -> None:
+    given, family = names("en_US")
+    people = [(given[i], family[i]) for i in range(100)]
+    mails = [f"{a}.{b}@example.com".lower() for a, b in people]
+    columns = {"first": [a for a, _ in people], "last": [b for _, b in people], "mail": mails}
+    assert read(build_csv(columns)).issue("text_exceptions") is None
+    mails[16], mails[70] = "jo77@example.org", "info@example.com"
+    issue = read(build_csv(columns)).issue("text_exceptions")
+    assert issue is not None
+    assert issue["examples"] == ["first & last = mail: row 17", "first & last = mail: row 71"]
+    columns["mail"] = [f"user{i * 7_919}@example.com" for i in range(100)]
+    assert read(build_csv(columns)).issue("text_exceptions") is None

@@ -172,6 +172,12 @@ MOMENT_TEXTS = {
     ],
     "[es]%~B-%Y": ["Enero-2020", "Mayo-2021"],
     "%Y\u5e74%-m\u6708%-d\u65e5": ["2023\u5e748\u670829\u65e5", "2023\u5e7412\u67083\u65e5"],
+    "[fa]%Y/%m/%d": ["1404/02/31", "1403/12/30", "1404/04/31"],
+    "[fa]%Y-%m-%d %H:%M": ["1404-02-31 10:30", "1403-12-30 23:59"],
+    "[fa]%-d %B %Y": [
+        "31 \u062a\u06cc\u0631 1404",
+        "1 \u0641\u0631\u0648\u0631\u062f\u06cc\u0646 1403",
+    ],
     "%b %_d %H:%M:%S": ["Dec  4 09:39:57", "Jan 12 10:00:00"],
     "%-d %b": ["4 Dec", "12 Jan"],
     "%d.%m.%Y": ["28.02.2021", "01.12.2020"],
@@ -219,6 +225,23 @@ def test_date_or_time_form_is_inferred_and_writes_the_same_texts(format: str) ->
     form = infer_moments(texts.to_pylist())[0].form
     assert form.format == format
     assert form.write(form.parse(texts)) == texts
+
+
+def test_dates_of_the_persian_calendar_are_those_of_the_gregorian_one() -> None:
+    form = parse_format("[fa]%Y/%m/%d")
+    assert form is not None
+    texts = ["1357/11/22", "1400/01/01", "1403/12/30", "1404/12/30", "1404/07/31", "1404/13/01"]
+    days = [
+        None if micros is None else date(1970, 1, 1) + timedelta(micros // DAY)
+        for micros in form.parse(pa.array(texts)).to_pylist()
+    ]
+    gregorian = [date(1979, 2, 11), date(2021, 3, 21), date(2025, 3, 20)]
+    assert days == [*gregorian, None, None, None]
+
+
+def test_old_dates_that_the_persian_calendar_does_not_have_are_gregorian() -> None:
+    texts = ["1348-10-31", "1349-12-31", "1350-07-31"]
+    assert infer_moments(texts)[0].form.format == "%Y-%m-%d"
 
 
 @settings(max_examples=100, deadline=None)

@@ -10,7 +10,7 @@ import pytest
 
 from modalities.tabular.upload.schema_overrides import ColumnOverride
 from models.tabular.id_columns import IdColumn
-from models.tabular.id_words import names
+from models.tabular.library_words import names
 from tests.modalities.tabular.conftest import Read, Reject
 from tests.modalities.tabular.factories import build_column_csv, build_csv
 
@@ -613,3 +613,94 @@ def test_names_with_decomposed_accents_are_people(read: Read) -> None:
     decomposed = [unicodedata.normalize("NFD", name) for name in people]
     assert decomposed != people
     assert read(build_column_csv(*decomposed, name="name"))["name"].format == "person"
+
+
+@pytest.mark.parametrize(
+    ("name", "locale"),
+    [("姓名", "zh_CN"), ("负责人", "zh_CN"), ("氏名", "ja_JP"), ("이름", "ko_KR"), ("a", "zh_TW")],
+)
+def test_people_are_recognized_by_family_names_in_east_asian_characters(
+    name: str, locale: str, read: Read
+) -> None:
+    given, family = names(locale)
+    people = [f"{family[i % 40]}{given[i % 39]}" for i in range(120)]
+    column = read(build_column_csv(*people, name=name))[name]
+    assert (column.type, column.format) == ("id", "person")
+    few = read(build_column_csv(*people[:8], name="姓名"))["姓名"]
+    assert (few.type, few.format) == ("id", "person")
+
+
+def test_east_asian_cities_and_goods_are_not_people(read: Read) -> None:
+    cities = [
+        "北京", "上海", "天津", "重庆", "广州", "深圳", "成都", "杭州", "武汉", "西安", "苏州",
+    ]  # fmt: skip
+    goods = [
+        "苹果", "香蕉", "橙子", "葡萄", "西瓜", "芒果", "草莓", "樱桃", "牛奶", "黄瓜", "高粱",
+    ]  # fmt: skip
+    for texts in (cities, goods):
+        column = read(build_column_csv(*(texts * 3), name="名称"))["名称"]
+        assert column.format != "person"
+
+
+@pytest.mark.parametrize("name", ["recordedBy", "identified_by", "Approved by"])
+def test_columns_of_what_somebody_did_hold_people(name: str, read: Read) -> None:
+    given, family = names("en_US")
+    people = [f"{family[i % 30]}, {given[i % 25]}" for i in range(60)]
+    assert read(build_column_csv(*people, name=name))[name].format == "person"
+
+
+def test_paths_of_files_are_addresses_and_keep_shared_folders(read: Read) -> None:
+    folders = ["/wiki/bin/view/", "/icons/", "/pub/docs/2003/"]
+    words = ["Apple", "Bean", "Clover", "Dill", "Elder", "Fig", "Grape"]
+    paths = [
+        f"{folders[i % 3]}{a}{b}{('', '.jpg', '.txt')[i % 3]}"
+        for i, (a, b) in enumerate((a, b) for a in words for b in words)
+    ]
+    table = read(build_column_csv(*paths, name="path"))
+    assert (table["path"].type, table["path"].format) == ("id", "url")
+    column = IdColumn.fit("path", pa.string(), pa.array(paths), kind="url")
+    new_paths = column.values(3, np.arange(200)).to_pylist()
+    assert not set(new_paths) & set(paths)
+    assert all(path.startswith(tuple(folders)) for path in new_paths)
+    assert {path.rpartition(".")[2] for path in new_paths if "." in path} == {"jpg", "txt"}
+
+
+def test_numbers_of_orders_count_up_and_are_neither_years_nor_molecules(read: Read) -> None:
+    orders = [f"#{1030 + i}" for i in range(1_000)]
+    column = read(build_column_csv(*orders, name="Name"))["Name"]
+    assert (column.type, column.format) == ("id", None)
+
+
+def test_unique_codes_and_texts_of_few_rows_are_not_shown(read: Read) -> None:
+    columns = {
+        "participant": [f"{'QWERTZUIOPAS'[i]}K{i * 7 % 10}M{'LBX'[i % 3]}TRZ" for i in range(12)],
+        "comment": [f"I said that number {i} was good" for i in range(12)],
+        "abstract": [f"{'word ' * 20} {i}" for i in range(12)],
+        "Correspondence Address": [f"Bond{i}; {'Institute of Water ' * 8}1{i}" for i in range(12)],
+        "city": ["Bonn", "Ulm", "Kiel"] * 4,
+    }
+    assert list(read(build_csv(columns)).types.values()) == [
+        "id",
+        "text",
+        "text",
+        "text",
+        "category",
+    ]
+
+
+def test_addresses_of_thousands_of_letters_are_no_streets(read: Read) -> None:
+    addresses = [f"Bond {i}; {'Institute of Water, ' * 8} 1{i} Road" for i in range(60)]
+    name = "Correspondence Address"
+    assert read(build_column_csv(*(f'"{a}"' for a in addresses), name=name))[name].type == "text"
+
+
+def test_keys_of_many_digits_that_end_with_id_are_identifiers(read: Read) -> None:
+    keys = [700_000_000 + 7_919_003 * i % 99_999_989 for i in range(60)]
+    assert read(build_column_csv(*keys, name="gbifid"))["gbifid"].type == "id"
+    assert read(build_column_csv(*keys, name="amount"))["amount"].type == "integer"
+
+
+def test_long_lists_of_words_are_told_from_people_in_linear_time(read: Read) -> None:
+    words = ["RED", "TREE", "LAKE", "SUNSET", "GOLD", "PLAINS", "ZEBRA", "FALL", "SPRING", "ETHNIC"]
+    lists = [f'"{", ".join(words[i % 7 :] + words * 4)} {2000 + i}"' for i in range(40)]
+    assert read(build_column_csv(*lists, name="keywords"))["keywords"].format != "person"

@@ -68,6 +68,12 @@ WIDE = "".join(f"{'ABCD'[i % 4]},{i},{i + 50},{i / 4},{i / 8}\n" for i in range(
         (",x,x,y,y\n,min,max,min,max\nkey,,,,\n", ["key", "x min", "x max", "y min", "y max"]),
         ("A report\n,Sales,,Profit,\nRegion,in,out,in,out\n",
          ["Region", "Sales in", "Sales out", "Profit in", "Profit out"]),
+        ("Region,2022,,,\n,Men,,Women,\n,yes,no,yes,no\n",
+         ["Region", "2022 Men yes", "2022 Men no", "2022 Women yes", "2022 Women no"]),
+        ("Region,Men,Men,Women,Women\nRegion,a,b,b,b\nRegion,2021,2021,2021,2022\n",
+         ["Region", "Men a 2021", "Men b 2021", "Women b 2021", "Women b 2022"]),
+        ("A report,,,,\n,2021,,2022,\n,Men,Women,Men,Women\nRegion,n,n,n,n\n",
+         ["Region", "2021 Men n", "2021 Women n", "2022 Men n", "2022 Women n"]),
     ],
 )  # fmt: skip
 def test_names_in_several_rows_are_joined_and_reported(
@@ -112,7 +118,16 @@ def test_a_column_may_be_named_with_a_hash(read: Read) -> None:
     assert list(read("#,Name\n" + "1,x\n2,y\n" * 5).types) == ["#", "Name"]
 
 
-@pytest.mark.parametrize("footer", ["Total: 40 rows\n", "\n(40 rows)\n", "a\nb\n"])
+@pytest.mark.parametrize(
+    "footer",
+    [
+        "Total: 40 rows\n",
+        "\n(40 rows)\n",
+        "a\nb\n",
+        "Notes:\nAges are in years, as reported, by, all\nCities: Ulm, Köln\nSee also, page 3\n",
+        "# made by hand, in 2024\n",
+    ],
+)
 def test_lines_below_the_table_are_left_out_and_reported(footer: str, read: Read) -> None:
     table = read("age,city,score\n" + ROWS + footer)
     issue = table.issue("footer_lines")
@@ -121,6 +136,13 @@ def test_lines_below_the_table_are_left_out_and_reported(footer: str, read: Read
         40,
         len(footer.split("\n")) - 1 - (footer[0] == "\n"),
     )
+
+
+@pytest.mark.parametrize("end", ["44,Köln\n", "44,Köln,3.5,9\n", "Köln,Bonn\n"])
+def test_a_last_row_of_values_with_too_few_or_many_fields_is_an_error(
+    end: str, reject: Reject
+) -> None:
+    assert reject("age,city,score\n" + ROWS + end).code == "wrong_field_count"
 
 
 def test_a_line_of_one_field_between_rows_is_an_error(reject: Reject) -> None:
@@ -261,6 +283,21 @@ def test_headers_with_missing_extra_or_repeated_names_are_read(
 def test_an_unnamed_column_that_has_a_value_stays(read: Read) -> None:
     table = read("age,city,\n" + "30,Bonn,\n" * 300 + "44,Köln,note\n")
     assert table.values("column_3")[-1] == "note"
+
+
+@pytest.mark.parametrize(
+    ("names", "values"),
+    [
+        ("person,age", ["Ann,30,yes", "Bob,41,no", "Ann,9,no"] * 5),
+        ("date,age", [f"2024-01-{i + 1:02},{i},{'xy'[i % 2]}" for i in range(15)]),
+    ],
+)
+def test_a_last_column_without_a_name_does_not_move_the_names(
+    names: str, values: list[str], read: Read
+) -> None:
+    table = read("\n".join([names, *values]))
+    assert list(table.types) == [*names.split(","), "column_3"]
+    assert table.types["age"] == "integer"
 
 
 @pytest.mark.parametrize(
@@ -456,3 +493,33 @@ def test_a_delimiter_after_the_names_only_does_not_hide_them(read: Read) -> None
     table = read("tags,address,name,source,\n" + rows)
     assert list(table.types) == ["tags", "address", "name", "source"]
     assert table.summary.rows == 30
+
+
+ORDERS = "".join(f"{i},{i * 7 % 50}.5,2024-01-{i % 28 + 1:02}\n" for i in range(60))
+
+
+@pytest.mark.parametrize("title", ["", "Orders of 2024\n"])
+@pytest.mark.parametrize("orders_first", [True, False])
+def test_of_tables_below_each_other_the_longest_one_is_read(
+    title: str, *, orders_first: bool, read: Read
+) -> None:
+    parts = [f"{title}order,amount,day\n{ORDERS}", "age,city,score\n" + ROWS]
+    text = "\n".join(parts if orders_first else reversed(parts))
+    table = read(text)
+    issue = table.issue("stacked_tables")
+    assert issue is not None
+    assert (list(table.types), table.summary.rows) == (["order", "amount", "day"], 60)
+    line = text[: text.index("age,")].count("\n")
+    assert issue["examples"] == [f"line {line + 1}: age city score"]
+    other = read(text, options=ReadOptions(skip_lines=line))
+    assert (list(other.types), other.summary.rows) == (["age", "city", "score"], 40)
+
+
+@pytest.mark.parametrize(
+    "below",
+    ["\nage,city,score\n" + ROWS, "\n" + ROWS, "\nNorth,,\n" + ROWS, "\nage,city,points\n" + ROWS],
+)
+def test_an_empty_row_between_the_rows_does_not_begin_another_table(below: str, read: Read) -> None:
+    table = read("age,city,score\n" + ROWS + below)
+    assert table.issue("stacked_tables") is None
+    assert table.summary.rows in {80, 81}

@@ -207,6 +207,16 @@ def test_two_tables_of_the_same_columns_are_not_joined(read: Read) -> None:
     assert table.issue("side_tables") is not None
 
 
+def test_of_tables_below_each_other_in_a_sheet_the_longest_one_is_read(read: Read) -> None:
+    people: list[list[object]] = [["name", "dues"], *([f"a{i % 5}", i] for i in range(20))]
+    orders: list[list[object]] = [["order", "amount"], *([i, i / 4] for i in range(30))]
+    table = read(build_workbook({"a": [*people, [], *orders]}), "a.xlsx")
+    issue = table.issue("stacked_tables")
+    assert issue is not None
+    assert (list(table.types), table.summary.rows) == (["order", "amount"], 30)
+    assert issue["examples"] == ["line 1: name dues"]
+
+
 def test_blanks_in_cells_that_merge_categories_are_reported(read: Read) -> None:
     rows = [["status", "v"], *(["done " if i % 5 == 0 else "done", i] for i in range(40))]
     table = read(build_workbook({"a": rows}), "a.xlsx")

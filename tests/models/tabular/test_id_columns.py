@@ -12,7 +12,9 @@ from models.tabular.id_columns import IdColumn
 from models.tabular.id_kinds import FITTERS
 from models.tabular.id_numbered import numbered_names
 from models.tabular.id_things import fit_things
-from models.tabular.id_words import in_ascii, in_case, name_locale, names
+from models.tabular.id_words import in_ascii, in_case
+from models.tabular.library_words import names
+from models.tabular.person_names import name_locale
 
 FIRST, LAST = ("Anna", "Ben", "Carla", "David"), ("Braun", "Fischer", "Klein", "Lang", "Vogel")
 PEOPLE = [f"{a} {b}" for a in FIRST for b in LAST]
@@ -577,3 +579,43 @@ def test_new_words_of_scripts_with_marks_begin_with_letters() -> None:
     things = [f"{given[i % 90]} {family[i % 70]}" for i in range(400)]
     assert all(word[0].isalpha() for text in fresh(things, 200) for word in text.split())
     assert all(len(text.split()) == 2 for text in fresh(things, 200))
+
+
+@pytest.mark.parametrize("locale", ["zh_CN", "zh_TW", "ja_JP", "ko_KR"])
+@pytest.mark.parametrize("blank", ["", " ", "\u3000"])
+def test_east_asian_names_have_the_family_name_first_and_other_given_names(
+    locale: str, blank: str
+) -> None:
+    given, family = names(locale)
+    people = [f"{family[i % 30]}{blank}{given[i % 25]}" for i in range(80)]
+    new_people = fresh(people, 200, "person")
+    assert not set(new_people) & set(people)
+    assert len(set(new_people)) == 200
+    shape = [(name.startswith(family), blank in name) for name in new_people]
+    assert set(shape) == {(True, True)}
+    longest = max(map(len, people))
+    assert sum(len(name) <= longest for name in new_people) > 190
+
+
+@pytest.mark.parametrize("form", ["+7800{:04}000", "+7 800 {:04}-00-00", "(030) {:04} 00"])
+def test_phone_numbers_do_not_get_more_digits(form: str) -> None:
+    phones = [form.format(7_919 * i % 9_973) for i in range(30)]
+    new_phones = fresh(phones, 20_000, "phone")
+    assert {len(phone) for phone in new_phones} == {len(phones[0])}
+    assert len(set(new_phones)) == 20_000
+    assert all(phone.startswith(form[:3]) for phone in new_phones)
+
+
+def test_units_of_distances_stay_after_their_numbers() -> None:
+    towns = ["BROOME", "DAMPIER", "EXMOUTH", "PORT HEDLAND", "MARBLE BAR", "SHAY GAP", "KARRATHA"]
+    winds = [
+        "N", "NNE", "NE", "ENE", "E", "ESE", "SE", "SSE", "S", "SSW", "SW", "WSW", "W", "WNW", "NW",
+        "NNW",
+    ]  # fmt: skip
+    ends = ["", ", WA", " OF TOWN", " (FELT)", ", OFF COAST"]
+    places = [
+        f"{towns[i % 7]}, {7 * i + 2}{' ' * (i % 2)}KM {winds[i % 16]}{ends[i % 5]}"
+        for i in range(250)
+    ]
+    new_places = fresh(places, 300)
+    assert all(re.search(r"\d ?KM\b", place) for place in new_places)

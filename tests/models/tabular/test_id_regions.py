@@ -91,3 +91,12 @@ def test_other_codes_do_not_depend_on_the_place(name: str) -> None:
     schema = (*SCHEMA[:2], ColumnSchema(name, "id"))
     rows = sample_addresses(table, schema).to_pylist()
     assert len({row[name][:2] for row in rows if row["city"] == "Buffalo"}) > 3
+
+
+def test_codes_with_an_apostrophe_fit_their_region_and_keep_it() -> None:
+    table = make_addresses()
+    codes = [f"'{code}" for code in table.column("zip").to_pylist()]
+    rows = sample_addresses(table.set_column(2, "zip", pa.array(codes)))
+    for city, state, code in zip(*(rows.column(i).to_pylist() for i in range(3)), strict=True):
+        assert code.startswith(f"'{PREFIXES[city, state]}")
+        assert len(code) == 6

@@ -147,6 +147,17 @@ def test_the_rest_of_a_joined_identifier_is_new(sampler: TableSampler) -> None:
     assert all(re.fullmatch(r"2023\d{4}-\d{4}/(Bern|Oslo|Rome)", order) for order in orders)
 
 
+def test_the_rest_of_an_identifier_keeps_its_number_of_digits() -> None:
+    joined = joined_in(TABLE)["order"]
+    schema = tuple(ColumnSchema(name, type) for name, type in types_of(TABLE).items())
+    (column,) = fit_id_columns(TABLE, schema, ["order"], [joined], 0)
+    restored = IdColumn.from_json({"name": "order", **column.to_json()}, column.arrow)
+    rests = restored.values(1, np.arange(12_000)).to_pylist()
+    assert {len(rest) for rest in rests} == {4}
+    assert rests[:2] == ["0300", "0301"]
+    assert len(set(rests)) == 9_999
+
+
 def test_samples_that_are_no_training_rows_can_be_requested(sampler: TableSampler) -> None:
     rows = sampler.sample(1, np.arange(20), conditions={"kind": "x"}).rows
     assert set(rows["kind"].to_pylist()) == {"x"}
@@ -162,10 +173,33 @@ def test_partial_rows_with_a_joined_text_have_its_parts(sampler: TableSampler) -
     partial_rows = PartialRows.parse(sampler.tokenizer, given)
     rows = complete_rows(sampler, 1, np.arange(4), partial_rows).rows.to_pylist()
     assert rows[3]["order"] == "20230501-0007/Bern"
+    assert (f"{rows[3]['day']:%Y-%m-%d}", rows[3]["branch"]) == ("2023-05-01", "Bern")
     assert (rows[0]["first"], rows[0]["last"]) == ("Ann", "Larson")
     assert rows[0]["mail"] == "a.larson@example.com"
     assert rows[1]["number"] == 77
     assert rows[2]["name"] == "Tarson, Bob"
+
+
+def test_names_follow_from_a_given_address(sampler: TableSampler) -> None:
+    given = [{"mail": "b.larson@example.com"}, {"mail": "d.quick@example.com"}]
+    partial_rows = PartialRows.parse(sampler.tokenizer, given)
+    rows = complete_rows(sampler, 1, np.arange(2), partial_rows).rows.to_pylist()
+    assert [(row["first"], row["last"]) for row in rows] == [("Bob", "Larson"), ("Dirk", "Quick")]
+    assert [row["mail"] for row in rows] == [row["mail"] for row in given]
+    assert rows[0]["name"] == "Larson, Bob"
+
+
+def test_an_order_number_follows_a_given_day_that_bounds_another_one(tmp_path: Path) -> None:
+    sent = pa.array(DAYS + (1 + NUMBERS % 9) * np.timedelta64(1, "D"))
+    codes = pa.array([f"{day.item():%Y%m%d}-{i:04d}" for i, day in enumerate(sent.to_numpy())])
+    table = pa.table({"day": COLUMNS["day"], "sent": sent, "code": codes})
+    types = types_of(table) | {"code": "id"}
+    schema = tuple(ColumnSchema(name, type) for name, type in types.items())
+    sampler = train_sampler(table, schema, tmp_path, steps=20, relations=True)
+    partial_rows = PartialRows.parse(sampler.tokenizer, [{"sent": "2023-06-11"}])
+    (row,) = complete_rows(sampler, 1, np.arange(1), partial_rows).rows.to_pylist()
+    assert row["code"].startswith("20230611-")
+    assert row["day"] <= row["sent"]
 
 
 def test_a_given_text_of_another_form_is_kept(sampler: TableSampler) -> None:
@@ -202,6 +236,16 @@ def test_a_given_text_of_another_form_is_kept(sampler: TableSampler) -> None:
             "name",
             "consists of `first`, which has no such value in the training data",
         ),
+        (
+            {"order": "20230231-0007/Bern"},
+            "order",
+            "consists of `day`, which must be a date",
+        ),
+        (
+            {"mail": "x.larson@example.com"},
+            "mail",
+            "consists of `first`, which has no such value in the training data",
+        ),
         ({"place": "(x, 144.5)"}, "place", "consists of `lat`, which must be a number"),
     ],
 )
@@ -225,14 +269,10 @@ def test_texts_are_split_with_and_without_optional_parts() -> None:
     ways = ("same", "before_blank", "same")
     joined = JoinedText("name", ("first", "middle", "last"), ways, ("", " ", "", ""))
     unknown = [None] * 3
-    assert joined.split("Ann B. Larson", unknown) == {
-        "first": "Ann",
-        "middle": "B.",
-        "last": "Larson",
-    }
-    assert joined.split("Ann Larson", unknown) == {"first": "Ann", "middle": None, "last": "Larson"}
+    assert joined.split("Ann B. Larson", unknown) == ("Ann", "B. ", "Larson")
+    assert joined.split("Ann Larson", unknown) == ("Ann", "", "Larson")
     after = JoinedText("name", ("first", "middle"), ("same", "after_blank"), ("", "", ""))
-    assert after.split("Ann", unknown[:2]) == {"first": "Ann", "middle": None}
+    assert after.split("Ann", unknown[:2]) == ("Ann", "")
 
 
 def test_a_text_that_must_be_unique_is_not_joined(tmp_path: Path) -> None:

@@ -1,0 +1,113 @@
+"""Tables below each other in one file or sheet, of which the longest one is read.
+
+A further table begins below an empty row with names that the table above does not have.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+from core.datasets.data_quality import Issue
+from core.datasets.errors import printable
+from modalities.tabular.upload.header_names import SAME_KIND, column_of, has_names
+from modalities.tabular.upload.raw_table import MAX_EXAMPLES
+from modalities.tabular.upload.value_kinds import is_value
+
+MAX_ROWS = 5_000  # of a file that is searched
+MIN_ROWS = 3  # of each table, below its names
+MAX_SAME_NAMES = 0.5  # share of the names, which parts of one table have in common
+
+
+class NumberedRow(NamedTuple):
+    """A row that is not empty, its first line, from 1, and the line after it."""
+
+    line: int
+    end: int
+    fields: Sequence[str]
+
+
+@dataclass(frozen=True)
+class StackedTable:
+    """A table from the line of its names to the line after its last row, from 1.
+
+    `index` is the number of tables above it.
+    """
+
+    index: int
+    line: int
+    end: int
+    rows: int
+    names: tuple[str, ...]
+
+
+def find_stacked_tables(rows: Sequence[NumberedRow]) -> list[StackedTable]:
+    """Return the tables in their order; none if there are fewer than two."""
+    if len(rows) > MAX_ROWS:
+        return []
+    gaps = [i for i, (above, below) in enumerate(pairwise(rows), 1) if below.line > above.end]
+    blocks = [rows[a:b] for a, b in pairwise([0, *gaps, len(rows)])]
+    starts: list[tuple[int, tuple[str, ...]]] = []
+    first = 0
+    for block in blocks:
+        at = _names_row(block)
+        if at is not None:
+            names = _names(block[at].fields)
+            if not starts or _are_other(names, starts[-1][1]):
+                starts.append((first + at, names))
+        first += len(block)
+    if len(starts) < 2:
+        return []
+    ends = [start for start, _ in starts[1:]] + [len(rows)]
+    return [
+        StackedTable(index, rows[start].line, rows[end - 1].end, end - start - 1, names)
+        for index, ((start, names), end) in enumerate(zip(starts, ends, strict=True))
+    ]
+
+
+def _names_row(block: Sequence[NumberedRow]) -> int | None:
+    """Return the index of the row of names above numbers or dates, below at most one title."""
+    for at, row in enumerate(block[:2]):
+        body = [each.fields for each in block[at + 1 :]]
+        if len(_names(row.fields)) > 1:
+            return at if len(body) >= MIN_ROWS and _are_names(row.fields, body) else None
+    return None
+
+
+def _are_names(row: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
+    """Return True if different names are above the values, and one is above numbers or dates."""
+    names = _names(row)
+    if len(set(names)) < len(names) or any(map(is_value, names)) or not has_names(row, body):
+        return False
+    columns = [column_of(body, i) for i, field in enumerate(row) if field.strip()]
+    return any(
+        column and sum(map(is_value, column)) >= SAME_KIND * len(column) for column in columns
+    )
+
+
+def _names(row: Sequence[str]) -> tuple[str, ...]:
+    return tuple(field.strip() for field in row if field.strip())
+
+
+def _are_other(names: Sequence[str], above: Sequence[str]) -> bool:
+    return len(set(names) & set(above)) < MAX_SAME_NAMES * len(names)
+
+
+def choose_table(rows: Sequence[NumberedRow], *, first: bool) -> tuple[StackedTable, Issue] | None:
+    """Return the table to read and the issue that names the others; None if there is only one.
+
+    It is the one with the most rows, or the first one.
+    """
+    tables = find_stacked_tables(rows)
+    if not tables:
+        return None
+    chosen = tables[0] if first else max(tables, key=lambda table: table.rows)
+    others = [table for table in tables if table is not chosen]
+    examples = tuple(
+        f"line {table.line}: {printable(' '.join(table.names))}" for table in others[:MAX_EXAMPLES]
+    )
+    hint = (
+        f"There are several tables below each other. Only the one in line {chosen.line} was read. "
+        "To read another one, set `read.skip_lines` to the number of lines above its names."
+    )
+    return chosen, Issue("stacked_tables", "warning", len(others), examples, hint)

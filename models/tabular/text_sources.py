@@ -1,0 +1,133 @@
+"""Values of columns that a given joined text shows, such as the names in an e-mail address.
+
+A part that is a whole value, or from which one follows, such as a date, gives this value. Of the
+others, such as initials and words without accents, the model gives values that have such a part.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from models.tabular.categorical_columns import CategoricalColumn
+from models.tabular.conditions import InvalidPartialRow
+from models.tabular.given_columns import given_column
+from models.tabular.id_words import case_of, in_case
+from models.tabular.joined_texts import (
+    FULL_DATE_WAYS,
+    OPTIONAL_WAYS,
+    REST,
+    SAME,
+    WHOLE_WAYS,
+    text_in_way,
+)
+from models.tabular.tokenizer import Tokenizer
+
+MAX_TRIED = 1_000  # new identifiers of a source
+_SEPARATORS = "-._ "  # between the words of a part
+
+Row = Mapping[str, Any]
+
+
+def with_sources(tokenizer: Tokenizer, row_index: int, row: Row, origins: dict[str, str]) -> Row:
+    """Return the row with the sources of its joined texts, unless these have another form.
+
+    `origins` gets the text in the request of each source that is added. Raises InvalidPartialRow if
+    a text contradicts its given sources, or has a part that no value of its source has.
+    """
+    row = dict(row)
+    for joined in reversed(tokenizer.joined_texts):
+        text = row.get(joined.column)
+        if not isinstance(text, str):
+            continue
+        pairs = list(zip(joined.sources, joined.ways, strict=True))
+        texts = [_given_text(tokenizer.arrow, row, source, way) for source, way in pairs]
+        parts = joined.split(text, texts)
+        if parts is None and any(given is not None for given in texts):
+            message = f"contradicts the other given values, because `{joined.name}`"
+            raise InvalidPartialRow(row_index, joined.column, message)
+        for (source, way), part in zip(pairs, parts or (), strict=False):
+            if source in row or way == REST:
+                continue
+            try:
+                value = _source_value(tokenizer, source, way, part)
+            except ValueError as error:
+                message = f"consists of `{source}`, which {error}"
+                raise InvalidPartialRow(row_index, joined.column, message) from error
+            if value is not None or way in OPTIONAL_WAYS:
+                row[source] = value
+                origins[source] = origins.get(joined.column, joined.column)
+    return row
+
+
+def _given_text(schema: pa.Schema, row: Row, source: str, way: str) -> str | None:
+    """Return the text of a source in a joined text, or None if it is not given."""
+    if way == REST or source not in row:
+        return None
+    try:
+        text = text_in_way(given_column(schema.field(source), [row]), way)[0].as_py()
+    except InvalidPartialRow:
+        return None  # all rows are checked later
+    return text or ""
+
+
+def _source_value(tokenizer: Tokenizer, source: str, way: str, part: str) -> Any:
+    """Return the JSON value of a source with such a part; None if any value may have it.
+
+    Raises ValueError if no value has it.
+    """
+    if way == SAME:
+        return _parse(part, tokenizer.arrow.field(source).type)
+    if way in OPTIONAL_WAYS:
+        return part.strip(" ") or None
+    if way.startswith("%"):
+        if way not in FULL_DATE_WAYS:
+            return None  # a year or a month alone
+        try:
+            return datetime.strptime(part, way).isoformat()  # noqa: DTZ007 - values have no zone
+        except ValueError as error:
+            raise ValueError("must be a date") from error
+    for column in tokenizer.columns:
+        if column.name == source and isinstance(column, CategoricalColumn):
+            values = _having(column.categories, way, part)
+            if not values:
+                raise ValueError("has no such value in the training data")
+            return values[crc32(part.encode()) % len(values)]
+    return _new_value(tokenizer, source, way, part)
+
+
+def _new_value(tokenizer: Tokenizer, source: str, way: str, part: str) -> str | None:
+    """Return a new identifier with such a part, or the words of the part in its letter case."""
+    id_column = next((each for each in tokenizer.id_columns if each.name == source), None)
+    if id_column is None:
+        return None
+    values = id_column.values(crc32(part.encode()), np.arange(MAX_TRIED)).drop_null()
+    if fitting := _having(values, way, part):
+        return fitting[0]
+    if way not in WHOLE_WAYS or not len(values):
+        return None
+    text = part
+    for separator in _SEPARATORS:
+        part = part.replace(separator, " ")
+    value = " ".join(in_case(part.split(" "), case_of(values[0].as_py())))
+    return value if _having(pa.array([value]), way, text) else None
+
+
+def _having(values: pa.Array, way: str, part: str) -> list[str]:
+    """Return the texts that have a part in their joined text."""
+    texts = values.cast(pa.string())
+    return texts.filter(pc.equal(text_in_way(texts, way), part)).to_pylist()
+
+
+def _parse(text: str, arrow: pa.DataType) -> Any:
+    """Return the JSON value of a text, or the text itself if it is no number."""
+    if not (pa.types.is_integer(arrow) or pa.types.is_floating(arrow)):
+        return text
+    try:
+        return pa.array([text]).cast(arrow)[0].as_py()
+    except pa.ArrowInvalid:
+        return text
