@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from models.tabular.categorical_columns import Floats
 from models.tabular.close_columns import CloseColumn
+from models.tabular.coded_columns import BoundedColumn, CodedColumn
 from models.tabular.near_columns import NearColumn
 from models.tabular.number_grid import NumberGrid, is_numeric
 from models.tabular.number_scale import Scale, numeric_values
@@ -27,10 +28,12 @@ MAX_FITTED_ROWS, MAX_HELD_OUT_ROWS = 6_000, 3_000
 MAX_COLUMNS = 40  # that are compared with each other
 MIN_DISTINCT = 20  # numbers of fewer values have tokens of their own
 MIN_GAIN_BITS = {"ratio": 1.0, "copy": 0.2}  # per held-out value
+MIN_RATIOS_GAIN_BITS = 1.0  # per row, of ratios instead of differences from bounds
 MIN_CLOSE_GAIN_BITS = 0.2  # more than by other codings: it adds a column
 CLOSE_WIDTHS = (0.02, 0.1, 0.3)  # differences of a ratio from 1 that are tried
 MIN_CORRELATION = 0.6  # of ranks; the others are not tried
 COMMON_SHARE = 0.015  # of the rows; more frequent values have tokens of their own
+MIN_POSITIVE_SHARE = 0.99  # of the bases of a ratio; a few may be errors
 MIN_COPY_SHARE = 0.02
 MIN_CLOSE_SHARE, MIN_CLOSE_LIFT = 0.1, 1.5  # the lift: relative to bases of other rows
 BINS, MIN_VALUES_PER_BIN = 64, 20
@@ -39,11 +42,15 @@ FLOAT_UNIT = 1e-12  # between floats that are not rounded: any small number give
 
 
 def find_near_columns(
-    table: pa.Table, types: Mapping[str, str], excluded: Collection[str]
+    table: pa.Table,
+    types: Mapping[str, str],
+    excluded: Collection[str],
+    bounded: Collection[str] = (),
 ) -> list[NearColumn | CloseColumn]:
     """Return the columns to code; each has one base, which comes before it in the table.
 
     `types` are those of the columns by name. The columns in `excluded` are neither coded nor bases.
+    Those in `bounded` may be coded as differences, too, so they are only coded as ratios.
     """
     names = [
         name
@@ -52,21 +59,46 @@ def find_near_columns(
         and name not in excluded
         and is_numeric(table.schema.field(name).type)
     ]
-    rows = np.random.default_rng(0).permutation(len(table))[: MAX_FITTED_ROWS + MAX_HELD_OUT_ROWS]
+    rows, is_fitted = _sampled_rows(len(table))
     if len(rows) < MIN_ROWS:
         return []
     sample = table.select(list(names)).take(pa.array(rows))
-    is_fitted = np.arange(len(rows)) < len(rows) * MAX_FITTED_ROWS // (
-        MAX_FITTED_ROWS + MAX_HELD_OUT_ROWS
-    )
     numbers = [_Number.fit(name, array(sample, name)) for name in names]
     numbers = [number for number in numbers if number.is_fine][:MAX_COLUMNS]
     found = []
     for i, number in enumerate(numbers):
-        coding = _best_coding(number, numbers[:i], is_fitted, table.schema.names)
+        is_bounded = number.name in bounded
+        coding = _best_coding(number, numbers[:i], is_fitted, table.schema.names, is_bounded)
         if coding is not None:
             found.append(_with_range(coding, array(table, number.name)))
     return found
+
+
+def saved_bits(table: pa.Table, columns: Sequence[CodedColumn]) -> float:
+    """Return how many bits the ratios and differences among `columns` save in a held-out row."""
+    rows, is_fitted = _sampled_rows(len(table))
+    saved = 0.0
+    for column in columns:
+        if not isinstance(column, BoundedColumn | NearColumn):
+            continue
+        sample = table.select([column.name, *column.sources]).take(pa.array(rows))
+        number = _Number.fit(column.name, array(sample, column.name))
+        one = number.unit_of(len(rows))
+        unit = one
+        if isinstance(column, NearColumn) and column.kind == "ratio":
+            bases = as_floats(array(sample, column.base)) * 10.0 ** max(number.decimals, 0)
+            unit = one / _nonzero(bases)
+        coded = as_floats(column.encode(sample, sample.schema.field(column.name).type))
+        bits = _held_out_bits(number.values, is_fitted, one)
+        saved += float(np.nanmean(bits - _held_out_bits(coded, is_fitted, unit)))
+    return saved
+
+
+def _sampled_rows(num_rows: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the indices of the compared rows, and the mask of those to which models are fitted."""
+    rows = np.random.default_rng(0).permutation(num_rows)[: MAX_FITTED_ROWS + MAX_HELD_OUT_ROWS]
+    fitted = len(rows) * MAX_FITTED_ROWS // (MAX_FITTED_ROWS + MAX_HELD_OUT_ROWS)
+    return rows, np.arange(len(rows)) < fitted
 
 
 def _best_coding(
@@ -74,23 +106,26 @@ def _best_coding(
     bases: Sequence["_Number"],
     is_fitted: NDArray[np.bool_],
     names: Sequence[str],
+    only_ratio: bool,
 ) -> NearColumn | CloseColumn | None:
     """Return the coding of a column that saves most bits, or None if none saves enough of them.
 
     `names` are those of the table, which has no room for a ratio of the same name.
     """
-    one = np.full(len(is_fitted), 1.0 if number.decimals >= 0 else FLOAT_UNIT)
+    one = number.unit_of(len(is_fitted))
     plain_bits = _held_out_bits(number.values, is_fitted, one)
     gains: dict[NearColumn | CloseColumn, float] = {}
     close_gains: dict[NearColumn | CloseColumn, float] = {}
     for base in bases:
         for column in _codings(number, base):
+            if only_ratio and column.kind != "ratio":
+                continue
             coded = column.relative(number.values, base.in_table)
-            unit = one / base.in_units(number) if column.kind == "ratio" else one
+            unit = one / _nonzero(base.in_units(number)) if column.kind == "ratio" else one
             gain = np.nanmean(plain_bits - _held_out_bits(coded, is_fitted, unit))
             if gain > MIN_GAIN_BITS[column.kind]:
                 gains[column] = float(gain)
-        for close in _close_codings(number, base):
+        for close in () if only_ratio else _close_codings(number, base):
             if close.ratio_name not in names:
                 bits = _close_bits(close, number, base, is_fitted, one)
                 close_gains[close] = float(np.nanmean(plain_bits - bits))
@@ -136,6 +171,10 @@ class _Number:
         is_codable = scale.unit <= 1 and scale.endings is None
         return cls(name, floats, values, decimals, is_fine, is_codable)
 
+    def unit_of(self, num_rows: int) -> Floats:
+        """Return the (N,) distances of the values to the next possible ones."""
+        return np.full(num_rows, 1.0 if self.decimals >= 0 else FLOAT_UNIT)
+
     def in_units(self, other: "_Number") -> Floats:
         return self.in_table * 10.0 ** max(other.decimals, 0)
 
@@ -156,7 +195,7 @@ def _codings(number: _Number, base: _Number) -> Iterator[NearColumn]:
     )
     if copies.mean() > MIN_COPY_SHARE:
         yield replace(column, kind="copy", first_mark=low - max(high - low, 1.0))
-    is_positive = low >= 0 and (bases[both] > 0).all()
+    is_positive = low >= 0 and (bases[both] > 0).mean() >= MIN_POSITIVE_SHARE
     if not (number.is_codable and is_positive):
         return
     if _rank_correlation(number.values[both], bases[both]) > MIN_CORRELATION:
@@ -186,14 +225,17 @@ def _close_bits(
     """Return the (N,) bits of held-out values of a number with a ratio; NaN elsewhere."""
     bases = base.in_units(number)
     ratios = close.ratios(number.values, bases)
-    bases = np.where(bases == 0, np.nan, bases)
     is_close, has_value = np.isfinite(ratios), np.isfinite(number.values)
     share = is_close[is_fitted & has_value].mean()
-    ratio_bits = _held_out_bits(ratios, is_fitted, unit / np.abs(bases))
+    ratio_bits = _held_out_bits(ratios, is_fitted, unit / np.abs(_nonzero(bases)))
     other_bits = _held_out_bits(np.where(is_close, np.nan, number.values), is_fitted, unit)
     return np.where(
         is_close, ratio_bits - np.log2(share), other_bits - np.log2(max(1 - share, 1e-9))
     )
+
+
+def _nonzero(bases: Floats) -> Floats:
+    return np.where(bases == 0, np.nan, bases)
 
 
 def _held_out_bits(values: Floats, is_fitted: NDArray[np.bool_], unit: Floats) -> Floats:

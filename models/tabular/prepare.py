@@ -1,5 +1,6 @@
 """Preparation of a tabular training run: rows that satisfy the constraints, and their tokenizer."""
 
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from itertools import pairwise
@@ -10,13 +11,18 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from models.tabular.close_columns import CloseColumn
+from models.tabular.coded_columns import BoundedColumn
 from models.tabular.constraint_checks import satisfies
 from models.tabular.constraints import Constraint
 from models.tabular.data import LabeledRows
 from models.tabular.joined_text_search import find_joined_texts
 from models.tabular.joined_texts import JoinedText
 from models.tabular.near_columns import NearColumn
-from models.tabular.near_relations import find_near_columns
+from models.tabular.near_relations import (
+    MIN_RATIOS_GAIN_BITS,
+    find_near_columns,
+    saved_bits,
+)
 from models.tabular.relation_coding import RelationCoding
 from models.tabular.relation_detection import detect_relations
 from models.tabular.relation_planning import independent_relations, plan_coding
@@ -122,9 +128,8 @@ def plan_relations(rows: LabeledRows, settings: TableSettings) -> RelationPlan:
     kept = enabled(relations, settings.relations)
     near: list[NearColumn | CloseColumn] = []
     if settings.relations is not False and not settings.min_value_count:
-        exact = plan_coding(kept, table, fixed).names
+        near = _near_columns(kept, table, types, fixed)
         ignored = settings.relations if isinstance(settings.relations, list) else ()
-        near = find_near_columns(table, types, exact | fixed)
         names |= {column.relation_name for column in near}
         near = [column for column in near if column.relation_name not in ignored]
     coding = plan_coding(kept, table, fixed, near)
@@ -136,6 +141,29 @@ def plan_relations(rows: LabeledRows, settings: TableSettings) -> RelationPlan:
         tuple(joined),
         frozenset(names),
     )
+
+
+def _near_columns(
+    relations: Sequence[Relation],
+    table: pa.Table,
+    types: Mapping[str, str],
+    fixed: Collection[str],
+) -> list[NearColumn | CloseColumn]:
+    """Return the near relations between columns that `relations` do not code.
+
+    Columns that others bound are ratios instead of differences where that saves enough bits.
+    """
+    exact = plan_coding(relations, table, fixed)
+    bounded = {column.name for column in exact.columns if isinstance(column, BoundedColumn)}
+    near = find_near_columns(table, types, exact.names.union(fixed))
+    if not bounded:
+        return near
+    ratios = find_near_columns(table, types, (exact.names - bounded).union(fixed), bounded)
+    with_bounds, with_ratios = (
+        saved_bits(table, plan_coding(relations, table, fixed, columns).columns)
+        for columns in (near, ratios)
+    )
+    return ratios if with_ratios > with_bounds + MIN_RATIOS_GAIN_BITS else near
 
 
 def fit_tokenizer(

@@ -29,15 +29,14 @@ def plan_coding(
     """Return the coding that keeps as many of the relations as possible.
 
     `table` has the training rows. The columns in `fixed` are not coded. No relation codes those in
-    `near` or their bases.
+    `near`, and none bounds them or their bases.
     """
     planner = _Planner(table, frozenset(fixed))
     for relation in relations:
         if relation.kind not in ("order", "distinct"):
             planner.derive(relation)
-    planner.bound([relation for relation in relations if relation.kind == "order"])
+    planner.bound([relation for relation in relations if relation.kind == "order"], near)
     planner.check([relation for relation in relations if relation.kind == "distinct"])
-    planner.add_near(near)
     return RelationCoding(planner.in_decoding_order(), tuple(planner.kept), tuple(planner.checked))
 
 
@@ -130,16 +129,23 @@ class _Planner:
         is_omitted = pa.compute.equal(computed.is_null(), values.is_null(nan_is_null=True))
         return DerivedColumn(name, relation, decimals, bool(pa.compute.all(is_omitted).as_py()))
 
-    def bound(self, relations: Sequence[Relation]) -> None:
-        """Code the columns that others bound, unless that loses their frequent values."""
+    def bound(
+        self, relations: Sequence[Relation], near: Sequence[NearColumn | CloseColumn]
+    ) -> None:
+        """Code the columns that others bound, unless that loses their frequent values.
+
+        Columns in `near` are coded by these, and their orders are checked.
+        """
         orders = {(order.columns[0], order.columns[1]): order for order in relations}
         derived = {column.name for column in self.columns}
-        immovable = self.fixed | derived
+        immovable = self.fixed | derived | {name for c in near for name in (c.name, c.base)}
         independent = {
             (low, high)
             for low, high in orders
             if not self._depends(low, high) and not self._depends(high, low)
         }
+        self.columns += near
+        self.sources |= {column.name: {column.base} for column in near}
         edges = {edge for edge in independent if not immovable.issuperset(edge)}
         edges = _without_implied(edges)
         upward, downward = (self._place(edges, immovable, upward=up) for up in (True, False))
@@ -158,10 +164,6 @@ class _Planner:
         """Keep relations by generating rows again that break them."""
         self.kept += relations
         self.checked += relations
-
-    def add_near(self, near: Sequence[NearColumn | CloseColumn]) -> None:
-        self.columns += near
-        self.sources |= {column.name: {column.base} for column in near}
 
     def _place(
         self, edges: set[Edge], immovable: Collection[str], *, upward: bool

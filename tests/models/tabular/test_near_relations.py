@@ -168,3 +168,52 @@ def test_near_relations_are_listed_and_can_be_switched_off() -> None:
         resolve(shape, "fast", {}, differential_privacy=True),
     ):
         assert plan_relations(rows, private).coding.names == frozenset()
+
+
+def make_prices(count: int = 1_200) -> pa.Table:
+    """Return list prices, prices with a discount in per cent, and prices less a fee."""
+    rng = np.random.default_rng(6)
+    listed = np.rint(rng.lognormal(9, 1, count)).astype(int) + 900
+    return pa.table(
+        {
+            "listed": listed,
+            "paid": np.rint(listed * rng.uniform(0.8, 0.97, count)).astype(int),
+            "less_fee": listed - rng.integers(1, 400, count),
+        }
+    )
+
+
+def plan_of(table: pa.Table) -> RelationCoding:
+    schema = tuple(ColumnSchema(name, "integer") for name in table.column_names)
+    rows = LabeledRows.split(table, schema, target_column=None, holdout_fraction=0.1, seed=1)
+    return plan_relations(rows, make_settings(table)).coding
+
+
+def test_a_bounded_number_is_coded_as_a_ratio_if_that_is_simpler() -> None:
+    prices = make_prices()
+    coding = plan_of(prices.select(["listed", "paid"]))
+    assert list(coding.near) == ["paid"]
+    assert [relation.name for relation in coding.checked] == ["paid <= listed"]
+    coding = plan_of(prices.select(["listed", "less_fee"]))
+    assert not coding.near
+    assert not coding.checked
+    assert [relation.name for relation in coding.relations] == ["less_fee <= listed"]
+
+
+def test_samples_keep_the_order_of_a_number_that_is_coded_as_a_ratio(tmp_path: Path) -> None:
+    prices = make_prices().select(["listed", "paid"])
+    schema = tuple(ColumnSchema(name, "integer") for name in prices.column_names)
+    rows = train_sampler(prices, schema, tmp_path, steps=5).sample(1, np.arange(500)).rows
+    ratios = np.asarray(rows["paid"]) / np.asarray(rows["listed"])
+    assert ratios.max() <= 1
+    assert ((ratios > 0.79) & (ratios < 0.98)).mean() > 0.98
+
+
+@pytest.mark.parametrize(("zeros", "is_coded"), [(5, True), (100, False)])
+def test_few_bases_of_zero_do_not_hide_a_ratio(zeros: int, is_coded: bool) -> None:
+    table = make_blocks()
+    rooms = table["rooms"].to_numpy().copy()
+    rooms[:zeros] = 0
+    table = table.set_column(0, "rooms", pa.array(rooms))
+    names = [column.relation_name for column in find_near_columns(table, TYPES, ())]
+    assert ("beds / rooms" in names) is is_coded
