@@ -144,6 +144,16 @@ def test_keys_are_created_listed_and_revoked(service: LiveApplication, api: Clie
     assert states == {"test": "valid", "ci": "revoked"}
 
 
+def test_a_key_is_created_with_its_own_quotas(service: LiveApplication) -> None:
+    quotas = ("--quota", "key_requests_per_minute=7", "--quota", "key_streams=2")
+    created = json.loads(run("keys", "create", "ci", *quotas, "--json").stdout)
+    assert created["quotas"] == {"key_requests_per_minute": 7, "key_streams": 2}
+    for quota, message in (("key_streams", "NAME=LIMIT"), ("ants=1", "key_streams")):
+        rejected = run("keys", "create", "ci", "--quota", quota)
+        assert rejected.code != 0
+        assert message in rejected.stderr
+
+
 def test_a_key_that_may_only_sample_is_enough_for_samples(people: None, api: Client) -> None:
     key = run("keys", "create", "colleague", "--scope", "sample").stdout.strip()
     rows = run("sample", "people", "--count", "3", "--key", key)
