@@ -32,13 +32,13 @@ def set_device(name: str) -> None:
 
 
 @contextmanager
-def computing_on(kind: str) -> Iterator[VirtualGpu | None]:
-    """Let this process compute on the CPU, or on a virtual GPU, which is returned."""
+def computing_on(kind: str) -> Iterator[None]:
+    """Let this process compute on the CPU, or on a virtual GPU."""
     name = {"cpu": "cpu", "gpu": "cuda:0"}[kind]
     with patch.dict(os.environ, SEMBLANCE_DEVICE=name):
         get_settings.cache_clear()
-        with VirtualGpu() if kind == "gpu" else nullcontext() as gpu:
-            yield gpu
+        with VirtualGpu() if kind == "gpu" else nullcontext():
+            yield
     get_settings.cache_clear()
 
 
@@ -96,24 +96,26 @@ def test_a_generation_job_on_a_gpu_writes_the_files_of_the_cpu_and_counts_gpu_se
 
 @pytest.mark.parametrize("name", ["people", pytest.param("digits", marks=pytest.mark.slow)])
 def test_an_evaluation_job_on_a_gpu_reports_the_scores_of_the_cpu(
-    name: str, client: TestClient, monkeypatch: pytest.MonkeyPatch
+    name: str, client: TestClient, gpu: VirtualGpu, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for setting in SHORT_EVALUATION:
         monkeypatch.setattr(setting, (4, 4))
     monkeypatch.setattr("models.metrics.gradient_boosting.TREES", 2)
+    set_device("cpu")
     if name == "digits":
         run_training_job(client, create_training_job(client, device="cpu", name=name))
     else:
         create_trained_model(client, name)
     scores = []
     for device in ("cpu", "gpu"):
+        set_device({"cpu": "cpu", "gpu": "cuda:0"}[device])
+        gpu.clear()
         body = {"kind": "evaluation", "model": name, "samples": 40, "seed": 2, "device": device}
         job_id = client.post("/v1/jobs", json=body).json()["id"]
-        with computing_on(device) as gpu:
-            run_next(["evaluation"])
+        run_next(["evaluation"])
         job = client.get(f"/v1/jobs/{job_id}").json()
         assert (job["state"], job["device_kind"]) == ("succeeded", device), job["error"]
-        assert gpu is None or gpu.launches
+        assert bool(gpu.launches) == (device == "gpu")
         scores.append(client.get(f"/v1/jobs/{job_id}/artifacts/report.json").json()["scores"])
     assert scores[0] == scores[1]
 
