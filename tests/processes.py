@@ -38,12 +38,12 @@ def free_port() -> int:
         return port
 
 
-def eventually(poll: Callable[[], T], *, within: float = TIMEOUT_S) -> T:
+def eventually(poll: Callable[[], T], *, within: float = TIMEOUT_S, every: float = 0.05) -> T:
     """Return the first true result of `poll`; fail with its last result after `within` seconds."""
     deadline = time.monotonic() + within
     while not (result := poll()):
         assert time.monotonic() < deadline, f"still {result!r} after {within} s"
-        time.sleep(0.05)
+        time.sleep(every)
     return result
 
 

@@ -16,7 +16,7 @@ tests/virtual_graph.py.
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import ExitStack, nullcontext
 from functools import cache, partial
 from pathlib import Path
@@ -232,7 +232,7 @@ class _Functions(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        kwargs, self.gpu.current_function = dict(kwargs or {}), func
+        kwargs, self.gpu.current_function = kwargs or {}, func
         if (method := TENSOR_METHODS.get(func)) is not None:
             return method(self.gpu, func, *args, **kwargs)
         device = kwargs.get("device")
@@ -341,12 +341,13 @@ class _Operations(TorchDispatchMode):
             return self._run(func, args, kwargs or {})
 
     def _run(self, func: Any, args: Any, kwargs: Any) -> Any:
-        tensors = [*_tensors(args), *_tensors(kwargs.values())]
-        on_gpu = [is_on_gpu(tensor) for tensor in tensors]
-        if not any(on_gpu):
+        tensors = _tensors((*args, *kwargs.values()))
+        places = [placement(tensor) for tensor in tensors]
+        recording = self.gpu.recording
+        if True not in places:
             out = func(*args, **kwargs)
-            recording = self.gpu.recording
             is_internal = not tensors and self.gpu.current_function not in FACTORIES
+            # The places may have changed: set_() gives a tensor another storage.
             is_internal = is_internal or any(placement(tensor) is None for tensor in tensors)
             if recording is not None and (is_internal or self.gpu.creates_on_gpu):
                 recording.add(func, args, kwargs, out)
@@ -354,21 +355,21 @@ class _Operations(TorchDispatchMode):
                 for created in _tensors((out,)):
                     created.untyped_storage().on_gpu = None  # type: ignore[attr-defined]
             return out
-        self._check(func, args, kwargs, tensors, on_gpu)
-        if self.gpu.recording is not None:
-            self.gpu.recording.protect(tensors)
+        self._check(func, args, kwargs, tensors, places)
+        if recording is not None:
+            recording.protect(tensors)
         out = func(*args, **kwargs)
-        if self.gpu.recording is not None:
-            self.gpu.recording.add(func, args, kwargs, out)
-        if not func._schema.is_mutable or on_gpu[0]:
+        if recording is not None:
+            recording.add(func, args, kwargs, out)
+        if places[0] or not func._schema.is_mutable:
             for created in _tensors((out,)):
                 self.gpu.put(created)
         return out
 
-    def _check(self, func: Any, args: Any, kwargs: Any, tensors: Any, on_gpu: Any) -> None:
+    def _check(self, func: Any, args: Any, kwargs: Any, tensors: Any, places: Any) -> None:
         packet, gpu, name = func.overloadpacket, self.gpu, func.overloadpacket.__name__
-        if packet in COPYING and len(set(on_gpu)) > 1:
-            gpu.count_copy(on_gpu[0], tensors[0])
+        if packet in COPYING and not all(places):
+            gpu.count_copy(bool(places[0]), tensors[0])
             return
         if packet in INDEXING:
             indices = [index for index in args[1] if index is not None]
@@ -378,11 +379,12 @@ class _Operations(TorchDispatchMode):
                 gpu.count_wait(f"{name} by a mask")
             others = [*args[2:3]] if is_on_gpu(args[0]) else [*indices, *args[2:3]]
             tensors = [tensor for tensor in [args[0], *others] if isinstance(tensor, Tensor)]
-        on_cpu = [t for t in tensors if placement(t) is False and t.ndim]
-        writes_to_cpu = func._schema.is_mutable and placement(tensors[0]) is False
-        if (any(map(is_on_gpu, tensors)) and on_cpu) or (writes_to_cpu and packet not in COPYING):
+            places = [placement(tensor) for tensor in tensors]
+        on_cpu = any(place is False and t.ndim for place, t in zip(places, tensors, strict=True))
+        writes_to_cpu = func._schema.is_mutable and places[0] is False
+        if (True in places and on_cpu) or (writes_to_cpu and packet not in COPYING):
             names = {True: "GPU", False: "CPU", None: "either"}
-            gpu.refuse(f"{name} of tensors on {[names[placement(t)] for t in tensors]}")
+            gpu.refuse(f"{name} of tensors on {[names[place] for place in places]}")
         if isinstance(kwargs.get("generator"), torch.Generator):
             gpu.refuse(f"{name} on the GPU with a generator of the CPU")
         if packet in SYNCHRONIZING:
@@ -391,12 +393,14 @@ class _Operations(TorchDispatchMode):
             gpu.launches[name] += 1
 
 
-def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
+def _tensors(values: Iterable[Any]) -> list[Tensor]:
+    tensors = []
     for value in values:
         if isinstance(value, Tensor):
-            yield value
+            tensors.append(value)
         elif isinstance(value, list | tuple):
-            yield from _tensors(value)
+            tensors += _tensors(value)
+    return tensors
 
 
 @cache

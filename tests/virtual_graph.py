@@ -7,13 +7,13 @@ gone. What a GPU would not notice raises RefusedOperation: waits and copies betw
 capture, and memory that a replay uses and nobody else does.
 """
 
+from collections.abc import Callable
 from typing import Any
 from weakref import ref
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import _disable_current_modes
-from torch.utils._pytree import tree_leaves, tree_map
 
 
 class RefusedOperation(RuntimeError):
@@ -29,22 +29,34 @@ class VirtualStream:
 
 
 class _Place:
-    """A tensor of a recorded operation, by its memory.
+    """A tensor of a recorded operation, by its memory, which the graph refers to but does not own.
 
-    Memory that the capture allocated belongs to the graph; other memory is only referred to.
+    A tensor in memory of the graph itself is recorded as it is.
     """
 
-    def __init__(self, tensor: Tensor, *, is_owned: bool) -> None:
-        storage = tensor.untyped_storage()
-        self._owned, self._reference = storage if is_owned else None, ref(storage)
-        self._dtype = tensor.dtype
+    def __init__(self, tensor: Tensor) -> None:
+        self._storage, self._dtype = ref(tensor.untyped_storage()), tensor.dtype
         self._layout = tensor.storage_offset(), tensor.size(), tensor.stride()
 
     def tensor(self) -> Tensor:
-        storage = self._reference() if self._owned is None else self._owned
-        if storage is None:
+        if (storage := self._storage()) is None:
             raise RefusedOperation("a CUDA graph uses memory that was freed")
         return torch.empty(0, dtype=self._dtype).set_(storage, *self._layout)
+
+
+def _map(function: Callable[[Any], Any], value: Any) -> Any:
+    """Apply a function to the arguments or results of an operation, which may be nested lists."""
+    if isinstance(value, list | tuple):
+        return [_map(function, item) for item in value]
+    if isinstance(value, dict):
+        return {name: _map(function, item) for name, item in value.items()}
+    return function(value)
+
+
+def _leaves(value: Any) -> list[Any]:
+    leaves: list[Any] = []
+    _map(leaves.append, value)
+    return leaves
 
 
 class Recording:
@@ -59,9 +71,10 @@ class Recording:
         """Save the values of the memory outside of the graph that an operation may write to."""
         for tensor in tensors:
             storage = tensor.untyped_storage()
-            if storage.data_ptr() not in self._owned | self._outside and storage.nbytes():
+            address = storage.data_ptr()
+            if address not in self._owned and address not in self._outside and storage.nbytes():
                 content = torch.empty(0, dtype=torch.uint8).set_(storage)
-                self._outside[storage.data_ptr()] = content, content.clone()
+                self._outside[address] = content, content.clone()
 
     def restore(self) -> None:
         for content, values in self._outside.values():
@@ -72,24 +85,25 @@ class Recording:
         with _disable_current_modes(), torch._C.DisableTorchFunction():
             inputs = {
                 leaf.untyped_storage().data_ptr()
-                for leaf in tree_leaves((args, kwargs))
+                for leaf in _leaves((args, kwargs))
                 if isinstance(leaf, Tensor)
             }
             created = []
-            for leaf in tree_leaves(out):
+            for leaf in _leaves(out):
                 is_new = isinstance(leaf, Tensor) and (
                     leaf.untyped_storage().data_ptr() not in inputs
                 )
                 if is_new:
                     self._owned[leaf.untyped_storage().data_ptr()] = leaf.untyped_storage()
                 created.append(self._place(leaf) if is_new else None)
-            args, kwargs = tree_map(self._place, (args, kwargs))
+            args, kwargs = _map(self._place, (args, kwargs))
             self.operations.append((func, args, kwargs, created))
 
     def _place(self, leaf: Any) -> Any:
         if not isinstance(leaf, Tensor):
             return leaf
-        return _Place(leaf, is_owned=leaf.untyped_storage().data_ptr() in self._owned)
+        is_owned = leaf.untyped_storage().data_ptr() in self._owned
+        return leaf.detach() if is_owned else _Place(leaf)
 
 
 class VirtualGraph:
@@ -106,11 +120,11 @@ class VirtualGraph:
         self._gpu.launches["graph"] += 1
         with _disable_current_modes(), torch._C.DisableTorchFunction():
             for func, args, kwargs, created in self.recording.operations:
-                args, kwargs = tree_map(_tensor, (args, kwargs))
-                outputs = tree_leaves(func(*args, **kwargs))
+                args, kwargs = _map(_tensor, (args, kwargs))
+                outputs = _leaves(func(*args, **kwargs))
                 for place, value in zip(created, outputs, strict=True):
                     if place is not None:
-                        place.tensor().copy_(value)
+                        place.copy_(value)
 
 
 def _tensor(leaf: Any) -> Any:

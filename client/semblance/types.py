@@ -2691,7 +2691,10 @@ class TrainingEstimate(TypedDict):
     steps: int
     """Number of training steps."""
     minutes: float
-    """Training time in minutes."""
+    """Training time in minutes from the first step on, as in `budget`.
+
+    Loading the data before and saving the model after it take a few seconds more.
+    """
     evaluation_minutes: float | None
     """Time in minutes of the evaluation that follows, as the newest evaluations of this kind of
     data took; null if there was none yet.

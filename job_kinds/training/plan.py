@@ -1,5 +1,7 @@
 """Planning of training jobs: from a request and a dataset to a resolved configuration."""
 
+import math
+
 from sqlalchemy.orm import Session
 
 from core import model_registry, workers
@@ -161,16 +163,25 @@ def _warnings(
             check_possible(spec, dataset)
         except Conflict as error:
             warnings.append(WarningView(code="evaluation_skipped", message=error.detail))
-    if steps is None and training.min_useful_steps:
+    if training.min_useful_steps:
         step_s, _ = _seconds_per_step(session, training.cost(), device)
-        steps = _steps_in(training.budget, step_s)
-    if steps is not None and steps < training.min_useful_steps:
-        message = (
-            f"The budget is enough for about {steps} steps, but useful samples need at "
-            f"least {training.min_useful_steps}. Increase the budget, or use smaller images."
-        )
-        warnings.append(WarningView(code="budget_too_small", message=message))
+        warnings += _small_budget_warnings(training, step_s)
     return warnings
+
+
+def _small_budget_warnings(training: ResolvedTraining, step_s: float) -> list[WarningView]:
+    """Warn if the budget is too small for useful samples, and name one that is not."""
+    steps, needed = _steps_in(training.budget, step_s), training.min_useful_steps
+    if steps >= needed:
+        return []
+    is_time = training.budget.seconds is not None
+    budget = f"{math.ceil(needed * step_s)} seconds" if is_time else f"{needed} steps"
+    message = (
+        f"The budget is enough for about {steps} steps, but useful samples need at least {needed}. "
+        f"Increase the budget to at least {budget}, better to that of a preset, or use smaller "
+        "images."
+    )
+    return [WarningView(code="budget_too_small", message=message)]
 
 
 def _device(request: TrainingRequest) -> RequestedDevice:

@@ -87,7 +87,10 @@ class TrainingRequest(JobRequest):
 
 class TrainingEstimate(BaseModel):
     steps: int = Field(description="Number of training steps.")
-    minutes: float = Field(description="Training time in minutes.")
+    minutes: float = Field(
+        description="Training time in minutes from the first step on, as in `budget`. Loading the "
+        "data before and saving the model after it take a few seconds more."
+    )
     evaluation_minutes: float | None = Field(
         description="Time in minutes of the evaluation that follows, as the newest evaluations of "
         "this kind of data took; null if there was none yet."

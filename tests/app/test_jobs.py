@@ -1,5 +1,6 @@
 """Jobs over HTTP, without a worker."""
 
+import re
 import threading
 from typing import Any
 
@@ -124,6 +125,7 @@ def test_validate_only_returns_a_plan_and_creates_no_job(client: TestClient) -> 
     warnings = {warning["code"]: warning["message"] for warning in plan["warnings"]}
     assert "every training item" in warnings["budget_below_one_epoch"]
     assert "about 1 step" in warnings["budget_too_small"]
+    assert "at least 200 steps," in warnings["budget_too_small"]
     assert client.get("/v1/jobs").json()["data"] == []
 
 
@@ -138,9 +140,14 @@ def test_a_budget_in_seconds_that_is_too_small_gets_a_warning(
         "validate_only": True,
     }
     plan = client.post("/v1/jobs", json=body).json()
-    warnings = [warning["code"] for warning in plan["warnings"]]
+    warnings = {warning["code"]: warning["message"] for warning in plan["warnings"]}
     assert ("budget_too_small" in warnings) == is_too_small
     assert (plan["estimate"]["steps"] < 200) == is_too_small
+    if is_too_small:  # The budget that the warning names is enough.
+        (seconds,) = re.findall(r"at least (\d+) seconds", warnings["budget_too_small"])
+        body |= {"budget": {"cpu_seconds": int(seconds)}}
+        larger = client.post("/v1/jobs", json=body).json()
+        assert "budget_too_small" not in {warning["code"] for warning in larger["warnings"]}
 
 
 def test_a_job_shows_the_warnings_of_its_plan(client: TestClient) -> None:

@@ -4,25 +4,31 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import click
 import httpx
 import pytest
+import torch
 from semblance import APIError, Client
 from semblance.command.data import print_lift
 from semblance.command.options import parse_counts, parse_gate
 from semblance.command.output import align
 from semblance.command.progress import sparkline
-from semblance.command.verdicts import print_verdict
+from semblance.command.verdicts import print_outcome, print_verdict
 from semblance.configuration import login_file
 
+from models.metrics.verdict import VerdictName
 from tests.client.conftest import run
 from tests.client.flaky_server import flaky_server, respond
 from tests.client.live import LiveApplication
 from tests.conftest import KEY
 from tests.factories import create_trained_model
 from tests.uploads import make_people_csv
+from worker.job_runner import run_next
 
 
 @pytest.fixture
@@ -138,6 +144,16 @@ def test_keys_are_created_listed_and_revoked(service: LiveApplication, api: Clie
     assert states == {"test": "valid", "ci": "revoked"}
 
 
+def test_a_key_is_created_with_its_own_quotas(service: LiveApplication) -> None:
+    quotas = ("--quota", "key_requests_per_minute=7", "--quota", "key_streams=2")
+    created = json.loads(run("keys", "create", "ci", *quotas, "--json").stdout)
+    assert created["quotas"] == {"key_requests_per_minute": 7, "key_streams": 2}
+    for quota, message in (("key_streams", "NAME=LIMIT"), ("ants=1", "key_streams")):
+        rejected = run("keys", "create", "ci", "--quota", quota)
+        assert rejected.code != 0
+        assert message in rejected.stderr
+
+
 def test_a_key_that_may_only_sample_is_enough_for_samples(people: None, api: Client) -> None:
     key = run("keys", "create", "colleague", "--scope", "sample").stdout.strip()
     rows = run("sample", "people", "--count", "3", "--key", key)
@@ -207,6 +223,47 @@ def test_a_failed_evaluation_is_printed_with_its_reason(
 ) -> None:
     print_verdict({"verdict": None, "state": "failed", "error": {"detail": "[/x]"}})
     assert capsys.readouterr().out == "failed: [/x]\n"
+
+
+@pytest.mark.parametrize("verdict", get_args(VerdictName))
+def test_a_verdict_is_followed_by_the_next_step(
+    verdict: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    view = {"verdict": verdict, "reasons": ["the main reason", "another"]}
+    print_outcome({"verdict": view, "reference": "shoes:2"})
+    out, err = capsys.readouterr()
+    conclusion, next_step = err.splitlines()
+    assert (out, conclusion) == ("", f"verdict: {verdict}; the main reason")
+    assert "shoes:2" in next_step
+
+
+@pytest.fixture
+def worker(service: LiveApplication) -> Iterator[None]:
+    """Run the due jobs in a thread."""
+    torch.set_num_threads(1)
+    stopped = threading.Event()
+
+    def work() -> None:
+        while not stopped.wait(0.05):
+            run_next(["training", "evaluation"])
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    yield
+    stopped.set()
+    thread.join()
+
+
+def test_train_prints_the_model_its_warnings_and_why_there_is_no_verdict(
+    worker: None, tmp_path: Path
+) -> None:
+    table = tmp_path / "people.csv"
+    table.write_bytes(make_people_csv())
+    arguments = ("--target", "income", "--preset", "fast", "--steps", "1")
+    trained = run("train", str(table), *arguments)
+    assert trained.stdout == "people:1\n"
+    assert "warning: The budget is too small to use every training item once." in trained.stderr
+    assert trained.stderr.splitlines()[-1].startswith("not_evaluated: run `semblance evaluate")
 
 
 @pytest.mark.parametrize("argument", ["ant", "ant=", "=3", "ant=x", "ant=-1", "ant=1.5"])

@@ -22,18 +22,21 @@ from tests.tiny_configs import TINY_IMAGE_CONFIG
 ROOT = Path(__file__).parents[2]
 Json = dict[str, Any]
 T = TypeVar("T")
-# Each check of a GPU and each job on it imports torch in a new process.
-TIMEOUT_S = 600.0
+# A wait ends as soon as the state is reached; the limit only ends tests that hang. Each check of a
+# GPU and each job on it imports torch in a new process, which takes a minute on a busy machine.
+TIMEOUT_S = 900.0
+POLL_S = 0.5  # Requests to the server compete with its workers for the processor.
 # A busy machine may stop a thread for seconds; a lost lease would hide what these tests look for.
 INTERVALS = SHORT_INTERVALS | {
     "SEMBLANCE_LEASE_SECONDS": "30",
     "SEMBLANCE_DEVICE_CHECK_SECONDS": "30",
+    "SEMBLANCE_STEP_TIMEOUT_SECONDS": "3600",  # steps may be held
     "SEMBLANCE_WORKER_THREADS": "1",
 }
 
 
 def eventually(poll: Callable[[], T]) -> T:
-    return processes.eventually(poll, within=TIMEOUT_S)
+    return processes.eventually(poll, within=TIMEOUT_S, every=POLL_S)
 
 
 @dataclass
@@ -61,7 +64,7 @@ class GpuMachine:
         for process in self._processes:
             process.send_signal(signal.SIGTERM)
         for process in self._processes:
-            assert process.wait(timeout=60) == 0
+            assert process.wait(timeout=TIMEOUT_S) == 0
         self._processes.clear()
 
     def log(self) -> str:
@@ -127,20 +130,21 @@ class GpuMachine:
 def gpu_machine(folder: Path) -> Iterator[GpuMachine]:
     for name in ("armed", "reached"):
         (folder / "machine" / name).mkdir(parents=True)
+    (folder / "machine" / "gpus").write_text("1")
     shutil.copy(virtual_machine.__file__, folder / "machine" / "sitecustomize.py")
     data = folder / "data"
     with ExitStack() as stack:
-        server = stack.enter_context(serving(data, **INTERVALS, SEMBLANCE_DEVICE="cpu"))
+        path = os.pathsep.join([str(folder / "machine"), str(ROOT), str(ROOT / "client")])
+        settings = INTERVALS | {"PYTHONPATH": path}
+        server = stack.enter_context(serving(data, **settings, SEMBLANCE_DEVICE="cpu"))
         eventually(server.is_ready)
         client = stack.enter_context(server.client())
-        path = os.pathsep.join([str(folder / "machine"), str(ROOT), str(ROOT / "client")])
-        environment = os.environ | INTERVALS | {"PYTHONPATH": path}
+        environment = os.environ | settings
         environment["SEMBLANCE_DATA_DIR"] = str(data)
         environment["SEMBLANCE_BROKER_URL"] = find_broker(server)
         machine = GpuMachine(
             server, client, folder / "machine", environment | external_services(data)
         )
-        machine.set_gpus(1)
         machine.dataset = client.create_builtin_dataset("digits")["id"]
         stack.callback(machine.stop_workers)
         yield machine

@@ -12,7 +12,7 @@ from typing import Any
 from tests.chaos import failpoints
 
 FOLDER = Path(__file__).parent
-BREAK_AT_STEP = 12
+HOLD_AT_STEP, BREAK_AT_STEP = 10, 12
 
 
 def count() -> int:
@@ -51,18 +51,21 @@ def enter_gpu() -> None:
 
 
 def patch_training_run(module: Any) -> None:
-    """Slow down steps on request, and break the context in a step, once for each request."""
+    """Hold runs at a step on request, and break the context in a step, once for each request."""
 
     def before(run: Any, step: int) -> None:
-        if (FOLDER / "armed" / "steps are slow").exists():
-            time.sleep(0.1)
         if run.device != "cpu" and step >= BREAK_AT_STEP and failpoints.trigger("context breaks"):
             from tests.virtual_gpu import BrokenContext
 
             _modes.append(BrokenContext())
             _modes[-1].__enter__()
 
-    failpoints.wrap(module.RunningTraining, "progress", before=before)
+    def after(run: Any, step: int) -> None:
+        held = FOLDER / "armed" / "steps are held"
+        while step == HOLD_AT_STEP and held.exists() and not run._lease.stopping:
+            time.sleep(0.1)
+
+    failpoints.wrap(module.RunningTraining, "progress", before=before, after=after)
 
 
 def patch_device_probe(module: Any) -> None:

@@ -2,7 +2,9 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -26,6 +28,17 @@ from worker.job_runner import run_next
 def set_device(name: str) -> None:
     """Give this process a device, as the environment of a worker's process does."""
     os.environ["SEMBLANCE_DEVICE"] = name
+    get_settings.cache_clear()
+
+
+@contextmanager
+def computing_on(kind: str) -> Iterator[None]:
+    """Let this process compute on the CPU, or on a virtual GPU."""
+    name = {"cpu": "cpu", "gpu": "cuda:0"}[kind]
+    with patch.dict(os.environ, SEMBLANCE_DEVICE=name):
+        get_settings.cache_clear()
+        with VirtualGpu() if kind == "gpu" else nullcontext():
+            yield
     get_settings.cache_clear()
 
 
@@ -59,15 +72,15 @@ def test_a_model_trained_on_a_gpu_equals_that_of_the_cpu_and_counts_gpu_seconds(
 
 
 def test_a_generation_job_on_a_gpu_writes_the_files_of_the_cpu_and_counts_gpu_seconds(
-    client: TestClient, gpu: VirtualGpu
+    client: TestClient,
 ) -> None:
     create_trained_model(client, "pets")
     jobs = []
     for device in ("cpu", "gpu"):
-        set_device({"cpu": "cpu", "gpu": "cuda:0"}[device])
         body = {"kind": "generation", "model": "pets", "count": 20, "shard_size": 10, "seed": 3}
         job_id = client.post("/v1/jobs", json=body | {"device": device}).json()["id"]
-        run_next(["generation"])
+        with computing_on(device):
+            run_next(["generation"])
         jobs.append(client.get(f"/v1/jobs/{job_id}").json())
     assert [job["state"] for job in jobs] == ["succeeded", "succeeded"]
     assert [job["device_kind"] for job in jobs] == ["cpu", "gpu"]

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from semblance._sync.client import Client
-from semblance.command.options import connect, given, with_service
+from semblance.command.options import connect, given, parse_counts, with_service
 from semblance.command.output import print_json, print_line, print_note, print_table
 from semblance.configuration import DEFAULT_URL, Configuration, store_login
 
@@ -64,13 +64,27 @@ def keys(context: click.Context, url: str | None, key: str | None, as_json: bool
     default=tuple(scope for scope in SCOPES if scope != "admin"),
     help="What the key may do. Repeat for more. Default: everything but admin.",
 )
+@click.option(
+    "--quota",
+    "quotas",
+    multiple=True,
+    metavar="NAME=LIMIT",
+    callback=lambda _context, _option, values: parse_counts(values, "NAME=LIMIT"),
+    help="Quota of this key, such as key_requests_per_minute=100. Repeat for more. Default: those "
+    "of the service.",
+)
 @with_service
 def create_key(
-    name: str, scopes: tuple[str, ...], url: str | None, key: str | None, as_json: bool
+    name: str,
+    scopes: tuple[str, ...],
+    quotas: dict[str, int] | None,
+    url: str | None,
+    key: str | None,
+    as_json: bool,
 ) -> None:
     """Create a key and print it; it cannot be read again."""
     with connect(url, key) as client:
-        body: Any = {"name": name, "scopes": list(scopes)}
+        body: Any = {"name": name, "scopes": list(scopes), **given(quotas=quotas)}
         created = client.create_key(body)
     if as_json:
         print_json(created)

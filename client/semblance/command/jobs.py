@@ -22,7 +22,7 @@ from semblance.command.options import (
 )
 from semblance.command.output import print_json, print_line, print_note, print_table
 from semblance.command.progress import watch as watch_job
-from semblance.command.verdicts import check_gate, print_verdict
+from semblance.command.verdicts import check_gate, print_outcome, print_verdict
 
 
 @click.command()
@@ -60,8 +60,9 @@ def train(
 ) -> None:
     """Train a model on a dataset, show the progress and print the model's version.
 
-    DATASET is an id (ds_…), or a file or folder, which is uploaded first. With --quality-gate, wait
-    for the evaluation and exit with status 6 if the model does not meet the gate.
+    DATASET is an id (ds_…), or a file or folder, which is uploaded first. Wait for the evaluation
+    that follows, and show its verdict, except with --json. With --quality-gate, exit with status 6
+    if the model does not meet the gate.
     """
     budget = given(cpu_seconds=cpu_seconds, gpu_seconds=gpu_seconds, steps=steps)
     spec: Any = given(name=name, seed=seed, device=device, quality_gate=quality_gate)
@@ -69,6 +70,8 @@ def train(
     with connect(url, key) as client:
         dataset = find_dataset(client, dataset, target)
         job = client.train(dataset, preset=preset, **spec)
+        for warning in job["warnings"]:
+            print_note(f"warning: {warning['message']}")
         if detach:
             print_json(job) if as_json else print_line(job["id"])
             return
@@ -77,6 +80,8 @@ def train(
         print_result(job, as_json=as_json)
         if quality_gate is not None:
             check_gate(client.report(job["result"]["model"], wait=True))
+        elif not as_json:
+            print_outcome(client.report(job["result"]["model"], wait=True))
 
 
 def find_dataset(client: Client, dataset: str, target: str | None) -> str:

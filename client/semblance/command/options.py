@@ -84,17 +84,17 @@ def given(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def parse_counts(items: tuple[str, ...]) -> dict[str, int] | None:
-    """Return the requested number of samples for each label, or None without labels.
+def parse_counts(items: tuple[str, ...], form: str = "LABEL=COUNT") -> dict[str, int] | None:
+    """Return the number for each name, such as samples of a label, or None without items.
 
     Raises:
-        click.BadParameter: An item is not LABEL=COUNT.
+        click.BadParameter: An item does not have the form.
     """
     counts = {}
     for item in items:
         name, _, count = item.rpartition("=")
         if not name or not count.isdecimal():
-            raise click.BadParameter(f"{item!r} is not LABEL=COUNT.")
+            raise click.BadParameter(f"{item!r} is not {form}.")
         counts[name] = int(count)
     return counts or None
 

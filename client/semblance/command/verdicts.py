@@ -7,6 +7,13 @@ import click
 from semblance.command.output import print_line, print_note, red
 
 NOT_ACCEPTED = 6
+TRAIN_LONGER = "Train longer, with a larger preset or budget. All scores: semblance report {model}"
+NEXT_STEPS = {
+    "good": "Generate samples: semblance sample {model} FILE",
+    "poor": TRAIN_LONGER,
+    "collapsed": TRAIN_LONGER,
+    "memorized": "Train on more items. All scores: semblance report {model}",
+}
 
 
 def print_verdict(report: Any) -> None:
@@ -17,6 +24,16 @@ def print_verdict(report: Any) -> None:
         return
     print_line(f"verdict: {verdict['verdict']}; {'; '.join(verdict['reasons'])}")
     print_failed_criteria(report)
+
+
+def print_outcome(report: Any) -> None:
+    """Print the verdict, its main reason and the next step on standard error."""
+    verdict = report["verdict"]
+    if verdict is None:
+        print_note(f"{report['state']}: {_missing_verdict_reason(report)}")
+        return
+    print_note(f"verdict: {verdict['verdict']}; {verdict['reasons'][0]}")
+    print_note(NEXT_STEPS[verdict["verdict"]].format(model=report["reference"]))
 
 
 def print_failed_criteria(report: Any) -> None:

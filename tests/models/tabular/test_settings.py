@@ -29,6 +29,25 @@ def test_every_table_has_settings_a_budget_and_a_cost(
 
 
 @pytest.mark.parametrize(
+    ("columns", "rows", "preset", "measured"),
+    [
+        (4, 500, "fast", 0.39),
+        (15, 6_000, "fast", 0.63),
+        (40, 6_000, "fast", 1.41),
+        (15, 6_000, "quality", 1.57),
+        (40, 6_000, "balanced", 2.08),
+    ],
+)
+def test_the_cost_of_a_step_is_close_to_the_measured_one(
+    columns: int, rows: int, preset: str, measured: float
+) -> None:
+    """Measured in GFLOP of a matrix product of the same duration, on one core."""
+    data = TableData(rows, columns)
+    estimated = cost(resolve(data, preset, {}), data).gflop_per_step
+    assert 0.8 < estimated / measured < 1.25
+
+
+@pytest.mark.parametrize(
     ("preset", "seconds"), [("fast", 60), ("balanced", 600), ("quality", 3600)]
 )
 def test_a_gpu_trains_wider_networks_for_a_fixed_time(preset: str, seconds: int) -> None:
