@@ -39,7 +39,10 @@ PROCESSES = (
     *("tests/dashboard/", "tests/deploy/test_image.py", "tests/gpu/", "tests/test_end_to_end.py"),
 )
 # Then the longest files, so that no core waits for one of them at the end.
-LONG = ("tests/core/jobs/simulation/", "tests/job_kinds/", "tests/models/")
+LONG = (
+    *("tests/core/jobs/simulation/", "tests/job_kinds/", "tests/models/"),
+    "tests/modalities/test_contract.py",
+)
 # A test that requests one of these fixtures uses the database, the storage or the broker.
 SERVER_FIXTURES = {"database_url", "storage", "new_broker"}
 
