@@ -5,6 +5,7 @@ process that runs tests has a database, emptied after each of them. SEMBLANCE_TE
 a Redis for the tests that start servers.
 """
 
+import gc
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -38,9 +39,21 @@ PROCESSES = (
     *("tests/dashboard/", "tests/deploy/test_image.py", "tests/gpu/", "tests/test_end_to_end.py"),
 )
 # Then the longest files, so that no core waits for one of them at the end.
-LONG = ("tests/core/jobs/simulation/", "tests/job_kinds/", "tests/models/")
+LONG = (
+    *("tests/core/jobs/simulation/", "tests/job_kinds/", "tests/models/"),
+    "tests/modalities/test_contract.py",
+)
 # A test that requests one of these fixtures uses the database, the storage or the broker.
 SERVER_FIXTURES = {"database_url", "storage", "new_broker"}
+
+# Garbage collections visit each new object several times, and in the end all modules and tests. At
+# the default of 700 new objects for each collection, this is an eighth of the time of many tests.
+gc.set_threshold(10_000)
+
+
+def pytest_collection_finish() -> None:
+    """Exclude the modules and the collected tests from garbage collection."""
+    gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -29,8 +29,11 @@ class InlineWorkerClient(Client):
 
 
 @pytest.fixture
-def inline_client(client: TestClient) -> Iterator[InlineWorkerClient]:
+def inline_client(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[InlineWorkerClient]:
     torch.set_num_threads(1)
+    monkeypatch.setattr("models.metrics.gradient_boosting.TREES", 20)  # an evaluation is short
     yield InlineWorkerClient(client)
     clear_model_caches()
 

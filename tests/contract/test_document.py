@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,10 +11,10 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
-from app.main import create_app
-
 Json = dict[str, Any]
-DOCUMENT: Json = create_app().openapi()
+# tests/app/test_openapi.py compares it with the document of the service, which is slow to build.
+SNAPSHOT = Path(__file__).parents[2] / "docs" / "openapi.json"
+DOCUMENT: Json = json.loads(SNAPSHOT.read_text())
 SCHEMAS: Json = DOCUMENT["components"]["schemas"]
 REGISTRY: Any = Registry().with_resource(
     "urn:document", Resource.from_contents(DOCUMENT, default_specification=DRAFT202012)

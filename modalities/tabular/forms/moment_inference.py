@@ -174,6 +174,8 @@ def _infer_other(texts: Sequence[str]) -> list[str]:
     for format in _OTHER_FORMATS:
         form = parse_format(format)
         assert form is not None  # noqa: S101 - a constant
+        if sum(map(bool, map(re.compile(form.regex).match, texts))) < most:
+            continue  # reading and writing all texts takes fifty times as long
         same = pc.sum(pc.equal(form.write(form.parse(array)), array)).as_py() or 0
         if same >= most and (not best or same > most):
             best, most = format, same

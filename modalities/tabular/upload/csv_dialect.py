@@ -15,6 +15,7 @@ from modalities.tabular.upload.value_kinds import is_value, kind_of
 
 BLANKS = " "  # as a delimiter: any run of blanks and tabs
 WIDE_BLANKS = "  "  # as a delimiter: any run of at least two blanks, as in columns of fixed width
+_BLANK_RUNS = {BLANKS, WIDE_BLANKS}  # tabs separate fields like blanks
 DELIMITERS = (",", ";", "\t", "|", "::", "^", "~", "\x01")
 NO_DELIMITER = "\x1f"  # of a file with a single column
 SAMPLE_CHARS = 128 * 1024
@@ -242,6 +243,9 @@ def _escaped_delimiters(
 
 def _score(sample: Sample, dialect: CsvDialect, skip: int) -> float:
     """Return how well a dialect fits: 0 if it does not split the rows."""
+    marks = (dialect.delimiter, "\t") if dialect.delimiter in _BLANK_RUNS else (dialect.delimiter,)
+    if not any(mark in sample.text for mark in marks):
+        return 0.0
     rows = [row.fields for row in sample.rows(dialect, skip=skip)]
     width = usual_width(rows) if rows else 0
     if width < 2 or not _is_plausible(rows, dialect.delimiter, sample.text):
@@ -252,7 +256,7 @@ def _score(sample: Sample, dialect: CsvDialect, skip: int) -> float:
     kinds = sum(_cell_score(cell) for cell in cells) / len(cells)
     starts_well = abs(len(rows[0]) - width) <= 1 and len(rows[0]) > 1
     score = consistency**2 * (0.3 + 0.7 * kinds) * (1.0 if starts_well else 0.9)
-    return score * _BLANKS_FACTOR if dialect.delimiter in {BLANKS, WIDE_BLANKS} else score
+    return score * _BLANKS_FACTOR if dialect.delimiter in _BLANK_RUNS else score
 
 
 def _cell_score(cell: str) -> float:

@@ -15,7 +15,7 @@ from tests.servers import SERVER
 # The database is in memory whatever the settings of the test run, so one run is enough.
 pytestmark = pytest.mark.skipif(SERVER is not None, reason="runs with the tests on SQLite")
 
-HISTORIES = 100
+HISTORIES = 60
 SLOW_HISTORIES = 20_000
 FAULT_HISTORIES = 400  # an injected fault has to be detected within these
 
