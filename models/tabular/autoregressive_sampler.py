@@ -120,10 +120,11 @@ class AutoregressiveSampler:
         values whose tokens depend on values that are sampled before.
         """
         n, num_particles = given.shape[1], u.shape[1] // given.shape[1]
+        tokens = torch.full(u.shape, UNKNOWN_TOKEN, device=u.device)
+        is_in_order = order is None
         order, attention, embedded = self._in_order(order, u)
         identical = torch.ones(n, dtype=torch.bool, device=u.device)  # all particles of the row
         given = given.repeat(1, num_particles)
-        tokens = given.clone()
         for k, step in enumerate(order):
             weight = None
             if late and step in late:
@@ -132,7 +133,8 @@ class AutoregressiveSampler:
                 steps = slice(step, step + len(column))
                 given[steps] = torch.where(is_late, column, given[steps])
             context = self._context(attention[k, :k], embedded[:k])
-            cdf = self._cdf(step, context, self._zeros.of(step, tokens), None)
+            penalties = self._zeros.of(step, tokens[:step] if is_in_order else tokens)
+            cdf = self._cdf(step, context, penalties, None)
             is_given = given[step] != UNKNOWN_TOKEN
             given_tokens = given[step].clamp_min(0)
             tokens[step] = torch.where(is_given, given_tokens, _inverse_cdf(cdf, u[step]))

@@ -23,6 +23,8 @@ from torch import Tensor
 from models.tabular.categorical_columns import Arrays, Tokens
 
 MAX_UNSEEN_SHARE = 0.001  # of all rows, estimated, that have a pair which no training row has
+MAX_SEEN_ONCE = 0.05  # pairs of a token that one row has, relative to its rows
+MIN_EVIDENCE_NATS = 7.0  # that it misses some tokens of the other column: a chance of 1 in 1,000
 MIN_EXPECTED_RATIO = 20  # of their share if the columns were independent to that estimate
 MAX_STEPS = 64  # that are compared pairwise
 MAX_CELLS = 1 << 20  # pairs of tokens that a model stores
@@ -54,9 +56,12 @@ class StructuralZeros:
             if may_meet is not None:
                 candidates.append((chance, (a, b), may_meet))
         candidates.sort(key=lambda item: (-item[0], item[1]))
-        ends = np.cumsum([may_meet.size for _, _, may_meet in candidates])
-        kept = candidates[: int((ends <= MAX_CELLS).sum())]
-        return cls({pair: may_meet for _, pair, may_meet in kept})
+        kept, cells = {}, 0
+        for _, pair, may_meet in candidates:
+            if cells + may_meet.size <= MAX_CELLS:
+                kept[pair] = may_meet
+                cells += may_meet.size
+        return cls(kept)
 
     def pack(self) -> tuple[list[list[int]], Arrays]:
         """Return the pairs of steps, and the arrays that `unpack` needs."""
@@ -85,17 +90,32 @@ def _structural_zeros(counts: NDArray[np.int64]) -> tuple[float, NDArray[np.bool
     """Return the mask of the tokens that may meet, given the (K, K') counts of pairs in rows.
 
     The first number is the share of the other pairs if the columns were independent. The mask is
-    None if new pairs are plausible. By Good's estimate, the share of unseen pairs is that of the
-    pairs seen once. A token that a single row has tells nothing, and may meet all others.
+    None if new pairs are plausible: by Good's estimate, the share of unseen pairs is that of the
+    pairs that are seen once, between tokens that several rows have.
     """
     rows = counts.sum()
+    is_sure = _is_sure(counts)[:, None] & _is_sure(counts.T)
+    may_meet = (counts > 0) | ~is_sure
     totals, other_totals = counts.sum(1, keepdims=True), counts.sum(0, keepdims=True)
-    is_single = (totals == 1) | (other_totals == 1)
-    may_meet = (counts > 0) | is_single
-    unseen = max(int(((counts == 1) & ~is_single).sum()), 1) / rows
+    seen_once = (counts == 1) & (totals > 1) & (other_totals > 1)
+    unseen = max(int(seen_once.sum()), 1) / rows
     chance = float((totals * other_totals)[~may_meet].sum() / rows**2)
     is_structural = unseen <= MAX_UNSEEN_SHARE and chance >= MIN_EXPECTED_RATIO * unseen
     return chance, may_meet if is_structural else None
+
+
+def _is_sure(counts: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return the (K,) mask of first tokens whose rows tell which second ones they never meet.
+
+    Few of their pairs may be seen once, and as many rows with other tokens would not all miss the
+    second tokens that they miss. Otherwise samples would repeat the few rows of a rare value.
+    """
+    totals = counts.sum(1)
+    seen_once = (counts == 1).sum(1)
+    missed = (counts == 0) @ (counts.sum(0) / counts.sum())
+    with np.errstate(divide="ignore"):
+        evidence = -totals * np.log1p(-np.minimum(missed, 1.0))
+    return (seen_once <= MAX_SEEN_ONCE * totals) & (evidence >= MIN_EVIDENCE_NATS)
 
 
 class ZeroPenalties:

@@ -60,29 +60,35 @@ def find_rounded_balances(
     plain = [n for n in numbers if n.is_plain and n.decimals >= 0 and n.distinct > 1]
     plain = [n for n in plain if not np.isnan(n.values).any()][:MAX_BALANCE_COLUMNS]
     for decimals in sorted({number.decimals for number in plain}):
-        independent: list[ScreenedNumber] = []
-        for number in (n for n in plain if n.decimals == decimals):
-            relation = _rounded_balance(independent, number)
+        group = [number for number in plain if number.decimals == decimals]
+        centered = np.stack([number.values - number.values.mean() for number in group])
+        products = centered @ centered.T
+        independent: list[int] = []
+        for index, number in enumerate(group):
+            relation = None
+            if 2 <= len(independent) <= (len(number.values) - MIN_ROWS) / 2:
+                # Least squares: rounding changes the factors by little.
+                equations = products[np.ix_(independent, independent)]
+                factors = np.linalg.lstsq(equations, products[independent, index])[0]
+                relation = _rounded_balance([group[i] for i in independent], factors, number)
             if relation is None:
-                independent.append(number)
+                independent.append(index)
             elif frozenset(relation.columns) not in excluded:
                 yield relation
 
 
-def _rounded_balance(terms: Sequence[ScreenedNumber], last: ScreenedNumber) -> Relation | None:
-    """Return the balance of `last` and some of `terms`, before rounding; None if there is none."""
-    if len(terms) < 2 or len(last.values) < MIN_ROWS + 2 * len(terms):
-        return None
-    values = np.stack([term.values for term in terms])
-    centered = values - values.mean(1, keepdims=True)
-    # Least squares: rounding changes the factors by little.
-    products = centered @ np.column_stack([centered.T, last.values - last.values.mean()])
-    factors = np.linalg.lstsq(products[:, :-1], products[:, -1])[0]
+def _rounded_balance(
+    terms: Sequence[ScreenedNumber], factors: Floats, last: ScreenedNumber
+) -> Relation | None:
+    """Return the balance of `last` and some of `terms`, before rounding; None if there is none.
+
+    `factors` (K,) are those of the terms by least squares.
+    """
     signs = np.rint(factors)
     chosen = {term: int(sign) for term, sign in zip(terms, signs, strict=True) if sign}
     if len(chosen) < 2 or np.abs(factors - signs).max() > ROUNDED_FACTOR_TOLERANCE:
         return None
-    computed = signs @ values
+    computed = np.sum([sign * term.values for term, sign in chosen.items()], axis=0)
     offset = round(float((last.values - computed).mean()), last.decimals)
     tolerance = _rounding_of_sum(last, len(chosen))
     if np.abs(signs).max() > 1 or (np.abs(computed + offset - last.values) > tolerance).any():

@@ -64,12 +64,33 @@ def test_columns_with_many_pairs_of_a_single_row_have_no_zeros() -> None:
     assert not StructuralZeros.fit(tokens, SIZES, range(3)).may_meet
 
 
-def test_a_value_of_a_single_row_may_meet_all_values() -> None:
-    tokens = teams(2_000)
-    tokens[:2, 0] = 0, 4
-    zeros = StructuralZeros.fit(tokens, [3, 5, 2], range(3))
-    assert zeros.may_meet[0, 1][:, 4].all()
+def test_a_rare_value_may_meet_all_values_that_its_rows_do_not_rule_out() -> None:
+    tokens = teams(5_000)
+    tokens[:2, :4] = [0, 0, 0, 0], [4, 5, 5, 5]
+    zeros = StructuralZeros.fit(tokens, [3, 6, 2], range(3))
+    may_meet = zeros.may_meet[0, 1]
+    assert may_meet[:, 4].all()  # a single row
+    assert may_meet[:, 5].all()  # three rows of one league of three, by a chance of 1 in 9
+    assert not may_meet[0, 1]
+
+
+def test_a_value_with_another_one_in_each_row_may_meet_all_values() -> None:
+    tokens = teams(5_000)
+    tokens[0] = np.arange(5_000) % 50
+    tokens[1] = tokens[0]
+    tokens[1, :5] = 50  # five rows of different leagues
+    zeros = StructuralZeros.fit(tokens, [50, 51, 2], range(2))
+    assert zeros.may_meet[0, 1][:, 50].all()
     assert not zeros.may_meet[0, 1][0, 1]
+
+
+def test_a_rare_value_is_kept_from_values_that_its_rows_rule_out() -> None:
+    tokens = teams(5_000)
+    tokens[0] = np.arange(5_000) % 50
+    tokens[1] = tokens[0]
+    tokens[1, :5_000:500] = 50  # ten rows of the first league
+    zeros = StructuralZeros.fit(tokens, [50, 51, 2], range(2))
+    assert zeros.may_meet[0, 1][:, 50].tolist() == [True] + [False] * 49
 
 
 @pytest.mark.parametrize("order", [None, [1, 2, 0]], ids=["in order", "in another order"])
@@ -82,15 +103,44 @@ def test_samples_have_no_zeros_in_any_order(order: list[int] | None) -> None:
     assert not broken(sampler.sample_tokens(u, {}, order)).any()
 
 
-def test_sampled_values_may_meet_values_that_are_given_later() -> None:
+def test_completed_rows_have_no_zeros() -> None:
     zeros = StructuralZeros.fit(teams(2_000), SIZES, range(3))
     sampler = AutoregressiveSampler(make_network(2), [None] * 3, zeros=zeros)
     given = torch.full((3, 200), UNKNOWN_TOKEN)
     given[1] = torch.arange(200) % 4
-    # With a single particle, nothing but the zeros keeps the leagues of the given teams.
-    tokens = sampler.complete(torch.rand(3, 200), torch.rand(4, 200).double(), given)
+    tokens = sampler.complete(torch.rand(3, 200 * 64), torch.rand(4, 200).double(), given)
     assert (tokens[1] == given[1]).all()
     assert not broken(tokens).any()
+
+
+def test_completed_rows_are_distributed_like_samples() -> None:
+    """A value given later must not change how likely the values before it are."""
+    torch.manual_seed(2)
+    sizes = [2, 4, 4]
+    network = Generator(
+        sizes,
+        [np.full(size, np.nan) for size in sizes],
+        [None] * 3,
+        [None] * 3,
+        embedding_dim=8,
+        hidden_dim=8,
+        dropout=0.0,
+    ).eval()
+    with torch.no_grad():
+        for free in network.heads.free:
+            free.mul_(20)
+    is_low = np.arange(4) < 2
+    zeros = StructuralZeros({(1, 2): is_low[:, None] == is_low})
+    sampler = AutoregressiveSampler(network, [None] * 3, zeros=zeros)
+    samples = sampler.sample_tokens(torch.rand(3, 300_000), {})
+    given = torch.full((3, 4_000), UNKNOWN_TOKEN)
+    given[2] = 1
+    completed = sampler.complete(torch.rand(3, 4_000 * 64), torch.rand(4, 4_000).double(), given)
+    shares = [
+        torch.bincount(tokens[0] * 4 + tokens[1], minlength=8) / tokens.shape[1]
+        for tokens in (samples[:, samples[2] == 1], completed)
+    ]
+    assert torch.allclose(*shares, atol=0.03), shares
 
 
 def test_given_values_that_never_meet_are_kept() -> None:
