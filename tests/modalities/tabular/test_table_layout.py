@@ -126,6 +126,7 @@ def test_a_column_may_be_named_with_a_hash(read: Read) -> None:
         "a\nb\n",
         "Notes:\nAges are in years, as reported, by, all\nCities: Ulm, Köln\nSee also, page 3\n",
         "# made by hand, in 2024\n",
+        '"Source: Office, of ""all""", 2024\n',
     ],
 )
 def test_lines_below_the_table_are_left_out_and_reported(footer: str, read: Read) -> None:
@@ -145,9 +146,30 @@ def test_a_last_row_of_values_with_too_few_or_many_fields_is_an_error(
     assert reject("age,city,score\n" + ROWS + end).code == "wrong_field_count"
 
 
+@pytest.mark.parametrize(
+    "end",
+    [
+        "Zoe,2024-01-03 12:10:00,55,7,8\n",
+        "Doe Jane Ann Mary,2024-01-03 12:10:00,5,5,7\n",
+        "Ulm: Zoe,2024-01-03,55\n",
+        "Key West,2024-01-03,55,7,8\n",
+    ],
+)
+def test_a_last_row_of_words_with_numbers_after_them_is_not_a_note(
+    end: str, reject: Reject
+) -> None:
+    rows = "".join(f"Ann {i},2024-01-{i % 28 + 1:02} 12:00:00,{i},{i * 2}\n" for i in range(40))
+    assert reject("name,at,score,n\n" + rows + end).code == "wrong_field_count"
+
+
 def test_a_line_of_one_field_between_rows_is_an_error(reject: Reject) -> None:
     error = reject("age,city,score\n" + ROWS + "Page 2\n" + ROWS)
     assert (error.code, error.field_errors[0].pointer) == ("wrong_field_count", "/file/lines/42")
+
+
+def test_long_last_lines_are_told_from_notes_in_linear_time(reject: Reject) -> None:
+    words = ("a" + ";" * 3_000) * 3 + "1"  # a pattern that tries all divisions takes hours
+    assert reject("age,city,score\n" + ROWS + f"{words},b\n").code == "wrong_field_count"
 
 
 @pytest.mark.parametrize(
