@@ -545,3 +545,21 @@ def test_an_empty_row_between_the_rows_does_not_begin_another_table(below: str, 
     table = read("age,city,score\n" + ROWS + below)
     assert table.issue("stacked_tables") is None
     assert table.summary.rows in {80, 81}
+
+
+@pytest.mark.parametrize("row", ["Leeds,pending review,not measured", "Leeds,,n.d."])
+def test_a_row_of_words_below_an_empty_row_does_not_begin_another_table(
+    row: str, read: Read
+) -> None:
+    rows = "".join(f"{'abc'[i % 3]},{'xy'[i % 2]},{i}\n" for i in range(40))
+    table = read(f"city,state,score\n{rows}\n{row}\n{rows}")
+    assert table.issue("stacked_tables") is None
+    assert (list(table.types), table.summary.rows) == (["city", "state", "score"], 81)
+
+
+def test_a_title_begins_a_table_whose_columns_are_of_the_kinds_above(read: Read) -> None:
+    first = "".join(f"{'abc'[i % 3]},{i}\n" for i in range(30))
+    second = "".join(f"{'uvw'[i % 3]},{i * 7}\n" for i in range(40))
+    table = read(f"city,score\n{first}\nSales of 2024\nproduct,units\n{second}")
+    assert table.issue("stacked_tables") is not None
+    assert (list(table.types), table.summary.rows) == (["product", "units"], 40)
