@@ -146,6 +146,11 @@ def test_a_last_row_of_values_with_too_few_or_many_fields_is_an_error(
     assert reject("age,city,score\n" + ROWS + end).code == "wrong_field_count"
 
 
+def test_a_long_text_in_a_row_with_too_few_fields_is_an_error_in_its_line(reject: Reject) -> None:
+    error = reject(f"age,city,score\n{ROWS}{'x' * 200_000},b\n")
+    assert (error.code, error.field_errors[0].pointer) == ("wrong_field_count", "/file/lines/42")
+
+
 @pytest.mark.parametrize(
     "end",
     [
