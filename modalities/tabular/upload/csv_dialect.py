@@ -21,6 +21,7 @@ NO_DELIMITER = "\x1f"  # of a file with a single column
 SAMPLE_CHARS = 128 * 1024
 SAMPLE_ROWS = 200
 
+_MAX_FIELD = 2**31 - 1  # characters; CsvNormalizer limits those of rows
 _COMMENTS = ("#", "//", "%")
 _SEPARATOR_LINE = re.compile(r'"?sep=(?P<delimiter>[^\r\n"])"?[ \t]*(?:\r\n|\n|\r)', re.IGNORECASE)
 # The share of a cell's kind in the score of a delimiter: a wrong delimiter leaves odd texts.
@@ -83,6 +84,7 @@ class Sample:
 
 def iterate_rows(lines: Sequence[str] | Iterator[str], dialect: CsvDialect) -> Iterator[SampleRow]:
     """Yield the rows that are neither blank nor comments; raise csv.Error for a broken one."""
+    csv.field_size_limit(_MAX_FIELD)  # a setting of the process
     separator = separator_pattern(dialect)
     source = _CountedLines(iter(lines), dialect.comment)
     converted = iter(source)

@@ -268,8 +268,16 @@ class _CsvBatches:
             and at_end
             and len(numbers) <= _MAX_FOOTER_ROWS
             and len(self._names) > 2
-            and all(fields == 1 or is_note(text) for _, text, fields in self._wrong_rows)
+            and all(
+                fields == 1 or is_note(self._fields(text)) for _, text, fields in self._wrong_rows
+            )
         )
+
+    def _fields(self, text: str) -> list[str]:
+        """Return the fields of a row that the normalizer has written."""
+        dialect = replace(self._dialect, delimiter=self._dialect.column_separator, comment="")
+        lines = text.splitlines(keepends=True)
+        return [field for row in iterate_rows(lines, dialect) for field in row.fields]
 
     def _footer_issue(self) -> Issue:
         examples = tuple(printable(text.strip()) for _, text, _ in self._wrong_rows[:5])

@@ -36,7 +36,10 @@ _RANK_NAME = re.compile(
     r"day|hour|minute|second|age|year|step|lap|round|stage|level|score|points|temperature|time)$"
 )
 _MIN_CODE_DIGITS = 11
-_ID_END, _MIN_ID_DIGITS = re.compile(r"(?i)[a-z]{2}id$"), 8  # gbifid, but also paid and grid
+# Acronyms before `id`, as in gbifid: two consonants that begin no English word such as grid.
+_ENGLISH_BEGIN = r"[bcfgkps]l|[bcdfgkptw]r|[cgprstw]h|[dst]w|[gkps]n|ps|s[ckmpqt]"
+_ACRONYM_ID = re.compile(rf"(?i)(?:^|[\W_\d])(?!{_ENGLISH_BEGIN})[b-df-hj-np-tv-xz]{{2}}[a-z]*id$")
+_MIN_ID_DIGITS = 8
 _YEARS = range(1500, 2200)  # consecutive years are not row numbers
 
 
@@ -51,7 +54,7 @@ def are_row_numbers(name: str, counts: ValueCounts, valid: int, others: Collecti
     if is_nearly_unique(counts.distinct, valid) and (
         ID_NAME.search(name)
         or _are_long_codes(integers(counts), _MIN_CODE_DIGITS)
-        or (_ID_END.search(name) and _are_long_codes(integers(counts), _MIN_ID_DIGITS))
+        or (_ends_with_id(name, others) and _are_long_codes(integers(counts), _MIN_ID_DIGITS))
         or _are_documents(name, counts)
     ):
         return True
@@ -68,6 +71,11 @@ def are_row_numbers(name: str, counts: ValueCounts, valid: int, others: Collecti
     if valid >= MIN_ID_ROWS and (is_number or _THING_NUMBER.search(name)):
         return True
     return valid >= MIN_ID_ROWS and max(numbers) - min(numbers) + 1 == len(numbers)
+
+
+def _ends_with_id(name: str, others: Collection[str]) -> bool:
+    """Return True for `id` after an acronym or a word, but not for words such as `paid`."""
+    return _ACRONYM_ID.search(name) is not None or is_joined_id(name, others)
 
 
 def _are_documents(name: str, counts: ValueCounts) -> bool:

@@ -1,20 +1,26 @@
 """Columns such as `code`, `code 2` and `code 3`, which hold the values of one list.
 
 The first one is often filled in all rows and the last one in few, so that their numbers of
-different values say different things. They get the type of all their values together.
+different values say different things. They get the type of all their values together, if most
+values of the smaller columns stand in the larger ones.
 """
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
+import pyarrow.compute as pc
+
+from modalities.tabular.type_casting import MISSING_MARKERS
 from modalities.tabular.upload.column_stats import ValueCounts
 from modalities.tabular.upload.identifier_kinds import is_nearly_unique
 from modalities.tabular.upload.spool import ParquetSpool
 from modalities.tabular.upload.type_inference import InferredColumn
 
 _NUMBER = re.compile(r"[\W_]*\d{1,2}$")
+_GENERATED = "column"  # of files without names
+_MIN_SHARED = 0.5  # share of the different values of a column; more of them stand in larger ones
 
 
 def give_one_type(
@@ -23,8 +29,10 @@ def give_one_type(
     """Make identifiers, or categories, of all columns of texts with the same name and a number."""
     groups = defaultdict[str, list[InferredColumn]](list)
     for inferred in columns:
-        if _may_change(inferred):
-            groups[_NUMBER.sub("", inferred.column.name)].append(inferred)
+        stem = _NUMBER.sub("", inferred.column.name)
+        is_name = stem != _GENERATED and any(map(str.isalpha, stem))  # unlike 2019 and 2020
+        if is_name and _may_change(inferred):
+            groups[stem].append(inferred)
     for group in groups.values():
         if len({inferred.column.type for inferred in group}) == 2:
             _settle(group, raw, categories_max)
@@ -38,17 +46,32 @@ def _may_change(inferred: InferredColumn) -> bool:
 
 
 def _settle(group: Sequence[InferredColumn], raw: ParquetSpool, categories_max: int) -> None:
-    counts, valid, num_distinct = ValueCounts(), 0, 0
-    for inferred in group:
-        own = ValueCounts()
-        for values in raw.column(inferred.column.name):
-            counts.add(values)
-            own.add(values)
-            valid += len(values) - values.null_count
-        num_distinct += own.distinct
-    if counts.overflowed or counts.distinct == num_distinct:
-        return  # no value is in two columns
-    is_rare = is_nearly_unique(counts.distinct, valid) or counts.distinct > categories_max
-    for inferred in group:
+    """Give one type to the columns that share most of their values, beginning with the largest."""
+    counted = [(inferred, _count(inferred, raw)) for inferred in group]
+    if any(counts.overflowed for _, counts in counted):
+        return
+    counted.sort(key=lambda pair: pair[1].distinct, reverse=True)
+    of_one_list: list[InferredColumn] = []
+    values: set[Hashable] = set()
+    valid = 0
+    for inferred, counts in counted:
+        own = counts.values.keys()
+        if not of_one_list or len(own & values) > _MIN_SHARED * len(own):
+            of_one_list.append(inferred)
+            values |= own
+            valid += sum(counts.values.values())
+    if len(of_one_list) < 2:
+        return
+    is_rare = is_nearly_unique(len(values), valid) or len(values) > categories_max
+    for inferred in of_one_list:
         inferred.column = replace(inferred.column, type="id" if is_rare else "category")
         inferred.readers = (inferred.column,)
+
+
+def _count(inferred: InferredColumn, raw: ParquetSpool) -> ValueCounts:
+    """Count the values of a column without words such as `none`, which all columns may have."""
+    counts = ValueCounts()
+    for values in raw.column(inferred.column.name):
+        is_missing = MISSING_MARKERS.contains(values)
+        counts.add(values.filter(pc.invert(is_missing)))
+    return counts

@@ -1,8 +1,11 @@
 """Tables below each other in one file or sheet, of which the longest one is read.
 
-A further table begins below an empty row with names that the table above does not have.
+A further table begins below an empty row with names that the table above does not have. Without
+a title, its columns must differ from those above in number or kind: else it may be the same table,
+whose first row below the empty one has words such as "not measured" for its numbers.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,7 +15,7 @@ from core.datasets.data_quality import Issue
 from core.datasets.errors import printable
 from modalities.tabular.upload.header_names import SAME_KIND, column_of, has_names
 from modalities.tabular.upload.raw_table import MAX_EXAMPLES
-from modalities.tabular.upload.value_kinds import is_value
+from modalities.tabular.upload.value_kinds import is_value, kind_of
 
 MAX_ROWS = 5_000  # of a file that is searched
 MIN_ROWS = 3  # of each table, below its names
@@ -53,7 +56,10 @@ def find_stacked_tables(rows: Sequence[NumberedRow]) -> list[StackedTable]:
         at = _names_row(block)
         if at is not None:
             names = _names(block[at].fields)
-            if not starts or _are_other(names, starts[-1][1]):
+            if not starts or (
+                _are_other(names, starts[-1][1])
+                and (at > 0 or not _have_same_columns(rows[starts[-1][0] : first], block))
+            ):
                 starts.append((first + at, names))
         first += len(block)
     if len(starts) < 2:
@@ -83,6 +89,30 @@ def _are_names(row: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
     return any(
         column and sum(map(is_value, column)) >= SAME_KIND * len(column) for column in columns
     )
+
+
+def _have_same_columns(above: Sequence[NumberedRow], below: Sequence[NumberedRow]) -> bool:
+    """Return True if both have columns up to the same last one, of the same kinds.
+
+    The first rows, which may be names, have no kind. A column without values has any kind.
+    """
+    kinds_above, kinds_below = _kinds(above), _kinds(below)
+    return len(kinds_above) == len(kinds_below) and all(
+        kind == other or "empty" in {kind, other}
+        for kind, other in zip(kinds_above, kinds_below, strict=True)
+    )
+
+
+def _kinds(rows: Sequence[NumberedRow]) -> list[str]:
+    """Return what most values of each column are below the first row: numbers, dates or texts."""
+    body = [row.fields for row in rows]
+    width = max(i for fields in body for i, field in enumerate(fields, 1) if field.strip())
+    return [_kind(column_of(body[1:], i)) for i in range(width)]
+
+
+def _kind(column: Sequence[str]) -> str:
+    kinds = Counter(kind_of(value) if is_value(value) else "text" for value in column)
+    return max(kinds, key=kinds.__getitem__, default="empty")
 
 
 def _names(row: Sequence[str]) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ _NOTE = re.compile(
     r"|nota|figures?|excludes?|includes?|see|for more|this|these|please|stand|remarks?|legend|key|"
     r"generated|exported|end of)\b|#|//|[*\u00a9\u2020(\[]|\d+[.)] |\S{1,3}: |https?://"
 )
-_SENTENCE = re.compile(r"(?:\W*[^\W\d_]+[\W\d_]+){3}[^\W\d_]")  # four words
+_SENTENCE = re.compile(r"\W*(?:[^\W\d_]+[\W\d_]+){3}[^\W\d_]")  # four words, in linear time
 _LABEL = re.compile(r"[^\W\d_][^:]{0,30}:\s*")
 
 
@@ -221,10 +221,20 @@ def _have_one_length(texts: pa.Array) -> bool:
     return lengths["min"] == lengths["max"] and (lengths["min"] or 0) >= _MIN_CODE
 
 
-def is_note(line: str) -> bool:
-    """Return True for a line that begins with words, a label, a comment mark or `Source`."""
-    text = line.strip(" \t\"',;")
-    return any(pattern.match(text) for pattern in (_NOTE, _SENTENCE, _LABEL))
+def is_note(fields: Sequence[str]) -> bool:
+    """Return True for a line that begins with words, a label, a comment mark or `Source`.
+
+    `fields` are its parts between delimiters. Numbers and dates in them show that it is a row with
+    too few or too many values, but a note may name one date.
+    """
+    filled = [field.strip(" \t\"'") for field in fields if field.strip(" \t\"'")]
+    if not filled:
+        return False
+    first, *others = filled
+    values = sum(map(is_value, others))
+    if _NOTE.match(first):
+        return values <= 1
+    return not values and any(pattern.match(first) for pattern in (_SENTENCE, _LABEL))
 
 
 def _cells(row: pa.RecordBatch) -> list[object]:

@@ -70,7 +70,7 @@ def test_columns_of_one_list_have_one_type(
     names: list[str], num_codes: int, type: str, read: Read
 ) -> None:
     codes = [f"E{7_919 * i % num_codes:04}" for i in range(140)]
-    columns = [codes[:100], [*codes[60:], *[""] * 20], [*codes[60:72], *[""] * 88]]
+    columns = [codes[:100], [*codes[45:], *[""] * 5], [*codes[60:72], *[""] * 88]]
     table = read(build_csv(dict(zip(names, columns, strict=True))))
     assert list(table.types.values()) == [type] * 3
 
@@ -78,6 +78,23 @@ def test_columns_of_one_list_have_one_type(
 def test_columns_without_a_common_value_have_types_of_their_own(read: Read) -> None:
     columns = {"x1": [f"E{i:04}" for i in range(100)], "x2": [f"K{i % 9}" for i in range(100)]}
     assert read(build_csv(columns)).types == {"x1": "id", "x2": "category"}
+
+
+@pytest.mark.parametrize("word", ["none", "other"])
+@pytest.mark.parametrize("names", ["field1,field2", "2019,2020", "q 1,q 2"])
+def test_a_word_in_two_numbered_columns_does_not_make_them_one_list(
+    word: str, names: str, read: Read
+) -> None:
+    codes = [*(f"E{i:04}" for i in range(99)), word]
+    rows = zip(codes, ["new", "old", word, "sold"] * 25, range(100), strict=True)
+    types = read(f"{names},n\n" + "".join(f"{a},{b},{n}.5\n" for a, b, n in rows)).types
+    assert list(types.values())[:2] == ["id", "category"]
+
+
+def test_columns_of_files_without_names_are_no_list(read: Read) -> None:
+    rows = "".join(f"E{i:04},E{i % 9:04},{i * i}.5\n" for i in range(100))
+    types = read(rows).types
+    assert (types["column_1"], types["column_2"]) == ("id", "category")
 
 
 def test_numbers_of_countries_are_public(read: Read) -> None:

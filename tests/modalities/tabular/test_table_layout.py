@@ -126,6 +126,7 @@ def test_a_column_may_be_named_with_a_hash(read: Read) -> None:
         "a\nb\n",
         "Notes:\nAges are in years, as reported, by, all\nCities: Ulm, Köln\nSee also, page 3\n",
         "# made by hand, in 2024\n",
+        '"Source: Office, of ""all""", 2024\n',
     ],
 )
 def test_lines_below_the_table_are_left_out_and_reported(footer: str, read: Read) -> None:
@@ -145,9 +146,35 @@ def test_a_last_row_of_values_with_too_few_or_many_fields_is_an_error(
     assert reject("age,city,score\n" + ROWS + end).code == "wrong_field_count"
 
 
+def test_a_long_text_in_a_row_with_too_few_fields_is_an_error_in_its_line(reject: Reject) -> None:
+    error = reject(f"age,city,score\n{ROWS}{'x' * 200_000},b\n")
+    assert (error.code, error.field_errors[0].pointer) == ("wrong_field_count", "/file/lines/42")
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "Zoe,2024-01-03 12:10:00,55,7,8\n",
+        "Doe Jane Ann Mary,2024-01-03 12:10:00,5,5,7\n",
+        "Ulm: Zoe,2024-01-03,55\n",
+        "Key West,2024-01-03,55,7,8\n",
+    ],
+)
+def test_a_last_row_of_words_with_numbers_after_them_is_not_a_note(
+    end: str, reject: Reject
+) -> None:
+    rows = "".join(f"Ann {i},2024-01-{i % 28 + 1:02} 12:00:00,{i},{i * 2}\n" for i in range(40))
+    assert reject("name,at,score,n\n" + rows + end).code == "wrong_field_count"
+
+
 def test_a_line_of_one_field_between_rows_is_an_error(reject: Reject) -> None:
     error = reject("age,city,score\n" + ROWS + "Page 2\n" + ROWS)
     assert (error.code, error.field_errors[0].pointer) == ("wrong_field_count", "/file/lines/42")
+
+
+def test_long_last_lines_are_told_from_notes_in_linear_time(reject: Reject) -> None:
+    words = ("a" + ";" * 3_000) * 3 + "1"  # a pattern that tries all divisions takes hours
+    assert reject("age,city,score\n" + ROWS + f"{words},b\n").code == "wrong_field_count"
 
 
 @pytest.mark.parametrize(
@@ -523,3 +550,21 @@ def test_an_empty_row_between_the_rows_does_not_begin_another_table(below: str, 
     table = read("age,city,score\n" + ROWS + below)
     assert table.issue("stacked_tables") is None
     assert table.summary.rows in {80, 81}
+
+
+@pytest.mark.parametrize("row", ["Leeds,pending review,not measured", "Leeds,,n.d."])
+def test_a_row_of_words_below_an_empty_row_does_not_begin_another_table(
+    row: str, read: Read
+) -> None:
+    rows = "".join(f"{'abc'[i % 3]},{'xy'[i % 2]},{i}\n" for i in range(40))
+    table = read(f"city,state,score\n{rows}\n{row}\n{rows}")
+    assert table.issue("stacked_tables") is None
+    assert (list(table.types), table.summary.rows) == (["city", "state", "score"], 81)
+
+
+def test_a_title_begins_a_table_whose_columns_are_of_the_kinds_above(read: Read) -> None:
+    first = "".join(f"{'abc'[i % 3]},{i}\n" for i in range(30))
+    second = "".join(f"{'uvw'[i % 3]},{i * 7}\n" for i in range(40))
+    table = read(f"city,score\n{first}\nSales of 2024\nproduct,units\n{second}")
+    assert table.issue("stacked_tables") is not None
+    assert (list(table.types), table.summary.rows) == (["product", "units"], 40)
