@@ -5,6 +5,7 @@ from collections import Counter as Counts
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 from unicodedata import normalize
 from zlib import crc32
@@ -24,6 +25,7 @@ from models.tabular.id_quantities import Quantities
 from models.tabular.id_regions import RegionPrefixes
 from models.tabular.id_templates import Counter, TemplateSet
 from models.tabular.id_tokens import MAX_SHAPES, MIN_COVERAGE, MIN_SHARED_COUNT
+from models.tabular.id_words import case_of
 
 MAX_EXAMINED_VALUES = 10_000
 MIN_SCATTERED = 20  # fewer numbers are continued rather than scattered
@@ -31,6 +33,7 @@ MAX_GAP = 20  # of consecutive numbers, on average
 MAX_DENSE_GAP = 1.5  # of numbers that certainly count up
 MAX_GROUP_GAP = 2  # the same if the numbers after each text are counted separately
 MAX_DIGITS = 18
+NUM_EXAMPLES = 100  # of new values, some of which may be missing
 NEAR_VALUES = 32  # values that rows near each other share
 _INTEGER_LIMITS = [2**bits for bits in (7, 8, 15, 16, 31, 32, 63)]
 _UNCOUNTED = frozenset(["street", "person"])  # kinds whose numbers do not count up
@@ -86,6 +89,13 @@ class IdColumn:
             is_missing = uniforms(seed, indices, 1, stream)[:, 0] < self.missing
             texts = pc.if_else(pa.array(is_missing), pa.scalar(None, pa.string()), texts)
         return texts.cast(self.arrow)
+
+    @cached_property
+    def letter_case(self) -> str | None:
+        """`upper`, `title` or `lower`, as in most new values; None if these are missing."""
+        examples = self.values(0, np.arange(NUM_EXAMPLES)).drop_null().cast(pa.string())
+        cases = Counts(map(case_of, examples.to_pylist()))
+        return cases.most_common(1)[0][0] if cases else None
 
     def _shared(self, seed: int, stream: int, indices: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the index of the value of each row: rows that are near each other share values."""

@@ -1,22 +1,20 @@
 """Values of columns that a given joined text shows, such as the names in an e-mail address.
 
-A part that is a whole value, or from which one follows, such as a date, gives this value. Of the
-others, such as initials and words without accents, the model gives values that have such a part.
+A part gives the one value that has it, such as a whole word or a date. Where several values have
+it, such as the first names with an initial, the model draws the value, which may lack the part.
 """
 
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
-from zlib import crc32
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from models.tabular.categorical_columns import CategoricalColumn
 from models.tabular.conditions import InvalidPartialRow
 from models.tabular.given_columns import given_column
-from models.tabular.id_words import case_of, in_case
+from models.tabular.id_words import in_case
 from models.tabular.joined_texts import (
     FULL_DATE_WAYS,
     OPTIONAL_WAYS,
@@ -27,7 +25,6 @@ from models.tabular.joined_texts import (
 )
 from models.tabular.tokenizer import Tokenizer
 
-MAX_TRIED = 1_000  # new identifiers of a source
 _SEPARATORS = "-._ "  # between the words of a part
 
 Row = Mapping[str, Any]
@@ -76,7 +73,7 @@ def _given_text(schema: pa.Schema, row: Row, source: str, way: str) -> str | Non
 
 
 def _source_value(tokenizer: Tokenizer, source: str, way: str, part: str) -> Any:
-    """Return the JSON value of a source with such a part; None if any value may have it.
+    """Return the only JSON value of a source with such a part; None if several may have it.
 
     Raises ValueError if no value has it.
     """
@@ -96,25 +93,20 @@ def _source_value(tokenizer: Tokenizer, source: str, way: str, part: str) -> Any
             values = _having(column.categories, way, part)
             if not values:
                 raise ValueError("has no such value in the training data")
-            return values[crc32(part.encode()) % len(values)]
+            return values[0] if len(values) == 1 else None
     return _new_value(tokenizer, source, way, part)
 
 
 def _new_value(tokenizer: Tokenizer, source: str, way: str, part: str) -> str | None:
-    """Return a new identifier with such a part, or the words of the part in its letter case."""
+    """Return the words of a part in the letter case of new identifiers, if these have the part."""
     id_column = next((each for each in tokenizer.id_columns if each.name == source), None)
-    if id_column is None:
-        return None
-    values = id_column.values(crc32(part.encode()), np.arange(MAX_TRIED)).drop_null()
-    if fitting := _having(values, way, part):
-        return fitting[0]
-    if way not in WHOLE_WAYS or not len(values):
+    if id_column is None or id_column.letter_case is None or way not in WHOLE_WAYS:
         return None
     text = part
     for separator in _SEPARATORS:
-        part = part.replace(separator, " ")
-    value = " ".join(in_case(part.split(" "), case_of(values[0].as_py())))
-    return value if _having(pa.array([value]), way, text) else None
+        text = text.replace(separator, " ")
+    value = " ".join(in_case(text.split(" "), id_column.letter_case))
+    return value if _having(pa.array([value]), way, part) else None
 
 
 def _having(values: pa.Array, way: str, part: str) -> list[str]:

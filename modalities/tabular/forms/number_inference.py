@@ -83,6 +83,8 @@ _MARKS = (  # thousands mark and decimal mark, in order of preference
 _PADDED = re.compile(r"(\d+)([.,])(\d+)")
 _MIN_PADDED_DECIMALS, _MIN_PADDED_WIDTH = 4, 3  # without a sign: codes have fewer digits
 _GROUPED = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+")
+_SHORT = re.compile(r"0|[1-9]\d{0,2}")  # needs no thousands mark
+_THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:(?:,\d{3})+\.\d+|(?:,\d{3}){2,})")
 _BRACKETED = re.compile(r"\(\d[^()]*[^\W\d_]{2}[^()]*\)")
 _WHOLE = re.compile(r"0|[1-9]\d*|[1-9]\d{0,2}(?:,\d{3})+")
 
@@ -272,6 +274,23 @@ def _most_common(texts: Iterable[_Text]) -> Affixes | None:
 def _strip_sign(affixes: Affixes | None) -> Affixes:
     before, after = affixes or ("", "")
     return re.sub(r"[-\u2212(]", "", before), re.sub(r"[-\u2212)]", "", after)
+
+
+def has_thousands_comma(sample: Sequence[str]) -> bool:
+    """Return True for numbers of which one shows the comma's meaning: 16,224.50 or 71,482,000."""
+    bodies = [text.body for text in map(_parse, sample) if text is not None]
+    is_number_column = len(bodies) >= MIN_FIT_FRACTION * len(sample)
+    are_numbers = is_number_column and _fits(bodies, _loose(",", "."))
+    return are_numbers and any(map(_THOUSANDS.fullmatch, bodies))
+
+
+def has_only_thousands(sample: Sequence[str]) -> bool:
+    """Return True for numbers such as 4,385 and 675, of which a comma parts only the long ones."""
+    bodies = [text.body for text in map(_parse, sample) if text is not None]
+    long = [body for body in bodies if "," in body]
+    short = [body for body in bodies if "," not in body]
+    are_grouped = all(map(_GROUPED.fullmatch, long)) and all(map(_SHORT.fullmatch, short))
+    return bool(long and short) and are_grouped
 
 
 def _infer_marks(bodies: Sequence[str], decimal_comma: bool) -> list[tuple[str, str, bool]]:

@@ -159,12 +159,17 @@ def _format_issues(inferred: Sequence[InferredColumn]) -> list[Issue | None]:
                     for c in ambiguous
                     if (c.column.type in ("integer", "number")) == are_numbers
                 ],
-                "The values fit more than one format, and the first one is used. If it is wrong, "
-                "set the column's `format` in the schema.",
+                f"The values fit more than one format, and the first one is used. If it is wrong, "
+                f"{remedy}.",
             )
-            for code, are_numbers in (
-                ("ambiguous_date_format", False),
-                ("ambiguous_number_format", True),
+            for code, are_numbers, remedy in (
+                ("ambiguous_date_format", False, "set the column's `format` in the schema"),
+                (
+                    "ambiguous_number_format",
+                    True,
+                    "upload the file again with the thousands mark as `read.thousands`, or the "
+                    "decimal mark as `read.decimal`",
+                ),
             )
         ),
     ]

@@ -21,7 +21,11 @@ from modalities.tabular.forms.durations import (
 )
 from modalities.tabular.forms.moment_inference import InferredMoment, infer_moments
 from modalities.tabular.forms.moments import MomentForm, PartialDateForm, parse_format
-from modalities.tabular.forms.number_inference import NumberTexts, infer_number_forms
+from modalities.tabular.forms.number_inference import (
+    NumberTexts,
+    has_only_thousands,
+    infer_number_forms,
+)
 from modalities.tabular.forms.numbers import NumberForm, find_exponents, number_form
 from modalities.tabular.schema import Column, ColumnType
 from modalities.tabular.upload.value_kinds import is_value
@@ -278,11 +282,17 @@ class DurationReader:
 
 
 def find_candidates(
-    name: str, sample: Sequence[str], *, decimal_comma: bool = False, typed_text: bool = False
+    name: str,
+    sample: Sequence[str],
+    *,
+    decimal_comma: bool = False,
+    stated_marks: bool = False,
+    typed_text: bool = False,
 ) -> list[FormCandidate]:
     """Return the forms that some texts of a column suggest, the most likely first.
 
-    With `typed_text`, the file says that plain numbers are text.
+    With `decimal_comma`, the comma is the more likely decimal mark, or certainly with
+    `stated_marks`. With `typed_text`, the file says that plain numbers are text.
     """
     stripped = list(dict.fromkeys(text.strip() for text in sample))
     candidates = _epoch_candidates(name, sample) or _moment_candidates(sample)
@@ -294,7 +304,8 @@ def find_candidates(
         if duration is not None:
             reader = DurationReader(duration, count_fraction_digits(list(sample)))
             candidates.append(FormCandidate(reader))
-    forms = infer_number_forms(sample, decimal_comma=decimal_comma)
+    is_preferred = decimal_comma and (stated_marks or not has_only_thousands(sample))
+    forms = infer_number_forms(sample, decimal_comma=is_preferred)
     for i, form in enumerate(forms):
         # Where the comma separates fields, it hardly is the decimal mark, too.
         is_likely = i == 0 or (decimal_comma and form.zero == forms[0].zero)

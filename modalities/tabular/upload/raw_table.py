@@ -44,6 +44,11 @@ class RawTable:
     missing_words: Mapping[str, Counter[str]] = field(default_factory=dict)
     stripped: Counter[str] = field(default_factory=Counter)
 
+    @property
+    def has_stated_marks(self) -> bool:
+        """Return True if the reading options state a mark of the numbers."""
+        return bool(self.read.get("decimal") or self.read.get("thousands"))
+
 
 def table_error(code: str, message: str, *, pointer: str = "/file") -> DatasetUnreadable:
     return DatasetUnreadable(message, code=code, field_errors=[FieldError(pointer, code, message)])

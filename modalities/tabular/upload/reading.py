@@ -18,6 +18,7 @@ from core.datasets.source import SourceFile
 from core.errors import FieldError, StorageFull, ValidationFailed
 from core.limits import Limits
 from modalities.tabular.formatting import format_values
+from modalities.tabular.forms.number_inference import has_thousands_comma
 from modalities.tabular.schema import LABEL_TYPES, Column, Schema
 from modalities.tabular.type_casting import arrow_type, cast
 from modalities.tabular.typed_parquet import TypedParquet, arrow_schema
@@ -183,6 +184,10 @@ def _by_severity(issues: Sequence[Issue]) -> list[Issue]:
 
 
 def _infer_columns(raw: ParquetSpool, table: RawTable, limits: Limits) -> list[InferredColumn]:
+    if table.decimal_comma and not table.has_stated_marks:
+        names = [field.name for field in raw.schema if field.type == pa.string()]
+        samples = (sample_texts(raw, name) for name in names)
+        table = replace(table, decimal_comma=not any(map(has_thousands_comma, samples)))
     columns = [_infer_column(raw, field, table, limits) for field in raw.schema]
     if any(column.names_rows for column in columns):
         show_codes_of_public_rows(columns)
@@ -225,6 +230,7 @@ def _infer_column(
             name,
             sample_texts(raw, field.name),
             decimal_comma=table.decimal_comma,
+            stated_marks=table.has_stated_marks,
             typed_text=not (field.name in table.untyped or numbers_are_texts),
         )
     if field.type == pa.string() or candidates:

@@ -13,6 +13,7 @@ import pytest
 from modalities.tabular import encode
 from modalities.tabular.forms.numbers import number_form
 from modalities.tabular.typed_parquet import typed_batches
+from modalities.tabular.upload.read_options import ReadOptions
 from modalities.tabular.upload.schema_overrides import ColumnOverride
 from tests.modalities.tabular.conftest import Read, Reject, Table
 from tests.modalities.tabular.factories import (
@@ -38,6 +39,10 @@ def written(table: Table) -> list[str]:
 
 def csv_rows(text: str, delimiter: str = ",") -> list[list[str]]:
     return list(csv.reader(io.StringIO(text), delimiter=delimiter))
+
+
+def build_delimited(names: list[str], rows: list[list[str]], delimiter: str) -> str:
+    return "".join(delimiter.join(row) + "\n" for row in [names, *rows])
 
 
 @pytest.mark.parametrize(
@@ -373,6 +378,63 @@ def test_commas_before_three_digits_are_thousands_marks_where_others_lack_them(
     table = read(build_column_csv(*texts))
     assert (table["a"].type, table["a"].format) == ("integer", "#,##0" if marked > 100 else None)
     assert table.values("a") == numbers
+
+
+@pytest.mark.parametrize("delimiter", ["\t", ";", "|"])
+def test_commas_before_three_digits_are_thousands_marks_beside_shorter_numbers(
+    delimiter: str, read: Read
+) -> None:
+    numbers = [200 + i * 370 % 8_800 for i in range(300)]
+    rows = [[f"{n:,}", f"${n:,}", f"{n:,} km", str(i % 7)] for i, n in enumerate(numbers)]
+    table = read(build_delimited(["plain", "dollar", "unit", "n"], rows, delimiter))
+    assert [table[name].format for name in ("plain", "dollar", "unit")] == [
+        "#,##0",
+        "$#,##0",
+        "#,##0 km",
+    ]
+    assert table.values("plain") == numbers
+    assert table.preview("unit")[:3] == [row[2] for row in rows[:3]]
+
+
+@pytest.mark.parametrize("shown", ["16,224.50", "71,482,000"])
+def test_one_column_shows_that_the_commas_of_a_file_are_thousands_marks(
+    shown: str, read: Read
+) -> None:
+    rows = [[f"{1_000 + i * 37:,}", str(2_000 + i * 41)] for i in range(60)]
+    rows = [[*row, shown if i % 2 else "943"] for i, row in enumerate(rows)]
+    rows[7][1] = "1,178"
+    table = read(build_delimited(["plain", "few", "other"], rows, ";"))
+    assert table.values("plain")[:2] == [1_000, 1_037]
+    assert table.values("few")[6:8] == [2_246, 1_178]
+
+
+def test_a_comma_before_other_counts_of_digits_is_a_decimal_comma(read: Read) -> None:
+    rows = [["4,385" if i % 9 else "4,38", str(100 + i)] for i in range(60)]
+    table = read(build_delimited(["a", "n"], rows, ";"))
+    assert table.values("a")[:2] == [4.38, 4.385]
+
+
+@pytest.mark.parametrize(
+    ("options", "first"),
+    [
+        (ReadOptions(decimal=","), 4.385),
+        (ReadOptions(thousands="."), 4.385),
+        (ReadOptions(decimal="."), 4_385),
+        (ReadOptions(thousands=","), 4_385),
+    ],
+)
+def test_the_hint_of_an_ambiguous_number_format_names_options_that_decide_it(
+    options: ReadOptions, first: float, read: Read
+) -> None:
+    rows = [["675" if i % 2 else "4,385", str(i % 5), "71,482,000"] for i in range(60)]
+    table = read(build_delimited(["a", "n", "big"], rows, ";"), options=options)
+    assert table.values("a")[0] == first
+    data = build_delimited(["a", "n"], [row[:2] for row in rows], ";")
+    issue = read(data).issue("ambiguous_number_format")
+    assert issue is not None
+    assert issue["examples"] == ["a: #,##0, not 0,###"]
+    assert "`read.thousands`" in issue["hint"]
+    assert "`read.decimal`" in issue["hint"]
 
 
 def test_the_field_with_few_different_numbers_is_the_year(read: Read) -> None:

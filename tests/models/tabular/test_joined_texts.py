@@ -189,6 +189,31 @@ def test_names_follow_from_a_given_address(sampler: TableSampler) -> None:
     assert rows[0]["name"] == "Larson, Bob"
 
 
+def test_an_initial_that_several_names_have_decides_no_name(tmp_path: Path) -> None:
+    first = RNG.choice(["Ann", "Alan", "Anna", "Bob"], N)
+    genders = {"Ann": "f", "Alan": "m", "Anna": "f", "Bob": "m"}
+    table = pa.table(
+        {
+            "first": first,
+            "last": LAST,
+            "gender": [genders[name] for name in first],
+            "mail": [f"{a[0]}.{b}@example.com".lower() for a, b in zip(first, LAST, strict=True)],
+        }
+    )
+    types = types_of(table)
+    schema = tuple(ColumnSchema(name, type) for name, type in types.items())
+    sampler = train_sampler(table, schema, tmp_path, steps=20, relations=True)
+    assert "first -> gender" in {each.name for each in sampler.tokenizer.coding.relations}
+    mails = [{"mail": "a.larson@example.com"}] * 20
+    given = [{**mail, "gender": gender} for mail in mails[:2] for gender in "fm"]
+    partial_rows = PartialRows.parse(sampler.tokenizer, mails + given)
+    rows = complete_rows(sampler, 1, np.arange(24), partial_rows).rows.to_pylist()
+    assert {row["last"] for row in rows} == {"Larson"}
+    assert {row["gender"] for row in rows[:20]} == {"f", "m"}
+    assert [row["gender"] for row in rows[20:]] == ["f", "m", "f", "m"]
+    assert all(genders[row["first"]] == row["gender"] for row in rows)
+
+
 def test_an_order_number_follows_a_given_day_that_bounds_another_one(tmp_path: Path) -> None:
     sent = pa.array(DAYS + (1 + NUMBERS % 9) * np.timedelta64(1, "D"))
     codes = pa.array([f"{day.item():%Y%m%d}-{i:04d}" for i, day in enumerate(sent.to_numpy())])
