@@ -266,6 +266,23 @@ def test_train_prints_the_model_its_warnings_and_why_there_is_no_verdict(
     assert trained.stderr.splitlines()[-1].startswith("not_evaluated: run `semblance evaluate")
 
 
+def test_train_names_the_columns_of_a_warning_and_how_serious_it_is(
+    service: LiveApplication, tmp_path: Path
+) -> None:
+    rows = ["email,note"]
+    for n in range(400):
+        email = f"person{n}@example.com" if n < 15 else "info@example.com"
+        rows.append(f"{email},Words {n} of {n * n} that nobody else has written in row {n} of it")
+    table = tmp_path / "mails.csv"
+    table.write_text("\n".join(rows))
+    trained = run("train", str(table), "--steps", "300", "--detach")
+    lines = trained.stderr.splitlines()
+    (personal,) = (line for line in lines if "can identify people" in line)
+    assert personal.startswith("error: Samples would show")
+    assert personal.endswith("(email (email): 15 values in fewer than 10 rows each)")
+    assert any(line.startswith("warning: Free text") and line.endswith("(note)") for line in lines)
+
+
 @pytest.mark.parametrize("argument", ["ant", "ant=", "=3", "ant=x", "ant=-1", "ant=1.5"])
 def test_labels_without_a_valid_count_are_rejected(argument: str) -> None:
     assert parse_counts(("a=b=2",)) == {"a=b": 2}

@@ -23,6 +23,7 @@ from semblance.command.options import (
 from semblance.command.output import print_json, print_line, print_note, print_table
 from semblance.command.progress import watch as watch_job
 from semblance.command.verdicts import check_gate, print_outcome, print_verdict
+from semblance.errors import APIError
 
 
 @click.command()
@@ -70,8 +71,7 @@ def train(
     with connect(url, key) as client:
         dataset = find_dataset(client, dataset, target)
         job = client.train(dataset, preset=preset, **spec)
-        for warning in job["warnings"]:
-            print_note(f"warning: {warning['message']}")
+        print_warnings(client, job)
         if detach:
             print_json(job) if as_json else print_line(job["id"])
             return
@@ -82,6 +82,22 @@ def train(
             check_gate(client.report(job["result"]["model"], wait=True))
         elif not as_json:
             print_outcome(client.report(job["result"]["model"], wait=True))
+
+
+def print_warnings(client: Client, job: Any) -> None:
+    """Print warnings of a job. Those that are issues of its dataset name the columns or files."""
+    try:
+        issues = client.read_issues(job["dataset"])["data"]
+    except APIError:  # the key may train but not read, or the dataset was deleted
+        issues = []
+    by_text = {(issue["code"], issue["hint"]): issue for issue in issues}
+    for warning in job["warnings"]:
+        issue = by_text.get((warning["code"], warning["message"]))
+        severity, examples = (issue["severity"], issue["examples"]) if issue else ("warning", [])
+        if issue and 0 < len(examples) < issue["count"]:
+            examples = [*examples, "…"]
+        of = f" ({'; '.join(examples)})" if examples else ""
+        print_note(f"{severity}: {warning['message']}{of}")
 
 
 def find_dataset(client: Client, dataset: str, target: str | None) -> str:
