@@ -56,6 +56,9 @@ def test_ids_and_results_are_all_that_standard_output_has(
     assert (written.code, written.stdout) == (0, f"{out}\n")
     assert out.read_text() == rows.stdout
 
+    images = run("sample", "people", str(tmp_path / "new.npz"), "--count", "1")
+    assert (images.code, "`csv` (text/csv)" in images.stderr) == (1, True)
+
     trained = run("jobs").stdout.split("\t")[0]
     watched = run("watch", trained)
     assert watched.stdout == "people:1\n"
