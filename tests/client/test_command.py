@@ -193,6 +193,7 @@ def test_ids_presets_and_labels_are_completed(people: None, api: Client) -> None
         return [line.partition(",")[2] for line in completed.stdout.splitlines()]
 
     assert complete("semblance", "sample", "peo") == ["people:1"]
+    assert complete("semblance", "train", "people", "--preset", "f") == ["fast"]
     assert complete("semblance", "sample", "people", "--label", "") == ["<=50K=", ">50K="]
 
 
@@ -284,6 +285,29 @@ def test_train_names_the_columns_of_a_warning_and_how_serious_it_is(
     assert personal.startswith("error: Samples would show")
     assert personal.endswith("(email (email): 15 values in fewer than 10 rows each)")
     assert any(line.startswith("warning: Free text") and line.endswith("(note)") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--preset", "fastest"), "fastest"),
+        (("--steps", "0"), "--steps"),
+        (("--cpu-seconds", "0"), "--cpu-seconds"),
+        (("--gpu-seconds", "-1"), "--gpu-seconds"),
+        (("--steps", "5", "--cpu-seconds", "5"), "only one of"),
+        (("--gpu-seconds", "5", "--device", "cpu"), "--device"),
+        (("--seed", "-1"), "--seed"),
+    ],
+)
+def test_train_uploads_nothing_if_an_option_is_wrong(
+    service: LiveApplication, api: Client, tmp_path: Path, options: tuple[str, ...], message: str
+) -> None:
+    table = tmp_path / "people.csv"
+    table.write_bytes(make_people_csv())
+    trained = run("train", str(table), *options)
+    assert (trained.code, trained.stdout) == (2, "")
+    assert message in trained.stderr
+    assert list(api.iter_datasets()) == []
 
 
 @pytest.mark.parametrize("argument", ["ant", "ant=", "=3", "ant=x", "ant=-1", "ant=1.5"])

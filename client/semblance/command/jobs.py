@@ -25,6 +25,9 @@ from semblance.command.progress import watch as watch_job
 from semblance.command.verdicts import check_gate, print_outcome, print_verdict
 from semblance.errors import APIError
 
+# The service has the same limits. Checked here, too, because a file is uploaded first.
+SECONDS = click.FloatRange(1, 10_000_000)
+
 
 @click.command()
 @dataset_argument
@@ -32,9 +35,9 @@ from semblance.errors import APIError
 @name_option
 @target_option
 @seed_option
-@click.option("--cpu-seconds", type=float, help="Training budget in CPU-seconds.")
-@click.option("--gpu-seconds", type=float, help="Training budget in GPU-seconds.")
-@click.option("--steps", type=int, help="Training budget in steps.")
+@click.option("--cpu-seconds", type=SECONDS, help="Training budget in CPU-seconds.")
+@click.option("--gpu-seconds", type=SECONDS, help="Training budget in GPU-seconds.")
+@click.option("--steps", type=click.IntRange(min=1), help="Training budget in steps.")
 @click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "gpu"]),
@@ -66,6 +69,10 @@ def train(
     if the model does not meet the gate.
     """
     budget = given(cpu_seconds=cpu_seconds, gpu_seconds=gpu_seconds, steps=steps)
+    if len(budget) > 1:
+        raise click.UsageError("Give only one of --cpu-seconds, --gpu-seconds and --steps.")
+    if gpu_seconds is not None and device == "cpu":
+        raise click.UsageError("--gpu-seconds is not possible with --device cpu.")
     spec: Any = given(name=name, seed=seed, device=device, quality_gate=quality_gate)
     spec |= {"budget": budget} if budget else {}
     with connect(url, key) as client:
