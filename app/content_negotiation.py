@@ -69,7 +69,8 @@ def _quality(media: str, ranges: Sequence[tuple[str, float]]) -> float:
 
 
 def _unacceptable(offered: Mapping[str, str]) -> NotAcceptable:
+    names = ", ".join(f"`{name}` ({media})" for name, media in offered.items())
     return NotAcceptable(
-        "The requested representation is not available. Request one that `available` lists.",
+        f"The requested representation is not available. Available are: {names}.",
         available=[{"format": name, "media_type": media} for name, media in offered.items()],
     )

@@ -29,7 +29,7 @@ NEGLIGIBLE_S = 0.001
 
 @dataclass
 class _Account:
-    requests: int = 0  # in progress
+    requests: int = 0  # that have or wait for a turn
     used_s: float = 0.0  # at the time `at`
     at: float = 0.0
     rest_until: float = 0.0
@@ -44,9 +44,10 @@ class _Account:
 class FairShares:
     """Accounts of tenants, which any thread may use.
 
-    The heaviest tenant is the one whose processor time, multiplied by the number of its requests in
-    progress, is the largest. With the time alone, two tenants that use as much would take turns to
-    be the heaviest, and a few short requests would rest for hundreds of long ones.
+    The heaviest tenant is the one whose processor time, multiplied by the number of its requests
+    that have or wait for a turn, is the largest. With the time alone, two tenants that use as much
+    would take turns to be the heaviest, and a few short requests would rest for hundreds of long
+    ones. Others, such as open event streams and waits for a job, cost nothing and do not count.
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
@@ -55,7 +56,7 @@ class FairShares:
 
     @contextmanager
     def request(self, tenant_id: str) -> Iterator[None]:
-        """Count a request in progress in the block."""
+        """Count a request that has or waits for a turn in the block."""
         with self._lock:
             self._accounts.setdefault(tenant_id, _Account()).requests += 1
         try:

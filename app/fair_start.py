@@ -34,7 +34,7 @@ class FairStartMiddleware:
             await self.app(scope, receive, send)
             return
         owner = owner_of(scope)
-        await self._turns.take(owner)
-        asyncio.get_running_loop().call_soon(self._turns.end, owner)
         with self._shares.request(owner):
-            await self.app(scope, receive, send)
+            await self._turns.take(owner)
+        asyncio.get_running_loop().call_soon(self._turns.end, owner)
+        await self.app(scope, receive, send)

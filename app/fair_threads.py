@@ -32,10 +32,11 @@ class FairThreads:
 
     async def run(self, owner: str, work: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
         """Run `work` in a thread as soon as the owner may have one."""
-        await self._turns.take(owner)
-        try:
-            return await to_thread.run_sync(
-                self._shares.run, owner, work, *arguments, limiter=self._limiter
-            )
-        finally:
-            self._turns.end(owner)
+        with self._shares.request(owner):
+            await self._turns.take(owner)
+            try:
+                return await to_thread.run_sync(
+                    self._shares.run, owner, work, *arguments, limiter=self._limiter
+                )
+            finally:
+                self._turns.end(owner)

@@ -108,7 +108,7 @@ class Budget:
     def save(self, step: int, checkpoint: PackedCheckpoint) -> None:
         self.step, self.saved = step, checkpoint
 
-    def warn(self, _: int, message: str) -> None:
+    def warn(self, _: int, message: str, _code: str | None = None) -> None:
         print(message, file=sys.stderr)
 
     def preview(self, *_: Any) -> None:

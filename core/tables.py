@@ -291,7 +291,7 @@ class Job(Leased, Base):
     request: Mapped[Json]
     resolved: Mapped[Json]
     format: Mapped[int] = mapped_column(default=JOB_FORMAT)
-    warnings: Mapped[list[Any]] = mapped_column(default=list)  # of the plan: {code, message}
+    warnings: Mapped[list[Any]] = mapped_column(default=list)  # {code, message}
     tags: Mapped[Json] = mapped_column(default=dict)
     traceparent: Mapped[str | None]
     device: Mapped[str] = mapped_column(default="auto")  # requested: auto, cpu or gpu

@@ -54,6 +54,7 @@ class ResolvedTraining:
     cost: Callable[[], StepCost] = lambda: StepCost(gflop_per_step=0.0, memory_bytes=0)
     spec_fields: Json = field(default_factory=dict)
     min_useful_steps: int = 0  # with fewer steps, a model is of no use
+    shorter_steps: str = ""  # what makes steps shorter, such as "use smaller images"
 
 
 class TrainingRun(TrainingCallbacks, Protocol):

@@ -39,8 +39,12 @@ class TrainingCallbacks(Protocol):
 
     def report(self, step: int, metrics: dict[str, float]) -> None: ...
 
-    def warn(self, step: int, message: str) -> None:
-        """Record a message for the user who started the run."""
+    def warn(self, step: int, message: str, code: str | None = None) -> None:
+        """Record a message for the user who started the run.
+
+        With a stable `code`, which a message about the request or its data has, it is one of the
+        warnings of the job, too. Without one, it is only in the log.
+        """
 
     def save(self, step: int, checkpoint: PackedCheckpoint) -> None: ...
 

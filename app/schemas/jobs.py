@@ -164,7 +164,9 @@ class JobView(BaseModel):
         "before the job fails."
     )
     resolved: Resolved = Field(description="The request with all defaults filled in.")
-    warnings: list[WarningView] = Field(description="Warnings that `validate_only` also returns.")
+    warnings: list[WarningView] = Field(
+        description="Warnings that `validate_only` also returns, and those of a started training."
+    )
     result: Result | None = Field(description="Result of a succeeded job.")
     error: JobProblem | None = Field(description="Reason why the job failed.")
     timestamps: Timestamps = Field(description="Times of the last change of each kind.")

@@ -73,7 +73,7 @@ class Run:
     def preview(self, step: int, grid: NDArray[np.uint8]) -> None:
         """Ignore pictures."""
 
-    def warn(self, _step: int, message: str) -> None:
+    def warn(self, _step: int, message: str, _code: str | None = None) -> None:
         self.warnings.append(message)
 
     def save(self, step: int, checkpoint: PackedCheckpoint) -> None:

@@ -1296,7 +1296,7 @@ class JobView(TypedDict):
     )
     """The request with all defaults filled in."""
     warnings: list[WarningView]
-    """Warnings that `validate_only` also returns."""
+    """Warnings that `validate_only` also returns, and those of a started training."""
     result: TrainingResult | GenerationResult | EvaluationResult | AugmentationResult | None
     """Result of a succeeded job."""
     error: JobProblem | None

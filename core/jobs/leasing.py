@@ -157,6 +157,13 @@ def heartbeat(session: Session, claim: Claim, beat: Heartbeat) -> StopRequests:
     return StopRequests(cancel=job.cancel_requested, pause=job.pause_requested)
 
 
+def add_warning(session: Session, claim: Claim, warning: Json) -> None:
+    """Add a warning to those of the job's plan, unless an earlier attempt has added it."""
+    job = fenced_update(session, claim)
+    if warning not in job.warnings:
+        job.warnings = [*job.warnings, warning]
+
+
 @dataclass(frozen=True)
 class NewCheckpoint:
     """A checkpoint to add.

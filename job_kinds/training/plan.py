@@ -176,10 +176,10 @@ def _small_budget_warnings(training: ResolvedTraining, step_s: float) -> list[Wa
         return []
     is_time = training.budget.seconds is not None
     budget = f"{math.ceil(needed * step_s)} seconds" if is_time else f"{needed} steps"
+    way_out = f", or {training.shorter_steps}" if is_time and training.shorter_steps else ""
     message = (
         f"The budget is enough for about {steps} steps, but useful samples need at least {needed}. "
-        f"Increase the budget to at least {budget}, better to that of a preset, or use smaller "
-        "images."
+        f"Increase the budget to at least {budget}, better to that of a preset{way_out}."
     )
     return [WarningView(code="budget_too_small", message=message)]
 

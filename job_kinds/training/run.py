@@ -28,6 +28,7 @@ from job_kinds import process_device
 from job_kinds.base import Finish
 from job_kinds.evaluation.plan import enqueue as enqueue_evaluation
 from job_kinds.lease import Lease
+from job_kinds.request import WarningView
 from job_kinds.resource_usage import TimeUsed, read_process_time
 from job_kinds.training.budget_clock import BudgetClock
 from modalities import registry
@@ -216,8 +217,11 @@ class RunningTraining:
         self._lease.record(NewEvent("metrics", rounded, step))
         self._lease.record(NewEvent("log", {"message": format_log_line(step, metrics)}, step))
 
-    def warn(self, step: int, message: str) -> None:
+    def warn(self, step: int, message: str, code: str | None = None) -> None:
         self._lease.record(NewEvent("log", {"message": message}, step, level="warning"))
+        if code is not None:
+            warning = WarningView(code=code, message=message).model_dump()
+            transact(lambda session: jobs.add_warning(session, self._lease.claim, warning))
 
     def save(self, step: int, checkpoint: PackedCheckpoint) -> None:
         """Store the files under names unique to this claim, then add the row, with fencing.

@@ -65,6 +65,7 @@ def plan_training(
         holdout_fraction=min(0.1, 1_000 / data.n_images),
         cost=partial(estimate_cost, settings),
         min_useful_steps=MIN_USEFUL_STEPS,
+        shorter_steps="use smaller images",
         spec_fields={"early_stopping": options.early_stopping, "init_from": init_from},
     )
 

@@ -55,7 +55,9 @@ def filter_rows(
         )
     if violating:
         callbacks.warn(
-            0, f"{violating} of {total} rows violate a constraint and are not used for training."
+            0,
+            f"{violating} of {total} rows violate a constraint and are not used for training.",
+            "rows_violate_constraints",
         )
     return rows
 
@@ -179,7 +181,9 @@ def fit_tokenizer(
         similar = get_close_matches(name, relations.names, n=1)
         hint = f" Did you mean {similar[0]!r}?" if similar else ""
         callbacks.warn(
-            0, f"No relation is named {name!r}, so `relations` does not ignore it.{hint}"
+            0,
+            f"No relation is named {name!r}, so `relations` does not ignore it.{hint}",
+            "unknown_relation",
         )
     tokenizer = Tokenizer.fit(
         rows.take(rows.train),

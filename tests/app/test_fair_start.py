@@ -98,3 +98,33 @@ def test_requests_of_a_tenant_that_has_to_rest_start_when_it_has_rested() -> Non
     order = asyncio.run(test())
     assert order[-2:] == ["/greedy/0", "/greedy/1"]
     assert len(order) == 2 * STARTS_PER_TICK + 2
+
+
+def test_open_requests_that_do_nothing_do_not_make_a_tenant_the_heaviest() -> None:
+    async def test() -> FairShares:
+        idle = asyncio.Event()
+        shares = FairShares(now=lambda: 1_000.0)
+
+        async def application(_scope: Scope, _receive: Receive, _send: Send) -> None:
+            await idle.wait()
+
+        async def unused(*_: Any) -> Any:
+            raise AssertionError
+
+        remember_owner(make_scope("/light"), "light")
+        middleware = FairStartMiddleware(application, shares)
+        streams = [
+            asyncio.ensure_future(middleware(make_scope(f"/light/{n}"), unused, unused))
+            for n in range(STARTS_PER_TICK)
+        ]
+        await asyncio.sleep(0)
+        shares.record("light", 0.01)
+        shares.record("heavy", 0.02)
+        shares.record("light", 0.001)
+        idle.set()
+        await asyncio.gather(*streams)
+        return shares
+
+    shares = asyncio.run(test())
+    assert shares.rest_s("light") == 0
+    assert shares.rest_s("heavy") > 0

@@ -109,6 +109,26 @@ def test_an_owner_that_has_to_rest_waits_while_others_work() -> None:
     run(test())
 
 
+def test_work_that_waits_for_a_thread_makes_its_owner_heavier() -> None:
+    async def test() -> None:
+        shares = FairShares(now=lambda: 1_000.0)
+        threads, release = FairThreads(1, 1, shares=shares), threading.Event()
+        tasks = [asyncio.create_task(threads.run("greedy", release.wait, 20)) for _ in range(9)]
+        await asyncio.sleep(0)
+        shares.record("greedy", 0.1)
+        shares.record("modest", 0.2)
+        of_nine = shares.is_heaviest("greedy")
+        for task in tasks[1:]:
+            task.cancel()
+        await asyncio.sleep(0)
+        of_one = shares.is_heaviest("greedy")
+        release.set()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert (of_nine, of_one) == (True, False)
+
+    run(test())
+
+
 def test_an_error_of_the_work_is_raised_and_frees_the_thread() -> None:
     async def test() -> None:
         threads = FairThreads(1, 1, shares=FairShares())

@@ -126,6 +126,7 @@ def test_validate_only_returns_a_plan_and_creates_no_job(client: TestClient) -> 
     assert "every training item" in warnings["budget_below_one_epoch"]
     assert "about 1 step" in warnings["budget_too_small"]
     assert "at least 200 steps," in warnings["budget_too_small"]
+    assert "smaller images" not in warnings["budget_too_small"]  # as many steps
     assert client.get("/v1/jobs").json()["data"] == []
 
 
@@ -144,6 +145,7 @@ def test_a_budget_in_seconds_that_is_too_small_gets_a_warning(
     assert ("budget_too_small" in warnings) == is_too_small
     assert (plan["estimate"]["steps"] < 200) == is_too_small
     if is_too_small:  # The budget that the warning names is enough.
+        assert "use smaller images." in warnings["budget_too_small"]
         (seconds,) = re.findall(r"at least (\d+) seconds", warnings["budget_too_small"])
         body |= {"budget": {"cpu_seconds": int(seconds)}}
         larger = client.post("/v1/jobs", json=body).json()

@@ -184,6 +184,7 @@ def test_an_unsupported_format_is_rejected_with_the_available_ones(shoes: TestCl
     )
     assert response.status_code == 406
     assert {"format": "npz", "media_type": "application/x-npz"} in response.json()["available"]
+    assert "`npz` (application/x-npz)" in response.json()["detail"]
 
 
 def test_an_unknown_label_is_rejected_with_the_nearest_valid_one(shoes: TestClient) -> None:

@@ -56,6 +56,9 @@ def test_ids_and_results_are_all_that_standard_output_has(
     assert (written.code, written.stdout) == (0, f"{out}\n")
     assert out.read_text() == rows.stdout
 
+    images = run("sample", "people", str(tmp_path / "new.npz"), "--count", "1")
+    assert (images.code, "`csv` (text/csv)" in images.stderr) == (1, True)
+
     trained = run("jobs").stdout.split("\t")[0]
     watched = run("watch", trained)
     assert watched.stdout == "people:1\n"
@@ -190,6 +193,7 @@ def test_ids_presets_and_labels_are_completed(people: None, api: Client) -> None
         return [line.partition(",")[2] for line in completed.stdout.splitlines()]
 
     assert complete("semblance", "sample", "peo") == ["people:1"]
+    assert complete("semblance", "train", "people", "--preset", "f") == ["fast"]
     assert complete("semblance", "sample", "people", "--label", "") == ["<=50K=", ">50K="]
 
 
@@ -264,6 +268,46 @@ def test_train_prints_the_model_its_warnings_and_why_there_is_no_verdict(
     assert trained.stdout == "people:1\n"
     assert "warning: The budget is too small to use every training item once." in trained.stderr
     assert trained.stderr.splitlines()[-1].startswith("not_evaluated: run `semblance evaluate")
+
+
+def test_train_names_the_columns_of_a_warning_and_how_serious_it_is(
+    service: LiveApplication, tmp_path: Path
+) -> None:
+    rows = ["email,note"]
+    for n in range(400):
+        email = f"person{n}@example.com" if n < 15 else "info@example.com"
+        rows.append(f"{email},Words {n} of {n * n} that nobody else has written in row {n} of it")
+    table = tmp_path / "mails.csv"
+    table.write_text("\n".join(rows))
+    trained = run("train", str(table), "--steps", "300", "--detach")
+    lines = trained.stderr.splitlines()
+    (personal,) = (line for line in lines if "can identify people" in line)
+    assert personal.startswith("error: Samples would show")
+    assert personal.endswith("(email (email): 15 values in fewer than 10 rows each)")
+    assert any(line.startswith("warning: Free text") and line.endswith("(note)") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--preset", "fastest"), "fastest"),
+        (("--steps", "0"), "--steps"),
+        (("--cpu-seconds", "0"), "--cpu-seconds"),
+        (("--gpu-seconds", "-1"), "--gpu-seconds"),
+        (("--steps", "5", "--cpu-seconds", "5"), "only one of"),
+        (("--gpu-seconds", "5", "--device", "cpu"), "--device"),
+        (("--seed", "-1"), "--seed"),
+    ],
+)
+def test_train_uploads_nothing_if_an_option_is_wrong(
+    service: LiveApplication, api: Client, tmp_path: Path, options: tuple[str, ...], message: str
+) -> None:
+    table = tmp_path / "people.csv"
+    table.write_bytes(make_people_csv())
+    trained = run("train", str(table), *options)
+    assert (trained.code, trained.stdout) == (2, "")
+    assert message in trained.stderr
+    assert list(api.iter_datasets()) == []
 
 
 @pytest.mark.parametrize("argument", ["ant", "ant=", "=3", "ant=x", "ant=-1", "ant=1.5"])

@@ -296,6 +296,24 @@ def test_unlabeled_images_are_used_for_training_with_pseudo_labels(
     assert [label["name"] for label in labels] == [str(n) for n in range(10)]
 
 
+def test_a_job_warns_once_of_a_relation_that_does_not_exist(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = create_dataset(make_people_csv(), "people.csv", target="income")
+    new = create_training_job(
+        client,
+        dataset=dataset,
+        budget={"steps": 6},
+        checkpoint={"interval_steps": 20},
+        hyperparameters={**TINY_TABLE_CONFIG, "relations": ["no -> such"]},
+    )
+    interrupt_training(client, new, monkeypatch, at_step=4)
+    job = run_training_job(client, new)
+    assert (job["state"], job["attempt"]) == ("succeeded", 2)
+    (warning,) = (each for each in job["warnings"] if each["code"] == "unknown_relation")
+    assert "'no -> such'" in warning["message"]
+
+
 def test_the_relations_of_a_table_are_detected_once_in_a_job(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

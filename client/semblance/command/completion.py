@@ -42,17 +42,6 @@ def complete_ids(resource: str) -> Complete:
     return lambda context, _parameter, incomplete: _matching(context, incomplete, rows)
 
 
-def complete_presets(
-    context: click.Context, _parameter: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
-    def rows(client: Any) -> Iterator[CompletionItem]:
-        presets = client.list_presets()["data"]
-        for name in dict.fromkeys(preset["name"] for preset in presets):
-            yield CompletionItem(name)
-
-    return _matching(context, incomplete, rows)
-
-
 def complete_labels(
     context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:

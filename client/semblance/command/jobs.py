@@ -23,6 +23,10 @@ from semblance.command.options import (
 from semblance.command.output import print_json, print_line, print_note, print_table
 from semblance.command.progress import watch as watch_job
 from semblance.command.verdicts import check_gate, print_outcome, print_verdict
+from semblance.errors import APIError
+
+# The service has the same limits. Checked here, too, because a file is uploaded first.
+SECONDS = click.FloatRange(1, 10_000_000)
 
 
 @click.command()
@@ -31,9 +35,9 @@ from semblance.command.verdicts import check_gate, print_outcome, print_verdict
 @name_option
 @target_option
 @seed_option
-@click.option("--cpu-seconds", type=float, help="Training budget in CPU-seconds.")
-@click.option("--gpu-seconds", type=float, help="Training budget in GPU-seconds.")
-@click.option("--steps", type=int, help="Training budget in steps.")
+@click.option("--cpu-seconds", type=SECONDS, help="Training budget in CPU-seconds.")
+@click.option("--gpu-seconds", type=SECONDS, help="Training budget in GPU-seconds.")
+@click.option("--steps", type=click.IntRange(min=1), help="Training budget in steps.")
 @click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "gpu"]),
@@ -65,13 +69,16 @@ def train(
     if the model does not meet the gate.
     """
     budget = given(cpu_seconds=cpu_seconds, gpu_seconds=gpu_seconds, steps=steps)
+    if len(budget) > 1:
+        raise click.UsageError("Give only one of --cpu-seconds, --gpu-seconds and --steps.")
+    if gpu_seconds is not None and device == "cpu":
+        raise click.UsageError("--gpu-seconds is not possible with --device cpu.")
     spec: Any = given(name=name, seed=seed, device=device, quality_gate=quality_gate)
     spec |= {"budget": budget} if budget else {}
     with connect(url, key) as client:
         dataset = find_dataset(client, dataset, target)
         job = client.train(dataset, preset=preset, **spec)
-        for warning in job["warnings"]:
-            print_note(f"warning: {warning['message']}")
+        print_warnings(client, job)
         if detach:
             print_json(job) if as_json else print_line(job["id"])
             return
@@ -82,6 +89,22 @@ def train(
             check_gate(client.report(job["result"]["model"], wait=True))
         elif not as_json:
             print_outcome(client.report(job["result"]["model"], wait=True))
+
+
+def print_warnings(client: Client, job: Any) -> None:
+    """Print warnings of a job. Those that are issues of its dataset name the columns or files."""
+    try:
+        issues = client.read_issues(job["dataset"])["data"]
+    except APIError:  # the key may train but not read, or the dataset was deleted
+        issues = []
+    by_text = {(issue["code"], issue["hint"]): issue for issue in issues}
+    for warning in job["warnings"]:
+        issue = by_text.get((warning["code"], warning["message"]))
+        severity, examples = (issue["severity"], issue["examples"]) if issue else ("warning", [])
+        if issue and 0 < len(examples) < issue["count"]:
+            examples = [*examples, "…"]
+        of = f" ({'; '.join(examples)})" if examples else ""
+        print_note(f"{severity}: {warning['message']}{of}")
 
 
 def find_dataset(client: Client, dataset: str, target: str | None) -> str:

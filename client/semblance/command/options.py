@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from semblance._sync.client import Client
-from semblance.command.completion import complete_ids, complete_labels, complete_presets
+from semblance.command.completion import complete_ids, complete_labels
 from semblance.configuration import read_configuration
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -47,16 +47,18 @@ def job_argument(command: Command) -> Command:
 
 preset_option = click.option(
     "--preset",
+    type=click.Choice(["fast", "balanced", "quality"]),
     default="balanced",
     show_default=True,
-    help="fast, balanced or quality.",
-    shell_complete=complete_presets,
+    help="Length of the training.",
 )
 target_option = click.option(
     "--target", help="Tables only: the target column, whose values are the labels."
 )
 name_option = click.option("--name", help="Name of the result.")
-seed_option = click.option("--seed", type=int, help="Random seed. Default: a random one.")
+seed_option = click.option(
+    "--seed", type=click.IntRange(min=0), help="Random seed. Default: a random one."
+)
 detach_option = click.option(
     "--detach", is_flag=True, help="Print the id of the job and do not wait for it."
 )

@@ -88,7 +88,7 @@ class RecordingCallbacks:
     def report(self, step: int, metrics: dict[str, float]) -> None:
         self.metrics.setdefault(step, {}).update(metrics)
 
-    def warn(self, step: int, message: str) -> None:
+    def warn(self, step: int, message: str, code: str | None = None) -> None:
         self.warnings.append((step, message))
 
     def save(self, step: int, checkpoint: PackedCheckpoint) -> None:

@@ -47,7 +47,7 @@ class RecordingCallbacks:
     def report(self, step: int, metrics: dict[str, float]) -> None:
         self.metrics |= metrics
 
-    def warn(self, step: int, message: str) -> None:
+    def warn(self, step: int, message: str, code: str | None = None) -> None:
         self.warnings.append(message)
 
     def save(self, step: int, checkpoint: PackedCheckpoint) -> None:
