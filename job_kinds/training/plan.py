@@ -163,7 +163,7 @@ def _warnings(
             check_possible(spec, dataset)
         except Conflict as error:
             warnings.append(WarningView(code="evaluation_skipped", message=error.detail))
-    if training.min_useful_steps:
+    if training.min_useful_steps > (training.budget.steps or 0):
         step_s, _ = _seconds_per_step(session, training.cost(), device)
         warnings += _small_budget_warnings(training, step_s)
     return warnings
