@@ -15,7 +15,7 @@ from app.quotas import concurrent_samples
 from core.errors import Unavailable
 from core.settings import get_settings
 
-# Threads of their own, so that other routes keep theirs. They mostly wait for batches.
+# Separate threads, so that other routes keep theirs. They mostly wait for batches.
 sampling_threads = FairThreads(128, per_owner=96, of_heaviest=96)
 _in_flight = 0
 

@@ -57,7 +57,7 @@ def launches(workload: Workload) -> Row:
 
 
 def throughput(workload: Workload) -> Row:
-    """Measure steps and images per second, beside those of one core of the CPU."""
+    """Measure steps and images per second on the GPU and on one core of the CPU."""
     rows: Row = {}
     torch.set_num_threads(1)
     ways = dict.fromkeys(((workload.device, True), (workload.device, False), (CPU, False)))

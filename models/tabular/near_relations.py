@@ -79,18 +79,21 @@ def saved_bits(table: pa.Table, columns: Sequence[CodedColumn]) -> float:
     rows, is_fitted = _sampled_rows(len(table))
     saved = 0.0
     for column in columns:
-        if not isinstance(column, BoundedColumn | NearColumn):
+        if not isinstance(column, BoundedColumn | NearColumn | CloseColumn):
             continue
         sample = table.select([column.name, *column.sources]).take(pa.array(rows))
         number = _Number.fit(column.name, array(sample, column.name))
         one = number.unit_of(len(rows))
-        unit = one
-        if isinstance(column, NearColumn) and column.kind == "ratio":
-            bases = as_floats(array(sample, column.base)) * 10.0 ** max(number.decimals, 0)
-            unit = one / _nonzero(bases)
-        coded = as_floats(column.encode(sample, sample.schema.field(column.name).type))
-        bits = _held_out_bits(number.values, is_fitted, one)
-        saved += float(np.nanmean(bits - _held_out_bits(coded, is_fitted, unit)))
+        if isinstance(column, BoundedColumn):
+            coded = as_floats(column.encode(sample, sample.schema.field(column.name).type))
+            bits = _held_out_bits(coded, is_fitted, one)
+        else:
+            base = _Number.fit(column.base, array(sample, column.base))
+            if isinstance(column, CloseColumn):
+                bits = _close_bits(column, number, base, is_fitted, one)
+            else:
+                bits = _near_bits(column, number, base, is_fitted, one)
+        saved += float(np.nanmean(_held_out_bits(number.values, is_fitted, one) - bits))
     return saved
 
 
@@ -120,9 +123,7 @@ def _best_coding(
         for column in _codings(number, base):
             if only_ratio and column.kind != "ratio":
                 continue
-            coded = column.relative(number.values, base.in_table)
-            unit = one / _nonzero(base.in_units(number)) if column.kind == "ratio" else one
-            gain = np.nanmean(plain_bits - _held_out_bits(coded, is_fitted, unit))
+            gain = np.nanmean(plain_bits - _near_bits(column, number, base, is_fitted, one))
             if gain > MIN_GAIN_BITS[column.kind]:
                 gains[column] = float(gain)
         for close in () if only_ratio else _close_codings(number, base):
@@ -217,6 +218,15 @@ def _close_codings(number: _Number, base: _Number) -> Iterator[CloseColumn]:
         )
         if share > max(MIN_CLOSE_SHARE, MIN_CLOSE_LIFT * by_chance):
             yield close
+
+
+def _near_bits(
+    column: NearColumn, number: _Number, base: _Number, is_fitted: NDArray[np.bool_], unit: Floats
+) -> Floats:
+    """Return the (N,) bits of held-out values of a number that is coded relative to a base."""
+    if column.kind == "ratio":
+        unit = unit / _nonzero(base.in_units(number))
+    return _held_out_bits(column.relative(number.values, base.in_table), is_fitted, unit)
 
 
 def _close_bits(

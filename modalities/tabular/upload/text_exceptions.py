@@ -18,10 +18,10 @@ def text_exceptions_issue(rows: TypedParquet, schema: Schema) -> Issue | None:
     if not any(column.type == "id" for column in columns):
         return None
     table = pa.Table.from_batches([rows.slice(columns, 0, EXAMINED_ROWS)])
-    found = list(find_nearly_joined_texts(table, {c.name: c.type for c in columns}))
+    types = {column.name: column.type for column in columns}
     examples = [
         f"{printable(text.joined.name)}: row {row + 1:,}"
-        for text in found
+        for text in find_nearly_joined_texts(table, types)
         for row in text.exceptions.tolist()
     ]
     hint = (

@@ -114,15 +114,15 @@ def _is_free_text(counts: ValueCounts, distinct: int, valid: int, *, is_prose: b
 
 
 def _is_prose_of_few(name: str, prose: ProseStats, distinct: int, valid: int) -> bool:
-    """Return True for long texts or comments of their own in a table of few rows."""
-    if not _have_few_rows_their_own(distinct, valid):
+    """Return True for long texts or comments that differ in nearly all of few rows."""
+    if not _differ_in_few_rows(distinct, valid):
         return False
     is_comment = _DESCRIPTION_NAME.search(name) and prose.mean_spaces >= _MIN_DESCRIPTION_SPACES
     is_long = prose.mean_chars > _MAX_TITLE_CHARS and prose.mean_spaces >= _MIN_PROSE_SPACES
     return is_long or bool(is_comment)
 
 
-def _have_few_rows_their_own(distinct: int, valid: int) -> bool:
+def _differ_in_few_rows(distinct: int, valid: int) -> bool:
     return MIN_FEW <= distinct < MIN_ID_ROWS and distinct >= MIN_DISTINCT_OF_FEW * valid
 
 
@@ -162,7 +162,7 @@ def _infer_identifier(
     is_explicit = kind != "person" or any(pattern.search(name) for pattern in says_people)
     if are_few and kind in PERSONAL_KINDS and is_explicit:
         return Column(name, "id", format=kind)
-    if _have_few_rows_their_own(distinct, valid) and (kind in _CODE_KINDS or _are_codes(texts)):
+    if _differ_in_few_rows(distinct, valid) and (kind in _CODE_KINDS or _are_codes(texts)):
         return Column(name, "id", format=kind)
     if is_personal(kind, distinct, valid) or (nearly_unique and kind is not None):
         return Column(name, "id", format=kind)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from models.tabular.autoregressive_networks import Generator
 from models.tabular.autoregressive_sampler import AutoregressiveSampler, SubBinStep
 from models.tabular.categorical_columns import NO_SUB_BIN
+from tests.models.tabular.tiny_networks import make_generator
 
 STEP_SIZES = [3, 5, 2]
 SUB_BIN_STEPS: list[SubBinStep] = [
@@ -17,17 +17,7 @@ SUB_BIN_STEPS: list[SubBinStep] = [
 
 
 def test_every_bin_gets_a_sub_bin_and_exact_values_get_none() -> None:
-    torch.manual_seed(1)
-    no_positions = [np.full(size, np.nan) for size in STEP_SIZES]
-    network = Generator(
-        STEP_SIZES,
-        no_positions,
-        SUB_BIN_STEPS,
-        [None] * 3,
-        embedding_dim=8,
-        hidden_dim=8,
-        dropout=0.0,
-    ).eval()
+    network = make_generator(STEP_SIZES, seed=1, sub_bin_steps=SUB_BIN_STEPS)
     with torch.no_grad():  # a network that strongly prefers no sub-bin
         network.heads.biases[1][0, 0, NO_SUB_BIN] = 50.0
     tokens, sub_bin, _ = AutoregressiveSampler(network, SUB_BIN_STEPS).sample_tokens(
@@ -41,18 +31,13 @@ def test_every_bin_gets_a_sub_bin_and_exact_values_get_none() -> None:
 @pytest.mark.parametrize("order", [None, [2, 0, 1]], ids=["in order", "in another order"])
 def test_the_sampler_and_training_agree_on_the_likelihood_of_rows(order: list[int] | None) -> None:
     """The sampler looks embeddings up by cell, and training computes them from both tokens."""
-    torch.manual_seed(2)
-    positions = [np.linspace(0, 1, size) for size in STEP_SIZES]
-    fine_positions = [None, np.linspace(0, 1, 8), None]
-    network = Generator(
+    network = make_generator(
         STEP_SIZES,
-        positions,
-        SUB_BIN_STEPS,
-        fine_positions,
-        embedding_dim=8,
-        hidden_dim=8,
-        dropout=0.0,
-    ).eval()
+        seed=2,
+        sub_bin_steps=SUB_BIN_STEPS,
+        positions=[np.linspace(0, 1, size) for size in STEP_SIZES],
+        fine_positions=[None, np.linspace(0, 1, 8), None],
+    )
     with torch.no_grad():
         network.heads.free[0].mul_(30)
         network.heads.free[1].mul_(30)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from models.tabular.autoregressive_networks import Generator, build_generator
+from models.tabular.autoregressive_networks import build_generator
 from models.tabular.autoregressive_phases import random_order
-from models.tabular.autoregressive_sampler import UNKNOWN_TOKEN, AutoregressiveSampler, SubBinStep
+from models.tabular.autoregressive_sampler import UNKNOWN_TOKEN, AutoregressiveSampler
 from models.tabular.conditions import (
     CompletionUnsupported,
     InvalidCondition,
@@ -19,6 +19,7 @@ from models.tabular.partial_rows import PartialRows
 from models.tabular.row_completion import NUM_PARTICLES, complete_rows
 from models.tabular.sampling import TableSampler
 from models.tabular.tokenizer import Tokenizer
+from tests.models.tabular.tiny_networks import make_generator
 from tests.models.tabular.tiny_tables import make_people, make_settings, train_sampler
 
 ORDERS = ["fixed order", "any order"]
@@ -147,23 +148,12 @@ def test_only_any_order_models_meet_conditions_without_rejections(sampler: Table
 @pytest.mark.parametrize("step", [1, 2])
 def test_completions_follow_the_conditional_distribution(step: int) -> None:
     """Completions of a given step agree with unconditional rows that have this value."""
-    torch.manual_seed(3)
-    sub_bin_steps: list[SubBinStep] = [None, None, None]
-    no_positions = [np.full(3, np.nan)] * 3
-    network = Generator(
-        [3, 3, 3],
-        no_positions,
-        sub_bin_steps,
-        [None] * 3,
-        embedding_dim=8,
-        hidden_dim=8,
-        dropout=0.0,
-    ).eval()
+    network = make_generator([3, 3, 3], seed=3)
     with torch.no_grad():
         network.heads.biases[0].normal_(0, 1)
         network.heads.free[0].mul_(30)
         network.attention_offsets.normal_()
-    sampler = AutoregressiveSampler(network, sub_bin_steps)
+    sampler = AutoregressiveSampler(network, [None] * 3)
     unconditional = sampler.sample_tokens(torch.rand(3, 200_000), {})
     unconditional = unconditional[:, unconditional[step] == 1]
     given = torch.full((3, 4_000), UNKNOWN_TOKEN)

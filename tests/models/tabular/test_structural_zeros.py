@@ -7,12 +7,12 @@ import pyarrow as pa
 import pytest
 import torch
 
-from models.tabular.autoregressive_networks import Generator
 from models.tabular.autoregressive_sampler import UNKNOWN_TOKEN, AutoregressiveSampler
 from models.tabular.categorical_columns import Tokens
 from models.tabular.schema import ColumnSchema, ColumnType
 from models.tabular.structural_zeros import StructuralZeros
 from models.tabular.tokenizer import Tokenizer
+from tests.models.tabular.tiny_networks import make_generator
 from tests.models.tabular.tiny_tables import Schema, train_sampler
 
 SIZES = [3, 4, 2]
@@ -24,20 +24,6 @@ def teams(rows: int, seed: int = 0) -> Tokens:
     league = rng.integers(0, 3, rows)
     team = np.where(rng.random(rows) < 0.3, 3, league)  # team 3 was in every league
     return np.stack([league, team, rng.integers(0, 2, rows)])
-
-
-def make_network(seed: int) -> Generator:
-    torch.manual_seed(seed)
-    network = Generator(
-        SIZES,
-        [np.full(size, np.nan) for size in SIZES],
-        [None] * 3,
-        [None] * 3,
-        embedding_dim=8,
-        hidden_dim=8,
-        dropout=0.0,
-    )
-    return network.eval()
 
 
 def broken(tokens: torch.Tensor) -> torch.Tensor:
@@ -97,15 +83,17 @@ def test_a_rare_value_is_kept_from_values_that_its_rows_rule_out() -> None:
 def test_samples_have_no_zeros_in_any_order(order: list[int] | None) -> None:
     zeros = StructuralZeros.fit(teams(2_000), SIZES, range(3))
     u = torch.rand(3, 1_000)
-    without = AutoregressiveSampler(make_network(1), [None] * 3).sample_tokens(u, {}, order)
-    sampler = AutoregressiveSampler(make_network(1), [None] * 3, zeros=zeros)
+    without = AutoregressiveSampler(make_generator(SIZES, seed=1), [None] * 3).sample_tokens(
+        u, {}, order
+    )
+    sampler = AutoregressiveSampler(make_generator(SIZES, seed=1), [None] * 3, zeros=zeros)
     assert broken(without).float().mean() > 0.2
     assert not broken(sampler.sample_tokens(u, {}, order)).any()
 
 
 def test_completed_rows_have_no_zeros() -> None:
     zeros = StructuralZeros.fit(teams(2_000), SIZES, range(3))
-    sampler = AutoregressiveSampler(make_network(2), [None] * 3, zeros=zeros)
+    sampler = AutoregressiveSampler(make_generator(SIZES, seed=2), [None] * 3, zeros=zeros)
     given = torch.full((3, 200), UNKNOWN_TOKEN)
     given[1] = torch.arange(200) % 4
     tokens = sampler.complete(torch.rand(3, 200 * 64), torch.rand(4, 200).double(), given)
@@ -115,17 +103,7 @@ def test_completed_rows_have_no_zeros() -> None:
 
 def test_completed_rows_are_distributed_like_samples() -> None:
     """A value given later must not change how likely the values before it are."""
-    torch.manual_seed(2)
-    sizes = [2, 4, 4]
-    network = Generator(
-        sizes,
-        [np.full(size, np.nan) for size in sizes],
-        [None] * 3,
-        [None] * 3,
-        embedding_dim=8,
-        hidden_dim=8,
-        dropout=0.0,
-    ).eval()
+    network = make_generator([2, 4, 4], seed=2)
     with torch.no_grad():
         for free in network.heads.free:
             free.mul_(20)
@@ -145,7 +123,7 @@ def test_completed_rows_are_distributed_like_samples() -> None:
 
 def test_given_values_that_never_meet_are_kept() -> None:
     zeros = StructuralZeros.fit(teams(2_000), SIZES, range(3))
-    sampler = AutoregressiveSampler(make_network(3), [None] * 3, zeros=zeros)
+    sampler = AutoregressiveSampler(make_generator(SIZES, seed=3), [None] * 3, zeros=zeros)
     given = torch.tensor([[0], [1], [UNKNOWN_TOKEN]]).repeat(1, 200)
     tokens = sampler.complete(torch.rand(3, 800), torch.rand(4, 200).double(), given)
     assert (tokens[:2] == given[:2]).all()
