@@ -4,6 +4,7 @@ import logging
 import re
 import time
 from collections.abc import Collection
+from contextlib import nullcontext
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -16,7 +17,6 @@ from app.request_metrics import RequestMetrics
 from core import tracing
 from core.errors import BadRequest, SemblanceError, UnsupportedMedia
 from core.ids import new_id
-from core.log_context import log_fields, trace_id_of
 from core.text import has_control_characters, is_name
 
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
@@ -58,44 +58,37 @@ class RequestValidationMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        started = time.monotonic()
         headers = Headers(scope=scope)
         request_id = headers.get("x-request-id", "")
         scope["request_id"] = request_id if _REQUEST_ID.fullmatch(request_id) else new_id("req")
-        parent = headers.get("traceparent")
-        if scope["path"] in UNTRACED:
-            await self._handle(scope, headers, receive, send, None)
-            return
-        with tracing.span(scope["method"], parent=parent) as span:
-            trace_id = trace_id_of(tracing.current_traceparent() or parent)
-            with log_fields(request_id=scope["request_id"], trace_id=trace_id):
-                await self._handle(scope, headers, receive, send, span)
+        ids, parent = {"request_id": scope["request_id"]}, headers.get("traceparent")
+        is_traced = scope["path"] not in UNTRACED
+        with (
+            tracing.span(scope["method"], ids, parent=parent) if is_traced else nullcontext()
+        ) as span:
 
-    async def _handle(
-        self, scope: Scope, headers: Headers, receive: Receive, send: Send, span: Any
-    ) -> None:
-        started = time.monotonic()
+            async def send_with_headers(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    seconds = time.monotonic() - started
+                    self.metrics.record(scope, message["status"], seconds)
+                    if span is not None:
+                        _describe(span, scope, message["status"])
+                    if self.access_log and scope["path"] not in HEALTH_CHECKS:
+                        _log_request(scope, message["status"], seconds)
+                    response_headers = MutableHeaders(scope=message)
+                    response_headers["x-request-id"] = scope["request_id"]
+                    quota_headers = scope.get("state", {}).get("quota_headers", {})
+                    for name, value in (SECURITY_HEADERS | quota_headers).items():
+                        response_headers.setdefault(name, value)
+                await send(message)
 
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                seconds = time.monotonic() - started
-                self.metrics.record(scope, message["status"], seconds)
-                if span is not None:
-                    _describe(span, scope, message["status"])
-                if self.access_log and scope["path"] not in HEALTH_CHECKS:
-                    _log_request(scope, message["status"], seconds)
-                response_headers = MutableHeaders(scope=message)
-                response_headers["x-request-id"] = scope["request_id"]
-                quota_headers = scope.get("state", {}).get("quota_headers", {})
-                for name, value in (SECURITY_HEADERS | quota_headers).items():
-                    response_headers.setdefault(name, value)
-            await send(message)
-
-        if (error := self._find_error(scope, headers)) is not None:
-            request = Request(scope)
-            response = error_handlers.problem_response(request, error.to_problem(), error.headers)
-            await response(scope, receive, send_with_headers)
-            return
-        await self.app(scope, receive, send_with_headers)
+            if (error := self._find_error(scope, headers)) is None:
+                await self.app(scope, receive, send_with_headers)
+            else:
+                problem = error.to_problem()
+                response = error_handlers.problem_response(Request(scope), problem, error.headers)
+                await response(scope, receive, send_with_headers)
 
     def _find_error(self, scope: Scope, headers: Headers) -> SemblanceError | None:
         host = _HOST.fullmatch(headers.get("host", ""))
@@ -137,7 +130,6 @@ def _describe(span: Any, scope: Scope, status: int) -> None:
             "http.request.method": scope["method"],
             "http.route": route,
             "http.response.status_code": status,
-            "request_id": scope["request_id"],
         }
     )
 

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from core.log_context import log_fields, trace_id_of
 from core.settings import get_settings
 
 if TYPE_CHECKING:
@@ -61,19 +62,25 @@ def span(
 ) -> Iterator[Any]:
     """Record the block as a span, a child of the current one or of the `traceparent` given.
 
+    Log records of the block have its attributes and the id of its trace, also if spans are off.
     Yields the span of OpenTelemetry, or None if spans are off. An exception marks the span as
     failed.
     """
+    fields = attributes or {}
     tracer = _tracer(get_settings().traces_url)
     if tracer is None:
-        yield None
+        with log_fields(**fields, trace_id=trace_id_of(parent)):
+            yield None
         return
     context = None
     if parent is not None:
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
         context = TraceContextTextMapPropagator().extract({"traceparent": parent})
-    with tracer.start_as_current_span(name, context, attributes=attributes) as current:
+    with (
+        tracer.start_as_current_span(name, context, attributes=attributes) as current,
+        log_fields(**fields, trace_id=trace_id_of(current_traceparent())),
+    ):
         yield current
 
 

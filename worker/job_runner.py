@@ -3,8 +3,8 @@
 import logging
 import os
 import socket
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from sqlalchemy.exc import IntegrityError
@@ -16,7 +16,6 @@ from core.database import read, transact, write
 from core.devices import DeviceKind
 from core.jobs import Claim, Heartbeat, ShardClaim, StopRequests
 from core.leases import LeaseLost
-from core.log_context import log_fields, trace_id_of
 from core.settings import get_settings
 from core.tables import Job
 from job_kinds import process_device
@@ -71,14 +70,10 @@ def run_next(queues: Sequence[str]) -> bool:
     return True
 
 
-@contextmanager
-def _traced(job: Job, name: str) -> Iterator[None]:
+def _traced(job: Job, name: str) -> AbstractContextManager[object]:
     """Record the block as a span of the request that created the job; add its ids to the log."""
     attributes: dict[str, str | int] = {"job_id": job.id, "attempt": job.fencing_token}
-    with tracing.span(name, attributes, parent=job.traceparent):
-        trace_id = trace_id_of(tracing.current_traceparent() or job.traceparent)
-        with log_fields(**attributes, trace_id=trace_id):
-            yield
+    return tracing.span(name, attributes, parent=job.traceparent)
 
 
 def _run(claim: Claim, job: Job, kind: DeviceKind) -> None:
