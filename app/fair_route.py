@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from fastapi.routing import APIRoute
 
 from app.authentication import Caller
-from app.fair_threads import FairThreads
+from app.fair_turns import FairThreads
 from app.request_owner import STRANGERS
 
 T = TypeVar("T")

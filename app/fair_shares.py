@@ -37,9 +37,6 @@ class _Account:
     def used_at(self, now: float) -> float:
         return self.used_s * math.exp((self.at - now) / MEMORY_S)
 
-    def weight_at(self, now: float) -> float:
-        return self.used_at(now) * max(1, self.requests)
-
 
 class FairShares:
     """Accounts of tenants, which any thread may use.
@@ -100,16 +97,18 @@ class FairShares:
         """
         own, others = 0.0, []
         for tenant, account in list(self._accounts.items()):
+            used_s = account.used_at(now)
+            weight = used_s * max(1, account.requests)
             if tenant == tenant_id:
-                own = account.weight_at(now)
-            elif account.used_at(now) >= NEGLIGIBLE_S:
+                own = weight
+            elif used_s >= NEGLIGIBLE_S:
                 if account.rest_until <= now:
-                    others.append(account)
+                    others.append((weight, used_s))
             elif not account.requests:
                 del self._accounts[tenant]
-        if any(account.weight_at(now) >= own for account in others):
+        if any(weight >= own for weight, _ in others):
             return []
-        return [account.used_at(now) for account in others]
+        return [used_s for _, used_s in others]
 
     def rest_s(self, tenant_id: str) -> float:
         """Return how long the tenant still has to rest."""

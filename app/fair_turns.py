@@ -1,4 +1,4 @@
-"""Turns of tenants: which of the requests that wait may go on.
+"""Turns of tenants: which of the requests that wait may go on, for example in a thread.
 
 Without them, work is done in order of arrival: the parts of a hundred uploads of one tenant would
 take all threads, and all other requests would wait behind them.
@@ -6,9 +6,16 @@ take all threads, and all other requests would wait behind them.
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
+from typing import TypeVar, TypeVarTuple
+
+from anyio import CapacityLimiter, to_thread
 
 from app.fair_queue import FairQueue
 from app.fair_shares import FairShares, request_shares
+
+T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
 
 RECHECK_S = 0.1  # after this time, an owner with few turns may no longer be the heaviest
 
@@ -73,3 +80,32 @@ class FairTurns:
         if held >= self._per_owner or self._shares.rest_s(owner):
             return False
         return held < self._of_heaviest or not self._shares.is_heaviest(owner)
+
+
+class FairThreads(FairTurns):
+    """Threads for blocking work of requests; an owner has one for each of its turns.
+
+    Each thread that runs Python delays the others at the interpreter lock, so the heaviest owner
+    has one, unless its threads mostly wait: then `of_heaviest` allows more.
+    """
+
+    def __init__(
+        self,
+        threads: int,
+        per_owner: int,
+        of_heaviest: int = 1,
+        shares: FairShares = request_shares,
+    ) -> None:
+        super().__init__(threads, per_owner, of_heaviest, shares)
+        self._limiter = CapacityLimiter(threads)  # never waits, because `run` has waited before
+
+    async def run(self, owner: str, work: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
+        """Run `work` in a thread as soon as the owner may have one."""
+        with self._shares.request(owner):
+            await self.take(owner)
+            try:
+                return await to_thread.run_sync(
+                    self._shares.run, owner, work, *arguments, limiter=self._limiter
+                )
+            finally:
+                self.end(owner)

@@ -62,7 +62,7 @@ def without_gc_freeze() -> FastAPI:
 
 def with_shared_threads() -> FastAPI:
     from app import authentication
-    from app.fair_threads import FairThreads
+    from app.fair_turns import FairThreads
     from app.sampling import concurrency_limit
 
     shared = FairThreads(40, per_owner=40)  # as many as anyio's default limiter has

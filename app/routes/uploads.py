@@ -11,7 +11,7 @@ from fastapi import APIRouter, Header, Request, Response
 from fastapi import Path as PathParameter
 
 from app.authentication import Caller, DataScope
-from app.fair_threads import FairThreads
+from app.fair_turns import FairThreads
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
     SaveResponse,

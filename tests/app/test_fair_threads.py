@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from app.fair_shares import FairShares
-from app.fair_threads import FairThreads
-from app.fair_turns import FairTurns
+from app.fair_turns import FairThreads, FairTurns
 
 
 class Occupied:
