@@ -44,19 +44,6 @@ class Caller(Actor):
     quotas: Quotas = field(default_factory=lambda: get_settings().quotas, compare=False)
 
 
-async def authenticate(
-    request: Request, _scheme: Annotated[object, Depends(bearer_scheme)]
-) -> Caller:
-    """Return the caller; a request is authenticated once, however often this is called."""
-    caller: Caller | None = getattr(request.state, "caller", None)
-    if caller is None:
-        caller = await _threads.run(owner_of(request.scope), _caller, request)
-        remember_owner(request.scope, caller.tenant_id)
-        request.state.quota_headers = quotas.count_request(caller)
-        request.state.caller = caller
-    return caller
-
-
 def _caller(request: Request) -> Caller:
     scheme, api_key_text = get_authorization_scheme_param(request.headers.get("authorization"))
     request_id = request.scope.get("request_id")
@@ -122,7 +109,16 @@ class RequireScope:
     def __init__(self, *scopes: str) -> None:
         self.scopes = scopes
 
-    async def __call__(self, caller: Annotated[Caller, Depends(authenticate)]) -> Caller:
+    async def __call__(
+        self, request: Request, _scheme: Annotated[object, Depends(bearer_scheme)] = None
+    ) -> Caller:
+        """Return the caller. The key of a request is checked once, however often this is called."""
+        caller: Caller | None = getattr(request.state, "caller", None)
+        if caller is None:
+            caller = await _threads.run(owner_of(request.scope), _caller, request)
+            remember_owner(request.scope, caller.tenant_id)
+            request.state.quota_headers = quotas.count_request(caller)
+            request.state.caller = caller
         if self.scopes:
             check_scope(caller, *self.scopes)
         return caller

@@ -7,7 +7,7 @@ from fastapi import Request, Response
 from starlette.types import Message
 
 from app import strict_json
-from app.authentication import authenticate, requirement
+from app.authentication import requirement
 from app.fair_route import FairRoute
 from core.errors import TooLarge, UnsupportedMedia
 from core.settings import get_settings
@@ -55,7 +55,7 @@ class StrictJsonRoute(FairRoute):
 
         async def parse_and_handle(request: Request) -> Response:
             if required is not None:
-                await required(await authenticate(request, None))
+                await required(request)
             # FastAPI reads both again, but the stream is consumed then.
             request._body = await read_body(request)
             content_type = request.headers.get("content-type", "").partition(";")[0].strip()
