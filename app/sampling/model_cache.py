@@ -67,7 +67,10 @@ class ModelCache:
         Raises:
             Unavailable: As for `load`.
         """
-        cached = self._acquire(model)
+        with self._lock:
+            cached = self._lookup(model)
+        if cached is None:
+            cached = self._load(model)
         try:
             yield cached.sampler
         finally:
@@ -118,15 +121,14 @@ class ModelCache:
         with self._lock:
             return self._used_bytes()
 
-    def _acquire(self, model: Model) -> CachedModel:
+    def _load(self, model: Model) -> CachedModel:
+        """Load the model, or wait until another thread has loaded it."""
         stored = StoredObject.from_dict(model.weights)
         with self._lock:
-            if (cached := self._lookup(stored.sha256, model.id)) is not None:
-                return cached
             load_lock = self._load_locks.setdefault(stored.sha256, threading.Lock())
         with load_lock:
             with self._lock:
-                if (cached := self._lookup(stored.sha256, model.id)) is not None:
+                if (cached := self._lookup(model)) is not None:
                     return cached
                 self._wait_for_space(stored.bytes)
                 self._reserved[stored.sha256] = stored.bytes
@@ -145,10 +147,11 @@ class ModelCache:
                     self._lock.notify_all()
             return loaded
 
-    def _lookup(self, sha256: str, model_id: str) -> CachedModel | None:
+    def _lookup(self, model: Model) -> CachedModel | None:
+        sha256 = model.weights["sha256"]
         cached = self._models.get(sha256)
         if cached is not None:
-            cached.model_ids.add(model_id)
+            cached.model_ids.add(model.id)
             self._models.move_to_end(sha256)
             cached.streams += 1
         return cached
