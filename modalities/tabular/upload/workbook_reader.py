@@ -1,26 +1,15 @@
 """Reader of workbooks of spreadsheet programs: .xlsx, .xlsb, .xls and .ods."""
 
 import datetime
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
-from typing import Any
 
 import pyarrow as pa
-from python_calamine import (
-    CalamineError,
-    CalamineSheet,
-    CalamineWorkbook,
-    PasswordError,
-    SheetTypeEnum,
-    SheetVisibleEnum,
-)
+from python_calamine import CalamineSheet
 
 from core.datasets.data_quality import Issue
-from core.datasets.errors import file_pointer, printable, unreadable_error
+from core.datasets.errors import printable
 from core.datasets.source import SourceFile
-from core.errors import DatasetUnreadable
 from core.limits import Limits
 from modalities.tabular.schema import Column
 from modalities.tabular.upload.csv_dialect import SAMPLE_ROWS
@@ -45,13 +34,16 @@ from modalities.tabular.upload.table_layout import (
     detect_layout,
     layout_with_header,
 )
-from modalities.tabular.upload.transposed_rows import are_transposed, transpose, transposed_issue
+from modalities.tabular.upload.transposed_rows import are_transposed, transposed_issue
+from modalities.tabular.upload.workbook_rows import Row, SheetRows
+from modalities.tabular.upload.workbook_sheets import (
+    check_size,
+    choose_sheet,
+    filled_sheets,
+    load_workbook,
+)
 
-Row = list[Any]
-
-MUCH_LARGER = 4  # times the cells of the first sheet, of one that is read instead
 MAX_SHEETS = 20
-_EXACT_INTEGERS = 2**53
 
 
 def open_workbook(
@@ -61,10 +53,10 @@ def open_workbook(
     issues: list[Issue] = []
     notes: list[str] = []
     with file.path.open("rb") as stream:
-        workbook = _open(stream, file.name)
-        sheet = _choose_sheet(workbook, file.name, options.sheet, issues)
-    _check_size(sheet, limits)
-    rows = _Rows(sheet)
+        workbook = load_workbook(stream, file.name)
+        sheet = choose_sheet(workbook, file.name, options.sheet, issues)
+    check_size(sheet, limits)
+    rows = SheetRows(sheet)
     _select_columns(rows, sheet, issues)
     options = _select_rows(rows, sheet, options, issues)
     sample = rows.sample()
@@ -130,7 +122,7 @@ def open_workbook(
     )
 
 
-def _select_columns(rows: "_Rows", sheet: CalamineSheet, issues: list[Issue]) -> None:
+def _select_columns(rows: SheetRows, sheet: CalamineSheet, issues: list[Issue]) -> None:
     """Leave out the tables next to the longest one."""
     # Most sheets have one table, which the first rows show: it is not read twice.
     tables = find_side_tables(rows) if are_divided(rows.sample()) else None
@@ -142,7 +134,7 @@ def _select_columns(rows: "_Rows", sheet: CalamineSheet, issues: list[Issue]) ->
 
 
 def _select_rows(
-    rows: "_Rows", sheet: CalamineSheet, options: ReadOptions, issues: list[Issue]
+    rows: SheetRows, sheet: CalamineSheet, options: ReadOptions, issues: list[Issue]
 ) -> ReadOptions:
     """Leave out the tables below and above the longest one; return where it begins."""
     if options.header is not None or sheet.height > MAX_ROWS:
@@ -164,160 +156,10 @@ def _select_rows(
 def open_sheets(file: SourceFile, limits: Limits) -> Iterator[tuple[str, RawTable]]:
     """Open the visible sheets that are not empty, at most MAX_SHEETS, with their names."""
     with file.path.open("rb") as stream:
-        sheets = _filled_sheets(_open(stream, file.name), file.name)
+        sheets = filled_sheets(load_workbook(stream, file.name), file.name)
         names = [sheet.name for sheet in sheets[:MAX_SHEETS]]
     for name in names:
         yield name, open_workbook(file, limits, ReadOptions(sheet=name), 0)
-
-
-class _Rows:
-    """Rows of a sheet that are not blank, with their numbers in the sheet, from 1.
-
-    From `first_value_row` on, each row of cells that are merged downwards has their value.
-    """
-
-    def __init__(self, sheet: CalamineSheet) -> None:
-        self._sheet = sheet
-        self._columns: list[Row] | None = None  # the rows, if rows and columns are exchanged
-        self._merged = _merged_downwards(sheet)
-        self._selected = slice(None)  # columns
-        self.last: int | None = None  # number of the last row
-        self.first_value_row: int | None = None
-        self.stripped = 0  # cells with blanks around their text, in the last iteration
-        self.stripped_texts = Counter[str]()
-        self.filled = 0  # merged cells with the value of the first one, in the last iteration
-
-    def __iter__(self) -> Iterator[tuple[int, Row]]:
-        if self._columns is not None:
-            yield from enumerate(map(list, self._columns), start=1)
-            return
-        self.stripped = self.filled = 0
-        self.stripped_texts.clear()
-        values: Row = []  # of the first cells of merged ones, by column
-        for number, cells in enumerate(islice(self._sheet.iter_rows(), self.last), start=1):
-            row = [self._strip(value) if type(value) is str else value for value in cells]
-            is_blank = all(value == "" for value in row[self._selected])
-            if self._merged and not is_blank:
-                values = self._fill(number, row, values)
-            if not is_blank:
-                yield number, [_to_integer(value) for value in row[self._selected]]
-
-    def select(self, start: int, end: int) -> None:
-        """Leave out the columns before `start` and from `end` on."""
-        self._selected = slice(start, end)
-
-    def transpose(self) -> None:
-        """Exchange rows and columns; those that are blank are left out."""
-        self._columns = [
-            row for row in transpose([row for _, row in self], "") if any(map(str, row))
-        ]
-
-    def _fill(self, number: int, row: Row, above: Row) -> Row:
-        """Write the values above into the merged cells of a row; return those of the row."""
-        if self.first_value_row is not None and number > self.first_value_row:
-            for column in self._merged.get(number, ()):
-                if row[column] == "" and above and above[column] != "":
-                    row[column] = above[column]
-                    self.filled += 1
-        return row
-
-    def _strip(self, text: str) -> str:
-        stripped = text.strip(" ")
-        if len(stripped) < len(text):
-            self.stripped += 1
-            self.stripped_texts[stripped] += 1
-        return stripped
-
-    def sample(self) -> list[tuple[int, Row]]:
-        return [row for _, row in zip(range(SAMPLE_ROWS), self, strict=False)]
-
-    def from_line(self, line: int) -> Iterator[tuple[int, Row]]:
-        return ((number, row) for number, row in self if number >= line)
-
-
-def _merged_downwards(sheet: CalamineSheet) -> dict[int, list[int]]:
-    """Return the columns in which a cell continues the one above it, by the number of the row."""
-    _, left = sheet.start or (0, 0)
-    columns: dict[int, list[int]] = {}
-    for (first_row, first), (last_row, last) in sheet.merged_cell_ranges or ():
-        if first == last:
-            for row in range(first_row + 1, last_row + 1):
-                columns.setdefault(row + 1, []).append(first - left)
-    return columns
-
-
-def _to_integer(value: Any) -> Any:
-    """Return whole numbers as integers; workbooks store all numbers as floats."""
-    is_whole = type(value) is float and value.is_integer() and abs(value) < _EXACT_INTEGERS
-    return int(value) if is_whole else value
-
-
-def _open(stream: Any, name: str) -> CalamineWorkbook:
-    try:
-        return CalamineWorkbook.from_filelike(stream)
-    except PasswordError as error:
-        message = f"{printable(name)} is encrypted; save it without a password."
-        raise _unreadable(name, message) from error
-    except (CalamineError, OSError, ValueError) as error:
-        message = (
-            f"{printable(name)} looks like a workbook but cannot be read. Save it again as .xlsx, "
-            "or save the sheet as CSV."
-        )
-        raise _unreadable(name, message) from error
-
-
-def _choose_sheet(
-    workbook: CalamineWorkbook, name: str, choice: str | int | None, issues: list[Issue]
-) -> CalamineSheet:
-    """Return the sheet that the client states, or the first visible one that is not empty.
-
-    A sheet that is much larger than the first one has the table of which that is a summary.
-    """
-    titles = [
-        sheet.name for sheet in workbook.sheets_metadata if sheet.typ is SheetTypeEnum.WorkSheet
-    ]
-    if choice is not None:
-        by_number = isinstance(choice, int) and 1 <= choice <= len(titles)
-        title = titles[choice - 1] if isinstance(choice, int) and by_number else choice
-        if title not in titles:
-            listed = ", ".join(printable(title) for title in titles[:10])
-            message = f"`read.sheet` does not name a sheet of {printable(name)}: {listed}."
-            raise table_error("sheet_unknown", message)
-        return _load(workbook, str(title), name)
-    filled = _filled_sheets(workbook, name)
-    if not filled:
-        raise table_error("table_empty", f"{printable(name)} has no visible sheet with values.")
-    chosen, largest = filled[0], max(filled, key=_cells)
-    if _cells(largest) >= MUCH_LARGER * _cells(chosen):
-        chosen = largest
-    if others := [sheet.name for sheet in filled if sheet is not chosen]:
-        hint = f"Only the sheet {printable(chosen.name)} was read; set `read.sheet` for another."
-        examples = tuple(printable(title) for title in others[:MAX_EXAMPLES])
-        issues.append(Issue("sheets_ignored", "warning", len(others), examples, hint))
-    return chosen
-
-
-def _cells(sheet: CalamineSheet) -> int:
-    return int(sheet.width * sheet.height)
-
-
-def _filled_sheets(workbook: CalamineWorkbook, name: str) -> list[CalamineSheet]:
-    """Return the visible sheets that are not empty."""
-    titles = [
-        sheet.name
-        for sheet in workbook.sheets_metadata
-        if sheet.typ is SheetTypeEnum.WorkSheet and sheet.visible is SheetVisibleEnum.Visible
-    ]
-    sheets = [_load(workbook, title, name) for title in titles]
-    return [sheet for sheet in sheets if sheet.start is not None]
-
-
-def _load(workbook: CalamineWorkbook, title: str, name: str) -> CalamineSheet:
-    try:
-        return workbook.get_sheet_by_name(title)
-    except (CalamineError, OSError, ValueError) as error:
-        message = f"The sheet {printable(title)} of {printable(name)} is damaged; save it again."
-        raise _unreadable(name, message) from error
 
 
 def _layout(
@@ -374,16 +216,3 @@ def _hints(names: list[str], types: list[ColumnTypes]) -> dict[str, Column]:
         for name, column in zip(names, types, strict=True)
         if column.types and column.types <= dates
     }
-
-
-def _check_size(sheet: CalamineSheet, limits: Limits) -> None:
-    if sheet.width > limits.columns_max:
-        message = f"The sheet has {sheet.width:,} columns; the limit is {limits.columns_max:,}."
-        raise table_error("too_many_columns", message)
-    if _cells(sheet) > limits.cells_max:
-        message = f"The sheet has more than {limits.cells_max:,} cells, the limit."
-        raise table_error("table_too_large", message)
-
-
-def _unreadable(name: str, message: str) -> DatasetUnreadable:
-    return unreadable_error("table_unreadable", message, pointer=file_pointer(name))
