@@ -156,6 +156,8 @@ def render_peers() -> list[str]:
     if not RESULTS.exists():
         return []
     results = [json.loads(line) for line in RESULTS.open()]
+    peers = {result["peer"] for result in results}
+    only_one = "; so far, only one other generator was run" if len(peers) == 1 else ""
     for run in map(json.loads, OWN_RESULTS.open()):
         if run["row"] in TABLES and "global_utility" in run:
             cpu_s = run["fit_cpu_s"] + run["rows"] / run["rows_per_s"]
@@ -165,8 +167,9 @@ def render_peers() -> list[str]:
         "## Other generators",
         "",
         "`python -m bench.table_peers` trains other generators on the same rows, on one core; its "
-        "head describes them. CPU-s are those of fitting and of sampling as many rows. By label is "
-        "the total variation distance of columns among the rows of one label.",
+        "head describes them. The rows of Semblance are those of the table above, from other "
+        f"runs{only_one}. CPU-s are those of fitting and of sampling as many rows. By label is the "
+        "total variation distance of columns among the rows of one label.",
         "",
         "| table | generator | seeds | CPU-s | TSTR | real | detection AUC | real | by relations "
         "| real | broken | global utility | real | pairwise TVD | by label | DCR share "

@@ -197,6 +197,7 @@ def run_benchmark(row: Row, arguments: argparse.Namespace, seed: int) -> dict[st
         "seed": seed,
         "commit": commit(),
         "preset": arguments.preset,
+        "busy_machine": arguments.busy_machine,
         "fit_cpu_s": round(fit_s, 2),
         "rows_per_s": round(len(table) / sampling_s),
         "acceptance": round(samples.acceptance_rate, 3),
@@ -277,11 +278,24 @@ def median(values: Sequence[str]) -> str:
 
 def render_markdown(results: list[dict[str, Any]]) -> str:
     """Return the page with medians over the newest result of each seed."""
+    newest = {(result["row"], result["seed"]): result for result in results}
+    of_rows = {
+        row.title: [run for (title, _), run in newest.items() if title == row.title] for row in ROWS
+    }
+    on_busy = [
+        title for title, runs in of_rows.items() if any(run.get("busy_machine") for run in runs)
+    ]
+    busy = (
+        f"CPU-s and rows/s of {', '.join(on_busy)} were measured on a machine that other processes "
+        "also used, at least in a part of the time. "
+        if on_busy
+        else ""
+    )
     lines = [
         "# Tables, scored by an independent judge",
         "",
-        "Medians over seeds. `python -m bench.tables` writes this page; `results/tables.jsonl` has "
-        "each run.",
+        f"Medians over seeds. {busy}`python -m bench.tables` writes this page; "
+        "`results/tables.jsonl` has each run.",
         "",
         "- TSTR: AUC (R² for a number) of boosted trees that are trained on synthetic rows and "
         "tested on real ones.",
@@ -307,9 +321,7 @@ def render_markdown(results: list[dict[str, Any]]) -> str:
     ]
     r2_intervals: list[str] = []
     rare_label_ratios: list[str] = []
-    for row in ROWS:
-        newest = {result["seed"]: result for result in results if result["row"] == row.title}
-        runs = list(newest.values())
+    for title, runs in of_rows.items():
         if not runs:
             continue
         values = [
@@ -331,11 +343,11 @@ def render_markdown(results: list[dict[str, Any]]) -> str:
             for result in runs
         ]
         medians = [median(column) for column in zip(*values, strict=True)]
-        lines.append(f"| {row.title} | {len(runs)} | {' | '.join(medians)} |")
+        lines.append(f"| {title} | {len(runs)} | {' | '.join(medians)} |")
         if ratios := sorted(run["rarer_label"]["ratio"] for run in runs if "rarer_label" in run):
-            rare_label_ratios.append(f"{row.title} {ratios[(len(ratios) - 1) // 2]:.2f}")
+            rare_label_ratios.append(f"{title} {ratios[(len(ratios) - 1) // 2]:.2f}")
         r2_intervals += [
-            f"{row.title} {r2['value']:.3f} ({r2['ci95'][0]:.3f} to {r2['ci95'][1]:.3f}; real "
+            f"{title} {r2['value']:.3f} ({r2['ci95'][0]:.3f} to {r2['ci95'][1]:.3f}; real "
             f"{r2['real_reference']:.3f})"
             for r2 in (run["r2"] for run in runs if "r2" in run)
         ]
@@ -362,6 +374,8 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", default=titles, help=help_text)
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--preset", default="fast")
+    help_text = "Other processes use this machine during the runs. The page then says so."
+    parser.add_argument("--busy-machine", action="store_true", help=help_text)
     arguments = parser.parse_args()
     if any(os.environ.get(name) != value for name, value in ENVIRONMENT.items()):
         # The libraries read these variables when the process starts.
