@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Self
 
 import pyarrow as pa
@@ -37,9 +37,11 @@ class CsvDialect:
         quote, escape = options.get("quote") or '"', options.get("escape") or ""
         return cls(delimiter, quote, escape)
 
-    def overridden(self, overrides: Mapping[str, Any]) -> Self:
-        """Return the dialect with the given fields changed; None keeps a field."""
-        return replace(self, **{k: v for k, v in overrides.items() if v is not None})
+    @classmethod
+    def of_model(cls, manifest: Mapping[str, Any], changes: Mapping[str, Any]) -> Self:
+        """Return the dialect of the file that a model was trained on; changes of None keep it."""
+        changed = {name: value for name, value in changes.items() if value is not None}
+        return cls(**manifest.get("csv", {}) | changed)
 
     def to_dict(self) -> dict[str, str]:
         """Return the marks, which a model's manifest has."""

@@ -31,11 +31,6 @@ def parse_sample_columns(manifest: Mapping[str, Any]) -> list[Column]:
     ]
 
 
-def sample_dialect(manifest: Mapping[str, Any]) -> CsvDialect:
-    """Return the dialect of the file that a model was trained on."""
-    return CsvDialect(**manifest.get("csv", {}))
-
-
 def encode(
     format: str,
     batches: Batches,

@@ -16,7 +16,8 @@ from modalities.selection import (
     check_selection,
     count_labels,
 )
-from modalities.tabular.encode import encode, parse_sample_columns, sample_dialect
+from modalities.tabular.csv_output import CsvDialect
+from modalities.tabular.encode import encode, parse_sample_columns
 from modalities.tabular.options import (
     SAMPLE_FORMATS,
     ConditionRequest,
@@ -55,7 +56,7 @@ class TablePlan(SelectionPlan):
 
     def encode(self, format: str, batches: Iterator["SampleBatch"], head: Json) -> Iterator[bytes]:
         columns = parse_sample_columns(self.manifest)
-        dialect = sample_dialect(self.manifest).overridden(self.csv)
+        dialect = CsvDialect.of_model(self.manifest, self.csv)
         return encode(format, (batch.rows for batch in batches), columns, head, dialect)
 
     def provenance(self) -> Iterator[Json]:

@@ -46,8 +46,9 @@ def test_other_formats_become_standard_csv() -> None:
 
 
 def test_a_request_overrides_the_dialect() -> None:
-    dialect = CsvDialect(";").overridden({"delimiter": "\t", "quote": None, "escape": None})
-    assert dialect == CsvDialect("\t")
+    manifest = {"csv": CsvDialect(";", "'").to_dict()}
+    changes = {"delimiter": "\t", "quote": None, "escape": None}
+    assert CsvDialect.of_model(manifest, changes) == CsvDialect("\t", "'")
 
 
 def test_formulas_can_be_disarmed_and_numbers_stay(read: Read) -> None:
