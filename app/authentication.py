@@ -1,8 +1,7 @@
 """Authentication and scope checks, as FastAPI dependencies.
 
-Each route declares the scope that it needs; no scope is derived from the URL path. A route that
-reads a body checks the key and its scope first (`StrictJsonRoute`), so that nothing is spent on
-others.
+Each route declares the scope that it needs; no scope is derived from the URL path. A route checks
+the key and its scope first (`FairRoute`), so that nothing is spent on others.
 """
 
 import time

@@ -1,19 +1,24 @@
-"""Routes whose endpoints run in threads that tenants share in turns.
+"""Route of the API: first the key, then the parameters and the body, then the endpoint.
 
 FastAPI runs an endpoint that is not a coroutine in a thread of anyio, in order of arrival: a
 hundred slow requests of one tenant would take all of them.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial, wraps
 from typing import Any, TypeVar
 
+from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from app.authentication import Caller
+from app import strict_json
+from app.authentication import Caller, requirement
 from app.fair_turns import FairThreads
+from app.query_parameters import parameter_names, reject_unknown_parameters
+from app.request_body import read_body
 from app.request_owner import STRANGERS
+from core.errors import UnsupportedMedia
 
 T = TypeVar("T")
 
@@ -22,12 +27,37 @@ route_threads = FairThreads(40, per_owner=30, of_heaviest=2)
 
 
 class FairRoute(APIRoute):
-    """Route that runs an endpoint that is not a coroutine in a thread of the caller's tenant."""
+    """Route that reads requests with a valid key only, and their JSON with `app.strict_json`.
+
+    An endpoint that is not a coroutine runs in a thread of the caller's tenant.
+    """
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         if not inspect.iscoroutinefunction(endpoint):
             endpoint = _in_thread(endpoint)
         super().__init__(path, endpoint, **options)
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle, required = super().get_route_handler(), requirement(self.dependant)
+        names = parameter_names(self.dependant)
+
+        async def check_and_handle(request: Request) -> Response:
+            if required is not None:
+                await required(request)
+            if self.path.startswith("/v1"):
+                reject_unknown_parameters(request, names)
+            if self.body_field is not None:
+                # FastAPI reads both again, but the stream is consumed then.
+                request._body = await read_body(request)
+                content_type = request.headers.get("content-type", "").partition(";")[0].strip()
+                if request._body and content_type != "application/json":
+                    raise UnsupportedMedia(
+                        "The body must be JSON with Content-Type: application/json."
+                    )
+                request._json = strict_json.loads(request._body)
+            return await handle(request)
+
+        return check_and_handle
 
 
 def _in_thread(endpoint: Callable[..., T]) -> Callable[..., Any]:

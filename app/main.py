@@ -10,7 +10,7 @@ from importlib.metadata import version
 from types import ModuleType
 from typing import Literal
 
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
@@ -21,7 +21,6 @@ from app.http_methods import METHODS, HttpMethodsMiddleware
 from app.job_notifier import JobNotifier
 from app.key_validity import KeyValidityMiddleware
 from app.middleware import RequestValidationMiddleware
-from app.query_parameters import reject_unknown_parameters
 from app.request_metrics import RequestMetrics
 from app.routes import (
     audit,
@@ -139,7 +138,6 @@ def _app(modules: Sequence[ModuleType], role: Literal["api", "sampler"]) -> Fast
         swagger_ui_oauth2_redirect_url=None,
         redirect_slashes=False,
         generate_unique_id_function=openapi.operation_id,
-        dependencies=[Depends(reject_unknown_parameters)],
     )
     error_handlers.install(app)
     for module in modules:

@@ -1,15 +1,9 @@
-"""Request bodies: the key first, then the size limit and strict JSON parsing."""
+"""Request bodies of limited size."""
 
-from collections.abc import Callable, Coroutine
-from typing import Any
-
-from fastapi import Request, Response
+from fastapi import Request
 from starlette.types import Message
 
-from app import strict_json
-from app.authentication import requirement
-from app.fair_route import FairRoute
-from core.errors import TooLarge, UnsupportedMedia
+from core.errors import TooLarge
 from core.settings import get_settings
 
 
@@ -43,25 +37,3 @@ def _too_large(limit: int) -> TooLarge:
 async def read_body(request: Request) -> bytes:
     """Return the body; raise TooLarge if it exceeds the limit for JSON."""
     return await limit_body(request, get_settings().limits.json_bytes).body()
-
-
-class StrictJsonRoute(FairRoute):
-    """Route that checks the key, then parses its JSON body with `app.strict_json`."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle, required = super().get_route_handler(), requirement(self.dependant)
-        if self.body_field is None:
-            return handle
-
-        async def parse_and_handle(request: Request) -> Response:
-            if required is not None:
-                await required(request)
-            # FastAPI reads both again, but the stream is consumed then.
-            request._body = await read_body(request)
-            content_type = request.headers.get("content-type", "").partition(";")[0].strip()
-            if request._body and content_type != "application/json":
-                raise UnsupportedMedia("The body must be JSON with Content-Type: application/json.")
-            request._json = strict_json.loads(request._body)
-            return await handle(request)
-
-        return parse_and_handle

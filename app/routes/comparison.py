@@ -7,8 +7,8 @@ from fastapi import APIRouter, Query, Response
 from app import comparison, comparison_page, content_negotiation
 from app.authentication import ReadScope
 from app.content_negotiation import AcceptHeader
+from app.fair_route import FairRoute
 from app.openapi_responses import responses
-from app.request_body import StrictJsonRoute
 from app.routes.model_details import CARD_TYPES, CSP_NO_RESOURCES
 from app.schemas.comparison import Comparison
 from core import model_registry
@@ -16,7 +16,7 @@ from core.database import read
 from core.errors import FieldError, ValidationFailed
 from core.storage import get_storage
 
-router = APIRouter(prefix="/v1/models/compare", tags=["models"], route_class=StrictJsonRoute)
+router = APIRouter(prefix="/v1/models/compare", tags=["models"], route_class=FairRoute)
 
 MAX_MODELS = 12
 

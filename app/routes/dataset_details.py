@@ -18,9 +18,9 @@ from app import byte_range, content_negotiation
 from app.authentication import DataReadScope, DataScope, ReadScope
 from app.byte_range import RANGE_HEADERS, IfRangeHeader, RangeHeader
 from app.content_negotiation import AcceptHeader
+from app.fair_route import FairRoute
 from app.http_methods import etag_of
 from app.openapi_responses import responses
-from app.request_body import StrictJsonRoute
 from app.schemas.datasets import DatasetProfile, Issues
 from app.schemas.pagination import page_size
 from app.schemas.tables import SchemaChange, SchemaView
@@ -35,7 +35,7 @@ from modalities.tabular import schema_update
 from modalities.tabular.options import RowsPage
 from modalities.tabular.schema import Schema
 
-router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=StrictJsonRoute)
+router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=FairRoute)
 
 CONTENT_TYPES = {
     format: media_type

@@ -6,9 +6,9 @@ from fastapi import APIRouter, Query, Response
 
 from app import strict_json
 from app.authentication import DataReadScope
+from app.fair_route import FairRoute
 from app.http_methods import etag_of
 from app.openapi_responses import responses
-from app.request_body import StrictJsonRoute
 from app.schemas.datasets import DatasetItem, DatasetItems, DatasetRows, TransformsPreview
 from app.schemas.pagination import Limit, page_size
 from core.database import read
@@ -18,7 +18,7 @@ from core.storage import get_storage
 from core.tables import Dataset
 from modalities import registry
 
-router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=StrictJsonRoute)
+router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=FairRoute)
 
 Offset = Annotated[int, Query(ge=0, le=2**53, description="Number of items to skip. Default: 0.")]
 

@@ -8,9 +8,9 @@ from sqlalchemy.orm import Session
 from app import strict_json
 from app.authentication import DataScope, ReadScope, check_scope
 from app.dataset_creation import create_from_form, create_from_json
-from app.fair_route import route_threads
+from app.fair_route import FairRoute, route_threads
 from app.idempotent_requests import IdempotencyKeyHeader
-from app.request_body import StrictJsonRoute, limit_body, read_body
+from app.request_body import limit_body, read_body
 from app.sampling.model_cache import get_model_cache
 from app.schemas.datasets import (
     DatasetFrom,
@@ -31,7 +31,7 @@ from core.storage import get_storage
 from core.tables import Dataset, DatasetState
 from modalities import ingestion, registry, reingestion
 
-router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=StrictJsonRoute)
+router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=FairRoute)
 
 _REQUEST_BODIES: dict[str, Any] = {
     "requestBody": {

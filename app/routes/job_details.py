@@ -12,6 +12,7 @@ from app import content_negotiation, sse
 from app.authentication import ReadOrSampleScope, ReadScope, TrainScope
 from app.byte_range import RANGE_HEADERS, IfRangeHeader, RangeHeader, ranged_response
 from app.content_negotiation import AcceptHeader
+from app.fair_route import FairRoute
 from app.http_methods import etag_of
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
@@ -20,7 +21,6 @@ from app.idempotent_requests import (
 )
 from app.job_access import check_artifact, get_job
 from app.openapi_responses import responses
-from app.request_body import StrictJsonRoute
 from app.routes.events import EVENT_TYPES, MAX_EVENT_ID, parse_last_event_id
 from app.schemas.events import EventPage, EventType
 from app.schemas.jobs import (
@@ -40,7 +40,7 @@ from core.storage import StoredObject, get_storage
 from core.tables import Event
 from modalities import registry
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictJsonRoute)
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=FairRoute)
 
 MAX_JOBS = 20  # in one chart
 # In addition to JSON; files of generation jobs have the formats of samples.

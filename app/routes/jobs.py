@@ -21,7 +21,7 @@ from app.authentication import (
     check_scope,
     check_still_valid,
 )
-from app.fair_route import route_threads
+from app.fair_route import FairRoute, route_threads
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
     SaveResponse,
@@ -29,7 +29,6 @@ from app.idempotent_requests import (
 )
 from app.job_access import get_job, own_key
 from app.job_notifier import Notifier
-from app.request_body import StrictJsonRoute
 from app.schemas.events import JobShownState
 from app.schemas.jobs import CancelledJobs, JobsToCancel, JobView
 from app.schemas.pagination import CountedPage, list_parameters
@@ -52,7 +51,7 @@ else:
 
 MAX_CANCELLED = 500  # in one request
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictJsonRoute)
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=FairRoute)
 
 
 @router.post(

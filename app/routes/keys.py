@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 
 from app.authentication import AdminScope, AnyScope
-from app.request_body import StrictJsonRoute
+from app.fair_route import FairRoute
 from app.schemas.pagination import After, Limit, Page, build_page, check_cursor, page_size
 from core import api_keys, audit
 from core.database import read, write
@@ -16,7 +16,7 @@ from core.own_quotas import KeyQuota, QuotaLimit
 from core.request_fields import Name, RequestModel
 from core.tables import ApiKey
 
-router = APIRouter(prefix="/v1/keys", tags=["service"], route_class=StrictJsonRoute)
+router = APIRouter(prefix="/v1/keys", tags=["service"], route_class=FairRoute)
 
 Scope = Literal["read", "data:read", "data", "train", "sample", "webhooks", "admin"]
 assert set(api_keys.SCOPES) == set(Scope.__args__)  # type: ignore[attr-defined]  # noqa: S101 - kept in sync

@@ -6,14 +6,14 @@ from fastapi import APIRouter, Request
 from pydantic import Field
 from starlette.responses import JSONResponse
 
-from app.request_body import StrictJsonRoute
+from app.fair_route import FairRoute
 from app.routes.keys import CreatedKey, KeyView
 from core import audit, login_codes
 from core.audit import Actor
 from core.database import write
 from core.request_fields import RequestModel
 
-router = APIRouter(prefix="/v1/login", tags=["service"], route_class=StrictJsonRoute)
+router = APIRouter(prefix="/v1/login", tags=["service"], route_class=FairRoute)
 
 
 class Login(RequestModel):

@@ -17,7 +17,7 @@ from app.authentication import (
 )
 from app.byte_range import RANGE_HEADERS, IfRangeHeader, RangeHeader, cut, ranged_response
 from app.content_negotiation import AcceptHeader
-from app.fair_route import route_threads
+from app.fair_route import FairRoute, route_threads
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
     SaveResponse,
@@ -26,7 +26,6 @@ from app.idempotent_requests import (
 from app.model_card import ModelCard, build_card
 from app.openapi_responses import responses
 from app.report_csv import render_csv
-from app.request_body import StrictJsonRoute
 from app.schemas.models import (
     Architecture,
     EvaluationView,
@@ -47,7 +46,7 @@ from core.storage import StoredObject, get_storage, key_of
 from core.tables import JobKind
 from modalities import registry
 
-router = APIRouter(prefix="/v1/models", tags=["models"], route_class=StrictJsonRoute)
+router = APIRouter(prefix="/v1/models", tags=["models"], route_class=FairRoute)
 
 CARD_TYPES = {"json": "application/json", "html": "text/html"}
 REPORT_TYPES = {**CARD_TYPES, "csv": "text/csv"}

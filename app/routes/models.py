@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 from sqlalchemy.orm import Session
 
 from app.authentication import ReadScope, SampleScope, TrainScope
-from app.request_body import StrictJsonRoute
+from app.fair_route import FairRoute
 from app.sampling.model_cache import get_model_cache
 from app.schemas.models import NO_EVALUATIONS, ModelPatch, ModelView
 from app.schemas.pagination import CountedPage, list_parameters
@@ -18,7 +18,7 @@ from core.storage import get_storage
 from core.tables import Model
 from modalities import registry
 
-router = APIRouter(prefix="/v1/models", tags=["models"], route_class=StrictJsonRoute)
+router = APIRouter(prefix="/v1/models", tags=["models"], route_class=FairRoute)
 
 
 @router.get("", response_model=CountedPage[ModelView])

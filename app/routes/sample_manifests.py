@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 
 from app.authentication import ReadScope, SampleScope
-from app.request_body import StrictJsonRoute
+from app.fair_route import FairRoute
 from core import api_keys, model_registry, server_secret
 from core.database import read
 from core.request_fields import RequestModel
@@ -21,7 +21,7 @@ from core.tables import ApiKey
 from job_kinds.generation.request import SampleSelection
 from modalities import registry
 
-router = APIRouter(prefix="/v1", tags=["samples"], route_class=StrictJsonRoute)
+router = APIRouter(prefix="/v1", tags=["samples"], route_class=FairRoute)
 
 
 class SampleManifest(RequestModel):

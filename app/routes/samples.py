@@ -11,9 +11,9 @@ from pydantic import ValidationError
 from app import strict_json
 from app.authentication import Caller, SampleScope, check_scope
 from app.content_negotiation import AcceptHeader
+from app.fair_route import FairRoute
 from app.http_methods import is_match
 from app.openapi_responses import responses
-from app.request_body import StrictJsonRoute
 from app.sampling.concurrency_limit import SamplingPlace, sampling_threads
 from app.sampling.model_cache import first_readable
 from app.schemas.samples import SamplesRequest, SamplesView
@@ -22,7 +22,7 @@ from core.database import read
 from core.errors import ValidationFailed
 from modalities import registry
 
-router = APIRouter(prefix="/v1/models", tags=["samples"], route_class=StrictJsonRoute)
+router = APIRouter(prefix="/v1/models", tags=["samples"], route_class=FairRoute)
 
 Format = Annotated[
     registry.SampleFormat | None, Query(description="File format; overrides `Accept`.")

@@ -10,14 +10,14 @@ from pydantic import BaseModel, Field
 
 from app import signed_urls
 from app.authentication import ReadOrSampleScope
-from app.request_body import StrictJsonRoute
+from app.fair_route import FairRoute
 from core import api_keys, audit
 from core.database import write
 from core.errors import FieldError, ValidationFailed
 from core.request_fields import RequestModel
 from core.settings import get_settings
 
-router = APIRouter(prefix="/v1/links", tags=["service"], route_class=StrictJsonRoute)
+router = APIRouter(prefix="/v1/links", tags=["service"], route_class=FairRoute)
 
 
 class LinkRequest(RequestModel):

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 
 from app.authentication import AdminScope, check_operator
-from app.request_body import StrictJsonRoute
+from app.fair_route import FairRoute
 from app.sampling.model_cache import get_model_cache
 from app.schemas.pagination import After, Limit, Page, build_page, page_size
 from core import audit, tenants
@@ -18,7 +18,7 @@ from core.request_fields import Name, RequestModel
 from core.storage import get_storage
 from core.tables import Tenant
 
-router = APIRouter(prefix="/v1/tenants", tags=["operations"], route_class=StrictJsonRoute)
+router = APIRouter(prefix="/v1/tenants", tags=["operations"], route_class=FairRoute)
 
 
 class NewTenant(RequestModel):

@@ -11,13 +11,13 @@ from fastapi import APIRouter, Header, Request, Response
 from fastapi import Path as PathParameter
 
 from app.authentication import Caller, DataScope
+from app.fair_route import FairRoute
 from app.fair_turns import FairThreads
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
     SaveResponse,
     run_idempotently,
 )
-from app.request_body import StrictJsonRoute
 from app.schemas.datasets import NewUpload, UploadPartView, UploadView
 from app.schemas.pagination import After, Limit, Page, build_page, check_cursor, page_size
 from core import audit, quotas
@@ -28,7 +28,7 @@ from core.settings import get_settings
 from core.storage import get_storage
 from modalities.ingestion import working_folder
 
-router = APIRouter(prefix="/v1/uploads", tags=["uploads"], route_class=StrictJsonRoute)
+router = APIRouter(prefix="/v1/uploads", tags=["uploads"], route_class=FairRoute)
 
 # Parts are hashed and written here as their bytes arrive, so that a slow client holds no thread.
 _threads = FairThreads(8, per_owner=4)

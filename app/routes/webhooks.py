@@ -5,12 +5,12 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from app.authentication import AdminScope
+from app.fair_route import FairRoute
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
     SaveResponse,
     run_idempotently,
 )
-from app.request_body import StrictJsonRoute
 from app.schemas.pagination import After, Limit, Page, build_page, check_cursor, page_size
 from app.schemas.webhooks import (
     CreatedWebhook,
@@ -22,7 +22,7 @@ from app.schemas.webhooks import (
 from core import audit, webhooks
 from core.database import read, write
 
-router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], route_class=StrictJsonRoute)
+router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], route_class=FairRoute)
 
 
 @router.post("", status_code=201, response_model=CreatedWebhook)
