@@ -226,6 +226,7 @@ def export_model(
         archive.size,
         range,
         if_range,
+        tenant_id=caller.tenant_id,
         headers=headers,
         media_type="application/zip",
     )
