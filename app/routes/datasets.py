@@ -108,7 +108,7 @@ async def create_dataset(
                 caller.tenant_id, _from_form, caller, idempotency_key, form
             )
     elif content_type == "application/json":
-        body = strict_json.loads(await read_body(request))
+        body = await read_body(request)
         response = await route_threads.run(
             caller.tenant_id, _from_json, caller, idempotency_key, body
         )
@@ -197,8 +197,8 @@ def _store(
     return status, DatasetView.of(dataset)
 
 
-def _from_json(caller: Caller, key: str | None, body: Any) -> Response:
-    request = _parse(DatasetFrom, body)
+def _from_json(caller: Caller, key: str | None, body: bytes) -> Response:
+    request = _parse(DatasetFrom, strict_json.loads(body))
     origins = (request.builtin, request.uploads, request.url)
     if sum(origin is not None for origin in origins) != 1:
         raise ValidationFailed("Send exactly one of `builtin`, `uploads` and `url`.")

@@ -6,10 +6,11 @@ import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import httpx
 from fastapi import APIRouter, Depends, FastAPI, Response
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
 import app
@@ -86,6 +87,18 @@ def test_downloads_of_one_tenant_leave_threads_to_those_of_others() -> None:
     assert is_served_before_a_greedy_tenant(router, release)
 
 
+def dependencies(dependant: Dependant) -> Iterator[Any]:
+    for dependency in dependant.dependencies:
+        yield dependency.call
+        yield from dependencies(dependency)
+
+
+def is_awaited(call: Any) -> bool:
+    """Return True unless FastAPI would run the dependency in a thread of anyio."""
+    function = call if inspect.isroutine(call) else type(call).__call__
+    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+
+
 def test_no_route_of_the_api_uses_threads_that_tenants_do_not_share() -> None:
     routes = [
         route
@@ -97,6 +110,9 @@ def test_no_route_of_the_api_uses_threads_that_tenants_do_not_share() -> None:
     assert len(routes) > 90
     blocking = [route.path for route in routes if not inspect.iscoroutinefunction(route.endpoint)]
     assert blocking == []
+    calls = {call for route in routes for call in dependencies(route.dependant)}
+    assert len(calls) > 10
+    assert [call for call in calls if not is_awaited(call)] == []
     streaming = [
         path.name
         for path in Path(app.__file__).parent.rglob("*.py")

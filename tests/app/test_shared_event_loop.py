@@ -7,10 +7,15 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 
 import httpx
+import pytest
+from fastapi import APIRouter, FastAPI
+from pydantic import BaseModel, field_validator
 from starlette.testclient import TestClient
 from starlette.types import Message
 
+from app import error_handlers
 from app.main import create_app
+from app.request_body import StrictJsonRoute
 from app.sampling.response import SampleStreamingResponse
 from core import process_folder
 from tests.conftest import KEY
@@ -51,6 +56,40 @@ def test_parts_that_stall_hold_no_thread(client: TestClient) -> None:
 
     assert asyncio.run(upload()) == (200, [200] * STALLED_PARTS)
     assert not list(process_folder.get().glob("ingest_*"))
+
+
+@pytest.mark.parametrize("is_valid", [True, False])
+def test_fields_of_a_large_body_are_validated_once_and_in_a_thread(is_valid: bool) -> None:
+    validated_in: list[threading.Thread] = []
+
+    class Body(BaseModel):
+        names: list[str]
+
+        @field_validator("names")
+        @classmethod
+        def record(cls, names: list[str]) -> list[str]:
+            validated_in.append(threading.current_thread())
+            if not is_valid:
+                raise ValueError("must have other names")
+            return names
+
+    router = APIRouter(route_class=StrictJsonRoute)
+
+    @router.post("/")
+    def read(body: Body) -> int:
+        return len(body.names)
+
+    async def send() -> httpx.Response:
+        application = FastAPI()
+        application.include_router(router)
+        error_handlers.install(application)
+        transport = httpx.ASGITransport(application)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+            return await http.post("/", json={"names": ["x" * 100] * 100})
+
+    response = asyncio.run(send())
+    assert response.status_code == (200 if is_valid else 422), response.text
+    assert [thread is threading.main_thread() for thread in validated_in] == [False]
 
 
 def test_samples_of_a_client_that_disconnects_are_ended_in_a_thread() -> None:
