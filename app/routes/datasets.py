@@ -14,6 +14,8 @@ from starlette.datastructures import FormData, UploadFile
 from app import strict_json
 from app.authentication import Caller, DataScope, ReadScope, check_scope
 from app.fair_route import route_threads
+from app.fair_shares import FairShares
+from app.fair_threads import FairThreads
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
     SaveResponse,
@@ -49,6 +51,10 @@ from modalities import ingestion, registry, reingestion
 from modalities.base import Modality
 
 Body = TypeVar("Body", bound=DatasetMeta)
+
+# For files that are read after the response. They wait for readers, so their number does not make
+# a tenant the heaviest.
+_validation_threads = FairThreads(16, per_owner=12, of_heaviest=12, shares=FairShares())
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=StrictJsonRoute)
 
@@ -116,9 +122,14 @@ async def create_dataset(
         raise UnsupportedMedia("Send multipart/form-data with `file`, or application/json.")
     if response.status_code == 202:
         dataset_id = response.headers["location"].rsplit("/", 1)[1]
-        background.add_task(ingestion.validate, get_storage(), dataset_id)
+        background.add_task(_validate_in_turn, caller.tenant_id, dataset_id)
     response.background = background
     return response
+
+
+async def _validate_in_turn(tenant_id: str, dataset_id: str) -> None:
+    """Validate a dataset in a thread that tenants share, as soon as its tenant may have one."""
+    await _validation_threads.run(tenant_id, ingestion.validate, get_storage(), dataset_id)
 
 
 def _from_form(caller: Caller, key: str | None, form: FormData) -> Response:

@@ -286,7 +286,7 @@ def _import(caller: Caller, key: str | None, path: Path, name: str | None) -> Re
         def create(save: SaveResponse) -> tuple[int, ModelView]:
             with read() as session:
                 quotas.check_storage(session, caller.tenant_id, path.stat().st_size)
-            archive.check()
+            archive.check(caller.tenant_id)
             model_id = new_id("mdl")
             stored: StoredObject = get_storage().put_file(
                 key_of(caller.tenant_id, "models", f"{model_id}.safetensors"), archive.weights
