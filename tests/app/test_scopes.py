@@ -65,13 +65,16 @@ def test_each_operation_accepts_the_scopes_that_it_lists_and_no_others(
     assert checked > 75
 
 
-def test_training_data_needs_a_scope_of_its_own(application: FastAPI) -> None:
-    needing = {
+def operations_of(application: FastAPI, scope: str) -> set[str]:
+    return {
         operation["operationId"]
         for _, _, operation in operations(application)
-        if {"HTTPBearer": ["data:read"]} in operation["security"]
+        if {"HTTPBearer": [scope]} in operation["security"]
     }
-    assert needing == {
+
+
+def test_training_data_needs_a_scope_of_its_own(application: FastAPI) -> None:
+    assert operations_of(application, "data:read") == {
         "readProfile",
         "readDatasetPreview",
         "readContent",
@@ -81,6 +84,18 @@ def test_training_data_needs_a_scope_of_its_own(application: FastAPI) -> None:
         "listRows",
         "previewTransforms",
         "exportModel",
+    }
+
+
+def test_a_key_that_samples_has_samples_its_jobs_and_links_and_nothing_else(
+    application: FastAPI,
+) -> None:
+    assert operations_of(application, "sample") == {
+        *("describeService", "loadModel", "unloadModel", "readSamplingOptions"),
+        *("createSamples", "readSamples", "createSampleManifest", "createLink"),
+        *("createJob", "listJobs", "readJob", "readEvents", "readLog"),
+        *("cancelJob", "cancelJobs", "pauseJob", "resumeJob", "retryJob"),
+        *("deleteJob", "deleteJobs", "listArtifacts", "readArtifact"),
     }
 
 

@@ -4,16 +4,19 @@ import asyncio
 import base64
 import hashlib
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 
 import httpx
 import pytest
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Response
 from pydantic import BaseModel, field_validator
 from starlette.testclient import TestClient
 from starlette.types import Message
 
 from app import error_handlers
+from app.fair_route import route_threads
+from app.fair_streaming import FairStreamingResponse
 from app.main import create_app
 from app.request_body import StrictJsonRoute
 from app.sampling.response import SampleStreamingResponse
@@ -92,7 +95,16 @@ def test_fields_of_a_large_body_are_validated_once_and_in_a_thread(is_valid: boo
     assert [thread is threading.main_thread() for thread in validated_in] == [False]
 
 
-def test_samples_of_a_client_that_disconnects_are_ended_in_a_thread() -> None:
+@pytest.mark.parametrize(
+    "respond_with",
+    [
+        partial(SampleStreamingResponse, "tenant", close=lambda: None),
+        partial(FairStreamingResponse, route_threads, "tenant"),
+    ],
+)
+def test_samples_and_downloads_of_a_client_that_disconnects_are_ended_in_a_thread(
+    respond_with: Callable[..., Response],
+) -> None:
     ended_in: list[threading.Thread] = []
 
     def body() -> Iterator[bytes]:
@@ -114,9 +126,7 @@ def test_samples_of_a_client_that_disconnects_are_ended_in_a_thread() -> None:
                 is_sending.set()
                 await asyncio.Event().wait()  # the client does not read
 
-        response = SampleStreamingResponse(
-            "tenant", body(), lambda: None, headers={}, media_type="application/x-npz"
-        )
+        response = respond_with(body=body(), headers={}, media_type="application/x-npz")
         await response({"type": "http", "asgi": {"spec_version": "2.3"}}, receive, send)
 
     asyncio.run(asyncio.wait_for(respond(), 20))
