@@ -1,7 +1,8 @@
 # One image for every role: docker run IMAGE {api|sampler|worker|migrate|up}
 # TORCH_INDEX, the package index of torch, selects the CPU or the GPU build. `make image-test` builds and
 # runs it on a machine without a container engine's daemon.
-ARG BASE=python:3.12-slim
+# Python 3.12.14 on Debian 13; the digest is that of the index of all platforms.
+ARG BASE=python:3.12-slim@sha256:78387bc3881b8273120a12ebe6c1ab22b018ccc2c9adf565ae1ac9b536e184ea
 
 FROM ${BASE} AS dashboard
 WORKDIR /srv

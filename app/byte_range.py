@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from typing import Annotated
 
 from fastapi import Header
-from starlette.responses import StreamingResponse
 
+from app.fair_route import route_threads
+from app.fair_streaming import FairStreamingResponse
 from core.errors import RangeNotSatisfiable
 
 RangeHeader = Annotated[str | None, Header(description="One range of bytes (RFC 9110).")]
@@ -55,9 +56,10 @@ def ranged_response(
     range: str | None,
     if_range: str | None,
     *,
+    tenant_id: str,
     headers: dict[str, str],
     media_type: str,
-) -> StreamingResponse:
+) -> FairStreamingResponse:
     """Return the requested part of a content, or the whole.
 
     Args:
@@ -65,6 +67,7 @@ def ranged_response(
         size: Number of bytes of the whole.
         range: The header Range.
         if_range: The header If-Range.
+        tenant_id: Tenant in whose turns the content is read.
         headers: Headers of the response, with a strong `ETag`.
         media_type: Media type of the content.
 
@@ -85,7 +88,14 @@ def ranged_response(
     chunks = read(first, last + 1)
     # Read the first chunk before the response starts, so that a missing file is still an error.
     body = itertools.chain([next(chunks, b"")], chunks)
-    return StreamingResponse(body, 200 if byte_range is None else 206, headers, media_type)
+    return FairStreamingResponse(
+        route_threads,
+        tenant_id,
+        body,
+        200 if byte_range is None else 206,
+        headers=headers,
+        media_type=media_type,
+    )
 
 
 def cut(chunks: Iterator[bytes], start: int, end: int) -> Iterator[bytes]:

@@ -112,9 +112,9 @@ def _store(
     return status, DatasetView.of(dataset)
 
 
-def create_from_json(caller: Caller, key: str | None, body: Any) -> Response:
+def create_from_json(caller: Caller, key: str | None, body: bytes) -> Response:
     """Create a dataset from completed uploads, a URL or a built-in dataset."""
-    request = _parse(DatasetFrom, body)
+    request = _parse(DatasetFrom, strict_json.loads(body))
     origins = (request.builtin, request.uploads, request.url)
     if sum(origin is not None for origin in origins) != 1:
         raise ValidationFailed("Send exactly one of `builtin`, `uploads` and `url`.")

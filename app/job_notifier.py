@@ -116,7 +116,7 @@ def find_lost_notifications() -> list[Notification]:
     return [each for each in lost if (each.queue, each.kind) in empty]
 
 
-def _of_application(request: Request) -> JobNotifier:
+async def _of_application(request: Request) -> JobNotifier:
     notifier: JobNotifier = request.app.state.job_notifier
     return notifier
 

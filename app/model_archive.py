@@ -147,8 +147,8 @@ class ModelImport:
     model_manifest: dict[str, Any]
     weights: Path
 
-    def check(self) -> None:
-        """Check that the weights and the manifests describe the same model.
+    def check(self, tenant_id: str) -> None:
+        """Check that the weights and the manifests describe the same model, in turns of tenants.
 
         Raises:
             ModalityMissing: No installed package reads models of this modality.
@@ -160,7 +160,7 @@ class ModelImport:
         _check_labels(model)
         modality = registry.get(model.modality)
         try:
-            with reader_slot():
+            with reader_slot(tenant_id):
                 modality.check_import(self.model_manifest, self.weights)
         except DatasetUnreadable as error:
             raise _import_error(

@@ -162,14 +162,7 @@ def rotate(session: Session, tenant_id: str, key_id: str, overlap: timedelta) ->
         NotFound: The tenant has no such key.
         Conflict: The key was revoked or has expired.
     """
-    old = get(session, key_id)
-    if old is None or old.tenant_id != tenant_id:
-        raise _unknown(key_id)
-    valid = session.scalar(select(ApiKey).where(ApiKey.id == key_id, _IS_VALID).with_for_update())
-    if valid is None:
-        raise Conflict(
-            "The key was revoked or has expired. Create a new one.", code="key_not_valid"
-        )
+    old = _lock_valid(session, tenant_id, key_id)
     lifetime = None if old.expires_at is None else old.expires_at - old.created_at
     rotated = create(
         session,
@@ -188,13 +181,28 @@ def rotate(session: Session, tenant_id: str, key_id: str, overlap: timedelta) ->
 def change_quotas(
     session: Session, tenant_id: str, key_id: str, changes: Mapping[KeyQuota, int | None]
 ) -> ApiKey:
-    """Set quotas of a key; None restores the service's. Raises NotFound."""
-    key = session.get(ApiKey, key_id, with_for_update=True)
-    if key is None or key.tenant_id != tenant_id:
-        raise _unknown(key_id)
+    """Set quotas of a key; None restores the service's.
+
+    Raises:
+        NotFound: The tenant has no such key.
+        Conflict: The key was revoked or has expired.
+    """
+    key = _lock_valid(session, tenant_id, key_id)
     key.quotas = own_quotas.changed(key.quotas, changes)
     session.flush()
     return key
+
+
+def _lock_valid(session: Session, tenant_id: str, key_id: str) -> ApiKey:
+    key = get(session, key_id)
+    if key is None or key.tenant_id != tenant_id:
+        raise _unknown(key_id)
+    valid = session.scalar(select(ApiKey).where(ApiKey.id == key_id, _IS_VALID).with_for_update())
+    if valid is None:
+        raise Conflict(
+            "The key was revoked or has expired. Create a new one.", code="key_not_valid"
+        )
+    return valid
 
 
 def _unknown(key_id: str) -> NotFound:

@@ -25,8 +25,8 @@ def run(action: str, subject: str | None, quotas: Mapping[str, int | None]) -> I
         key = api_keys.get(session, key_id)
         if key is None:
             raise NotFound(f"API key {key_id[:100]} does not exist.")
-        key = api_keys.change_quotas(session, key.tenant_id, key_id, changes)
         if quotas:
+            key = api_keys.change_quotas(session, key.tenant_id, key_id, changes)
             actor = Actor(key.tenant_id, COMMAND_LINE, request_id=None)
             audit.record(session, actor, "key.quotas", key_id)
         yield _line(key_id, key)

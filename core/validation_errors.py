@@ -1,7 +1,7 @@
 """Conversion of pydantic's errors to the field errors that clients see."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -36,17 +36,20 @@ MESSAGES = {  # JSON's words instead of Python's
     "must be 'auto' or False": 'must be "auto", false or {"patience": n}',
 }
 MAX_FIELD_ERRORS = 20
+MAX_CONVERTED_ERRORS = 1_000  # a body of a megabyte can have 100,000
 
 
 def validation_failed(
-    errors: Iterable[ErrorDetails], annotation: Any, body: Any, within: str = ""
+    errors: Sequence[ErrorDetails], annotation: Any, body: Any, within: str = ""
 ) -> ValidationFailed:
     """Convert pydantic's errors for a body or query, without the input values.
 
     The error for an unknown field names the valid ones in `annotation`, the type of the body.
     `within` is the pointer of the body in the request.
     """
-    all_errors = [_field_error(error, annotation, body, within) for error in errors]
+    all_errors = [
+        _field_error(error, annotation, body, within) for error in errors[:MAX_CONVERTED_ERRORS]
+    ]
     by_pointer: dict[str, list[FieldError]] = {}
     for error in all_errors:
         by_pointer.setdefault(error.pointer, []).append(error)
@@ -56,7 +59,8 @@ def validation_failed(
         _join_branches(errors) for pointer, errors in by_pointer.items() if pointer not in parents
     ]
     first = field_errors[0]
-    more = f" (and {len(field_errors) - 1} more)" if len(field_errors) > 1 else ""
+    at_least = "at least " if len(errors) > MAX_CONVERTED_ERRORS else ""
+    more = f" (and {at_least}{len(field_errors) - 1} more)" if len(field_errors) > 1 else ""
     return ValidationFailed(
         f"{first.pointer or 'The body'}: {first.message}{more}",
         code="unknown_field" if first.code == "unknown_field" else "invalid",

@@ -52,7 +52,7 @@ def ingest(
     """
     dataset_id = new_id("ds")
     with working_folder(sum(file.path.stat().st_size for file in files)) as folder:
-        with reader_slot():
+        with reader_slot(tenant_id):
             summary = read_files(new.modality, files, new.options, folder, lambda: None)
         prefix = key_of(tenant_id, "datasets", dataset_id)
         with deleted_on_error(storage, prefix):
@@ -150,7 +150,7 @@ def _validate(
             size = sum(file.path.stat().st_size for file in files)
             with read() as session:
                 quotas.check_storage(session, dataset.tenant_id, size)
-        with reader_slot(get_settings().ingest_timeout_seconds, check_lease):
+        with reader_slot(dataset.tenant_id, get_settings().ingest_timeout_seconds, check_lease):
             summary = read_files(dataset.modality, files, dataset.options, folder, check_lease)
         check_lease()
         prefix = key_of(dataset.tenant_id, "datasets", dataset.id)

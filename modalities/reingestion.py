@@ -43,7 +43,7 @@ def read_again(
     size = sum(part["bytes"] for source in dataset.sources for part in source["parts"])
     with working_folder(2 * size) as folder, _pointers_of_patch():
         files = copy_sources(storage, dataset, folder, lambda: None)
-        with reader_slot():
+        with reader_slot(tenant_id):
             summary = read_files(dataset.modality, files, dataset.options, folder, lambda: None)
         prefix = key_of(tenant_id, "datasets", dataset_id, new_id("content"))
         objects = store_objects(storage, prefix, dataset.modality, folder)

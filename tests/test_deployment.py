@@ -33,6 +33,18 @@ def test_containers_have_no_more_rights_than_they_need() -> None:
     assert re.search(r"^USER semblance$", dockerfile, re.MULTILINE)
 
 
+def test_images_of_others_are_pinned_by_digest() -> None:
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    images = {service["image"] for service in services.values()}
+    images.remove("${SEMBLANCE_IMAGE:-semblance}")
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    assert set(re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE)) == {"${BASE}"}
+    images |= set(re.findall(r"^ARG BASE=(\S+)$", dockerfile, re.MULTILINE))
+    assert len(images) >= 4
+    pinned = re.compile(r"[\w/]+:[\w.-]+@sha256:[0-9a-f]{64}")
+    assert [image for image in images if not pinned.fullmatch(image)] == []
+
+
 def test_the_files_of_a_service_are_for_their_owner_alone(tmp_path: Path) -> None:
     environment = os.environ | {"SEMBLANCE_DATA_DIR": str(tmp_path / "data")}
     command = [sys.executable, "-m", "core.cli", "migrate"]

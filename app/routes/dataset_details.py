@@ -12,13 +12,13 @@ from importlib.metadata import version
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
-from fastapi.responses import StreamingResponse
 
 from app import byte_range, content_negotiation
 from app.authentication import DataReadScope, DataScope, ReadScope
 from app.byte_range import RANGE_HEADERS, IfRangeHeader, RangeHeader
 from app.content_negotiation import AcceptHeader
-from app.fair_route import FairRoute
+from app.fair_route import FairRoute, route_threads
+from app.fair_streaming import FairStreamingResponse
 from app.http_methods import etag_of
 from app.openapi_responses import responses
 from app.schemas.datasets import DatasetProfile, Issues
@@ -207,12 +207,15 @@ def read_content(
         headers |= {"Accept-Ranges": "bytes", "Content-Encoding": "identity"}
         chunks = encode()
         body = itertools.chain([next(chunks)], chunks)  # an error comes before the response starts
-        return StreamingResponse(body, headers=headers, media_type=media_type)
+        return FairStreamingResponse(
+            route_threads, caller.tenant_id, body, headers=headers, media_type=media_type
+        )
     return byte_range.ranged_response(
         lambda start, end: byte_range.cut(encode(), start, end),
         _content_sizes[etag],
         range,
         if_range,
+        tenant_id=caller.tenant_id,
         headers=headers,
         media_type=media_type,
     )
@@ -248,6 +251,10 @@ def read_provenance(dataset_id: str, caller: DataReadScope) -> Response:
         raise NotFound(f"Dataset {dataset_id} was not created by an augmentation job.")
     stored = StoredObject.from_dict(dataset.objects["provenance"])
     headers = {"Content-Length": str(stored.bytes)}
-    return StreamingResponse(
-        get_storage().stream(stored), media_type="application/x-ndjson", headers=headers
+    return FairStreamingResponse(
+        route_threads,
+        caller.tenant_id,
+        get_storage().stream(stored),
+        headers=headers,
+        media_type="application/x-ndjson",
     )

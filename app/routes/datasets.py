@@ -5,10 +5,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, BackgroundTasks, Query, Request, Response
 from sqlalchemy.orm import Session
 
-from app import strict_json
 from app.authentication import DataScope, ReadScope, check_scope
 from app.dataset_creation import create_from_form, create_from_json
 from app.fair_route import FairRoute, route_threads
+from app.fair_shares import FairShares
+from app.fair_turns import FairThreads
 from app.idempotent_requests import IdempotencyKeyHeader
 from app.request_body import limit_body, read_body
 from app.sampling.model_cache import get_model_cache
@@ -30,6 +31,10 @@ from core.settings import get_settings
 from core.storage import get_storage
 from core.tables import Dataset, DatasetState
 from modalities import ingestion, registry, reingestion
+
+# For files that are read after the response. They wait for readers, so their number does not make
+# a tenant the heaviest.
+_validation_threads = FairThreads(16, per_owner=12, of_heaviest=12, shares=FairShares())
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=FairRoute)
 
@@ -89,7 +94,7 @@ async def create_dataset(
                 caller.tenant_id, create_from_form, caller, idempotency_key, form
             )
     elif content_type == "application/json":
-        body = strict_json.loads(await read_body(request))
+        body = await read_body(request)
         response = await route_threads.run(
             caller.tenant_id, create_from_json, caller, idempotency_key, body
         )
@@ -97,9 +102,14 @@ async def create_dataset(
         raise UnsupportedMedia("Send multipart/form-data with `file`, or application/json.")
     if response.status_code == 202:
         dataset_id = response.headers["location"].rsplit("/", 1)[1]
-        background.add_task(ingestion.validate, get_storage(), dataset_id)
+        background.add_task(_validate_in_turn, caller.tenant_id, dataset_id)
     response.background = background
     return response
+
+
+async def _validate_in_turn(tenant_id: str, dataset_id: str) -> None:
+    """Validate a dataset in a thread that tenants share, as soon as its tenant may have one."""
+    await _validation_threads.run(tenant_id, ingestion.validate, get_storage(), dataset_id)
 
 
 @router.get("", response_model=CountedPage[DatasetView])

@@ -330,6 +330,7 @@ def read_artifact(
         stored.bytes,
         range,
         if_range,
+        tenant_id=caller.tenant_id,
         headers={"ETag": f'"{artifact.sha256}"'},
         media_type=artifact.media_type,
     )

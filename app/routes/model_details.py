@@ -225,6 +225,7 @@ def export_model(
         archive.size,
         range,
         if_range,
+        tenant_id=caller.tenant_id,
         headers=headers,
         media_type="application/zip",
     )
@@ -284,7 +285,7 @@ def _import(caller: Caller, key: str | None, path: Path, name: str | None) -> Re
         def create(save: SaveResponse) -> tuple[int, ModelView]:
             with read() as session:
                 quotas.check_storage(session, caller.tenant_id, path.stat().st_size)
-            archive.check()
+            archive.check(caller.tenant_id)
             model_id = new_id("mdl")
             stored: StoredObject = get_storage().put_file(
                 key_of(caller.tenant_id, "models", f"{model_id}.safetensors"), archive.weights

@@ -1,20 +1,19 @@
 """Response to a samples request, whose samples are generated while it is sent."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from importlib.metadata import version
-from inspect import GEN_SUSPENDED, getgeneratorstate
 from itertools import chain
 from typing import Any
 
 from fastapi import Response
-from starlette.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive
 
 from app import content_negotiation, quotas
 from app.authentication import Caller
+from app.fair_streaming import FairStreamingResponse
 from app.sampling.batcher import ClientDisconnected
 from app.sampling.concurrency_limit import sampling_threads
 from app.sampling.service import SampleStream, get_sampling_service
@@ -139,12 +138,10 @@ def _headers(plan: SamplingPlan, first: Batch) -> dict[str, str]:
     return headers
 
 
-class SampleStreamingResponse(StreamingResponse):
+class SampleStreamingResponse(FairStreamingResponse):
     """Response that calls `close` when it is sent, and as soon as the client disconnects.
 
-    A thread that waits for the next chunk then gets ClientDisconnected. A body that is
-    not complete is closed in a thread: it writes the end of its archive, and a hundred of them that
-    are closed at the same time would hold up all other requests.
+    A thread that waits for the next chunk then gets ClientDisconnected.
     """
 
     def __init__(
@@ -156,34 +153,24 @@ class SampleStreamingResponse(StreamingResponse):
         headers: Mapping[str, str],
         media_type: str,
     ) -> None:
-        self._tenant_id, self._body, self._close = tenant_id, _generator(body), close
-        super().__init__(_chunks(tenant_id, self._body), headers=headers, media_type=media_type)
+        self._close = close
+        super().__init__(
+            sampling_threads,
+            tenant_id,
+            _until_disconnected(body),
+            headers=headers,
+            media_type=media_type,
+        )
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self._close()
-            if getgeneratorstate(self._body) == GEN_SUSPENDED:  # else it has ended
-                with suppress(ClientDisconnected):
-                    await sampling_threads.run(self._tenant_id, self._body.close)
+    async def _end(self) -> None:
+        self._close()
+        await super()._end()
 
     async def listen_for_disconnect(self, receive: Receive) -> None:
         await super().listen_for_disconnect(receive)
         self._close()
 
 
-def _generator(body: Iterator[bytes]) -> Generator[bytes]:
-    """Return a generator, which can be closed."""
-    yield from body
-
-
-async def _chunks(tenant_id: str, body: Iterator[bytes]) -> AsyncIterator[bytes]:
-    while True:
-        try:
-            chunk = await sampling_threads.run(tenant_id, next, body, None)
-        except ClientDisconnected:
-            return
-        if chunk is None:
-            return
-        yield chunk
+def _until_disconnected(body: Iterator[bytes]) -> Iterator[bytes]:
+    with suppress(ClientDisconnected):
+        yield from body

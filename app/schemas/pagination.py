@@ -54,7 +54,7 @@ class CountedPage(Page[Item], Generic[Item]):
 def list_parameters(prefix: str) -> Any:
     """Return a dependency that reads the parameters of a list of resources with this prefix."""
 
-    def read_parameters(
+    async def read_parameters(
         limit: Limit = 50,
         after: After = None,
         sort: Annotated[

@@ -57,7 +57,7 @@ def update_schema(
     with (
         working_folder() as folder,
         storage.open(StoredObject.from_dict(dataset.objects["rows"])) as path,
-        reader_slot(),
+        reader_slot(tenant_id),
     ):
         summary = update_table_schema_in_sandbox(
             path, current, overrides, settings.limits, folder, settings.ingest_timeout_seconds

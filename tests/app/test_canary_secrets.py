@@ -44,6 +44,9 @@ def test_secrets_and_contents_of_files_are_neither_logged_nor_stored(
     send("POST", "/v1/datasets", files={"file": ("pets.zip", b"PK\x03\x04" + CANARY.encode())})
     url = f"https://user:{CANARY}-password@192.0.2.1/x"
     send("POST", "/v1/webhooks", json={"url": url})
+    job = {"kind": "generation", "model": "x", "count": 1, "webhook": {"url": url}}
+    send("POST", "/v1/jobs", json=job)
+    send("POST", "/v1/datasets", json={"url": f"https://192.0.2.1/x.csv?token={CANARY}-token"})
     created = client.post("/v1/keys", json={"name": "x", "scopes": ["read"]}).json()
 
     formatter = JsonFormatter()
@@ -54,7 +57,7 @@ def test_secrets_and_contents_of_files_are_neither_logged_nor_stored(
         assert CANARY not in text, where
         assert created["key"] not in text, where
     answered = "\n".join(texts)
-    for part in ("key", "code", "scope", "cell", "password"):
+    for part in ("key", "code", "scope", "cell", "password", "token"):
         assert f"{CANARY}-{part}" not in answered, part
 
 

@@ -99,6 +99,15 @@ def test_a_rotated_key_keeps_its_quotas(client: TestClient) -> None:
     assert rotated.json()["quotas"] == {"key_streams": 3}
 
 
+def test_quotas_of_a_revoked_key_cannot_be_changed(client: TestClient) -> None:
+    key_id, _ = create_key(client, key_streams=3)
+    assert client.delete(f"/v1/keys/{key_id}").status_code == 204
+    rejected = client.patch(f"/v1/keys/{key_id}", json={"quotas": {"key_streams": 4}})
+    assert (rejected.status_code, rejected.json()["code"]) == (409, "key_not_valid")
+    listed = {row["id"]: row["quotas"] for row in client.get("/v1/keys").json()["data"]}
+    assert listed[key_id] == {"key_streams": 3}
+
+
 @pytest.mark.parametrize("changes", [{"streams": 1}, {"key_streams": 0}, {"key_streams": "1"}])
 def test_a_quota_that_keys_do_not_have_or_that_is_out_of_range_is_rejected(
     client: TestClient, changes: dict[str, Any]

@@ -1,18 +1,23 @@
 """Rejection of malformed requests, and headers of every response."""
 
+import asyncio
 import json
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
+from starlette.types import Message
 
 from app.main import create_app
 from core.log_context import LogContextFilter
 from core.logging_config import JsonFormatter
 from core.settings import get_settings
+from tests.conftest import KEY
 
 JSON = {"Content-Type": "application/json"}
+DOCUMENT = Path(__file__).parents[2] / "docs" / "openapi.json"
 
 
 @pytest.mark.parametrize(
@@ -171,3 +176,44 @@ def test_the_access_log_has_ids_and_no_query(
     assert (line["request_id"], line["trace_id"]) == ("abc-1", traceparent[3:35])
     assert (line["method"], line["path"], line["status"]) == ("GET", "/v1/jobs", 200)
     assert line["duration_ms"] > 0
+
+
+def test_a_client_that_leaves_before_its_body_is_complete_is_not_an_error(
+    client: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    upload = client.post("/v1/uploads", json={"filename": "x"}).json()["id"]
+    headers = {"host": "localhost", "authorization": f"Bearer {KEY}", "content-length": "99"}
+    headers["content-digest"] = f"sha-256=:{'A' * 43}=:"
+    statuses: list[int | None] = []
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        statuses.append(message.get("status"))
+
+    async def leave() -> int:
+        application, count = create_app(), 0
+        for path, methods in json.loads(DOCUMENT.read_text())["paths"].items():
+            filled = path.replace("{upload_id}", upload).replace("{number}", "1")
+            for method, operation in methods.items():
+                for media_type in operation.get("requestBody", {}).get("content", {}):
+                    sent = headers | {"content-type": f"{media_type}; boundary=x"}
+                    scope = {
+                        "type": "http",
+                        "method": method.upper(),
+                        "path": filled,
+                        "raw_path": filled.encode(),
+                        "query_string": b"",
+                        "headers": [
+                            (name.encode(), value.encode()) for name, value in sent.items()
+                        ],
+                    }
+                    await application(scope, receive, send)
+                    count += 1
+        return count
+
+    count = asyncio.run(leave())
+    assert count > 20
+    assert statuses == [400, None] * count
+    assert [record for record in caplog.records if record.levelno > logging.INFO] == []

@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from core import api_keys
+from core import api_keys, webhooks
 from core.database import read, write
 from core.tables import Job, Tenant
 from tests.conftest import TENANT, AddJob
@@ -65,13 +65,16 @@ def test_each_operation_accepts_the_scopes_that_it_lists_and_no_others(
     assert checked > 75
 
 
-def test_training_data_needs_a_scope_of_its_own(application: FastAPI) -> None:
-    needing = {
+def operations_of(application: FastAPI, scope: str) -> set[str]:
+    return {
         operation["operationId"]
         for _, _, operation in operations(application)
-        if {"HTTPBearer": ["data:read"]} in operation["security"]
+        if {"HTTPBearer": [scope]} in operation["security"]
     }
-    assert needing == {
+
+
+def test_training_data_needs_a_scope_of_its_own(application: FastAPI) -> None:
+    assert operations_of(application, "data:read") == {
         "readProfile",
         "readDatasetPreview",
         "readContent",
@@ -81,6 +84,18 @@ def test_training_data_needs_a_scope_of_its_own(application: FastAPI) -> None:
         "listRows",
         "previewTransforms",
         "exportModel",
+    }
+
+
+def test_a_key_that_samples_has_samples_its_jobs_and_links_and_nothing_else(
+    application: FastAPI,
+) -> None:
+    assert operations_of(application, "sample") == {
+        *("describeService", "loadModel", "unloadModel", "readSamplingOptions"),
+        *("createSamples", "readSamples", "createSampleManifest", "createLink"),
+        *("createJob", "listJobs", "readJob", "readEvents", "readLog"),
+        *("cancelJob", "cancelJobs", "pauseJob", "resumeJob", "retryJob"),
+        *("deleteJob", "deleteJobs", "listArtifacts", "readArtifact"),
     }
 
 
@@ -144,21 +159,30 @@ def resources(pets: TestClient, add_job: AddJob) -> dict[str, str]:
     with read() as session:
         own = api_keys.find(session, "sem_test")
         assert own is not None
+    with write() as session:
+        new = webhooks.NewWebhook("https://192.0.2.1/x", ["job.succeeded"])
+        webhook = webhooks.create(session, TENANT, new)
     return {
         "{dataset_id}": create_digits_dataset(),
         "{upload_id}": pets.post("/v1/uploads", json={"filename": "x"}).json()["id"],
         "{job_id}": add_job().id,
         "{reference}": pets.get("/v1/models/pets").json()["id"],
         "{key_id}": own.id,
+        "{webhook_id}": webhook.id,
     }
 
 
-def test_ids_of_another_tenant_are_answered_as_unknown_ones(
-    pets: TestClient, application: FastAPI, resources: dict[str, str]
-) -> None:
+@pytest.fixture
+def other(client: TestClient) -> Json:
+    """Return the headers of a key of another tenant."""
     with write() as session:
         session.add(Tenant(id="other", name="other"))
-    other = add_key(*api_keys.SCOPES, tenant="other")
+    return add_key(*api_keys.SCOPES, tenant="other")
+
+
+def test_ids_of_another_tenant_are_answered_as_unknown_ones(
+    pets: TestClient, application: FastAPI, resources: dict[str, str], other: Json
+) -> None:
     digest = base64.b64encode(sha256().digest()).decode()
     headers = other | {"Content-Digest": f"sha-256=:{digest}:"}  # of an empty part
 
@@ -184,3 +208,49 @@ def test_ids_of_another_tenant_are_answered_as_unknown_ones(
     with read() as session:
         assert session.get(Job, resources["{job_id}"]) is not None
     assert pets.get(f"/v1/datasets/{resources['{dataset_id}']}").status_code == 200
+
+
+def test_ids_of_another_tenant_in_bodies_and_filters_are_answered_as_unknown_ones(
+    pets: TestClient, resources: dict[str, str], other: Json
+) -> None:
+    dataset, model = resources["{dataset_id}"], resources["{reference}"]
+    upload, job = resources["{upload_id}"], resources["{job_id}"]
+    own = pets.post("/v1/datasets", json={"builtin": "digits"}, headers=other).json()["id"]
+    bodies: list[tuple[str, Json, str]] = [
+        ("/v1/jobs", {"kind": "training", "dataset": dataset}, dataset),
+        ("/v1/jobs", {"kind": "training", "dataset": own, "init_from": model}, model),
+        ("/v1/jobs", {"kind": "generation", "model": model, "count": 5}, model),
+        ("/v1/jobs", {"kind": "evaluation", "model": model}, model),
+        ("/v1/jobs", {"kind": "augmentation", "dataset": dataset, "target": 2000}, dataset),
+        ("/v1/datasets", {"uploads": [upload]}, upload),
+    ]
+    queries = [
+        (f"/v1/presets?dataset={dataset}", dataset),
+        (f"/v1/jobs?dataset={dataset}", dataset),
+        (f"/v1/jobs?model={model}", model),
+        (f"/v1/models?dataset={dataset}", dataset),
+        (f"/v1/models/compare?models={model},x", model),
+        (f"/v1/jobs/metrics?jobs={job},x", job),
+        (f"/v1/webhooks?job={job}", job),
+        (f"/v1/audit?resource={job}", job),
+    ]
+
+    def ask(method: str, path: str, body: Json | None = None) -> tuple[int, str]:
+        response = pets.request(method, path, json=body, headers=other)
+        answer = response.json()
+        answer.pop("request_id", None)
+        return response.status_code, json.dumps(answer)
+
+    for path, body, resource in bodies:
+        unknown = "y" * len(resource)
+        status, answer = ask("POST", path, body)
+        changed = json.loads(json.dumps(body).replace(resource, unknown))
+        assert (status, answer.replace(resource, unknown)) == ask("POST", path, changed), body
+        assert status == 404, (body, answer)
+    for path, resource in queries:
+        unknown = "y" * len(resource)
+        status, answer = ask("GET", path)
+        assert (status, answer.replace(resource, unknown)) == ask(
+            "GET", path.replace(resource, unknown)
+        )
+        assert status == 404 or not json.loads(answer)["data"], (path, answer)

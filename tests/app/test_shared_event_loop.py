@@ -4,12 +4,19 @@ import asyncio
 import base64
 import hashlib
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 
 import httpx
+import pytest
+from fastapi import APIRouter, FastAPI, Response
+from pydantic import BaseModel, field_validator
 from starlette.testclient import TestClient
 from starlette.types import Message
 
+from app import error_handlers
+from app.fair_route import FairRoute, route_threads
+from app.fair_streaming import FairStreamingResponse
 from app.main import create_app
 from app.sampling.response import SampleStreamingResponse
 from core import process_folder
@@ -53,7 +60,50 @@ def test_parts_that_stall_hold_no_thread(client: TestClient) -> None:
     assert not list(process_folder.get().glob("ingest_*"))
 
 
-def test_samples_of_a_client_that_disconnects_are_ended_in_a_thread() -> None:
+@pytest.mark.parametrize("is_valid", [True, False])
+def test_fields_of_a_large_body_are_validated_once_and_in_a_thread(is_valid: bool) -> None:
+    validated_in: list[threading.Thread] = []
+
+    class Body(BaseModel):
+        names: list[str]
+
+        @field_validator("names")
+        @classmethod
+        def record(cls, names: list[str]) -> list[str]:
+            validated_in.append(threading.current_thread())
+            if not is_valid:
+                raise ValueError("must have other names")
+            return names
+
+    router = APIRouter(route_class=FairRoute)
+
+    @router.post("/")
+    def read(body: Body) -> int:
+        return len(body.names)
+
+    async def send() -> httpx.Response:
+        application = FastAPI()
+        application.include_router(router)
+        error_handlers.install(application)
+        transport = httpx.ASGITransport(application)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+            return await http.post("/", json={"names": ["x" * 100] * 100})
+
+    response = asyncio.run(send())
+    assert response.status_code == (200 if is_valid else 422), response.text
+    assert [thread is threading.main_thread() for thread in validated_in] == [False]
+
+
+@pytest.mark.parametrize(
+    "respond_with",
+    [
+        partial(SampleStreamingResponse, "tenant", close=lambda: None),
+        partial(FairStreamingResponse, route_threads, "tenant"),
+    ],
+)
+def test_samples_and_downloads_of_a_client_that_disconnects_are_ended_in_a_thread(
+    respond_with: Callable[..., Response],
+) -> None:
     ended_in: list[threading.Thread] = []
 
     def body() -> Iterator[bytes]:
@@ -75,9 +125,7 @@ def test_samples_of_a_client_that_disconnects_are_ended_in_a_thread() -> None:
                 is_sending.set()
                 await asyncio.Event().wait()  # the client does not read
 
-        response = SampleStreamingResponse(
-            "tenant", body(), lambda: None, headers={}, media_type="application/x-npz"
-        )
+        response = respond_with(body=body(), headers={}, media_type="application/x-npz")
         await response({"type": "http", "asgi": {"spec_version": "2.3"}}, receive, send)
 
     asyncio.run(asyncio.wait_for(respond(), 20))

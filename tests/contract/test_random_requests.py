@@ -114,7 +114,8 @@ def test_a_server_with_a_worker_withstands_thousands_of_requests(tmp_path: Path)
         for known, options in (
             (images, ["--phases", "examples,coverage", "--exclude-method", "DELETE"]),
             (table, ["--phases", "examples,coverage", "--exclude-method", "DELETE"]),
-            ({}, ["--phases", "fuzzing,stateful", "--max-examples", "10"]),
+            ({}, ["--phases", "fuzzing", "--max-examples", "10"]),
+            ({}, ["--phases", "stateful", "--max-examples", "60"]),
         ):
             file.write_text(_to_toml(configuration | {"parameters": known}))
             tool = [sys.executable, "-m", "schemathesis.cli", "--config-file", file, "run"]

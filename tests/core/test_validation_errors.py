@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, Field, ValidationError
 
-from core.validation_errors import body_validation_failed
+from core.validation_errors import MAX_FIELD_ERRORS, body_validation_failed
 
 
 class Body(BaseModel):
@@ -32,3 +32,12 @@ def test_the_message_names_all_types_of_a_field_unless_the_value_has_one(
     body: dict[str, Any], message: str
 ) -> None:
     assert message_of(body) == message
+
+
+def test_only_the_first_of_many_errors_are_converted() -> None:
+    body = {"patience": 1, "relations": list(range(2_000))}
+    with pytest.raises(ValidationError) as caught:
+        Body.model_validate(body)
+    failed = body_validation_failed(caught.value, Body, body)
+    assert len(failed.field_errors) == MAX_FIELD_ERRORS
+    assert "(and at least 9" in failed.detail

@@ -75,6 +75,13 @@ def post_evaluation(client: TestClient, **options: Any) -> Any:
     return client.post("/v1/jobs", json=body)
 
 
+def read_page_without_data(client: TestClient) -> str:
+    """Return the page of a report for a key that may not read training data."""
+    key = client.post("/v1/keys", json={"name": "x", "scopes": ["read"]}).json()["key"]
+    headers = {"Accept": "text/html", "Authorization": f"Bearer {key}"}
+    return client.get("/v1/models/pets/report", headers=headers).text
+
+
 def test_image_evaluation_produces_report_model_card_and_html_page(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,6 +127,7 @@ def test_image_evaluation_produces_report_model_card_and_html_page(
     page = client.get("/v1/models/pets/report", headers={"Accept": "text/html"})
     assert page.headers["content-type"].startswith("text/html")
     assert page.text.count("data:image/png;base64,") == 3
+    assert "data:image/png;base64," not in read_page_without_data(client)
     assert list(report["pictures"]) == ["samples.png", "real.png", "nearest.png"]
     for title in report["pictures"].values():
         assert f"<figcaption>{title}</figcaption>" in page.text
