@@ -31,7 +31,7 @@ route_threads = FairThreads(40, per_owner=30, of_heaviest=2)
 
 
 class FairRoute(APIRoute):
-    """Route that reads requests with a valid key only, and their JSON with `app.strict_json`.
+    """Route that checks the key before it reads a body, and parses JSON with `app.strict_json`.
 
     An endpoint that is not a coroutine runs in a thread of the caller's tenant.
     """

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -47,7 +48,8 @@ class ModelCache:
         # By SHA-256 of the weights, least recently used first.
         self._models: OrderedDict[str, CachedModel] = OrderedDict()
         self._reserved: dict[str, int] = {}  # bytes of models that are being loaded
-        self._load_locks: dict[str, threading.Lock] = {}
+        # A lock lasts as long as a thread loads the model or waits for it.
+        self._load_locks: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
         self._lock = threading.Condition()
         self.loads = 0  # total number of loads from storage
 
@@ -140,7 +142,6 @@ class ModelCache:
                 # One critical section, so that no other model takes the reserved space.
                 with self._lock:
                     del self._reserved[stored.sha256]
-                    self._load_locks.pop(stored.sha256, None)
                     if loaded is not None:
                         self.loads += 1
                         self._models[stored.sha256] = loaded
