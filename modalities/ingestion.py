@@ -93,7 +93,7 @@ def enqueue_ingestion(
 
 
 def validate(storage: Storage, dataset_id: str | None = None) -> bool:
-    """Validate one waiting dataset: `dataset_id`, or by default the oldest.
+    """Validate one waiting dataset: `dataset_id`, or by default one of the next tenant.
 
     Returns False if none is waiting. After an error of the server, any process validates the
     dataset again when the lease has expired, but at most MAX_ATTEMPTS times.

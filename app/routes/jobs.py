@@ -87,7 +87,7 @@ def create_job(
     check_scope(caller, kind.scope)
     if request.webhook is not None:
         check_scope(caller, "webhooks")
-        webhooks.check_url(request.webhook.url, pointer="/webhook")
+        webhooks.check_url(request.webhook.url, pointer="/webhook", tenant_id=caller.tenant_id)
     seed = secrets.randbits(31) if request.seed is None else request.seed
     plan = kind.plan(caller.tenant_id, request, seed, _open_stream)
     if not isinstance(plan, NewJob):

@@ -43,7 +43,7 @@ def create_webhook(
     """
 
     def create(save: SaveResponse) -> tuple[int, CreatedWebhook]:
-        webhooks.check_url(request.url, pointer="/url")
+        webhooks.check_url(request.url, pointer="/url", tenant_id=caller.tenant_id)
         new = webhooks.NewWebhook(request.url, request.events or webhooks.EVENTS, request.name)
         with write() as session:
             view = CreatedWebhook.of(webhooks.create(session, caller.tenant_id, new))

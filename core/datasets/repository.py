@@ -210,17 +210,29 @@ def attach_object(session: Session, dataset: Dataset, name: str, stored: StoredO
     return True
 
 
+_last_tenant = ""  # of the last dataset that this process claimed without naming it
+
+
 def claim_validation(session: Session, dataset_id: str | None = None) -> Dataset | None:
-    """Acquire the lease of a dataset that waits for validation, or return None."""
+    """Acquire the lease of a dataset that waits for validation, or return None.
+
+    Without `dataset_id`, tenants take turns, and the oldest dataset of a tenant is first.
+    """
+    global _last_tenant
     waiting = and_(text(VALIDATING), leases.is_free(Dataset))
-    query = select(Dataset.id).where(waiting).order_by(Dataset.id).limit(1)
+    query = select(Dataset.id, Dataset.tenant_id).where(waiting)
     if dataset_id is not None:
         query = query.where(Dataset.id == dataset_id)
-    if (found := session.scalar(query)) is None:
+    else:
+        is_later = Dataset.tenant_id > _last_tenant
+        query = query.order_by(is_later.desc(), Dataset.tenant_id, Dataset.id).limit(1)
+    if (found := session.execute(query).one_or_none()) is None:
         return None
+    if dataset_id is None:
+        _last_tenant = found.tenant_id
     # The condition is checked again: another process may have claimed the dataset since.
     return leases.acquire(
-        session, Dataset, Dataset.id == found, waiting, seconds=VALIDATION_LEASE_S
+        session, Dataset, Dataset.id == found.id, waiting, seconds=VALIDATION_LEASE_S
     )
 
 

@@ -4,7 +4,9 @@ An administrator creates webhooks for all jobs of a tenant. A job's request may 
 """
 
 import threading
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sqlalchemy import delete as delete_rows
@@ -21,7 +23,9 @@ from core.webhooks.signing import new_secret
 from core.webhooks.ssrf_guard import Resolve, UrlNotAllowed
 
 MAX_CONCURRENT_CHECKS = 8
-_checks = threading.BoundedSemaphore(MAX_CONCURRENT_CHECKS)
+MAX_CHECKS_OF_TENANT = 6
+_checks: Counter[str] = Counter()  # that run now, by tenant
+_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -31,28 +35,44 @@ class NewWebhook:
     name: str | None = None
 
 
-def check_url(url: str, *, pointer: str, resolve: Resolve = ssrf_guard.resolve) -> None:
+def check_url(
+    url: str, *, pointer: str, tenant_id: str, resolve: Resolve = ssrf_guard.resolve
+) -> None:
     """Raise ValidationFailed, with `pointer`, unless the server may send requests to the URL.
 
     Do not call this inside a transaction, because it resolves the host name. Few requests may wait
-    for that: names that nobody answers must not hold all threads of the API.
+    for that, and fewer of one tenant: names that nobody answers must not hold all threads of the
+    API, or keep others from checking theirs.
 
     Raises:
         Unavailable: Too many host names are being resolved.
     """
-    if not _checks.acquire(blocking=False):
-        raise Unavailable(
-            "Too many host names are being resolved. Retry later.",
-            code="resolver_busy",
-            headers={"Retry-After": "5"},
-        )
+    with _count_check(tenant_id):
+        try:
+            ssrf_guard.allowed_addresses(ssrf_guard.parse(url), resolve)
+        except UrlNotAllowed as error:
+            field_error = FieldError(pointer, error.code, str(error))
+            raise ValidationFailed(f"{pointer}: {error}", field_errors=[field_error]) from error
+
+
+@contextmanager
+def _count_check(tenant_id: str) -> Iterator[None]:
+    with _lock:
+        is_full = _checks.total() >= MAX_CONCURRENT_CHECKS
+        if is_full or _checks[tenant_id] >= MAX_CHECKS_OF_TENANT:
+            raise Unavailable(
+                "Too many host names are being resolved. Retry later.",
+                code="resolver_busy",
+                headers={"Retry-After": "5"},
+            )
+        _checks[tenant_id] += 1
     try:
-        ssrf_guard.allowed_addresses(ssrf_guard.parse(url), resolve)
-    except UrlNotAllowed as error:
-        field_error = FieldError(pointer, error.code, str(error))
-        raise ValidationFailed(f"{pointer}: {error}", field_errors=[field_error]) from error
+        yield
     finally:
-        _checks.release()
+        with _lock:
+            _checks[tenant_id] -= 1
+            if not _checks[tenant_id]:
+                del _checks[tenant_id]
 
 
 def create(session: Session, tenant_id: str, new: NewWebhook) -> Webhook:

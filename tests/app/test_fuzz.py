@@ -227,6 +227,7 @@ def test_a_sample_of_odd_requests_does_not_break_the_service(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1_800)
 def test_no_odd_request_breaks_the_service(
     people: TestClient, application: FastAPI, ids: dict[str, str]
 ) -> None:

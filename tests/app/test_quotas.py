@@ -367,8 +367,8 @@ def test_jobs_of_tenants_that_may_not_start_any_are_not_ahead(
     assert (before, without_suspended, ahead()) == (3, 2, 1)
 
 
-def test_names_that_nobody_resolves_do_not_hold_all_threads(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
+def test_names_that_nobody_resolves_hold_few_threads_and_those_of_one_tenant_fewer(
+    two_tenants: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answered = threading.Event()
 
@@ -376,17 +376,24 @@ def test_names_that_nobody_resolves_do_not_hold_all_threads(
         answered.wait(20)
         return ()
 
-    monkeypatch.setattr(endpoints, "_checks", threading.BoundedSemaphore(1))
+    monkeypatch.setattr(endpoints, "MAX_CONCURRENT_CHECKS", 2)
+    monkeypatch.setattr(endpoints, "MAX_CHECKS_OF_TENANT", 1)
     monkeypatch.setattr(webhooks.check_url, "__kwdefaults__", {"resolve": resolve})
     body = {"url": "https://unanswered.example/x"}
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(client.post, "/v1/webhooks", json=body)
-        while endpoints._checks._value:  # type: ignore[attr-defined]
-            pass
-        busy = client.post("/v1/webhooks", json=body)
-        assert (busy.status_code, busy.json()["code"]) == (503, "resolver_busy")
+
+    def post(headers: dict[str, str] | None = None) -> Any:
+        return two_tenants.post("/v1/webhooks", json=body, headers=headers)
+
+    with ThreadPoolExecutor(2) as pool:
+        waiting = []
+        for number, headers in enumerate([None, OTHER]):
+            waiting.append(pool.submit(post, headers))
+            while endpoints._checks.total() <= number:
+                pass
+            busy = post(headers)
+            assert (busy.status_code, busy.json()["code"]) == (503, "resolver_busy")
         answered.set()
-        assert waiting.result().status_code == 422
+        assert [response.result().status_code for response in waiting] == [422, 422]
 
 
 def test_tenants_take_turns_however_many_jobs_one_has(

@@ -14,7 +14,7 @@ from core import api_keys, webhooks
 from core.database import read, write
 from core.tables import Job, Tenant
 from tests.conftest import TENANT, AddJob
-from tests.factories import create_digits_dataset
+from tests.factories import create_digits_dataset, create_model
 
 Json = dict[str, Any]
 ID_PARAMETERS = ("{dataset_id}", "{upload_id}", "{job_id}", "{reference}", "{key_id}")
@@ -154,7 +154,7 @@ def test_whether_a_row_was_trained_on_is_not_told_to_a_key_that_samples(
 
 
 @pytest.fixture
-def resources(pets: TestClient, add_job: AddJob) -> dict[str, str]:
+def resources(client: TestClient, add_job: AddJob) -> dict[str, str]:
     """Return the id of a resource of each kind, by the parameter of its paths."""
     with read() as session:
         own = api_keys.find(session, "sem_test")
@@ -164,9 +164,9 @@ def resources(pets: TestClient, add_job: AddJob) -> dict[str, str]:
         webhook = webhooks.create(session, TENANT, new)
     return {
         "{dataset_id}": create_digits_dataset(),
-        "{upload_id}": pets.post("/v1/uploads", json={"filename": "x"}).json()["id"],
+        "{upload_id}": client.post("/v1/uploads", json={"filename": "x"}).json()["id"],
         "{job_id}": add_job().id,
-        "{reference}": pets.get("/v1/models/pets").json()["id"],
+        "{reference}": create_model().id,
         "{key_id}": own.id,
         "{webhook_id}": webhook.id,
     }
@@ -181,14 +181,14 @@ def other(client: TestClient) -> Json:
 
 
 def test_ids_of_another_tenant_are_answered_as_unknown_ones(
-    pets: TestClient, application: FastAPI, resources: dict[str, str], other: Json
+    client: TestClient, application: FastAPI, resources: dict[str, str], other: Json
 ) -> None:
     digest = base64.b64encode(sha256().digest()).decode()
     headers = other | {"Content-Digest": f"sha-256=:{digest}:"}  # of an empty part
 
     def ask(method: str, path: str, operation: Json, resource: str) -> tuple[int, str]:
         media = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
-        response = pets.request(
+        response = client.request(
             method, fill(path, resource), headers=headers, json=media.get("example")
         )
         problem = response.json()
@@ -207,15 +207,15 @@ def test_ids_of_another_tenant_are_answered_as_unknown_ones(
     assert len(checked) > 40
     with read() as session:
         assert session.get(Job, resources["{job_id}"]) is not None
-    assert pets.get(f"/v1/datasets/{resources['{dataset_id}']}").status_code == 200
+    assert client.get(f"/v1/datasets/{resources['{dataset_id}']}").status_code == 200
 
 
 def test_ids_of_another_tenant_in_bodies_and_filters_are_answered_as_unknown_ones(
-    pets: TestClient, resources: dict[str, str], other: Json
+    client: TestClient, resources: dict[str, str], other: Json
 ) -> None:
     dataset, model = resources["{dataset_id}"], resources["{reference}"]
     upload, job = resources["{upload_id}"], resources["{job_id}"]
-    own = pets.post("/v1/datasets", json={"builtin": "digits"}, headers=other).json()["id"]
+    own = client.post("/v1/datasets", json={"builtin": "digits"}, headers=other).json()["id"]
     bodies: list[tuple[str, Json, str]] = [
         ("/v1/jobs", {"kind": "training", "dataset": dataset}, dataset),
         ("/v1/jobs", {"kind": "training", "dataset": own, "init_from": model}, model),
@@ -236,7 +236,7 @@ def test_ids_of_another_tenant_in_bodies_and_filters_are_answered_as_unknown_one
     ]
 
     def ask(method: str, path: str, body: Json | None = None) -> tuple[int, str]:
-        response = pets.request(method, path, json=body, headers=other)
+        response = client.request(method, path, json=body, headers=other)
         answer = response.json()
         answer.pop("request_id", None)
         return response.status_code, json.dumps(answer)

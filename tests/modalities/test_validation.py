@@ -13,7 +13,7 @@ from core.datasets.repository import NewDataset
 from core.datasets.source import SourceFile
 from core.settings import Settings, get_settings
 from core.storage import Storage, StoredObject, get_storage, key_of
-from core.tables import Dataset, DatasetState
+from core.tables import Dataset, DatasetState, Tenant
 from modalities import ingestion
 from tests.conftest import TENANT
 from tests.uploads import make_people_csv
@@ -42,11 +42,11 @@ def storage(configured: Settings) -> InterruptedStorage:
     return InterruptedStorage.from_url(configured.storage_url, configured.scratch)
 
 
-def enqueue(tmp_path: Path, data: bytes) -> Dataset:
+def enqueue(tmp_path: Path, data: bytes, tenant_id: str = TENANT) -> Dataset:
     path = tmp_path / "people.csv"
     path.write_bytes(data)
     new, file = NewDataset("people", {}, {}, "tabular"), SourceFile(path, path.name)
-    return ingestion.enqueue_ingestion(get_storage(), TENANT, new, [file], lambda *_: None)
+    return ingestion.enqueue_ingestion(get_storage(), tenant_id, new, [file], lambda *_: None)
 
 
 def reload_dataset(dataset: Dataset) -> Dataset:
@@ -94,6 +94,22 @@ def test_the_next_process_validates_a_dataset_whose_lease_has_expired(
     assert ingestion.validate(storage)
     assert reload_dataset(dataset).state is DatasetState.READY
     assert stored_names(dataset) == {"rows.parquet", "profile.json", "source/0"}
+
+
+def test_datasets_of_tenants_are_validated_in_turns(
+    storage: InterruptedStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repository, "_last_tenant", "")
+    with write() as session:
+        session.add(Tenant(id="other", name="other"))
+    first, second, third = (enqueue(tmp_path, VALID_TABLE).id for _ in range(3))
+    of_other = enqueue(tmp_path, VALID_TABLE, "other").id
+    claimed = []
+    for _ in range(5):
+        with write() as session:
+            dataset = repository.claim_validation(session)
+            claimed.append(None if dataset is None else dataset.id)
+    assert claimed == [first, of_other, second, third, None]
 
 
 def test_an_error_of_the_server_is_retried_three_times(

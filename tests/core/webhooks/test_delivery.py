@@ -281,7 +281,7 @@ def test_a_host_that_resolves_to_a_private_address_after_its_check_is_not_called
     monkeypatch.setenv("SEMBLANCE_WEBHOOK_ALLOWED_NETWORKS", "[]")
     settings.get_settings.cache_clear()
     url = f"http://rebinding.example:{receiver.port}/"
-    webhooks.check_url(url, pointer="/url", resolve=lambda *_: [PUBLIC])
+    webhooks.check_url(url, pointer="/url", tenant_id="x", resolve=lambda *_: [PUBLIC])
     add_webhook(url, SUCCEEDED_ONLY)
     run_job(add_job())
     deliver_due(resolve=lambda *_: ["127.0.0.1"], timeouts=SHORT_TIMEOUTS)

@@ -34,7 +34,9 @@ def fail_to_resolve(host: str, port: int) -> Sequence[str]:
 
 def get_error_code(url: str, *addresses: str) -> str:
     with pytest.raises(ValidationFailed) as raised:
-        webhooks.check_url(url, pointer="/url", resolve=lambda _host, _port: addresses)
+        webhooks.check_url(
+            url, pointer="/url", tenant_id="x", resolve=lambda _host, _port: addresses
+        )
     (field_error,) = raised.value.field_errors
     assert field_error.pointer == "/url"
     for address in addresses:
@@ -68,7 +70,9 @@ def test_a_host_that_is_not_on_the_public_internet_is_rejected(address: str) -> 
 def test_a_private_address_as_the_host_is_rejected(address: str) -> None:
     host = f"[{address}]" if ":" in address else address
     with pytest.raises(ValidationFailed) as raised:
-        webhooks.check_url(f"https://{host}/", pointer="/url", resolve=fail_to_resolve)
+        webhooks.check_url(
+            f"https://{host}/", pointer="/url", tenant_id="x", resolve=fail_to_resolve
+        )
     assert raised.value.field_errors[0].code == "address_not_public"
 
 
@@ -93,7 +97,9 @@ def test_a_private_address_as_the_host_is_rejected(address: str) -> None:
 )
 def test_an_unusual_spelling_of_a_host_is_rejected_without_a_lookup(host: str) -> None:
     with pytest.raises(ValidationFailed) as raised:
-        webhooks.check_url(f"https://{host}/", pointer="/url", resolve=fail_to_resolve)
+        webhooks.check_url(
+            f"https://{host}/", pointer="/url", tenant_id="x", resolve=fail_to_resolve
+        )
     assert raised.value.field_errors[0].code == "url_invalid"
 
 
@@ -113,7 +119,7 @@ def test_an_unusual_spelling_of_a_host_is_rejected_without_a_lookup(host: str) -
 )
 def test_an_invalid_url_is_rejected_without_a_lookup(url: str) -> None:
     with pytest.raises(ValidationFailed) as raised:
-        webhooks.check_url(url, pointer="/url", resolve=fail_to_resolve)
+        webhooks.check_url(url, pointer="/url", tenant_id="x", resolve=fail_to_resolve)
     assert raised.value.field_errors[0].code == "url_invalid"
 
 
@@ -132,9 +138,13 @@ def test_a_host_without_an_address_is_rejected() -> None:
     "address", ["1.1.1.1", "93.184.216.34", "168.63.129.17", "2606:4700::1111", "2a00:1450::1"]
 )
 def test_a_public_host_is_accepted(address: str) -> None:
-    webhooks.check_url("https://example.com", pointer="/url", resolve=lambda *_: [address])
+    webhooks.check_url(
+        "https://example.com", pointer="/url", tenant_id="x", resolve=lambda *_: [address]
+    )
     host = f"[{address}]" if ":" in address else address
-    webhooks.check_url(f"https://{host}:8443/", pointer="/url", resolve=fail_to_resolve)
+    webhooks.check_url(
+        f"https://{host}:8443/", pointer="/url", tenant_id="x", resolve=fail_to_resolve
+    )
 
 
 def test_the_resolver_gets_the_host_in_lower_case_and_the_port() -> None:
@@ -144,7 +154,9 @@ def test_the_resolver_gets_the_host_in_lower_case_and_the_port() -> None:
         requests.append((host, port))
         return ["93.184.216.34"]
 
-    webhooks.check_url("HTTPS://Hooks.Example.COM:8443/A?b", pointer="/url", resolve=resolve_public)
+    webhooks.check_url(
+        "HTTPS://Hooks.Example.COM:8443/A?b", pointer="/url", tenant_id="x", resolve=resolve_public
+    )
     assert requests == [("hooks.example.com", 8443)]
 
 
@@ -165,10 +177,16 @@ def test_a_url_is_parsed_into_its_target(url: str, target: Target, authority: st
 
 def test_an_operator_can_allow_networks_and_host_names(allow: Allow) -> None:
     allow("10.1.0.0/16", "Hooks.Internal", "fd00::/8")
-    webhooks.check_url("https://a.example", pointer="/url", resolve=lambda *_: ["10.1.2.3"])
-    webhooks.check_url("https://10.1.0.0", pointer="/url", resolve=fail_to_resolve)
-    webhooks.check_url("https://a.example", pointer="/url", resolve=lambda *_: ["fd00::1"])
-    webhooks.check_url("https://hooks.internal", pointer="/url", resolve=lambda *_: ["10.9.9.9"])
+    webhooks.check_url(
+        "https://a.example", pointer="/url", tenant_id="x", resolve=lambda *_: ["10.1.2.3"]
+    )
+    webhooks.check_url("https://10.1.0.0", pointer="/url", tenant_id="x", resolve=fail_to_resolve)
+    webhooks.check_url(
+        "https://a.example", pointer="/url", tenant_id="x", resolve=lambda *_: ["fd00::1"]
+    )
+    webhooks.check_url(
+        "https://hooks.internal", pointer="/url", tenant_id="x", resolve=lambda *_: ["10.9.9.9"]
+    )
     assert get_error_code("https://a.example", "10.2.0.1") == "address_not_public"
     assert get_error_code("https://a.hooks.internal", "10.9.9.9") == "address_not_public"
     assert get_error_code("https://a.example", "::ffff:10.1.2.3") == "address_not_public"
