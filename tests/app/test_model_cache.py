@@ -49,6 +49,7 @@ def test_concurrent_requests_load_each_model_once(configured: Settings) -> None:
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(load_models, range(8))) == ["loaded"] * 8
     assert cache.loads == 4
+    assert not cache._load_locks
 
 
 def test_the_least_recently_used_model_is_evicted(configured: Settings) -> None:
