@@ -26,6 +26,7 @@ from core.jobs import NewJob
 from core.migration import migrate
 from core.settings import Settings
 from core.tables import Dataset, DatasetState, Job, JobKind, Tenant
+from tests.loopback import connect_to_loopback_only
 from tests.servers import SERVER, create_database, drop_database, drop_served, empty_database
 
 TENANT = api_keys.DEFAULT_TENANT
@@ -49,6 +50,8 @@ SERVER_FIXTURES = {"database_url", "storage", "new_broker"}
 # Garbage collections visit each new object several times, and in the end all modules and tests. At
 # the default of 700 new objects for each collection, this is an eighth of the time of many tests.
 gc.set_threshold(10_000)
+
+connect_to_loopback_only()
 
 
 def pytest_collection_finish() -> None:
