@@ -87,10 +87,14 @@ def trace_images(architecture: str) -> dict[str, Trace]:
     return callbacks.traces
 
 
-def trace_rows(architecture: str) -> dict[str, Trace]:
+def trace_rows(architecture: str, *, label_contrast: float = 0.0) -> dict[str, Trace]:
     table, schema = make_table()
     rows = LabeledRows.split(table, schema, target_column="city", holdout_fraction=0.1, seed=1)
-    always = {"random_order_prob": 1.0} if architecture == "autoregressive" else {"r1_interval": 2}
+    always: dict[str, float] = {"random_order_prob": 1.0}
+    if architecture == "gan":
+        always = {"r1_interval": 2}
+    elif label_contrast:
+        always = {"label_contrast": label_contrast}
     settings = table_settings.resolve(
         table_settings.TableData(len(table), table.num_columns),
         "fast",
@@ -130,6 +134,7 @@ FLOWS: Mapping[str, Callable[[], dict[str, Trace]]] = {
     "dcgan": lambda: trace_images("dcgan"),
     "mlp": lambda: trace_images("mlp"),
     "autoregressive": lambda: trace_rows("autoregressive"),
+    "autoregressive, labels": lambda: trace_rows("autoregressive", label_contrast=3.0),
     "gan": lambda: trace_rows("gan"),
     "differential privacy": trace_private_rows,
 }

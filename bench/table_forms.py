@@ -121,8 +121,9 @@ def sample(upload: Path, folder: Path, seed: int) -> tuple[Path, dict[str, str |
     columns = summary.schema.columns
     table = pa.Table.from_batches(list(typed_batches(out / "rows.parquet", columns)))
     schema = [ColumnSchema.from_dict(column.to_dict()) for column in columns]
-    types = [column.type for column in schema]
-    data = TableData(len(table), len(types), types.count("category"))
+    types = {column.name: column.type for column in schema}
+    classes = [name for name, type_ in types.items() if type_ == "category"]
+    data = TableData(len(table), len(types), len(classes), ADULT.target in classes)
     settings = resolve(data, "fast", {})
     run = Budget(budget(data, settings, "fast")["steps"])
     rows = LabeledRows.split(

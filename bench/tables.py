@@ -160,8 +160,9 @@ def run_benchmark(row: Row, arguments: argparse.Namespace, seed: int) -> dict[st
         folder = Path(name)
         train_file, test_file = split(row, arguments.data, folder)
         table, schema = read(train_file, row.drop)
-        types = [column.type for column in schema if column.type != "id"]
-        data = TableData(len(table), len(types), types.count("category"))
+        types = {column.name: column.type for column in schema if column.type != "id"}
+        classes = [name for name, type_ in types.items() if type_ == "category"]
+        data = TableData(len(table), len(types), len(classes), row.target in classes)
         settings = resolve(
             data,
             arguments.preset,

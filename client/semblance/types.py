@@ -3476,6 +3476,12 @@ class TabularHyperparameters(TypedDict):
     Above 0, conditions on any column are satisfied without rejection sampling, at some cost in
     fidelity.
     """
+    label_contrast: NotRequired[float | Literal["auto"]]
+    """Weight of the loss of telling the label of a row from another one, given the other columns.
+
+    It makes samples show more clearly what is typical of their label, and training slower. Without
+    a categorical target column it has no effect.
+    """
     eval_interval: NotRequired[int | Literal["auto"]]
     """Steps between evaluations on held-out rows."""
     min_delta: NotRequired[float | Literal["auto"]]

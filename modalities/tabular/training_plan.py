@@ -45,15 +45,15 @@ def plan_training(
             "The dataset has identifiers only, from which nothing is learned. Train without "
             "`differential_privacy`."
         )
+    target_column = _target_column(schema, learned, choices.conditional, options.target_column)
+    classes = {c.name for c in schema.columns if c.learned and c.type in ("category", "boolean")}
     data = TableData(
         rows=summary["n_train"],
         columns=max(1, len(learned)),  # at least the constant one of `LabeledRows.split`
-        categorical_columns=sum(
-            c.learned and c.type in ("category", "boolean") for c in schema.columns
-        ),
+        categorical_columns=len(classes),
+        has_classes=target_column in classes,
         device=choices.device,
     )
-    target_column = _target_column(schema, learned, choices.conditional, options.target_column)
     private = options.differential_privacy is not None
     types = {c.name: c.type for c in schema.columns if not c.exclude and c.type != "text"}
     if options.differential_privacy is not None:

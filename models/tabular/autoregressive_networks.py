@@ -5,10 +5,9 @@ largest step of its group), D embedding width, H hidden width, F Fourier feature
 Token tensors are (S, B): with steps first, all steps share one batched matrix product.
 """
 
-import functools
-import operator
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 import torch
@@ -162,13 +161,16 @@ class Generator(nn.Module):
         return 1 + ATTENTION_SCALE * self.attention_offsets
 
     def forward(
-        self, tokens: Tensor, order: Tensor | None = None, is_repeated: Tensor | None = None
+        self,
+        tokens: Tensor,
+        order: Tensor | None = None,
+        *,
+        reduction: Literal["none", "sum"] = "none",
     ) -> Tensor:
-        """Return the mean over B of the negative log-likelihood of (S, B) rows.
+        """Return the (S, B) negative log-likelihoods of tokens given those before, or their sum.
 
         `order` (S,) is the rank of each step in the sampling order; by default steps are in order.
-        A sub-bin step of a row without a bin has nothing to predict and is ignored, and so is the
-        first step of the (B,) rows that are repeated because of it.
+        A sub-bin step of a row without a bin has nothing to predict: its loss is 0.
         """
         context = F.embedding(tokens + self.tokens.offsets, self.tokens())
         if len(self.fine.steps):
@@ -181,18 +183,16 @@ class Generator(nn.Module):
         h = F.dropout(h, self.dropout, self.training)
         logits = self.heads(x + torch.baddbmm(self.b2, h, self.w2))
         targets = tokens.masked_fill((tokens == NO_SUB_BIN) & self.is_sub_bin, -100)
-        if is_repeated is not None:
-            targets[0].masked_fill_(is_repeated, -100)
-        losses = [
-            F.cross_entropy(
+        losses = context.new_zeros(tokens.shape)
+        for steps, group_logits in logits:
+            group_losses = F.cross_entropy(
                 group_logits.flatten(0, 1).float(),
                 targets[steps].flatten(),
                 ignore_index=-100,
-                reduction="sum",
+                reduction="none",
             )
-            for steps, group_logits in logits
-        ]
-        return functools.reduce(operator.add, losses) / tokens.shape[1]
+            losses = losses.index_copy(0, steps, group_losses.view(len(steps), -1))
+        return losses if reduction == "none" else losses.sum()
 
 
 class Critic(nn.Module):

@@ -14,6 +14,7 @@ from models.placement import upload
 from models.tabular.autoregressive_networks import Generator, build_critic, build_generator
 from models.tabular.autoregressive_sampler import AutoregressiveSampler
 from models.tabular.data import MIN_HOLDOUT_ROWS, TokenBatches
+from models.tabular.label_contrast import LabelContrast, add_copies
 from models.tabular.settings import TableSettings
 from models.tabular.tokenizer import Tokenizer
 from models.weight_average import WeightAverage
@@ -37,8 +38,9 @@ class GeneratorPhase:
         batches: TokenBatches,
         repeating_batches: TokenBatches,
         device: torch.device,
+        contrast: LabelContrast | None = None,
     ) -> None:
-        self.settings = settings
+        self.settings, self.contrast = settings, contrast
         self.G = build_generator(tokenizer, settings).to(device)
         self.average = WeightAverage(self.G, settings.ema_decay)
         self.best = copy.deepcopy(self.average.network)  # see update_best
@@ -63,12 +65,25 @@ class GeneratorPhase:
         return "generator"
 
     def add_gradients(self, part: Part) -> dict[str, Tensor]:
-        """Minimize the negative log-likelihood of real rows."""
-        tokens, is_repeated, *order = part.batch
+        """Minimize the negative log-likelihood of real rows, and the contrast of their labels.
+
+        The first step of a row that is repeated because of its label is ignored.
+        """
+        tokens, is_repeated, other_labels, *order = part.batch
+        contrast = None if order else self.contrast
+        rows = tokens.T if contrast is None else add_copies(tokens.T, other_labels)
         with bf16_autocast(tokens.device):
-            loss = self.G(tokens.T, order[0][0] if order else None, is_repeated)
+            step_losses = self.G(rows, order[0][0] if order else None)
+        of_rows = step_losses[:, : len(tokens)]
+        likelihood = (of_rows.sum(0) - of_rows[0] * is_repeated).mean()
+        losses = {"generator_loss": likelihood.detach()}
+        loss = likelihood
+        if contrast is not None:
+            label_loss = contrast.losses(step_losses, tokens[:, 0], other_labels).mean()
+            losses["label_loss"] = label_loss.detach()
+            loss = likelihood + self.settings.label_contrast * label_loss
         part.backward(loss)
-        return {"generator_loss": loss.detach()}
+        return losses
 
     def apply_gradients(self, position: Position) -> None:
         self.decay_progress = self._update_decay(position.progress)
@@ -111,8 +126,7 @@ class GeneratorPhase:
             return {}
         parts = holdout.split(1024, dim=1)
         loss = (
-            sum((average(part) * part.shape[1] for part in parts), start=torch.zeros(()))
-            / holdout.shape[1]
+            sum((average(part).sum() for part in parts), start=torch.zeros(())) / holdout.shape[1]
         )
         previous_best = math.inf if self.best_holdout_loss is None else self.best_holdout_loss
         has_improved = previous_best - float(loss) > self.settings.min_delta * abs(float(loss))
@@ -195,18 +209,23 @@ class OrderedBatches:
     ) -> None:
         self._batches, self._repeating_batches = batches, repeating_batches
         self._column_slices = tokenizer.column_slices
+        self._num_labels = tokenizer.step_sizes[0]
         self._random_order_prob = random_order_prob
 
     def batch_at(self, step: int) -> Batch:
-        """Return (B, S) tokens, the (B,) mask of repeated rows and the order.
+        """Return (B, S) tokens, the (B,) mask of repeated rows, (B,) other labels and the order.
 
         The order is left out if it is the default one, and else (B, S) copies of the steps' ranks.
         """
-        if float(torch.rand(())) >= self._random_order_prob:
-            return self._repeating_batches.batch_with_repeats_at(step)
-        tokens, is_repeated = self._batches.batch_with_repeats_at(step)
+        has_default_order = float(torch.rand(())) >= self._random_order_prob
+        batches = self._repeating_batches if has_default_order else self._batches
+        tokens, is_repeated = batches.batch_with_repeats_at(step)
+        shifts = torch.randint(1, max(self._num_labels, 2), is_repeated.shape)
+        other_labels = (tokens[:, 0] + upload(shifts, tokens.device)) % self._num_labels
+        if has_default_order:
+            return tokens, is_repeated, other_labels
         order = upload(random_order(self._column_slices), tokens.device)
-        return tokens, is_repeated, order.expand(len(tokens), -1)
+        return tokens, is_repeated, other_labels, order.expand(len(tokens), -1)
 
 
 class CriticBatches:

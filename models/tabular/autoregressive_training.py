@@ -20,6 +20,7 @@ from models.tabular.autoregressive_networks import Generator
 from models.tabular.autoregressive_phases import CriticPhase, GeneratorPhase
 from models.tabular.autoregressive_sampler import AutoregressiveSampler
 from models.tabular.data import MIN_HOLDOUT_ROWS, TokenBatches
+from models.tabular.label_contrast import LabelContrast
 from models.tabular.preview import ScatterPreview
 from models.tabular.rare_labels import visits_per_epoch
 from models.tabular.settings import TableSettings
@@ -46,12 +47,16 @@ class AutoregressiveTrainer:
         self.step, self._progress, self._in_critic_phase = 0, 0.0, False
         tokenizer, self.device, self.holdout = rows.tokenizer, device, rows.holdout.to(device)
         self._batches = TokenBatches(rows.train, settings.batch_size, seed, device=device)
-        repeating_batches = self._batches
+        repeating_batches, contrast = self._batches, None
         if tokenizer.has_single_token_label:
-            visits = visits_per_epoch(rows.train[0].numpy())
+            labels = rows.train[0]
+            visits = visits_per_epoch(labels.numpy())
             repeating_batches = TokenBatches(rows.train, settings.batch_size, seed, visits, device)
+            num_labels = tokenizer.step_sizes[0]
+            if num_labels > 1 and settings.label_contrast:
+                contrast = LabelContrast.fit(labels, torch.from_numpy(visits), num_labels, device)
         self.generator = GeneratorPhase(
-            tokenizer, settings, self._batches, repeating_batches, device
+            tokenizer, settings, self._batches, repeating_batches, device, contrast
         )
         self.critic = CriticPhase(tokenizer, settings, self._batches, device)
         # Rows with at least this critic score are always accepted; None: no rejection sampling.

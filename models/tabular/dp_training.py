@@ -166,7 +166,8 @@ class PrivateTrainer(AveragedRun):
         if not len(rows):
             return {}
         weights = {name: weight.detach() for name, weight in self.G.named_parameters()}
-        row_gradient = torch.func.grad(partial(torch.func.functional_call, self.G))
+        row_loss = partial(torch.func.functional_call, self.G, kwargs={"reduction": "sum"})
+        row_gradient = torch.func.grad(row_loss)
         gradients = torch.func.vmap(row_gradient, in_dims=(None, 2))(weights, rows.T[:, None])
         squared_norms = sum(
             (g.flatten(1).square().sum(1) for g in gradients.values()),

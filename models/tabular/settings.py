@@ -28,6 +28,7 @@ class TableData:
     rows: int
     columns: int  # learned ones
     categorical_columns: int = 0  # learned ones of type category or boolean
+    has_classes: bool = False  # the target column is one of these
     device: DeviceKind = "cpu"  # that the run needs
 
 
@@ -58,6 +59,8 @@ PRESETS: Mapping[DeviceKind, Mapping[str, Preset]] = {
 }
 
 WIDEST_WITH_FULL_RATE = 2.5  # scale of the widest networks that learn with the full rate
+# Larger tables learn as much about their labels without the contrast, which costs time.
+LABEL_CONTRAST, MAX_CONTRAST_ROWS = 3.0, 10_000
 # A GPU computes larger batches in the same time, but an epoch keeps at least this many steps.
 GPU_BATCH_SIZE, GPU_STEPS_PER_EPOCH = 1_024, 40
 
@@ -88,6 +91,13 @@ class TableSettings:
         "are satisfied without rejection sampling, at some cost in fidelity.",
         ge=0,
         le=1,
+    )
+    label_contrast: float = setting(
+        "Weight of the loss of telling the label of a row from another one, given the other "
+        "columns. It makes samples show more clearly what is typical of their label, and training "
+        "slower. Without a categorical target column it has no effect.",
+        ge=0,
+        le=100,
     )
     eval_interval: int = setting("Steps between evaluations on held-out rows.", ge=1, le=1_000_000)
     min_delta: float = setting(
@@ -146,7 +156,8 @@ class TableSettings:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        return cls(**values)
+        """Read the settings of a model; those of the first format have no `label_contrast`."""
+        return cls(**{"label_contrast": 0.0, **values})
 
 
 # With differential privacy, every feature that reads rows outside the mechanisms that epsilon
@@ -155,6 +166,7 @@ DP_OVERRIDES: Mapping[str, Any] = {
     "architecture": "autoregressive",
     "dropout": 0.0,
     "random_order_prob": 0.0,
+    "label_contrast": 0.0,
     "critic_budget_fraction": 0.0,
     "rejection_min_auc": 1.0,
     "constraints": [],
@@ -176,6 +188,7 @@ def resolve(
     memorizable = data.categorical_columns == data.columns and data.rows < 10_000
     # In small tables with up to three numbers, gaps between points are chance.
     is_point_cloud = data.categorical_columns == 0 and data.columns <= 3 and data.rows < 10_000
+    needs_contrast = data.has_classes and data.rows < MAX_CONTRAST_ROWS
     values: dict[str, Any] = {
         "architecture": "autoregressive",
         "embedding_dim": 8 * round(6 * scale),
@@ -190,6 +203,7 @@ def resolve(
         "warmup_steps": 100,
         "ema_decay": 0.995,
         "random_order_prob": 0.0,
+        "label_contrast": LABEL_CONTRAST if needs_contrast else 0.0,
         "eval_interval": min(max(data.rows // batch_size, 75), 500),
         "min_delta": 1e-3,
         "patience": 2 if data.rows >= 10_000 else 4,  # the loss is noisier for few rows
@@ -284,6 +298,7 @@ TOKENS_PER_STEP = 64  # on average
 COST_FACTOR = {"autoregressive": 1.3, "gan": 0.3}
 OVERHEAD_GFLOP = {"autoregressive": 0.31, "gan": 0.7}
 OVERHEAD_GFLOP_PER_COLUMN = {"autoregressive": 0.0085, "gan": 0.0}
+CONTRAST_COST = 1.7  # of a step with copies of other labels, relative to one without
 PER_ROW_GRADIENT_COST = 75  # relative to the gradient of the whole batch
 
 
@@ -306,6 +321,8 @@ def cost(
     )
     token_bytes = data.rows * steps * 8 * 2
     name = settings.architecture
+    if data.has_classes and settings.label_contrast and name == "autoregressive":
+        flop, activations = CONTRAST_COST * flop, 2 * activations
     overhead = OVERHEAD_GFLOP[name] + OVERHEAD_GFLOP_PER_COLUMN[name] * data.columns
     return StepCost(
         overhead + COST_FACTOR[name] * flop / 1e9,

@@ -113,7 +113,7 @@ def _is_sure(counts: NDArray[np.int64]) -> NDArray[np.bool_]:
     totals = counts.sum(1)
     seen_once = (counts == 1).sum(1)
     missed = (counts == 0) @ (counts.sum(0) / counts.sum())
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):  # no rows are no evidence: 0 * inf is NaN
         evidence = -totals * np.log1p(-np.minimum(missed, 1.0))
     return (seen_once <= MAX_SEEN_ONCE * totals) & (evidence >= MIN_EVIDENCE_NATS)
 

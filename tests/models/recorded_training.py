@@ -71,6 +71,7 @@ RUNS: dict[str, Callable[[], Result]] = {
     "mlp": lambda: _learn_images(architecture="mlp"),
     "r3gan": lambda: _learn_images(architecture="r3gan"),
     "rows": _learn_rows,
+    "rows with label contrast": lambda: _learn_rows(label_contrast=3.0),
     "rows in any order": lambda: _learn_rows(random_order_prob=0.5, dropout=0.2),
     "rows by gan": lambda: _learn_rows(architecture="gan"),
     "rows with differential privacy": _learn_privately,

@@ -164,7 +164,11 @@ def _never_stop() -> None:
     """Continue."""
 
 
-TABLE_NETWORKS = [{}, {"dropout": 0.2, "random_order_prob": 0.5}, {"architecture": "gan"}]
+TABLE_NETWORKS = [
+    {},
+    {"dropout": 0.2, "random_order_prob": 0.5, "label_contrast": 3.0},
+    {"architecture": "gan"},
+]
 
 
 @pytest.mark.parametrize("overrides", TABLE_NETWORKS)
