@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from models.tabular.categorical_columns import as_text, from_text
 from models.tabular.constraints import DISCRETE_TYPES
 from models.tabular.number_grid import is_numeric
+from models.tabular.public_words import MAX_LISTED, are_listed
 from models.tabular.relations import Relation, array, as_floats, available_parts, date_part
 from models.tabular.screened_numbers import MIN_EVIDENCE_BITS
 
 MIN_EXPECTED_VIOLATIONS = 20.0  # of an order or of distinct columns, if they were independent
 MIN_PRESENT_SHARE = 0.95  # of the rows have both values of a lookup that missing ones break
 MAX_LOOKUP_SHARE = 0.5  # distinct values of the source of a lookup, relative to the rows
+MIN_LISTED_ENTRIES = 20  # of a public list, most of which a table has once
 MAX_COMPARED_COLUMNS = 40  # compared pairwise, of each type
 QUANTITY_TYPES = ("number", "datetime")  # that Arrow reads from text; integers are discrete
 MIN_COMMON_SHARE = 0.8  # of the rows have values that the other one of two distinct columns has
@@ -38,11 +40,46 @@ def find_lookups(table: pa.Table, types: Mapping[str, str], min_value_count: int
     # Of two columns that determine each other, numbers stay, because their order helps to learn.
     sources = sorted(codes, key=lambda name: not is_numeric(table.schema.field(name).type))
     codes |= {name: encoded for name in others if (encoded := _encode(table, name))}
-    return [
+    return _listed_lookups(table, types, min_value_count) + [
         _with_values(Relation("lookup", (source, total)), table, min_value_count)
         for source in sources
         for total in codes
         if source != total and _determines(codes[source], codes[total])
+    ]
+
+
+def _listed_lookups(
+    table: pa.Table, types: Mapping[str, str], min_value_count: int
+) -> list[Relation]:
+    """Return lookups between entries of public lists, such as countries and their codes.
+
+    A table may have one row for each entry. Which code belongs to which country is public, so that
+    rows need not repeat it.
+    """
+    categories = [name for name, type in types.items() if type == "category"]
+    texts = {
+        name: as_text(array(table, name)).dictionary_encode()
+        for name in categories[:MAX_COMPARED_COLUMNS]
+    }
+    rare = {
+        name
+        for name, values in texts.items()
+        if max(MAX_LOOKUP_SHARE * len(table), MIN_LISTED_ENTRIES) < len(values.dictionary) + 1
+    }
+    listed = {
+        name: _codes(values)
+        for name, values in texts.items()
+        if rare
+        and len(values.dictionary) <= MAX_LISTED
+        and are_listed(values.dictionary.to_pylist())
+    }
+    return [
+        _with_values(Relation("lookup", (source, total)), table, min_value_count)
+        for source in sorted(listed.keys() & rare)
+        for total in listed
+        if source != total
+        and listed[total][1] <= listed[source][1]
+        and _is_function(listed[source][0], listed[total][0])
     ]
 
 

@@ -11,6 +11,7 @@ import pytest
 from models.errors import AcceptanceRateTooLow
 from models.tabular.conditions import InvalidPartialRow
 from models.tabular.data import LabeledRows
+from models.tabular.discrete_relations import find_lookups
 from models.tabular.partial_rows import PartialRows
 from models.tabular.prepare import plan_relations
 from models.tabular.relation_coding import RelationCoding
@@ -551,6 +552,24 @@ def test_a_key_that_no_training_row_has_breaks_no_lookup() -> None:
     ]
     other = pa.table({"zip": [*zips[:3], 900], "city": ["city 1", *cities[1:3], "city 7"]})
     assert relation.holds(other).tolist() == [False, True, True, True]
+
+
+COUNTRY_CODES = {
+    "Austria": "AUT", "Belgium": "BEL", "Brazil": "BRA", "Canada": "CAN", "Chile": "CHL",
+    "China": "CHN", "Denmark": "DNK", "Egypt": "EGY", "Finland": "FIN", "France": "FRA",
+    "Germany": "DEU", "Greece": "GRC", "India": "IND", "Italy": "ITA", "Japan": "JPN",
+    "Kenya": "KEN", "Mexico": "MEX", "Norway": "NOR", "Peru": "PER", "Poland": "POL",
+    "Portugal": "PRT", "Spain": "ESP", "Sweden": "SWE", "Turkey": "TUR", "Ghana": "GHA",
+}  # fmt: skip
+
+
+def test_entries_of_public_lists_belong_together_although_few_rows_share_them() -> None:
+    countries = np.array(list(COUNTRY_CODES) * 2)[:49]
+    columns = {"country": countries, "code": [COUNTRY_CODES[name] for name in countries]}
+    (relation,) = find_lookups(pa.table(columns), dict.fromkeys(columns, "category"), 0)[:1]
+    assert relation.name in {"country -> code", "code -> country"}
+    columns["code"] = [f"{name[::-1]}s" for name in countries]
+    assert find_lookups(pa.table(columns), dict.fromkeys(columns, "category"), 0) == []
 
 
 def test_each_of_two_sums_of_the_same_column_determines_a_column() -> None:
