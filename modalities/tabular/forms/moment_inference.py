@@ -96,6 +96,8 @@ def infer_moments(sample: Sequence[str]) -> list[InferredMoment]:
     if not any(character.isdigit() for text in texts[:_PROBE] for character in text):
         return []
     split = [match for match in map(_TEXT.fullmatch, texts) if match is not None]
+    if split and (optional := _infer_optional_times(texts, split)) is not None:
+        return [InferredMoment(optional)]
     if len(split) >= MIN_FIT_FRACTION * len(texts):
         return _infer_with_time(split)
     if all(text.isdigit() for text in texts[:_PROBE]):
@@ -109,6 +111,24 @@ def infer_moments(sample: Sequence[str]) -> list[InferredMoment]:
         return [InferredMoment(partial)]
     formats = _infer_dates(texts, _templates(texts)) or _infer_other(texts)
     return [InferredMoment(form) for form in map(parse_format, formats) if form is not None]
+
+
+def _infer_optional_times(
+    texts: Sequence[str], split: Sequence[re.Match[str]]
+) -> MomentForm | None:
+    """Return the form of dates of which some have a time, such as 2013-07-14T10:30."""
+    dated = [match for match in split if match["date"]]
+    if min(len(dated), len(texts) - len(dated)) < max(1, _MIN_PARTIAL * len(texts)):
+        return None
+    array = pa.array(texts)
+    for exact in _infer_with_time(dated):
+        date = re.sub(r"(?<=%[dYy]).%-?[HI].*", "", exact.form.format)
+        form = parse_format(f"{exact.form.format}|{date}")
+        if form is not None and not exact.offsets:
+            same = pc.sum(pc.equal(form.write(form.parse(array)), array)).as_py() or 0
+            if same >= MIN_FIT_FRACTION * len(texts):  # others have midnights
+                return form
+    return None
 
 
 def _infer_partial_dates(texts: Sequence[str]) -> MomentForm | None:

@@ -294,7 +294,8 @@ class MomentForm:
 class PartialDateForm(MomentForm):
     """Dates of which the last parts may be unknown; `forms` begins with the most exact one.
 
-    A date that is the first day of a year or month is written in the least exact form.
+    A date that is the first day of a year or month, or a time that is midnight, is written in the
+    least exact form.
     """
 
     forms: tuple[MomentForm, ...] = ()
@@ -311,11 +312,12 @@ class PartialDateForm(MomentForm):
 
 
 def _partial_form(formats: Sequence[str]) -> PartialDateForm | None:
-    """Return the form of dates that are exact to a day, a month or a year."""
+    """Return the form of dates that are exact to a time, a day, a month or a year."""
     forms = [form for form in map(parse_format, formats) if form is not None]
-    fields = [set(form.order) for form in forms]
+    fields = [{*form.order, *(["time"] if form.has_time else [])} for form in forms]
     are_coarser = all(a > b for a, b in pairwise(fields))
-    if len(forms) < len(formats) or not are_coarser or any(form.has_time for form in forms):
+    has_zone = any(form.has_zone or "f" in form.fields for form in forms)
+    if len(forms) < len(formats) or not are_coarser or has_zone:
         return None
     exact = forms[0]
     literals, directives = exact.literals, exact.directives
