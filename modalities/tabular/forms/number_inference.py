@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from modalities.tabular.forms.digits import plain_digits, script_of
 from modalities.tabular.forms.number_scales import (
@@ -41,6 +42,8 @@ _MIN_PERCENTAGES = 0.05  # of the texts, next to counts; and of counts next to p
 _MIN_SCALE_FRACTION = 0.005  # of the texts, to be a scale of the column
 MIN_FIT_FRACTION = 0.9  # of the sampled texts; the exact fraction is checked on all rows
 MIN_PLAIN_FRACTION = 0.75  # of the texts, which have no unit
+# Decimals of numbers that a program has computed from others with fewer ones.
+_MIN_NOISE_DECIMALS, _NOISE_DECIMALS, _MAX_NOISE_STEPS, _MAX_NOISE = 12, 9, 4, 0.3
 _MAX_SIGNIFICANT = 9  # more digits are those of computed floats
 
 _TEXT = re.compile(
@@ -427,7 +430,7 @@ class NumberTexts:
         """Count the texts of numbers, as `NumberForm.bodies` returns them."""
         if not self.form.exponent and self.form.is_plain:
             bodies = self._without_exponents(bodies)
-        counts = count_decimals(bodies)
+        counts = _without_noise(count_decimals(bodies), bodies)
         ends_in_zero = (
             pc.match_substring_regex(bodies, "0(?:[eE]|$)")
             if self.form.exponent
@@ -509,8 +512,24 @@ class NumberTexts:
         return replace(form, exponent=exponent, min_decimals=low, max_decimals=high)
 
 
-def _increment(
-    totals: dict[int, int], values: "np.ndarray[tuple[int], np.dtype[np.int64]]"
-) -> None:
+def _without_noise(counts: NDArray[np.int64], bodies: pa.StringArray) -> NDArray[np.int64]:
+    """Return the decimals of the numbers, without those of 40.760090000000005 among 40.76009."""
+    is_long = counts >= _MIN_NOISE_DECIMALS
+    if not is_long.any() or is_long.mean() > _MAX_NOISE:
+        return counts
+    if counts[~is_long].max() >= _NOISE_DECIMALS:
+        return counts  # numbers of many decimals, which all are written as they came
+    counts = counts.copy()
+    for i in np.flatnonzero(is_long):
+        number = float(bodies[i].as_py())
+        rounded = np.format_float_positional(round(number, _NOISE_DECIMALS), trim="-")
+        decimals = len(rounded.partition(".")[2])
+        noise = abs(float(rounded) - number)
+        if decimals < _NOISE_DECIMALS and noise <= _MAX_NOISE_STEPS * np.spacing(number):
+            counts[i] = decimals
+    return counts
+
+
+def _increment(totals: dict[int, int], values: NDArray[np.int64]) -> None:
     for value, count in zip(*np.unique(values, return_counts=True), strict=True):
         totals[int(value)] = totals.get(int(value), 0) + int(count)

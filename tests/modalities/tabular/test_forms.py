@@ -96,6 +96,12 @@ def test_number_form_is_inferred_and_writes_the_same_texts(pattern: str) -> None
     assert parse_pattern(pattern) == form
 
 
+def test_noise_of_floating_point_is_not_a_part_of_the_form() -> None:
+    form = infer_form([*(f"{40 + i / 7:.5f}" for i in range(20)), "40.760090000000005"])
+    assert form.pattern == "0.00000"
+    assert infer_form([str(i / 7) for i in range(20)]).significant
+
+
 @pytest.mark.parametrize(
     "texts",
     [
