@@ -572,6 +572,25 @@ def test_entries_of_public_lists_belong_together_although_few_rows_share_them() 
     assert find_lookups(pa.table(columns), dict.fromkeys(columns, "category"), 0) == []
 
 
+def test_a_few_ambiguous_keys_do_not_prevent_the_lookup_of_the_others() -> None:
+    cities = RNG.integers(0, 40, 2_000)
+    states = cities % 9
+    states[cities == 7] = RNG.integers(0, 2, (cities == 7).sum())
+    table = pa.table({"city": [f"city {i}" for i in cities], "state": [f"S{i}" for i in states]})
+    (relation,) = find_lookups(table, dict.fromkeys(("city", "state"), "category"), 0)
+    assert relation.name == "city -> state"
+    assert set(relation.keys) == {f"city {i}" for i in range(40) if i != 7}
+    assert relation.holds(table).all()
+    coding = coding_of(table)
+    assert round_trip(coding, table)["state"].equals(table["state"])
+
+
+def test_a_skewed_column_is_not_looked_up_because_most_rows_have_its_value() -> None:
+    table = pa.table({"a": RNG.integers(0, 900, 2_000), "b": RNG.integers(0, 50, 2_000) == 0})
+    shown = table.set_column(1, "b", table["b"].cast(pa.string()))
+    assert find_lookups(shown, {"a": "integer", "b": "category"}, 0) == []
+
+
 def test_each_of_two_sums_of_the_same_column_determines_a_column() -> None:
     part = RNG.integers(0, 200, N)
     table = pa.table({"a": A, "b": B, "c": A + B - part, "d": part, "all": A + B})
