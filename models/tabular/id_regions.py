@@ -178,7 +178,8 @@ def _code_of_shape(code: str, shapes: Sequence[tuple[str, int]]) -> str:
     ends = np.cumsum([count for _, count in shapes])
     at = crc32(code.encode()) / 2**32 * ends[-1]
     shape = shapes[int(np.searchsorted(ends, at, side="right"))][0]
-    numbers = np.random.default_rng(crc32(f"{code} {shape}".encode())).integers(0, 10 * len(_LETTERS), len(shape))
+    rng = np.random.default_rng(crc32(f"{code} {shape}".encode()))
+    numbers = rng.integers(0, 10 * len(_LETTERS), len(shape))
     pools = {"9": "0123456789", "A": _LETTERS, "a": _LETTERS.lower()}
     return "".join(
         pools[mark][number % len(pools[mark])] if mark in pools else mark
