@@ -305,9 +305,10 @@ class PartialDateForm(MomentForm):
 
     def write(self, micros: pa.Int64Array, decimals: int | None = None) -> pa.StringArray:
         written = self.forms[0].write(micros, decimals)
+        exact = self.forms[0].parse(written)  # without the seconds that it does not have
         for form in self.forms[1:]:
             texts = form.write(micros, decimals)
-            written = pc.if_else(pc.equal(form.parse(texts), micros), texts, written)
+            written = pc.if_else(pc.equal(form.parse(texts), exact), texts, written)
         return written
 
 
