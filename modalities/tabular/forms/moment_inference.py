@@ -118,17 +118,25 @@ def _infer_optional_times(
 ) -> MomentForm | None:
     """Return the form of dates of which some have a time, such as 2013-07-14T10:30."""
     dated = [match for match in split if match["date"]]
-    if min(len(dated), len(texts) - len(dated)) < max(1, _MIN_PARTIAL * len(texts)):
+    others = pa.array([text for text in texts if _TEXT.fullmatch(text) is None], pa.string())
+    if not dated or not len(others):
         return None
-    array = pa.array(texts)
+    times = pa.array([match[0] for match in dated])
     for exact in _infer_with_time(dated):
         date = re.sub(r"(?<=%[dYy]).%-?[HI].*", "", exact.form.format)
         form = parse_format(f"{exact.form.format}|{date}")
-        if form is not None and not exact.offsets:
-            same = pc.sum(pc.equal(form.write(form.parse(array)), array)).as_py() or 0
-            if same >= MIN_FIT_FRACTION * len(texts):  # others have midnights
-                return form
+        if form is None or exact.offsets:
+            continue
+        same, same_dates = (_count_same(form, array) for array in (times, others))
+        # Other midnights would become dates.
+        if same == len(times) and same_dates and same + same_dates >= MIN_FIT_FRACTION * len(texts):
+            return form
     return None
+
+
+def _count_same(form: MomentForm, texts: pa.StringArray) -> int:
+    """Return the number of texts that a form writes as they came."""
+    return pc.sum(pc.equal(form.write(form.parse(texts)), texts)).as_py() or 0
 
 
 def _infer_partial_dates(texts: Sequence[str]) -> MomentForm | None:
