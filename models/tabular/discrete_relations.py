@@ -1,6 +1,7 @@
 """Search for columns that determine another one, and for columns that are never equal."""
 
 import math
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from itertools import combinations
@@ -13,12 +14,17 @@ from numpy.typing import NDArray
 from models.tabular.categorical_columns import as_text, from_text
 from models.tabular.constraints import DISCRETE_TYPES
 from models.tabular.number_grid import is_numeric
+from models.tabular.public_words import MAX_LISTED, are_listed
 from models.tabular.relations import Relation, array, as_floats, available_parts, date_part
 from models.tabular.screened_numbers import MIN_EVIDENCE_BITS
 
 MIN_EXPECTED_VIOLATIONS = 20.0  # of an order or of distinct columns, if they were independent
 MIN_PRESENT_SHARE = 0.95  # of the rows have both values of a lookup that missing ones break
 MAX_LOOKUP_SHARE = 0.5  # distinct values of the source of a lookup, relative to the rows
+# Keys with several values, relative to all keys and to all rows; rows with another value than most
+# rows of their key, relative to those by chance; and those by chance.
+MIN_NEAR_KEYS, MAX_AMBIGUOUS_KEYS, MAX_OTHER_SHARE, MIN_EXPECTED_OTHERS = 10, 0.2, 0.05, 100
+MIN_LISTED_ENTRIES = 20  # of a public list, most of which a table has once
 MAX_COMPARED_COLUMNS = 40  # compared pairwise, of each type
 QUANTITY_TYPES = ("number", "datetime")  # that Arrow reads from text; integers are discrete
 MIN_COMMON_SHARE = 0.8  # of the rows have values that the other one of two distinct columns has
@@ -31,18 +37,58 @@ def find_lookups(table: pa.Table, types: Mapping[str, str], min_value_count: int
     """Return the pairs of columns of which the first one determines the second one.
 
     The first one is discrete; the second one may be a quantity, such as the latitude of a station.
-    Keys that fewer than `min_value_count` rows have are left out.
+    Keys that fewer than `min_value_count` rows have are left out, and so are a few that do not
+    determine a discrete column, such as cities of the same name in several states.
     """
     others = [name for name, type in types.items() if type in QUANTITY_TYPES][:MAX_COMPARED_COLUMNS]
     codes = encode_discrete(table, types)
     # Of two columns that determine each other, numbers stay, because their order helps to learn.
     sources = sorted(codes, key=lambda name: not is_numeric(table.schema.field(name).type))
     codes |= {name: encoded for name in others if (encoded := _encode(table, name))}
-    return [
+    return _listed_lookups(table, types, min_value_count) + [
         _with_values(Relation("lookup", (source, total)), table, min_value_count)
         for source in sources
         for total in codes
-        if source != total and _determines(codes[source], codes[total])
+        if source != total
+        and (
+            _determines(codes[source], codes[total])
+            or (total not in others and _mostly_determines(codes[source], codes[total]))
+        )
+    ]
+
+
+def _listed_lookups(
+    table: pa.Table, types: Mapping[str, str], min_value_count: int
+) -> list[Relation]:
+    """Return lookups between entries of public lists, such as countries and their codes.
+
+    A table may have one row for each entry. Which code belongs to which country is public, so that
+    rows need not repeat it.
+    """
+    categories = [name for name, type in types.items() if type == "category"]
+    texts = {
+        name: as_text(array(table, name)).dictionary_encode()
+        for name in categories[:MAX_COMPARED_COLUMNS]
+    }
+    rare = {
+        name
+        for name, values in texts.items()
+        if max(MAX_LOOKUP_SHARE * len(table), MIN_LISTED_ENTRIES) < len(values.dictionary) + 1
+    }
+    listed = {
+        name: _codes(values)
+        for name, values in texts.items()
+        if rare
+        and len(values.dictionary) <= MAX_LISTED
+        and are_listed(values.dictionary.to_pylist())
+    }
+    return [
+        _with_values(Relation("lookup", (source, total)), table, min_value_count)
+        for source in sorted(listed.keys() & rare)
+        for total in listed
+        if source != total
+        and listed[total][1] <= listed[source][1]
+        and _is_function(listed[source][0], listed[total][0])
     ]
 
 
@@ -131,6 +177,40 @@ def _determines(
     return -repeated * math.log2(float((shares**2).sum())) >= MIN_EVIDENCE_BITS
 
 
+def _mostly_determines(source: Codes, total: Codes) -> bool:
+    """Return True if most values of the source have one of the total, other than by chance.
+
+    Rows that have another one than most rows of their key are few relative to those that would if
+    the columns were independent.
+    """
+    (a, size), (b, total_size) = source, total
+    if not 2 < total_size <= size or size < MIN_NEAR_KEYS:
+        return False
+    first = slice(FIRST_LOOKUP_ROWS)
+    return _is_mostly_function(a[first], b[first]) and _is_mostly_function(a, b)
+
+
+def _is_mostly_function(a: NDArray[np.int64], b: NDArray[np.int64]) -> bool:
+    is_present = (a > 0) & (b > 0)
+    a, b = a[is_present], b[is_present]
+    if len(a) < MIN_PRESENT_SHARE * len(is_present):
+        return False
+    width = int(b.max(initial=0)) + 1
+    pairs, counts = np.unique(a * width + b, return_counts=True)
+    keys, starts = np.unique(pairs // width, return_index=True)
+    if len(pairs) > (1 + MAX_AMBIGUOUS_KEYS) * len(keys):
+        return False
+    rows = np.add.reduceat(counts, starts)
+    other = rows - np.maximum.reduceat(counts, starts)
+    expected = (rows - 1).sum() * (1 - float(((np.bincount(b) / len(b)) ** 2).sum()))
+    is_rare = other.sum() <= MAX_OTHER_SHARE * expected
+    return bool(
+        is_rare
+        and expected >= MIN_EXPECTED_OTHERS
+        and rows[other > 0].sum() <= MAX_AMBIGUOUS_KEYS * len(a)
+    )
+
+
 def _is_function(a: NDArray[np.int64], b: NDArray[np.int64]) -> bool:
     """Return True if rows with the same code in `a` have the same one in `b`."""
     value = np.zeros(a.max(initial=0) + 1, np.int64)
@@ -158,8 +238,8 @@ def _with_values(relation: Relation, table: pa.Table, min_value_count: int) -> R
     # Missing values next to others are not those of the key.
     determined = {key for key, value in groups if value is not None}
     groups = [(key, value) for key, value in groups if value is not None or key not in determined]
-    if sum(key is None for key, _ in groups) > 1:
-        groups = [(key, value) for key, value in groups if key is not None]
+    values_of = Counter(key for key, _ in groups)
+    groups = [(key, value) for key, value in groups if values_of[key] == 1]
     keys, values = (tuple(column) for column in zip(*groups, strict=True)) if groups else ((), ())
     return replace(relation, keys=keys, values=values)
 

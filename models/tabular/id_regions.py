@@ -1,12 +1,13 @@
 """Beginnings of postal codes by region, so that new codes fit the state of their row.
 
 A beginning is used for a region if at least three of its rows have it; the rest of a code is new.
+Where regions are countries, whose codes have other shapes, new codes have those of their country.
 """
 
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 from zlib import crc32
 
@@ -23,6 +24,9 @@ MAX_COLUMNS = 2  # such as city and state
 _LEAD = "'"  # with which spreadsheets and shops keep leading zeros
 _SEPARATOR = "\x1f"
 MIN_REGIONS, MAX_REGIONS = 2, 1_000
+# Bits of the shapes of all codes, and of those of a region relative to them.
+MIN_SHAPE_BITS, MAX_SHAPE_REST = 0.5, 0.4
+_LETTERS = "ABCDEFGHJKLMNPRSTUVWXY"
 _POSTAL_NAME = re.compile(
     r"(?i)(?:^|[\W_]|[a-z](?=[A-Z]))(?:zip|postal|post|plz|cep|cap)(?:[\W_]?code|[\W_]?\d|$)|zipcode|"
     r"postcode|postal|codigo[\W_]postal"
@@ -44,6 +48,7 @@ class RegionPrefixes:
     columns: tuple[str, ...]
     width: int  # of codes that are written with leading zeros
     prefixes: Mapping[str, tuple[tuple[str, int], ...]]
+    shapes: Mapping[str, tuple[tuple[str, int], ...]] = field(default_factory=dict)
 
     @classmethod
     def fit(cls, name: str, codes: pa.Array, regions: Mapping[str, pa.Array]) -> Self | None:
@@ -52,6 +57,8 @@ class RegionPrefixes:
             return None
         texts = pc.utf8_ltrim(codes.cast(pa.string()), _LEAD).to_pylist()
         present = [text for text in texts if text is not None]
+        if pa.types.is_string(codes.type) and (by_shape := _choose_shapes(texts, regions)):
+            return cls((by_shape[0],), 0, {}, by_shape[1])
         if not present or not all(map(_CODE.fullmatch, present)):
             return None
         is_number = all(map(str.isdigit, present)) and not pa.types.is_string(codes.type)
@@ -71,7 +78,12 @@ class RegionPrefixes:
         return cls(columns, width, {key: _beginnings(group) for key, group in all_groups.items()})
 
     def replace_beginnings(self, codes: pa.Array, rows: pa.RecordBatch) -> pa.Array:
-        """Return the codes with the beginnings of the regions of their rows, if these have any."""
+        """Return the codes with the beginnings of the regions of their rows, if these have any.
+
+        A code of another shape than those of its region is a new one of such a shape.
+        """
+        if self.shapes:
+            return self._replace_shapes(codes, rows)
         weights = {
             region: ([text for text, _ in pairs], np.cumsum([n for _, n in pairs]))
             for region, pairs in self.prefixes.items()
@@ -92,9 +104,21 @@ class RegionPrefixes:
             result.append(code)
         return pc.cast(pa.array(result, pa.string()), codes.type)
 
+    def _replace_shapes(self, codes: pa.Array, rows: pa.RecordBatch) -> pa.Array:
+        regions = _keys([rows.column(self.columns[0])])
+        result = []
+        for code, region in zip(codes.cast(pa.string()).to_pylist(), regions, strict=True):
+            shapes = self.shapes.get(region or "", ())
+            is_other = shapes and _shape(code or "") not in dict(shapes)
+            result.append(_code_of_shape(code, shapes) if code and is_other else code)
+        return pc.cast(pa.array(result, pa.string()), codes.type)
+
     def to_json(self) -> dict[str, Any]:
         prefixes = {value: [list(pair) for pair in pairs] for value, pairs in self.prefixes.items()}
-        return {"columns": list(self.columns), "width": self.width, "prefixes": prefixes}
+        packed = {"columns": list(self.columns), "width": self.width, "prefixes": prefixes}
+        if self.shapes:
+            packed["shapes"] = {key: [list(pair) for pair in p] for key, p in self.shapes.items()}
+        return packed
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Self:
@@ -102,7 +126,65 @@ class RegionPrefixes:
             value: tuple((text, count) for text, count in pairs)
             for value, pairs in fields["prefixes"].items()
         }
-        return cls(tuple(fields["columns"]), fields["width"], prefixes)
+        shapes = {
+            value: tuple((text, count) for text, count in pairs)
+            for value, pairs in fields.get("shapes", {}).items()
+        }
+        return cls(tuple(fields["columns"]), fields["width"], prefixes, shapes)
+
+
+def _choose_shapes(
+    codes: Sequence[str | None], regions: Mapping[str, pa.Array]
+) -> tuple[str, dict[str, tuple[tuple[str, int], ...]]] | None:
+    """Return the column whose values determine the shapes of codes most, and these by value.
+
+    None if there is no such column. Shapes of a single row are left out.
+    """
+    shapes = [None if code is None else _shape(code) for code in codes]
+    best, most = None, 0.0
+    for region, values in regions.items():
+        groups = _groups(shapes, _keys([values]))
+        if not MIN_REGIONS <= len(groups) <= MAX_REGIONS:
+            continue
+        rows = sum(map(len, groups.values()))
+        every = _bits([shape for group in groups.values() for shape in group])
+        within = sum(len(group) * _bits(group) for group in groups.values()) / rows
+        if every >= MIN_SHAPE_BITS and within <= MAX_SHAPE_REST * every and every - within > most:
+            most = every - within
+            counts = {key: Counter(group).most_common() for key, group in groups.items()}
+            best = (
+                region,
+                {
+                    key: tuple((shape, n) for shape, n in pairs if n > 1)
+                    for key, pairs in counts.items()
+                },
+            )
+    return best
+
+
+def _shape(code: str) -> str:
+    """Return a code with each digit as 9 and each letter as A or a."""
+    return re.sub(r"[a-z]", "a", re.sub(r"[A-Z]", "A", re.sub(r"\d", "9", code)))
+
+
+def _bits(shapes: Sequence[str]) -> float:
+    """Return the entropy of shapes."""
+    shares = np.array(list(Counter(shapes).values())) / len(shapes)
+    return float(-(shares * np.log2(shares)).sum())
+
+
+def _code_of_shape(code: str, shapes: Sequence[tuple[str, int]]) -> str:
+    """Return a code of one of the shapes, which depends on another code only."""
+    ends = np.cumsum([count for _, count in shapes])
+    at = crc32(code.encode()) / 2**32 * ends[-1]
+    shape = shapes[int(np.searchsorted(ends, at, side="right"))][0]
+    rng = np.random.default_rng(crc32(f"{code} {shape}".encode()))
+    numbers = rng.integers(0, 10 * len(_LETTERS), len(shape))
+    pools = {"9": "0123456789", "A": _LETTERS, "a": _LETTERS.lower()}
+    return "".join(
+        pools[mark][number % len(pools[mark])] if mark in pools else mark
+        for mark, number in zip(shape, numbers, strict=True)
+    )
 
 
 def _keys(columns: Sequence[pa.Array]) -> list[str | None]:

@@ -40,6 +40,22 @@ def _ascii_words(text: str) -> list[str]:
     return re.findall(r"[a-z0-9]+", plain.replace("'", ""))
 
 
+def _without_accents(texts: pa.Array) -> pa.Array:
+    """Return the texts with plain letters, such as `Malaga` of `Málaga`, in the same case."""
+    encoded = texts.dictionary_encode()
+    plain = [
+        text
+        if text is None or text.isascii()
+        else "".join(
+            letter
+            for letter in unicodedata.normalize("NFD", text.translate(_PLAIN_LETTERS))
+            if not unicodedata.combining(letter)
+        )
+        for text in encoded.dictionary.to_pylist()
+    ]
+    return pa.array(plain, pa.string()).take(encoded.indices)
+
+
 def _with_blank(texts: pa.Array, *, before: bool) -> pa.Array:
     """Return the texts with a blank, and nothing instead of missing ones, such as middle names."""
     blank = pa.scalar(" ")
@@ -50,6 +66,7 @@ def _with_blank(texts: pa.Array, *, before: bool) -> pa.Array:
 _LETTERS = str.maketrans(
     {"\u00df": "ss", "\u00f8": "o", "\u00e6": "ae", "\u0142": "l", "\u2019": "'"}
 )
+_PLAIN_LETTERS = _LETTERS | str.maketrans({"\u00d8": "O", "\u00c6": "AE", "\u0141": "L"})
 SAME, REST = "same", "rest"
 TEXT_WAYS: dict[str, Callable[[pa.Array], pa.Array]] = {
     SAME: lambda texts: texts,
@@ -57,6 +74,7 @@ TEXT_WAYS: dict[str, Callable[[pa.Array], pa.Array]] = {
     "upper": pc.utf8_upper,
     "initial": lambda texts: pc.utf8_slice_codeunits(texts, 0, 1),
     "lower_initial": lambda texts: pc.utf8_lower(pc.utf8_slice_codeunits(texts, 0, 1)),
+    "plain": _without_accents,
     "ascii": _in_ascii(""),  # obrien of O'Brien
     "ascii-": _in_ascii("-"),
     "ascii.": _in_ascii("."),

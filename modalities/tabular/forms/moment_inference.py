@@ -96,6 +96,8 @@ def infer_moments(sample: Sequence[str]) -> list[InferredMoment]:
     if not any(character.isdigit() for text in texts[:_PROBE] for character in text):
         return []
     split = [match for match in map(_TEXT.fullmatch, texts) if match is not None]
+    if split and (optional := _infer_optional_times(texts, split)) is not None:
+        return [InferredMoment(optional)]
     if len(split) >= MIN_FIT_FRACTION * len(texts):
         return _infer_with_time(split)
     if all(text.isdigit() for text in texts[:_PROBE]):
@@ -109,6 +111,32 @@ def infer_moments(sample: Sequence[str]) -> list[InferredMoment]:
         return [InferredMoment(partial)]
     formats = _infer_dates(texts, _templates(texts)) or _infer_other(texts)
     return [InferredMoment(form) for form in map(parse_format, formats) if form is not None]
+
+
+def _infer_optional_times(
+    texts: Sequence[str], split: Sequence[re.Match[str]]
+) -> MomentForm | None:
+    """Return the form of dates of which some have a time, such as 2013-07-14T10:30."""
+    dated = [match for match in split if match["date"]]
+    others = pa.array([text for text in texts if _TEXT.fullmatch(text) is None], pa.string())
+    if not dated or not len(others):
+        return None
+    times = pa.array([match[0] for match in dated])
+    for exact in _infer_with_time(dated):
+        date = re.sub(r"(?<=%[dYy]).%-?[HI].*", "", exact.form.format)
+        form = parse_format(f"{exact.form.format}|{date}")
+        if form is None or exact.offsets:
+            continue
+        same, same_dates = (_count_same(form, array) for array in (times, others))
+        # Other midnights would become dates.
+        if same == len(times) and same_dates and same + same_dates >= MIN_FIT_FRACTION * len(texts):
+            return form
+    return None
+
+
+def _count_same(form: MomentForm, texts: pa.StringArray) -> int:
+    """Return the number of texts that a form writes as they came."""
+    return pc.sum(pc.equal(form.write(form.parse(texts)), texts)).as_py() or 0
 
 
 def _infer_partial_dates(texts: Sequence[str]) -> MomentForm | None:

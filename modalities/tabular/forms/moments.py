@@ -294,7 +294,8 @@ class MomentForm:
 class PartialDateForm(MomentForm):
     """Dates of which the last parts may be unknown; `forms` begins with the most exact one.
 
-    A date that is the first day of a year or month is written in the least exact form.
+    A date that is the first day of a year or month, or a time that is midnight, is written in the
+    least exact form.
     """
 
     forms: tuple[MomentForm, ...] = ()
@@ -304,18 +305,20 @@ class PartialDateForm(MomentForm):
 
     def write(self, micros: pa.Int64Array, decimals: int | None = None) -> pa.StringArray:
         written = self.forms[0].write(micros, decimals)
+        exact = self.forms[0].parse(written)  # without the seconds that it does not have
         for form in self.forms[1:]:
             texts = form.write(micros, decimals)
-            written = pc.if_else(pc.equal(form.parse(texts), micros), texts, written)
+            written = pc.if_else(pc.equal(form.parse(texts), exact), texts, written)
         return written
 
 
 def _partial_form(formats: Sequence[str]) -> PartialDateForm | None:
-    """Return the form of dates that are exact to a day, a month or a year."""
+    """Return the form of dates that are exact to a time, a day, a month or a year."""
     forms = [form for form in map(parse_format, formats) if form is not None]
-    fields = [set(form.order) for form in forms]
+    fields = [{*form.order, *(["time"] if form.has_time else [])} for form in forms]
     are_coarser = all(a > b for a, b in pairwise(fields))
-    if len(forms) < len(formats) or not are_coarser or any(form.has_time for form in forms):
+    has_zone = any(form.has_zone or "f" in form.fields for form in forms)
+    if len(forms) < len(formats) or not are_coarser or has_zone:
         return None
     exact = forms[0]
     literals, directives = exact.literals, exact.directives

@@ -2,20 +2,31 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
+from modalities.tabular.forms.digits import plain_digits, script_of
 from modalities.tabular.forms.number_scales import (
-    SCALES,
     are_scales,
     is_percent,
     powers,
     split_scale,
+)
+from modalities.tabular.forms.number_units import (
+    BLANKS,
+    SIGNS,
+    codes_of_currencies,
+    is_currency,
+    is_prefix,
+    is_suffix,
+    is_unit,
+    split_end,
 )
 from modalities.tabular.forms.numbers import (
     ALL_DIGITS,
@@ -31,36 +42,16 @@ _MIN_PERCENTAGES = 0.05  # of the texts, next to counts; and of counts next to p
 _MIN_SCALE_FRACTION = 0.005  # of the texts, to be a scale of the column
 MIN_FIT_FRACTION = 0.9  # of the sampled texts; the exact fraction is checked on all rows
 MIN_PLAIN_FRACTION = 0.75  # of the texts, which have no unit
+# Decimals of numbers that a program has computed from others with fewer ones.
+_MIN_NOISE_DECIMALS, _NOISE_DECIMALS, _MAX_NOISE_STEPS, _MAX_NOISE = 12, 9, 4, 0.3
 _MAX_SIGNIFICANT = 9  # more digits are those of computed floats
 
 _TEXT = re.compile(
     r"(?P<before>\D*?)"
-    r"(?P<body>(?:\d[\d.,'\u2019 \u00a0\u202f\u2009]*|[.,]\d+))(?P<exponent>[eE][-+]?\d{1,4})?"
+    r"(?P<body>(?:\d[\d.,'\u2019\u066b\u066c\uff0c\uff0e \u00a0\u202f\u2009]*|[.,]\d+))"
+    r"(?P<exponent>[eE][-+]?\d{1,4})?"
     r"(?P<after>(?:(?<=[ \u00a0\u202f\u2009])|[^\d]).*)?"
 )
-# Texts that may stand at a number. Any other text makes a code, such as C710 or 12A.
-_CURRENCIES = (
-    "EUR USD GBP CHF JPY CNY INR SEK NOK DKK PLN CZK HUF CAD AUD NZD BRL MXN ZAR RUB TRY KRW SGD "
-    "HKD US$ A$ C$ R$ NZ$ HK$ S$ Fr. Fr kr kr. zł Kč Ft Rs Rs. RM Rp lei "
-    "\u0440. \u0440\u0443\u0431 \u0440\u0443\u0431. \u043b\u0432 "
-    "$ € £ ¥ ₹ ₽ ₩ ₺ ₴ ₫ ₪ ₱ ฿ ₦ ₡ ₲ ₵ ₸ ₼ ₾ ¢ ¤"
-)
-_UNITS = (
-    "% \u2030 ° °C °F kg g mg lb lbs oz km m cm mm mi ft km² m² m³ ha ml km/h mph kW kWh MWh Hz "
-    "kHz MHz GHz kB MB GB TB h min s sec ms bps pp pts yrs years \" ' '' \u2032 \u2033 Nm"
-)
-# Any other unit is a degree, follows a blank or a slash, or has small letters: 72F, 72 /h, 40pcs.
-_UNIT = re.compile(
-    r"[CF]|(?!(?:st|nd|rd|th)\b)(?:(?<=[ \u00a0\u202f/])[^\W\d_]|[a-z\u00b5][^\W\d_]|[KMB](?= ))"
-    r"[^\d;#@()\[\]+\u2212-]{0,20}"
-)
-
-_SIGNS = frozenset(["~", "≈", ">", "<", "≥", "≤", ">=", "<=", "ca.", "c.", "approx.", "about"])
-_DAMAGED = frozenset(["?", "\ufffd"])  # a currency sign that an encoding lacks
-_AFFIXES = frozenset(["", *_CURRENCIES.split(), *_SIGNS])
-_PREFIXES = _AFFIXES | _DAMAGED
-_SUFFIXES = _AFFIXES | frozenset(_UNITS.split()) | frozenset(SCALES)
-_BLANKS = " \u00a0\u202f\u2009"
 _MARKS = (  # thousands mark and decimal mark, in order of preference
     ("", "."),
     (",", "."),
@@ -77,6 +68,10 @@ _MARKS = (  # thousands mark and decimal mark, in order of preference
     ("'", "."),
     ("\u2019", "."),
     ("'", ","),
+    ("\u066c", "\u066b"),  # Arabic
+    ("\uff0c", "\uff0e"),  # full-width
+    ("", "\u066b"),
+    ("", "\uff0e"),
 )
 
 
@@ -89,6 +84,10 @@ _BRACKETED = re.compile(r"\(\d[^()]*[^\W\d_]{2}[^()]*\)")
 _WHOLE = re.compile(r"0|[1-9]\d*|[1-9]\d{0,2}(?:,\d{3})+")
 
 
+_MINUS = "-\u2212\u25b3\u25b2"
+_MINUS_BELOW_UP = "-\u2212\u25b3\u25bc"  # where one triangle is a plus
+
+
 @dataclass(frozen=True)
 class _Text:
     before: str
@@ -96,19 +95,21 @@ class _Text:
     exponent: str
     after: str
     scale: str = ""
+    minus: str = _MINUS  # signs of negative numbers
 
     @cached_property
     def is_negative(self) -> bool:
-        before, after = self.before.strip(_BLANKS), self.after.strip(_BLANKS)
+        before, after = self.before.strip(BLANKS), split_end(self.after)[1].strip(BLANKS)
         in_brackets = "(" in before and ")" in after
-        return in_brackets or any(sign in before + after for sign in "-\u2212")
+        return in_brackets or any(sign in before + after for sign in self.minus)
 
     @cached_property
     def unit(self) -> Affixes:
         """The currency sign or unit before and after the digits, without signs and blanks."""
-        return re.sub(r"[-\u2212+(]", "", self.before).strip(_BLANKS), re.sub(
-            r"[-\u2212)]", "", self.after
-        ).strip(_BLANKS)
+        end, after = split_end(self.after)
+        minus = re.escape(self.minus)
+        before = re.sub(rf"[+(\u25b2\u25bc{minus}]", "", self.before).strip(BLANKS)
+        return before, end + re.sub(rf"[){minus}]", "", after).strip(BLANKS)
 
     @cached_property
     def is_zero(self) -> bool:
@@ -120,13 +121,19 @@ def infer_number_forms(sample: Sequence[str], *, decimal_comma: bool) -> list[Nu
 
     With `decimal_comma`, the comma is the more likely decimal mark. Decimals are not yet inferred.
     """
+    if script := script_of(sample):
+        sample = [plain_digits(text, script) for text in sample]
+        plain = infer_number_forms(sample, decimal_comma=decimal_comma)
+        return [replace(form, script=script) for form in plain]
     if sample and all(map(_BRACKETED.fullmatch, sample)):
         inner = infer_number_forms([text[1:-1] for text in sample], decimal_comma=decimal_comma)
         return [_in_brackets(form) for form in inner]
-    texts = [text for text in map(_parse, sample) if text is not None]
-    signed = sum(text.unit[0] in _SIGNS for text in texts)
+    codes = codes_of_currencies(sample)
+    minus = _MINUS_BELOW_UP if any("\u25bc" in text for text in sample) else _MINUS
+    texts = [text for text in (_parse(text, codes, minus) for text in sample) if text is not None]
+    signed = sum(text.unit[0] in SIGNS for text in texts)
     if signed < MIN_FIT_FRACTION * len(texts):  # such as <0.5 among other numbers
-        texts = [text for text in texts if text.unit[0] not in _SIGNS]
+        texts = [text for text in texts if text.unit[0] not in SIGNS]
     if not sample or len(texts) < MIN_FIT_FRACTION / 2 * len(sample):
         return []
     if len(sample) == 1 and any(map(str.isalpha, "".join(texts[0].unit))):
@@ -154,7 +161,9 @@ def infer_number_forms(sample: Sequence[str], *, decimal_comma: bool) -> list[Nu
     else:
         forms = [
             replace(form, thousands=mark, decimal=decimal, indian=indian)
-            for mark, decimal, indian in _infer_marks(bodies, decimal_comma)
+            for mark, decimal, indian in _infer_marks(
+                bodies, decimal_comma, is_money=any(is_currency(unit) for unit in texts[0].unit)
+            )
         ]
     return forms + _other_signs(forms, texts) if forms else []
 
@@ -188,11 +197,11 @@ def _infer_scales(texts: Sequence[_Text]) -> tuple[str, ...]:
     words = sorted(common, key=exponents.__getitem__)
     if any(map(is_percent, words)):
         return tuple(words) if _are_counts_and_percentages(texts, words) else ()
-    if any(word.strip(_BLANKS) == "m" and exponents[word] for word in words):  # millions
-        texts_in_m = [text for text in texts if split_scale(text.after)[0].strip(_BLANKS) == "m"]
-        if not all(text.before.strip(_BLANKS + "-+(") for text in texts_in_m):
+    if any(word.strip(BLANKS) == "m" and exponents[word] for word in words):  # millions
+        texts_in_m = [text for text in texts if split_scale(text.after)[0].strip(BLANKS) == "m"]
+        if not all(text.before.strip(BLANKS + "-+(") for text in texts_in_m):
             return ()
-    is_amount = any(text.before.strip(_BLANKS) or re.search("[.,]", text.body) for text in texts)
+    is_amount = any(text.before.strip(BLANKS) or re.search("[.,]", text.body) for text in texts)
     is_mixed = len(counts) > 1 and any(counts[word] for word in counts if word)
     return tuple(words) if is_mixed and is_amount and are_scales(words) else ()
 
@@ -218,19 +227,21 @@ def _fractions(texts: Sequence[_Text]) -> list[_Text]:
     return fractions or list(texts)
 
 
-def _parse(text: str) -> _Text | None:
+def _parse(text: str, codes: Collection[str] = (), minus: str = _MINUS) -> _Text | None:
     match = _TEXT.fullmatch(text)
     if match is None:
         return None
     body, after = match["body"], match["after"] or ""
-    stripped = body.rstrip(_BLANKS)
+    stripped = body.rstrip(BLANKS)
     after = body[len(stripped) :] + after
-    parsed = _Text(match["before"], stripped, match["exponent"] or "", after)
+    if split_end(stripped[-1:] + after)[0]:  # such as 120,-
+        stripped, after = stripped[:-1], stripped[-1:] + after
+    parsed = _Text(match["before"], stripped, match["exponent"] or "", after, minus=minus)
     before_unit, after_unit = parsed.unit
-    is_known = after_unit in _SUFFIXES or split_scale(after_unit)[1].strip(_BLANKS) in _PREFIXES
-    begin = len(after) - len(after.lstrip(_BLANKS + "/"))
-    is_unit = is_known or _UNIT.fullmatch(after, begin) is not None
-    return parsed if before_unit in _PREFIXES and is_unit else None
+    end, after = split_end(after)
+    is_before = is_prefix(before_unit) or before_unit in codes
+    is_after = is_suffix(after_unit.removeprefix(end).strip(BLANKS)) or is_unit(after)
+    return parsed if is_before and is_after else None
 
 
 def _infer_affixes(texts: Sequence[_Text]) -> NumberForm | None:
@@ -293,8 +304,15 @@ def has_only_thousands(sample: Sequence[str]) -> bool:
     return bool(long and short) and are_grouped
 
 
-def _infer_marks(bodies: Sequence[str], decimal_comma: bool) -> list[tuple[str, str, bool]]:
-    """Return the (thousands mark, decimal mark, Indian grouping) that fit, the likeliest first."""
+def _infer_marks(
+    bodies: Sequence[str], decimal_comma: bool, *, is_money: bool
+) -> list[tuple[str, str, bool]]:
+    """Return the (thousands mark, decimal mark, Indian grouping) that fit, the likeliest first.
+
+    Amounts of money do not have three decimals.
+    """
+    if is_money and (mark := _mark_of_thousands(bodies)):
+        return [(mark, "," if mark == "." else ".", False)]
     fitting = [
         marks for marks in _MARKS if _fits(bodies, _strict(*marks)) and _occurs(bodies, *marks)
     ]
@@ -312,6 +330,23 @@ def _infer_marks(bodies: Sequence[str], decimal_comma: bool) -> list[tuple[str, 
     return [(mark, decimal, False) for mark, decimal in fitting[:3]]
 
 
+def _mark_of_thousands(bodies: Sequence[str]) -> str:
+    """Return the mark of whole amounts such as 1.250 and 23.400, of which some are large."""
+    for mark in ".,":
+        parts = [body.split(mark) for body in bodies]
+        groups = [part for part in parts if len(part) > 1]
+        are_grouped = all(
+            1 <= len(part[0]) <= 3 and part[0][0] != "0" and all(len(p) == 3 for p in part[1:])
+            for part in groups
+        )
+        are_whole = all(p.isdigit() for part in parts for p in part)
+        are_short = all(len(part[0]) <= 3 for part in parts if len(part) == 1)
+        are_large = any(len(part) > 2 or len(part[0]) > 1 for part in groups)
+        if groups and are_grouped and are_whole and are_short and are_large:
+            return mark
+    return ""
+
+
 def _infer_padded(texts: Sequence[_Text]) -> tuple[int, str, bool] | None:
     """Return the width and the decimal mark of numbers such as -086.6445, padded with zeros.
 
@@ -322,7 +357,7 @@ def _infer_padded(texts: Sequence[_Text]) -> tuple[int, str, bool] | None:
     marks = {part[2] for part in parts if part}
     if None in parts or len(marks) != 1:
         return None
-    signs = [text.before.strip(_BLANKS) for text in texts]
+    signs = [text.before.strip(BLANKS) for text in texts]
     numbers = [
         (len(part[1]), sign, part[1][0]) for part, sign in zip(parts, signs, strict=True) if part
     ]
@@ -358,9 +393,9 @@ def _fits(bodies: Sequence[str], pattern: re.Pattern[str]) -> bool:
 
 
 def _occurs(bodies: Sequence[str], mark: str, decimal: str) -> bool:
-    """Return True if the thousands mark occurs, or the decimal comma if there is no mark."""
-    wanted_mark = mark or ("," if decimal == "," else "")
-    return any(wanted_mark in body for body in bodies)
+    """Return True if the thousands mark occurs, or another decimal mark if there is none."""
+    shown = mark or (decimal if decimal != "." else "")
+    return any(shown in body for body in bodies)
 
 
 def _strict(mark: str, decimal: str, *, indian: bool = False) -> re.Pattern[str]:
@@ -395,7 +430,7 @@ class NumberTexts:
         """Count the texts of numbers, as `NumberForm.bodies` returns them."""
         if not self.form.exponent and self.form.is_plain:
             bodies = self._without_exponents(bodies)
-        counts = count_decimals(bodies)
+        counts = _without_noise(count_decimals(bodies), bodies)
         ends_in_zero = (
             pc.match_substring_regex(bodies, "0(?:[eE]|$)")
             if self.form.exponent
@@ -477,8 +512,24 @@ class NumberTexts:
         return replace(form, exponent=exponent, min_decimals=low, max_decimals=high)
 
 
-def _increment(
-    totals: dict[int, int], values: "np.ndarray[tuple[int], np.dtype[np.int64]]"
-) -> None:
+def _without_noise(counts: NDArray[np.int64], bodies: pa.StringArray) -> NDArray[np.int64]:
+    """Return the decimals of the numbers, without those of 40.760090000000005 among 40.76009."""
+    is_long = counts >= _MIN_NOISE_DECIMALS
+    if not is_long.any() or is_long.mean() > _MAX_NOISE:
+        return counts
+    if counts[~is_long].max() >= _NOISE_DECIMALS:
+        return counts  # numbers of many decimals, which all are written as they came
+    counts = counts.copy()
+    for i in np.flatnonzero(is_long):
+        number = float(bodies[i].as_py())
+        rounded = np.format_float_positional(round(number, _NOISE_DECIMALS), trim="-")
+        decimals = len(rounded.partition(".")[2])
+        noise = abs(float(rounded) - number)
+        if decimals < _NOISE_DECIMALS and noise <= _MAX_NOISE_STEPS * np.spacing(number):
+            counts[i] = decimals
+    return counts
+
+
+def _increment(totals: dict[int, int], values: NDArray[np.int64]) -> None:
     for value, count in zip(*np.unique(values, return_counts=True), strict=True):
         totals[int(value)] = totals.get(int(value), 0) + int(count)

@@ -17,6 +17,7 @@ _MULTIPLIERS = {
     "": 0, "K": 3, "k": 3, "Tsd": 3, "Tsd.": 3, "thousand": 3, "M": 6, "mn": 6, "mln": 6, "Mio": 6,
     "Mio.": 6, "million": 6, "Million": 6, "B": 9, "bn": 9, "Mrd": 9, "Mrd.": 9, "billion": 9,
     "Billion": 9, "T": 12, "tn": 12, "trillion": 12, "%": -2,
+    "万": 4, "萬": 4, "만": 4, "亿": 8, "億": 8, "억": 8, "兆": 12, "조": 12,
 }  # fmt: skip
 _UNITS = {
     "B": {"kB": 3, "KB": 3, "MB": 6, "GB": 9, "TB": 12},

@@ -6,7 +6,8 @@ positive numbers, negative numbers (default: the first one after a minus sign) a
 the first one; `0.00;-0.00;0` writes it without decimals). `0.##` writes up to two decimals and no
 trailing zeros; `0000.0;-000.0` is padded to a width that includes the minus; `@@@` writes up to
 three significant digits. `0.0[K|M]` writes 1500 as 1.5K, and `0 day[s]` writes `1 day` and
-`2 days`.
+`2 days`. A zero of another script, such as the Arabic one, means the digits
+of that script.
 """
 
 import re
@@ -17,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from modalities.tabular.forms.digits import plain_digits, to_ascii, to_script, zero_of
 from modalities.tabular.forms.number_scales import are_scales, choose_scales, factors, is_percent
 
 Affixes = tuple[str, str]  # text before and after the digits
@@ -29,10 +31,11 @@ _EXACT = 1e15  # integers below are floats of which all digits are significant
 _NO_FRACTION = 2.0**53  # floats above have no digits after the point
 _MAX_PATTERN_CHARS = 64
 _BODY = re.compile(
-    r"(?:@{1,18}|(?:#(?P<mark>[^#0@;\d])##(?:(?P=mark)##)?0|#(?=[.,][0#])|0{1,9})"
-    r"(?:(?P<decimal>[.,])(?P<zeros>0{0,15})(?P<optional>#{0,15}))?"
+    r"(?:@{1,18}|(?:#(?P<mark>[^#0@;\d])##(?:(?P=mark)##)?0|#(?=[.,\u066b\uff0e][0#])|0{1,9})"
+    r"(?:(?P<decimal>[.,\u066b\uff0e](?=[0#]))(?P<zeros>0{0,15})(?P<optional>#{0,15}))?"
     r"(?P<exponent>[eE]\+?0{1,3})?(?:\[(?P<scales>[^\[\]]*)\])?)"
 )
+_DECIMAL_MARKS = {".": ",", "\u066c": "\u066b", "\uff0c": "\uff0e"}  # by thousands mark
 _PLURAL = re.compile(r"(?<=[^\W\d_])\[([^\W\d_]{1,3})\]$")
 
 
@@ -60,13 +63,14 @@ class NumberForm:
     significant: int = 0
     scales: tuple[str, ...] = ()  # words for powers of ten, such as K and M
     plain_zero: bool = False  # 0 instead of 0.00
+    script: str = ""  # zero of the digits, if they are not ASCII
     plural: str = ""  # end of the text after the digits that is omitted after 1
 
     @property
     def is_plain(self) -> bool:
         """Return True if the texts are numbers in most programming languages."""
         has_signs = (self.positive, self.negative, self.zero) != (("", ""), ("-", ""), ("", ""))
-        has_words = bool(self.scales or self.plural)
+        has_words = bool(self.scales or self.plural or self.script)
         has_marks = bool(self.thousands) or self.whole_digits > 1 or self.decimal != "."
         return not (has_signs or has_words or has_marks)
 
@@ -76,6 +80,8 @@ class NumberForm:
         ending = f"[{self.plural}]" if self.plural else ""
         negative = body.removeprefix("0") if self.counts_sign else body
         bodies = [body, negative, "0" if self.plain_zero else body]
+        if self.script:
+            bodies = [each.replace("0", self.script) for each in bodies]
         sections = zip(bodies, self._sections(), strict=False)
         return ";".join(f"{before}{each}{after}{ending}" for each, (before, after) in sections)
 
@@ -113,6 +119,7 @@ class NumberForm:
             fits = pc.match_substring_regex(texts, f"^-?{self._number_regex()}$")
             bodies = pc.if_else(fits, texts, pa.scalar(None, pa.string()))
             return pc.utf8_ltrim(bodies, "-"), pc.starts_with(texts, "-")
+        texts = to_ascii(texts, self.script) if self.script else texts
         fits = self._matches(texts, {self.positive, self.negative, self.zero})
         is_negative = self._find_negative(texts)
         bodies = pc.if_else(fits, texts, pa.scalar(None, pa.string()))
@@ -240,6 +247,8 @@ class NumberForm:
         if self.plural:
             is_one = pc.equal(pc.binary_join_element_wise(whole, rest, ""), "1")
             ending = pc.if_else(is_one, "", self.plural)
+        if self.script:
+            whole, rest = to_script(whole, self.script), to_script(rest, self.script)
         return pc.binary_join_element_wise(before, whole, rest, scales, after, ending, "")
 
     def _grouped(self, whole: pa.StringArray) -> pa.StringArray:
@@ -293,6 +302,10 @@ def parse_pattern(pattern: str) -> NumberForm | None:
     """Return the form that a pattern describes; None if it is not a valid pattern."""
     if len(pattern) > _MAX_PATTERN_CHARS:
         return None
+    script = zero_of(pattern)
+    if script and plain_digits(pattern, script).count("0") != pattern.count(script):
+        return None
+    pattern = plain_digits(pattern, script) if script else pattern
     sections = pattern.split(";")
     matches = [_BODY.search(section) for section in sections]
     bodies = [match[0] if match else None for match in matches]
@@ -323,14 +336,14 @@ def parse_pattern(pattern: str) -> NumberForm | None:
         return None
     zero = affixes[2] if len(affixes) > 2 else positive
     form = _with_body(NumberForm(positive, negative, zero, plural=plural), matches[0])
-    return form and replace(form, plain_zero=plain_zero, counts_sign=counts_sign)
+    return form and replace(form, plain_zero=plain_zero, counts_sign=counts_sign, script=script)
 
 
 def _with_body(form: NumberForm, match: re.Match[str]) -> NumberForm | None:
     if match[0].startswith("@"):
         return None if match["scales"] else replace(form, significant=len(match[0]))
     mark = match["mark"] or ""
-    decimal = match["decimal"] or ("," if mark == "." else ".")
+    decimal = match["decimal"] or _DECIMAL_MARKS.get(mark, ".")
     if mark == decimal:
         return None
     zeros = len(match["zeros"] or "")

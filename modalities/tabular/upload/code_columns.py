@@ -20,17 +20,17 @@ _CODE = re.compile(
     r"(?i)codes?(?:$|[\W_\d])|^codes?[A-Z]|(?:^|[\W_])(?:c[oó]d(?:igo|ice)?|kode?|kennzahl|kennziffer|"
     r"schl[uü]ssel|cve|clave)(?:$|[\W_])"
 )
-# Codes of things, persons and firms, and postal codes, which may belong to one row each.
+# Codes of things, persons, firms, airports and postal codes, which may belong to one row each.
 _LISTS = re.compile(
-    r"(?i)(?:^|[\W_\d])(?:zip|zip[345]|zipcode|postcode|postal|plz|cep|tract|block_?group|siren|"
-    r"siret|ndc|npi|cusip|isin|sedol|cik|permno|gvkey|ein|duns|wban|usaf|wmo|tmc|sku|gtin|ean|upc|"
+    r"(?i)(?:^|[\W_\d])(?:zip|zip[345]|zipcode|iata|icao|postcode|postal|plz|cep|tract|"
+    r"block_?group|siren|siret|ndc|npi|cusip|isin|sedol|cik|permno|gvkey|ein|duns|wban|usaf|wmo|tmc|sku|gtin|ean|upc|"
     r"isbn|issn|barcode|ssn|acct|account[\W_]?(?:no|nr|number)|licen[cs]e)(?:\d{0,2}$|\d{0,2}[\W_])"
 )
 # Codes of public lists of places, trades, goods and diseases.
 _PUBLIC = re.compile(
     r"(?i:(?:^|[\W_\d])(?:fips|ansi|geoid\d{0,2}|ags|insee|nuts\d?|lau\d?|gss|naics|sic|isic|nace|cnae|"
     r"soc|isco|onet|hs\d{0,2}|hts|sitc|cpv|unspsc|cpc|icd(?:9|10|11)?(?:cm)?|cpt|hcpcs|drg|atc|"
-    r"loinc|snomed|mesh|iata|icao|iso(?:639|3166|4217)?|m49|ccn3|huc\d{0,2}|cbsa|msa|mcc|mnc|(?:phone|calling|dial(?:ing)?)[\W_]?codes?)"
+    r"loinc|snomed|mesh|iso(?:639|3166|4217)?|m49|ccn3|huc\d{0,2}|cbsa|msa|mcc|mnc|(?:phone|calling|dial(?:ing)?)[\W_]?codes?)"
     r"(?:\d{0,2}$|\d{0,2}[\W_]))|[a-z](?:FIPS|ISO|NAICS|SIC)$|(?:STATE|COUNTY|TRACT|PLACE)FIPS$"
 )
 _MEASURE = re.compile(

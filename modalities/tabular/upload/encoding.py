@@ -6,6 +6,8 @@ from collections import Counter
 
 import charset_normalizer
 
+from modalities.tabular.upload.encoding_scripts import plausible_encoding
+
 UTF8 = "utf-8"
 
 _BYTE_ORDER_MARKS = (
@@ -24,12 +26,15 @@ _MIN_RUNS = 0.3
 _RUN = re.compile(rb"[\x80-\xff]{3,}")
 
 # Spreadsheets write Windows-1252, which has more characters than Latin-1.
-_LATIN = ("cp1252", "cp1250", "cp850", "mac_roman")
+_LATIN = ("cp1252", "cp1250", "cp850", "mac_roman", "iso8859_2", "cp1254", "cp1257")
 _WESTERN_LETTERS = frozenset("äöüßÄÖÜéèêëÉÈÊàâáçÇñÑóòôõúùûíìîïåÅæÆøØœŒãÁÓÚÍ")
 _CENTRAL_LETTERS = frozenset("ąćęłńśźżĄĆĘŁŃŚŹŻčďěňřšťůýžČĎĚŇŘŠŤŮÝŽőűŐŰ")
+_TURKISH_LETTERS = frozenset("çğıöşüÇĞİÖŞÜâîû")
+_BALTIC_LETTERS = frozenset("ąčęėįšųūžĄČĘĖĮŠŲŪŽāēģīķļņĀĒĢĪĶĻŅäõöüÄÕÖÜ")
+_LETTERS = {"cp1254": _TURKISH_LETTERS, "cp1257": _BALTIC_LETTERS}
 _NON_ASCII = re.compile(r"(?:(?<=(.))|)([^\x00-\x7f])", re.DOTALL)
-_USUAL_SIGNS = frozenset("€£§°")
-_SIGNS = frozenset("²³µ«»…©®™·½¼¿¡\xa0\u2013\u2014\u2018\u2019\u201c\u201d\u201e\u2022\xd7")
+_USUAL_SIGNS = frozenset("€£§°«»")
+_SIGNS = frozenset("²³µ…©®™·½¼¿¡\xa0\u2013\u2014\u2018\u2019\u201c\u201d\u201e\u2022\xd7")
 _MAX_COUNT = 3  # of one character
 
 
@@ -52,9 +57,12 @@ def guess_encodings(sample: bytes) -> list[str]:
     """Return the likely encodings of text that is not Unicode, the likeliest first."""
     high = len(re.findall(rb"[\x80-\xff]", sample))
     in_runs = sum(len(run) for run in _RUN.findall(sample))
+    plausible = plausible_encoding(sample)
     latin = sorted(_LATIN, key=lambda encoding: -_latin_score(sample, encoding))
     guesses = [*latin, "latin-1"]
-    if in_runs >= _MIN_RUNS * high:
+    if plausible is not None:
+        guesses.insert(0, plausible)
+    elif in_runs >= _MIN_RUNS * high:
         best = charset_normalizer.from_bytes(sample, cp_isolation=_OTHER_SCRIPTS_ONLY).best()
         if best is not None and best.encoding in _OTHER_SCRIPTS:
             guesses.insert(0, best.encoding)
@@ -70,10 +78,11 @@ def _latin_score(sample: bytes, encoding: str) -> float:
     than a few times, as a text has several accented letters, but may have many blanks.
     """
     text = sample.decode(encoding, "replace")
+    letters = _LETTERS.get(encoding, _WESTERN_LETTERS | _CENTRAL_LETTERS)
     counts = Counter[str]()
     for match in _NON_ASCII.finditer(text):
         before, character, after = match[1] or "", match[2], text[match.end() : match.end() + 1]
-        if character in _WESTERN_LETTERS | _CENTRAL_LETTERS:
+        if character in letters:
             is_within = character.isupper() and before.islower()
             is_within |= character.islower() and before.isupper() and after.isupper()
             counts[character] += -1 if is_within else before.isalpha() or after.isalpha()
@@ -82,7 +91,7 @@ def _latin_score(sample: bytes, encoding: str) -> float:
         elif character not in _SIGNS:
             counts[character] -= 1
     score = float(sum(max(-_MAX_COUNT, min(_MAX_COUNT, count)) for count in counts.values()))
-    if encoding == "cp1250":
-        # Western letters have the same bytes there; only Central European ones distinguish it.
+    if encoding not in {"cp1252", "cp850", "mac_roman"}:
+        # Western letters have the same bytes there; only the other ones distinguish it.
         score -= 0.1
     return score

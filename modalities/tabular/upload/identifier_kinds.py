@@ -44,7 +44,7 @@ MIN_NUMBERED = 0.5  # share of the texts in a column of addresses that have a nu
 EXPLICIT_NAME = re.compile(
     r"(?i)(?:^|[\W_]|full|real)(?:full|first|last|sur|fore|given|family|middle|maiden|real|user|nick|"
     r"legal)[\W_]?name|surname|^(?:vor|nach)name$|^pr[eé]nom$|^apellido|"
-    r"^(?:(?:name|person)[\W_])?(?:first|last|given|middle)$"
+    r"^(?:(?:name|person)[\W_])?(?:first|last|given|middle|family)$"
 )
 PERSON_NAME = re.compile(
     r"(?i)author|person|people|commander|producer|leader|architect|designer|patient|employee|customer|contact|owner|writer|composer|guest|coach|winner|"

@@ -1,12 +1,13 @@
 """Tables below each other in one file or sheet, of which the longest one is read.
 
 A further table begins below an empty row with names that the table above does not have. Without
-a title, its columns must differ from those above in number or kind: else it may be the same table,
-whose first row below the empty one has words such as "not measured" for its numbers.
+a title, its columns must differ from those above in number or kind, or the texts that repeat in
+its columns must not be those of the names: else it may be the same table, whose first row below
+the empty one has words such as "not measured" for its numbers.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -18,7 +19,8 @@ from modalities.tabular.upload.raw_table import MAX_EXAMPLES
 from modalities.tabular.upload.value_kinds import is_value, kind_of
 
 MAX_ROWS = 5_000  # of a file that is searched
-MIN_ROWS = 3  # of each table, below its names
+MIN_ROWS = 2  # of each table, below its names
+MAX_DIFFERENT = 0.4  # different ones per text of a column that has categories
 MAX_SAME_NAMES = 0.5  # share of the names, which parts of one table have in common
 
 
@@ -58,7 +60,7 @@ def find_stacked_tables(rows: Sequence[NumberedRow]) -> list[StackedTable]:
             names = _names(block[at].fields)
             if not starts or (
                 _are_other(names, starts[-1][1])
-                and (at > 0 or not _have_same_columns(rows[starts[-1][0] : first], block))
+                and (at > 0 or _are_apart(rows[starts[-1][0] : first], block))
             ):
                 starts.append((first + at, names))
         first += len(block)
@@ -88,6 +90,35 @@ def _are_names(row: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
     columns = [column_of(body, i) for i, field in enumerate(row) if field.strip()]
     return any(
         column and sum(map(is_value, column)) >= SAME_KIND * len(column) for column in columns
+    )
+
+
+def _are_apart(above: Sequence[NumberedRow], below: Sequence[NumberedRow]) -> bool:
+    """Return True if the columns differ, or the categories of those that do not.
+
+    Then the first row below may not have one of the texts, nor a code such as A17 above codes.
+    """
+    if not _have_same_columns(above, below):
+        return True
+    bodies = [[row.fields for row in block[1:]] for block in (above, below)]
+    has_others = False
+    for i, (name, kind) in enumerate(zip(below[0].fields, _kinds(below), strict=False)):
+        columns = [column_of(body, i) for body in bodies]
+        texts = {text for column in columns for text in column}
+        if not name.strip() or name.strip() in texts or _is_code_of(name.strip(), texts):
+            return False
+        is_repeated = all(len(set(column)) <= MAX_DIFFERENT * len(column) for column in columns)
+        if kind == "text" and is_repeated:
+            has_others = True
+            if set(columns[0]) & set(columns[1]):
+                return False
+    return has_others
+
+
+def _is_code_of(name: str, texts: Collection[str]) -> bool:
+    """Return True for a text with a digit, if others have one, too."""
+    return any(map(str.isdigit, name)) and any(
+        character.isdigit() for text in texts if not is_value(text) for character in text
     )
 
 

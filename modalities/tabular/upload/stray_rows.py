@@ -1,5 +1,7 @@
 """Rows of a text file or sheet that are not values: repeated names, headings, totals and notes."""
 
+# ruff: noqa: RUF001 - words of other scripts
+
 import re
 from collections.abc import Iterator, Sequence
 from functools import reduce
@@ -16,9 +18,22 @@ _MAX_END = 60  # rows at the end that may be notes
 _MIN_CODE = 8  # letters and digits
 _MIN_COLUMNS = 3  # of a table in which a single text is a note or a heading
 _MAX_HEADINGS = 0.2  # share of the rows
+_TOTAL_WORDS = (
+    "total sum summe gesamt gesamtsumme insgesamt totale somme suma soma totaal totalt ergebnis "
+    "gesamtergebnis razem celkem spolu toplam"
+)
+_TOTALS_WITH_OTHER_LETTERS = (  # for which RE2 does not have a boundary of words
+    "итог итого всего σύνολο ogółem összesen yhteensä 合计 总计 合計 總計 総計 합계 총계 المجموع "
+    "جمع"
+)
 _TOTAL = (
-    r"(?i:(?:grand|sub|overall)?[ -]*(?:total|sum|summe|gesamt|gesamtsumme|insgesamt|totale|somme"
-    r"|suma|totaal)s?\b.{0,20})"
+    rf"(?i:(?:grand|sub|overall)?[ -]*(?:(?:{_TOTAL_WORDS.replace(' ', '|')})s?\b"
+    rf"|(?:{_TOTALS_WITH_OTHER_LETTERS.replace(' ', '|')})(?:$|[\s:(：])).{{0,20}})"
+)
+# Other summaries, next to a total or where the first cell is empty.
+_AVERAGE = (
+    r"(?i:(?:average|mean|median|count|min|minimum|max|maximum|durchschnitt|mittelwert|anzahl"
+    r"|moyenne|media|promedio|média|平均|평균)\W{0,3})"
 )
 _SUBTOTAL = r"(?i:(?:sub[ -]?total|zwischensumme|sous-total)\b.*)"
 _SHARE = re.compile(r"(?i)percent|%|share|anteil|prozent|pourcentage|porcentaje")
@@ -161,8 +176,8 @@ class StrayRows:
                 notes.append(str(filled[0]))
             elif self._are_notes(cells):
                 notes.append(" ".join(map(str, filled)))
-            elif len(filled) > 1 and not totals and not self._is_known_total(cells[0]):
-                totals.append(str(cells[0]))
+            elif len(filled) > 1 and self._is_total(cells, totals):
+                totals.append(str(filled[0]))
             else:
                 kept.append(row)
         while kept and self._is_empty(kept[-1], 0):
@@ -184,9 +199,19 @@ class StrayRows:
     def _is_note(self, text: str, follows_gap: bool) -> bool:
         return self._sparse == 0 and (follows_gap or _NOTE.match(text) is not None)
 
-    def _is_known_total(self, cell: object) -> bool:
-        text = str(cell).strip()
-        return not re.fullmatch(_TOTAL, text) or text.casefold() in self._totals
+    def _is_total(self, cells: Sequence[object], totals: Sequence[str]) -> bool:
+        """Return True for a total, or another summary after one.
+
+        Its label is in the first cell, and no earlier row has it, or in a later one, where all
+        rows have a value in the first one.
+        """
+        index, text = _first_filled(cells)
+        if index:
+            is_summary = _is_label(text, rf"{_TOTAL}|{_AVERAGE}")
+            return any(self._filled) and self._filled[0] and is_summary
+        if totals:
+            return _is_label(text, _AVERAGE)
+        return _is_label(text, _TOTAL) and str(text).strip().casefold() not in self._totals
 
     def _report(self, notes: Sequence[str], totals: Sequence[str], empty: int) -> None:
         all_totals = [*self._first_totals, *totals]
@@ -257,13 +282,18 @@ def _are_labelled(cells: Sequence[object]) -> bool:
 
 def _may_be_stray(batch: pa.RecordBatch, row: int) -> bool:
     """Return True for an empty row, a few words, a single text in the first cell, or a total."""
-    first = batch.column(0)[row]
     cells = _cells(batch.slice(row, 1))
     if _are_few_words(cells) or _are_labelled(cells):
         return True
-    if any(column[row].is_valid for column in batch.columns[1:]):
-        text = first.as_py()
-        return isinstance(text, str) and re.fullmatch(_TOTAL, text.strip()) is not None
-    return not first.is_valid or (
-        len(batch.columns) >= _MIN_COLUMNS and isinstance(first.as_py(), str)
-    )
+    if all(cell is None for cell in cells[1:]):
+        return cells[0] is None or (len(cells) >= _MIN_COLUMNS and isinstance(cells[0], str))
+    return _is_label(_first_filled(cells)[1], rf"{_TOTAL}|{_AVERAGE}")
+
+
+def _first_filled(cells: Sequence[object]) -> tuple[int, object]:
+    """Return the index of the first cell that has a value, and the value."""
+    return next((i, cell) for i, cell in enumerate(cells) if cell is not None)
+
+
+def _is_label(cell: object, pattern: str) -> bool:
+    return isinstance(cell, str) and re.fullmatch(pattern, cell.strip()) is not None

@@ -113,6 +113,12 @@ def test_a_list_of_public_codes_keeps_them(read: Read) -> None:
         assert table.issue("personal_values") is None
 
 
+def test_codes_of_airports_are_identifiers_where_each_row_is_another_one(read: Read) -> None:
+    codes = [a + b + c for a in "KLM" for b in "ABCDEFG" for c in "OPQR"]
+    assert read(build_column_csv(*codes, name="iata"))["iata"].type == "id"
+    assert read(build_column_csv(*codes[:9] * 9, name="iata"))["iata"].type == "category"
+
+
 def test_floats_that_are_keys_come_back_as_floats(read: Read) -> None:
     keys = pa.array([None if i % 9 == 0 else float(key) for i, key in enumerate(KEYS)])
     table = read(build_parquet({"team_id": keys, "n": list(range(ROWS))}))

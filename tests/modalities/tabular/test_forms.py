@@ -1,5 +1,7 @@
 """Forms of numbers, dates, times and durations: texts are read and written unchanged."""
 
+# ruff: noqa: RUF001 - digits of other scripts
+
 import random
 from datetime import date, timedelta
 
@@ -56,6 +58,31 @@ NUMBER_TEXTS = {
     "0.0[%|]": ["155", "18.2%", "0.5%", "1"],
     "0[%|]": ["1550", "18%", "9%"],
     "(#,##0 ratings);(-#,##0 ratings)": ["(1,202 ratings)", "(12 ratings)"],
+    "#,##0원": ["1,200원", "950원", "-23,000원"],
+    "0円": ["995円", "12000円"],
+    "0.00万元": ["18.64万元", "7.10万元"],
+    "0.#[|万]": ["950", "1.2万", "23万"],
+    "NT$#,##0": ["NT$2,022", "NT$950", "NT$1,002,000"],
+    "PKR #,##0": ["PKR 4,966", "PKR 950"],
+    "R#,##0.00": ["R5,146.02", "R950.10"],
+    "S/. #,##0.00": ["S/. 1,277.39", "S/. 12.00"],
+    "Rp #.##0": ["Rp 15.298", "Rp 950", "Rp 1.250.000"],
+    "# ##0,00 zł": ["1 234,50 zł", "12,00 zł"],
+    "₹#,##0/-": ["₹1,175/-", "₹667/-"],
+    "0,- Kč": ["13317,- Kč", "581,- Kč"],
+    "CHF 0.-": ["CHF 10407.-", "CHF 565.-"],
+    "# ##0:-": ["23 083:-", "646:-"],
+    "#,##0;△#,##0": ["1,115", "△2,269", "12"],
+    "▲0.0%;▼0.0%": ["▲1.5%", "▼0.8%"],
+    "%0.0": ["%18.5", "%3.0"],
+    "\u0660": ["\u0661\u0663\u0662", "\u0669"],
+    "#\u066c##\u0660\u066b\u0660": [
+        "\u0661\u066c\u0662\u0663\u0664\u066b\u0665",
+        "\u0669\u066b\u0660",
+    ],
+    "#,##\u06f0": ["\u06f2,\u06f6\u06f9\u06f2", "\u06f9\u06f5"],
+    "₹\u0966.\u0966\u0966": ["₹\u0967.\u096d\u096e", "₹\u0968\u0968.\u0966\u0968"],
+    "#，##０．０": ["８，２７１．８", "９．０"],
     "#\u2009##0": ["1\u2009234\u2009567", "89"],
 }
 
@@ -67,6 +94,12 @@ def test_number_form_is_inferred_and_writes_the_same_texts(pattern: str) -> None
     assert form.pattern == pattern
     assert form.write(form.parse(texts)) == texts
     assert parse_pattern(pattern) == form
+
+
+def test_noise_of_floating_point_is_not_a_part_of_the_form() -> None:
+    form = infer_form([*(f"{40 + i / 7:.5f}" for i in range(20)), "40.760090000000005"])
+    assert form.pattern == "0.00000"
+    assert infer_form([str(i / 7) for i in range(20)]).significant
 
 
 @pytest.mark.parametrize(
@@ -87,6 +120,8 @@ def test_number_form_is_inferred_and_writes_the_same_texts(pattern: str) -> None
         ["12x4", "3x4"],
         ["007", "08"],
         ["red", "blue"],
+        ["R10.12", "R10.13"],
+        ["\u0660\u0661", "\u0660\u0662"],
     ],
 )
 def test_texts_that_only_look_like_numbers_have_no_form(texts: list[str]) -> None:
@@ -155,6 +190,8 @@ def test_random_number_form_is_recovered_from_its_texts(form: NumberForm, seed: 
 
 
 MOMENT_TEXTS = {
+    "%Y-%m-%dT%H:%M|%Y-%m-%d": ["2023-02-27T09:15", "2023-04-04", "2024-01-03T18:05"],
+    "%d.%m.%Y %H:%M:%S|%d.%m.%Y": ["27.02.2023 09:15:00", "04.04.2023"],
     "%-m/%-d/%Y": ["2/27/2023", "4/4/2023", "12/3/2023"],
     "%d/%m/%y": ["17/09/23", "27/02/24", "01/01/69"],
     "%Y%m%d": ["20230524", "20240116", "20240518"],

@@ -196,6 +196,26 @@ def test_totals_and_notes_at_the_end_are_left_out_and_reported(
     assert found & {"total_rows", "footer_lines", "empty_rows"} == codes
 
 
+@pytest.mark.parametrize(
+    ("end", "labels"),
+    [
+        (",Total,,2000", ("Total",)),
+        (",,Gesamt:,2000\n,,Durchschnitt,50", ("Gesamt:", "Durchschnitt")),
+        (",\u5408\u8a08,,2000", ("\u5408\u8a08",)),
+        (",\u0418\u0442\u043e\u0433\u043e,,2000", ("\u0418\u0442\u043e\u0433\u043e",)),
+    ],
+)
+def test_totals_below_an_empty_first_cell_are_left_out_and_named(
+    end: str, labels: tuple[str, ...], read: Read
+) -> None:
+    rows = "".join(f"{i},{'Total' if i == 7 else 'Part'},{'NS'[i % 2]},{i}\n" for i in range(40))
+    table = read("no,kind,region,n\n" + rows + end + "\n")
+    assert table.summary.rows == 40
+    issue = table.issue("total_rows")
+    assert issue is not None
+    assert tuple(issue["examples"]) == labels
+
+
 def test_headings_and_totals_of_groups_are_left_out_and_named(read: Read) -> None:
     groups = [
         f"{name},,\n"
@@ -568,3 +588,30 @@ def test_a_title_begins_a_table_whose_columns_are_of_the_kinds_above(read: Read)
     table = read(f"city,score\n{first}\nSales of 2024\nproduct,units\n{second}")
     assert table.issue("stacked_tables") is not None
     assert (list(table.types), table.summary.rows) == (["product", "units"], 40)
+
+
+TOWNS = "name,city,n\n" + "".join(f"Anna{i},{('Bonn', 'Rome')[i % 2]},{i}\n" for i in range(20))
+
+
+@pytest.mark.parametrize(
+    "below",
+    [
+        "code,price\nA1,3.5\nB2,4.5\n",
+        "customer,town,visits\n"
+        + "".join(f"c{i},{('Lyon', 'Nice')[i % 2]},{i}\n" for i in range(9)),
+    ],
+)
+def test_short_tables_and_those_of_the_same_kinds_below_another_are_left_out(
+    below: str, read: Read
+) -> None:
+    table = read(TOWNS + "\n" + below)
+    assert table.summary.rows == 20
+    assert table.issue("stacked_tables") is not None
+
+
+@pytest.mark.parametrize("first", ["Anna99,Bonn,not measured", "Anna99,Kiel,not measured"])
+def test_words_for_a_number_below_an_empty_row_are_not_names(first: str, read: Read) -> None:
+    rows = "".join(f"Anna{i},{('Bonn', 'Rome')[i % 2]},{i}\n" for i in range(30, 39))
+    table = read(TOWNS + f"\n{first}\n{rows}")
+    assert table.issue("stacked_tables") is None
+    assert table.summary.rows == 30

@@ -1,5 +1,7 @@
 """Postal codes of samples fit the city and the state of their row."""
 
+import re
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -61,6 +63,20 @@ def test_a_beginning_of_fewer_than_three_rows_is_not_used() -> None:
     rows = sample_addresses(pa.concat_tables([table, rare])).to_pylist()
     assert not any(row["zip"].startswith("9976") for row in rows)
     assert {row["zip"][:3] for row in rows if row["city"] == "Buffalo"} == {"142"}
+
+
+def test_postal_codes_have_the_shape_of_those_of_their_country() -> None:
+    rng = np.random.default_rng(5)
+    shapes = {"PL": "{:02}-{:03}", "NL": "{1:04} AB", "DE": "{:02}{:03}", "AT": "{1:04}"}
+    countries = [list(shapes)[i] for i in rng.integers(0, 4, 200)]
+    codes = [
+        shapes[c].format(int(rng.integers(10, 99)), int(rng.integers(100, 999))) for c in countries
+    ]
+    schema = (ColumnSchema("country", "category"), ColumnSchema("postcode", "id"))
+    table = pa.table({"country": countries, "postcode": codes})
+    patterns = {"PL": r"\d\d-\d{3}", "NL": r"\d{4} [A-Z]{2}", "DE": r"\d{5}", "AT": r"\d{4}"}
+    rows = sample_addresses(table, schema).to_pylist()
+    assert all(re.fullmatch(patterns[row["country"]], row["postcode"]) for row in rows)
 
 
 def test_a_text_that_is_joined_later_is_no_region() -> None:

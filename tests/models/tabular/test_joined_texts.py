@@ -360,6 +360,15 @@ def test_slugs_and_addresses_are_joined_without_accents_and_apostrophes() -> Non
         assert each.compute(table).to_pylist() == table[name].to_pylist()
 
 
+def test_names_without_accents_are_joined_in_the_case_of_the_names() -> None:
+    cities = [f"{('Málaga', 'Łódź', 'São João', 'Bonn')[i % 4]} {i}" for i in range(N)]
+    plain = [f"{('Malaga', 'Lodz', 'Sao Joao', 'Bonn')[i % 4]} {i}" for i in range(N)]
+    table = pa.table({"city": cities, "city_ascii": plain})
+    (joined,) = find_joined_texts(table, {"city": "id", "city_ascii": "id"})
+    assert (joined.column, joined.others) == ("city_ascii", ["city"])
+    assert joined.compute(table).to_pylist() == plain
+
+
 def build_mails(domains: list[str], numbers: list[str]) -> pa.Table:
     mails = [
         f"{a[0]}{b}{numbers[i % len(numbers)]}@{domains[i % len(domains)]}".lower()

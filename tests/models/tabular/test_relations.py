@@ -11,6 +11,7 @@ import pytest
 from models.errors import AcceptanceRateTooLow
 from models.tabular.conditions import InvalidPartialRow
 from models.tabular.data import LabeledRows
+from models.tabular.discrete_relations import find_lookups
 from models.tabular.partial_rows import PartialRows
 from models.tabular.prepare import plan_relations
 from models.tabular.relation_coding import RelationCoding
@@ -551,6 +552,43 @@ def test_a_key_that_no_training_row_has_breaks_no_lookup() -> None:
     ]
     other = pa.table({"zip": [*zips[:3], 900], "city": ["city 1", *cities[1:3], "city 7"]})
     assert relation.holds(other).tolist() == [False, True, True, True]
+
+
+COUNTRY_CODES = {
+    "Austria": "AUT", "Belgium": "BEL", "Brazil": "BRA", "Canada": "CAN", "Chile": "CHL",
+    "China": "CHN", "Denmark": "DNK", "Egypt": "EGY", "Finland": "FIN", "France": "FRA",
+    "Germany": "DEU", "Greece": "GRC", "India": "IND", "Italy": "ITA", "Japan": "JPN",
+    "Kenya": "KEN", "Mexico": "MEX", "Norway": "NOR", "Peru": "PER", "Poland": "POL",
+    "Portugal": "PRT", "Spain": "ESP", "Sweden": "SWE", "Turkey": "TUR", "Ghana": "GHA",
+}  # fmt: skip
+
+
+def test_entries_of_public_lists_belong_together_although_few_rows_share_them() -> None:
+    countries = np.array(list(COUNTRY_CODES) * 2)[:49]
+    columns = {"country": countries, "code": [COUNTRY_CODES[name] for name in countries]}
+    (relation,) = find_lookups(pa.table(columns), dict.fromkeys(columns, "category"), 0)[:1]
+    assert relation.name in {"country -> code", "code -> country"}
+    columns["code"] = [f"{name[::-1]}s" for name in countries]
+    assert find_lookups(pa.table(columns), dict.fromkeys(columns, "category"), 0) == []
+
+
+def test_a_few_ambiguous_keys_do_not_prevent_the_lookup_of_the_others() -> None:
+    cities = RNG.integers(0, 40, 2_000)
+    states = cities % 9
+    states[cities == 7] = RNG.integers(0, 2, (cities == 7).sum())
+    table = pa.table({"city": [f"city {i}" for i in cities], "state": [f"S{i}" for i in states]})
+    (relation,) = find_lookups(table, dict.fromkeys(("city", "state"), "category"), 0)
+    assert relation.name == "city -> state"
+    assert set(relation.keys) == {f"city {i}" for i in range(40) if i != 7}
+    assert relation.holds(table).all()
+    coding = coding_of(table)
+    assert round_trip(coding, table)["state"].equals(table["state"])
+
+
+def test_a_skewed_column_is_not_looked_up_because_most_rows_have_its_value() -> None:
+    table = pa.table({"a": RNG.integers(0, 900, 2_000), "b": RNG.integers(0, 50, 2_000) == 0})
+    shown = table.set_column(1, "b", table["b"].cast(pa.string()))
+    assert find_lookups(shown, {"a": "integer", "b": "category"}, 0) == []
 
 
 def test_each_of_two_sums_of_the_same_column_determines_a_column() -> None:

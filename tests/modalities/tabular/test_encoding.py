@@ -1,0 +1,53 @@
+"""Encodings of text that is not Unicode are chosen by the plausibility of its letters."""
+
+# ruff: noqa: RUF001 - letters of Turkish
+
+import pytest
+
+from modalities.tabular.upload.encoding import guess_encodings
+
+TEXTS = {
+    "cp949": "번호,이름,주소,금액\n1,김민수,서울특별시 강남구 역삼동,1200원\n",
+    "cp932": "番号,氏名,カナ,金額\n1,山田太郎,ヤマダタロウ,1200円\n",
+    "euc_jp": "番号,氏名,住所\n1,山田太郎,東京都新宿区西新宿\n",
+    "gb18030": "编号,姓名,地址,金额\n1,王小明,北京市朝阳区建国路,1200元\n",
+    "big5": "編號,姓名,地址,金額\n1,陳小明,台北市中正區重慶南路,1200元\n",
+    "cp1251": "номер,имя,город\n1,Иванов Иван,Москва\n",
+    "koi8_r": "дата,сумма,количество\n2024-01-01,5,7\n",
+    "cp866": "номер,имя,город\n1,Иванов Иван,Москва\n",
+    "cp1253": "αριθμός,όνομα,πόλη\n1,Παπαδόπουλος,Αθήνα\n",
+    "cp1254": "no,isim,şehir\n1,Ayşe Yılmaz,İstanbul\n2,Gül Şahin,Muğla\n",
+    "cp1255": "מספר,שם,עיר\n1,דוד כהן,תל אביב\n",
+    "cp1256": "رقم,اسم,مدينة\n1,محمد علي,القاهرة\n",
+    "cp874": "ลำดับ,ชื่อ,จังหวัด\n1,สมชาย,กรุงเทพ\n",
+    "cp1250": "č,jméno,město\n1,Jiří Dvořák,Plzeň\n2,Růžena Šťastná,Žďár\n",
+    "iso8859_2": "nr,imię,miasto\n1,Łukasz Żak,Łódź\n2,Paweł Dąb,Gdańsk\n",
+    "cp1252": "nr,name,ort\n1,Jürgen Groß,KÖLN\n2,Hélène,«Besançon»\n",
+    "cp850": "nr,name,ort\n1,Jürgen,Köln\n2,Bärbel,München\n",
+}
+
+
+@pytest.mark.parametrize("encoding", TEXTS)
+def test_encoding_is_that_in_which_the_letters_are_plausible(encoding: str) -> None:
+    text = TEXTS[encoding]
+    assert text.encode(encoding).decode(guess_encodings(text.encode(encoding))[0]) == text
+
+
+@pytest.mark.parametrize(
+    ("encoding", "word"),
+    [
+        ("cp949", "서울"),
+        ("cp932", "カナ"),
+        ("big5", "臺中"),
+        ("gb18030", "上海"),
+        ("cp1252", "Köln"),
+    ],
+)
+def test_a_few_short_words_show_the_encoding(encoding: str, word: str) -> None:
+    text = "id,city\n" + "".join(f"{i},{word}\n" for i in range(20))
+    assert text.encode(encoding).decode(guess_encodings(text.encode(encoding))[0]) == text
+
+
+def test_single_accents_are_not_letters_of_another_alphabet() -> None:
+    assert guess_encodings("id,x\n1,à 3\n2,à 7\n".encode("cp1252"))[0] == "cp1252"
+    assert guess_encodings("id,x\n1,3 €\n2,7 €\n".encode("cp1252"))[0] == "cp1252"
