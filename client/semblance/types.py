@@ -3456,6 +3456,12 @@ class TabularHyperparameters(TypedDict):
     """Hidden units of each column's network."""
     dropout: NotRequired[float | Literal["auto"]]
     """Dropout probability in the generator."""
+    frequency_decay: NotRequired[float | Literal["auto"]]
+    """Decay of the features of numbers with their frequency.
+
+    Higher values make the generator learn smoother dependencies on numbers, which fewer rows
+    suffice for.
+    """
     batch_size: NotRequired[int | Literal["auto"]]
     """Rows per training step."""
     generator_lr: NotRequired[float | Literal["auto"]]

@@ -42,7 +42,11 @@ class TokenHeads(nn.Module):
     """
 
     def __init__(
-        self, sizes: Sequence[int], positions: Sequence[NDArray[np.float64]], d: int
+        self,
+        sizes: Sequence[int],
+        positions: Sequence[NDArray[np.float64]],
+        d: int,
+        frequency_decay: float,
     ) -> None:
         super().__init__()
         self.sizes = list(sizes)
@@ -58,7 +62,8 @@ class TokenHeads(nn.Module):
             features = torch.zeros(len(group), 2 * FREQUENCIES + 1, max_size)
             for k, i in enumerate(group):
                 mask[k, 0, : sizes[i]] = 0.0
-                features[k, :, : sizes[i]] = torch.from_numpy(fourier_features(positions[i]).T)
+                waves = fourier_features(positions[i], frequency_decay)
+                features[k, :, : sizes[i]] = torch.from_numpy(waves.T)
             self.register_buffer(f"mask_{n}", mask, persistent=False)
             self.register_buffer(f"steps_{n}", torch.tensor(group), persistent=False)
             self.register_buffer(f"features_{n}", features, persistent=False)
@@ -133,11 +138,14 @@ class Generator(nn.Module):
         embedding_dim: int,
         hidden_dim: int,
         dropout: float,
+        frequency_decay: float,
     ) -> None:
         super().__init__()
         num_steps = len(sizes)
-        self.tokens = TokenEmbeddings(sizes, positions, embedding_dim)
-        self.fine = FineEmbeddings(sizes, sub_bin_steps, fine_positions, embedding_dim)
+        self.tokens = TokenEmbeddings(sizes, positions, embedding_dim, frequency_decay)
+        self.fine = FineEmbeddings(
+            sizes, sub_bin_steps, fine_positions, embedding_dim, frequency_decay
+        )
         self.start = nn.Parameter(torch.zeros(embedding_dim))
         self.attention_offsets = nn.Parameter(torch.zeros(num_steps, num_steps))
         self.norm = nn.LayerNorm(embedding_dim)
@@ -149,7 +157,7 @@ class Generator(nn.Module):
             torch.randn(num_steps, hidden_dim, embedding_dim) * 0.5 / hidden_dim**0.5
         )
         self.b2 = nn.Parameter(torch.zeros(num_steps, 1, embedding_dim))
-        self.heads = TokenHeads(sizes, positions, embedding_dim)
+        self.heads = TokenHeads(sizes, positions, embedding_dim, frequency_decay)
         self.dropout = dropout
         self.register_buffer("before", torch.ones(num_steps, num_steps).tril(-1), persistent=False)
         is_sub_bin = torch.tensor([[step is not None] for step in sub_bin_steps])
@@ -205,9 +213,10 @@ class Critic(nn.Module):
         *,
         embedding_dim: int,
         hidden_dim: int,
+        frequency_decay: float,
     ) -> None:
         super().__init__()
-        self.tokens = TokenEmbeddings(sizes, positions, embedding_dim)
+        self.tokens = TokenEmbeddings(sizes, positions, embedding_dim, frequency_decay)
         self.net = nn.Sequential(
             nn.Linear(embedding_dim * len(sizes), hidden_dim),
             nn.GELU(),
@@ -232,6 +241,7 @@ def build_generator(tokenizer: Tokenizer, settings: TableSettings) -> Generator:
         embedding_dim=settings.embedding_dim,
         hidden_dim=settings.hidden_dim,
         dropout=settings.dropout,
+        frequency_decay=settings.frequency_decay,
     )
 
 
@@ -241,4 +251,5 @@ def build_critic(tokenizer: Tokenizer, settings: TableSettings) -> Critic:
         tokenizer.positions,
         embedding_dim=settings.critic_width,
         hidden_dim=settings.critic_hidden,
+        frequency_decay=settings.frequency_decay,
     )

@@ -61,6 +61,7 @@ PRESETS: Mapping[DeviceKind, Mapping[str, Preset]] = {
 WIDEST_WITH_FULL_RATE = 2.5  # scale of the widest networks that learn with the full rate
 # Larger tables learn as much about their labels without the contrast, which costs time.
 LABEL_CONTRAST, MAX_CONTRAST_ROWS = 3.0, 10_000
+MIN_ROWS_WITHOUT_DECAY = 10_000
 # A GPU computes larger batches in the same time, but an epoch keeps at least this many steps.
 GPU_BATCH_SIZE, GPU_STEPS_PER_EPOCH = 1_024, 40
 
@@ -77,6 +78,12 @@ class TableSettings:
     embedding_dim: int = setting("Dimension of the token embeddings.", ge=4, le=1024)
     hidden_dim: int = setting("Hidden units of each column's network.", ge=4, le=4096)
     dropout: float = setting("Dropout probability in the generator.", ge=0, lt=1)
+    frequency_decay: float = setting(
+        "Decay of the features of numbers with their frequency. Higher values make the generator "
+        "learn smoother dependencies on numbers, which fewer rows suffice for.",
+        ge=0,
+        le=4,
+    )
     batch_size: int = setting("Rows per training step.", ge=1, le=65_536)
     generator_lr: float = setting("Learning rate of the generator.", gt=0, le=1)
     beta1: float = setting("First beta of AdamW.", ge=0, lt=1)
@@ -156,8 +163,8 @@ class TableSettings:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Read the settings of a model; those of the first format have no `label_contrast`."""
-        return cls(**{"label_contrast": 0.0, **values})
+        """Read the settings of a model; one of the first format lacks those that are 0 here."""
+        return cls(**{"label_contrast": 0.0, "frequency_decay": 0.0, **values})
 
 
 # With differential privacy, every feature that reads rows outside the mechanisms that epsilon
@@ -194,6 +201,7 @@ def resolve(
         "embedding_dim": 8 * round(6 * scale),
         "hidden_dim": 8 * round(12 * scale),
         "dropout": 0.4 if memorizable else 0.2 if is_point_cloud else 0.0,
+        "frequency_decay": 1.0 if data.rows < MIN_ROWS_WITHOUT_DECAY else 0.0,
         "batch_size": batch_size,
         # The rate of Adam falls with the width (Yang et al. 2022, 2203.03466).
         "generator_lr": 6e-3 * min(1.0, WIDEST_WITH_FULL_RATE / scale),
@@ -260,6 +268,7 @@ def _dp_defaults(data: TableData, scale: float) -> dict[str, Any]:
     return {
         "embedding_dim": 8 * round(3 * scale),
         "hidden_dim": 8 * round(6 * scale),
+        "frequency_decay": 0.0,  # another one was never tried
         "batch_size": batch,
     }
 

@@ -19,16 +19,20 @@ FINE_FREQUENCIES = 11  # of the positions of sub-bins
 
 
 def fourier_features(
-    positions: NDArray[np.float64], frequencies: int = FREQUENCIES
+    positions: NDArray[np.float64], decay: float, frequencies: int = FREQUENCIES
 ) -> NDArray[np.float32]:
     """Map (K,) token positions in [0, 1] to (K, F) Fourier features.
 
-    Tancik et al. 2020, 2006.10739. A token without a position (NaN) gets zeros.
+    Tancik et al. 2020, 2006.10739. Features of frequency f are multiplied by f^-decay: with more
+    decay, smoother functions of a number are learned first. A token without a position (NaN) gets
+    zeros.
     """
     has_position = ~np.isnan(positions)
     x = np.nan_to_num(positions)[:, None]
-    angles = x * (2.0 ** np.arange(frequencies) * np.pi / 2)
-    features = np.concatenate([np.sin(angles), np.cos(angles), x * 2 - 1], axis=1)
+    octaves = 2.0 ** np.arange(frequencies)
+    angles = x * (octaves * np.pi / 2)
+    waves = np.stack([np.sin(angles), np.cos(angles)]) * octaves**-decay
+    features = np.concatenate([*waves, x * 2 - 1], axis=1)
     return (features * has_position[:, None]).astype(np.float32)
 
 
@@ -45,7 +49,13 @@ class TokenEmbeddings(nn.Module):
     rows: Tensor  # table index of each token of these steps
     padded: Tensor  # index of each of these tokens among the P * K padded ones
 
-    def __init__(self, sizes: Sequence[int], positions: Sequence[NDArray[np.float64]], d: int):
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        positions: Sequence[NDArray[np.float64]],
+        d: int,
+        frequency_decay: float,
+    ) -> None:
         super().__init__()
         offsets = np.concatenate([[0], np.cumsum(sizes)])
         self.register_buffer("offsets", torch.from_numpy(offsets[:-1, None]), persistent=False)
@@ -55,7 +65,7 @@ class TokenEmbeddings(nn.Module):
         features = np.zeros((len(positioned), max_size, 2 * FREQUENCIES + 1), np.float32)
         rows, padded = [], []
         for k, i in enumerate(positioned):
-            features[k, : sizes[i]] = fourier_features(positions[i])
+            features[k, : sizes[i]] = fourier_features(positions[i], frequency_decay)
             rows.append(np.arange(offsets[i], offsets[i + 1]))
             padded.append(k * max_size + np.arange(sizes[i]))
             with torch.no_grad():
@@ -98,6 +108,7 @@ class FineEmbeddings(nn.Module):
         sub_bin_steps: Sequence[tuple[int, int, int] | None],
         fine_positions: Sequence[NDArray[np.float64] | None],
         d: int,
+        frequency_decay: float,
     ) -> None:
         super().__init__()
         steps, rows = [], []
@@ -108,7 +119,7 @@ class FineEmbeddings(nn.Module):
                 steps.append(step)
                 num_cells = sum(len(part) for part in features)
                 rows.append((bins[0], bins[1], sizes[step] - 1, num_cells))
-                features.append(fourier_features(positions, FINE_FREQUENCIES))
+                features.append(fourier_features(positions, frequency_decay, FINE_FREQUENCIES))
         width = 2 * FINE_FREQUENCIES + 1
         columns = torch.tensor(rows, dtype=torch.long).view(-1, 4).T
         self.register_buffer("steps", torch.tensor(steps, dtype=torch.long), persistent=False)

@@ -29,5 +29,6 @@ def make_generator(
         embedding_dim=8,
         hidden_dim=8,
         dropout=0.0,
+        frequency_decay=0.0,
     )
     return network.eval()
