@@ -29,6 +29,8 @@ T = TypeVar("T")
 SMALL_BODY_BYTES = 4_096
 # Two of the heaviest tenant, because one may wait for a long time for a file that is read.
 route_threads = FairThreads(40, per_owner=30, of_heaviest=2)
+# Parse and validate larger bodies. The errors of a megabyte take up to 120 MiB of memory.
+_body_threads = FairThreads(4, per_owner=3)
 
 
 class FairRoute(APIRoute):
@@ -63,7 +65,7 @@ class FairRoute(APIRoute):
                 if len(request._body) <= SMALL_BODY_BYTES:
                     request._json = strict_json.loads(request._body)
                 else:
-                    request._json = await route_threads.run(owner, self._parse, request._body)
+                    request._json = await _body_threads.run(owner, self._parse, request._body)
             return await handle(request)
 
         return check_and_handle

@@ -97,6 +97,42 @@ def test_fields_of_a_large_body_are_validated_once_and_in_a_thread(is_valid: boo
     assert [thread is threading.main_thread() for thread in validated_in] == [False]
 
 
+def test_a_tenant_has_few_large_bodies_validated_at_once() -> None:
+    lock, active, counts = threading.Lock(), [0], []
+
+    class Body(BaseModel):
+        names: list[str]
+
+        @field_validator("names")
+        @classmethod
+        def record(cls, names: list[str]) -> list[str]:
+            with lock:
+                active[0] += 1
+                counts.append(active[0])
+            time.sleep(0.02)  # so that others would overlap
+            with lock:
+                active[0] -= 1
+            return names
+
+    router = APIRouter(route_class=FairRoute)
+
+    @router.post("/")
+    def read(body: Body) -> int:
+        return len(body.names)
+
+    async def send() -> set[int]:
+        application = FastAPI()
+        application.include_router(router)
+        transport = httpx.ASGITransport(application)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+            body = {"names": ["x" * 100] * 100}
+            responses = await asyncio.gather(*(http.post("/", json=body) for _ in range(12)))
+        return {response.status_code for response in responses}
+
+    assert asyncio.run(send()) == {200}
+    assert (len(counts), max(counts) <= 3) == (12, True)
+
+
 @pytest.mark.parametrize(
     "values",
     [
