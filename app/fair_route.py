@@ -7,11 +7,11 @@ hundred slow requests of one tenant would take all of them.
 import inspect
 from collections.abc import Callable, Coroutine
 from functools import partial, wraps
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from fastapi import Request, Response
-from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from pydantic_core import ErrorDetails
 
 from app import strict_json
 from app.authentication import Caller, requirement
@@ -20,6 +20,7 @@ from app.query_parameters import parameter_names, reject_unknown_parameters
 from app.request_body import read_body
 from app.request_owner import STRANGERS
 from core.errors import UnsupportedMedia
+from core.validation_errors import validation_failed
 
 T = TypeVar("T")
 
@@ -28,6 +29,8 @@ T = TypeVar("T")
 SMALL_BODY_BYTES = 4_096
 # Two of the heaviest tenant, because one may wait for a long time for a file that is read.
 route_threads = FairThreads(40, per_owner=30, of_heaviest=2)
+# Parse and validate larger bodies. The errors of a megabyte take up to 120 MiB of memory.
+_body_threads = FairThreads(4, per_owner=3)
 
 
 class FairRoute(APIRoute):
@@ -62,19 +65,27 @@ class FairRoute(APIRoute):
                 if len(request._body) <= SMALL_BODY_BYTES:
                     request._json = strict_json.loads(request._body)
                 else:
-                    request._json = await route_threads.run(owner, self._parse, request._body)
+                    request._json = await _body_threads.run(owner, self._parse, request._body)
             return await handle(request)
 
         return check_and_handle
 
     def _parse(self, body: bytes) -> Any:
-        """Return the validated body, whose fields FastAPI does not validate again."""
+        """Return the validated body, whose fields FastAPI does not validate again.
+
+        Raises:
+            ValidationFailed: Fields are not valid.
+        """
         document, field = strict_json.loads(body), self.body_field
         if field is None or document is None:
             return document
         value, errors = field.validate(document, loc=("body",))
         if errors:
-            raise RequestValidationError(errors, body=document)
+            details = cast("list[ErrorDetails]", errors)  # of pydantic
+            failed = validation_failed(details, field.field_info.annotation, document)
+            # The traceback would keep these values, and the event loop would delete them.
+            del document, value, errors, details
+            raise failed
         return value
 
 

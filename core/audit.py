@@ -1,6 +1,7 @@
 """Audit log: who changed what. Entries are added in the transaction of the change.
 
-There is no function that changes or deletes an entry.
+There is no function that changes or deletes an entry, and triggers of the database reject both.
+Only the erasure of a tenant deletes its entries (core.tenants).
 """
 
 from collections.abc import Sequence

@@ -115,6 +115,8 @@ def erase(storage: Storage, tenant_id: str) -> Erasure:
                 code="tenant_has_running_jobs",
                 headers={"Retry-After": "10"},
             )
+        session.add(ErasedTenant(id=tenant_id))
+        session.flush()  # the database deletes audit entries only of such a tenant
         rows = {}
         for table in reversed(Base.metadata.sorted_tables):
             column = table.c.id if table.name == "tenants" else table.c.get("tenant_id")
@@ -122,7 +124,6 @@ def erase(storage: Storage, tenant_id: str) -> Erasure:
                 # A result of DML has the number of rows.
                 deleted = session.execute(delete(table).where(column == tenant_id))
                 rows[table.name] = deleted.rowcount  # type: ignore[attr-defined]
-        session.add(ErasedTenant(id=tenant_id))
     prefix = key_of(tenant_id)
     keys = list(storage.keys(prefix))
     storage.delete(keys)

@@ -34,8 +34,13 @@ SERVER = os.environ.get("SEMBLANCE_TEST_DATABASE_URL")  # PostgreSQL
 BROKER = broker_of_worker(os.environ.get("SEMBLANCE_TEST_BROKER_URL"))  # Redis
 
 DELETE_ALL = ";".join(
-    f"DELETE FROM {table.name}"  # noqa: S608 - names of our own tables
-    for table in reversed(Base.metadata.sorted_tables)
+    (
+        "SET session_replication_role = replica",  # without the triggers of the audit log
+        *(
+            f"DELETE FROM {table.name}"  # noqa: S608 - names of our own tables
+            for table in reversed(Base.metadata.sorted_tables)
+        ),
+    )
 )
 END_CONNECTIONS = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid()"""

@@ -1,4 +1,4 @@
-"""Long fuzz: 100,000 request bodies, and 10,000 mutated tables and model archives.
+"""Long fuzz: 100,000 request bodies, 10,000 mutated tables and model archives, and 500 imports.
 
 Mutated archives of images are in tests/modalities/image/test_mutations.py. Nothing may end in a
 server error, memory and descriptors stay flat, and no file is written outside of the data folder.
@@ -6,13 +6,15 @@ server error, memory and descriptors stay flat, and no file is written outside o
 
 import gc
 import gzip
+import hashlib
 import io
 import json
 import random
 import resource
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -44,7 +46,7 @@ from tests.modalities.tabular.factories import (
 )
 from tests.mutations import mutate_bytes, mutate_json, random_body
 
-BODIES, TABLES, MODELS = 100_000, 7_000, 3_000
+BODIES, TABLES, MODELS, IMPORTS = 100_000, 7_000, 3_000, 500
 PARTS = 20  # of the bodies, for several processes
 
 COLUMNS: dict[str, Any] = {
@@ -227,6 +229,49 @@ def test_mutated_model_archives_are_rejected_without_an_error(
                 if number % 2:
                     raise AssertionError(f"number {number}") from error
     assert loaded > 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3_600)
+def test_imports_of_mutated_model_archives_are_no_error_of_the_service(people: TestClient) -> None:
+    exported = people.get("/v1/models/people/export").content
+    with zipfile.ZipFile(io.BytesIO(exported)) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    headers, statuses = {"content-type": "application/zip"}, Counter[int]()
+    # The first import opens and loads what the others use.
+    assert people.post("/v1/models/import", content=exported, headers=headers).status_code == 201
+    with flat_resources(150), only_written_below(get_settings().data_dir):
+        for number in range(IMPORTS):
+            rng = random.Random(number)  # noqa: S311 - not a secret
+            content = mutate_bytes(exported, rng) if number % 2 else mutate_archive(files, rng)
+            response = people.post("/v1/models/import", content=content, headers=headers)
+            statuses[response.status_code] += 1
+            assert response.status_code in {201, 400, 409, 413, 422}, (number, response.text)
+    assert statuses[400] > 0 < statuses[422]
+    assert list(get_settings().scratch.rglob("import*")) == []
+
+
+def mutate_archive(files: Mapping[str, bytes], rng: random.Random) -> bytes:
+    """Return a valid zip with one changed file, whose hash in the manifest is right."""
+    name = rng.choice([*files, "model.safetensors"])
+    data = files[name]
+    if name == "model.safetensors":
+        data = mutate_weights(data, rng)
+    elif name.endswith(".json"):
+        data = json.dumps(mutate_json(json.loads(data), rng)).encode()
+    else:
+        data = mutate_bytes(data, rng)
+    changed = {**files, name: data}
+    if name != "manifest.json":
+        manifest = json.loads(files["manifest.json"])
+        digest = hashlib.sha256(data).hexdigest()
+        manifest["files"][name] = {"bytes": len(data), "sha256": digest}
+        changed["manifest.json"] = json.dumps(manifest).encode()
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for each, content in changed.items():
+            archive.writestr(each, content)
+    return out.getvalue()
 
 
 def mutate_weights(weights: bytes, rng: random.Random) -> bytes:

@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
+from sqlalchemy.exc import IntegrityError
 from starlette.testclient import TestClient
 
 import core
@@ -12,9 +13,10 @@ from core import api_keys, audit, login_codes, workers
 from core.database import read, write
 from core.datasets import cascade
 from core.storage import get_storage
-from core.tables import AuditEntry, Base, Dataset, Job, Model
+from core.tables import AuditEntry, Base, Dataset, ErasedTenant, Job, Model
 from tests.conftest import TENANT, AddJob
 from tests.factories import create_dataset, create_digits_dataset, create_trained_model
+from tests.servers import SERVER
 from tests.uploads import make_people_csv
 
 ROOT = Path(core.__file__).parents[1]
@@ -102,6 +104,27 @@ def test_entries_of_the_audit_log_cannot_be_changed() -> None:
         if re.search(r"AuditEntry|audit_entries", path.read_text())
     }
     assert naming == {"core/audit.py", "core/tables.py", "app/routes/audit.py"}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE audit_entries SET key_id = 'x'",
+        "DELETE FROM audit_entries",
+        "TRUNCATE audit_entries",
+    ],
+)
+def test_the_database_rejects_changes_of_the_audit_log(
+    two_tenants: TestClient, statement: str
+) -> None:
+    if SERVER is None and statement.startswith("TRUNCATE"):
+        pytest.skip("SQLite has no such statement")
+    two_tenants.post("/v1/datasets", json={"builtin": "digits"})
+    with write() as session:  # of another tenant than the one with entries
+        session.add(ErasedTenant(id="other"))
+    with pytest.raises(IntegrityError, match="append-only"), write() as session:
+        session.execute(text(statement))
+    assert actions(two_tenants) == ["dataset.create"]
 
 
 def test_only_administrators_read_the_audit_log(client: TestClient) -> None:

@@ -13,6 +13,7 @@ from core.errors import RangeNotSatisfiable
 from core.storage import CHUNK, get_storage, key_of
 from tests.conftest import TENANT, AddJob
 from tests.factories import create_dataset, create_model
+from tests.peak_memory import MIB, peak_memory_below
 from tests.uploads import make_people_csv
 
 
@@ -94,6 +95,16 @@ def test_a_range_request_does_not_read_the_whole_artifact(
     outside = client.get(url, headers={"Range": f"bytes={len(data)}-"})
     assert outside.status_code == 416
     assert outside.headers["content-range"] == f"bytes */{len(data)}"
+
+
+def test_a_range_of_a_large_artifact_needs_little_memory(
+    client: TestClient, add_job: AddJob
+) -> None:
+    size = 64 * MIB
+    url = add_artifact(add_job().id, bytes(size))
+    with peak_memory_below(32):
+        response = client.get(url, headers={"Range": f"bytes={size // 2}-{size // 2 + 99}"})
+    assert (response.status_code, response.content) == (206, bytes(100))
 
 
 def test_the_export_of_a_model_is_resumed_with_its_length(client: TestClient) -> None:

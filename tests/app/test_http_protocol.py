@@ -19,6 +19,7 @@ from starlette.routing import Route
 from app import error_handlers, http_protocol
 from app.http_protocol import BoundedHttpProtocol
 from app.schemas.problem import Problem
+from tests.peak_memory import peak_memory_below
 from tests.processes import eventually
 
 HEAD = b"GET / HTTP/1.1\r\nhost: localhost\r\n"
@@ -119,6 +120,14 @@ def test_a_request_with_too_large_a_head_is_rejected(
         send(client, request_head)
         assert problem(read_all(client)) == (status, code)
     assert not [record for record in caplog.records if record.levelno > logging.INFO]
+
+
+def test_64_mb_of_small_headers_are_rejected_with_little_memory(port: int) -> None:
+    with connect(port) as client, peak_memory_below(32):
+        send(client, HEAD)
+        for _ in range(64):
+            send(client, b"a: b\r\n" * 174_763)  # a MiB
+        assert problem(read_all(client)) == (431, "headers_too_large")
 
 
 def test_a_wish_for_another_protocol_is_ignored(port: int) -> None:

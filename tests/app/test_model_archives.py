@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import pickle
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,13 +16,16 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from starlette.testclient import TestClient
 
+from core.datasets import sandbox
 from core.errors import ValidationFailed
 from core.settings import Settings
 from modalities.sampling import WeightsFile
 from modalities.tabular import model_file
 from models.checkpoint import pack
+from tests.core.datasets.children import PeakMemory
 from tests.factories import LABELS, build_checkpoint, clear_model_caches, create_model
 from tests.models.images.tiny import make_settings
+from tests.peak_memory import MIB, peak_memory_below
 
 Files = dict[str, bytes]
 Change = Callable[[Files], None]
@@ -288,6 +292,31 @@ def test_a_model_with_names_that_fill_the_memory_is_rejected(
     save_file(tensors, path, long)
     with pytest.raises(ValidationFailed, match="rows of more than 2000 bytes"):
         model_file.validate_weights(WeightsFile(path=path))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_model_with_names_of_a_megabyte_is_rejected_with_little_memory(
+    people: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, path = unzip(people.get("/v1/models/people/export").content), tmp_path / "model"
+    path.write_bytes(files["model.safetensors"])
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    long = {name: text.replace('"<=50K"', f'"{"x" * MIB}"') for name, text in metadata.items()}
+    save_file(tensors, path, long)
+    changed = update_manifest(files | {"model.safetensors": path.read_bytes()})
+    with peak_memory_below(128):
+        response = import_model(people, make_zip(changed))
+    assert (response.status_code, response.json()["code"]) == (422, "import_rejected")
+    usage = PeakMemory()
+    monkeypatch.setattr(sandbox, "_WAIT_S", 0.05)  # how often the memory is read
+    with pytest.raises(ValidationFailed, match="rows of more than"):
+        sandbox.run_in_sandbox(
+            "modalities.tabular.model_file:validate_weights", WeightsFile(path=path), 60, usage
+        )
+    assert 0 < usage.peak < 3_000 * MIB
 
 
 def test_an_archive_with_an_entry_before_its_start_is_rejected(service: TestClient) -> None:

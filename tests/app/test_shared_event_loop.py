@@ -3,7 +3,9 @@
 import asyncio
 import base64
 import hashlib
+import json
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 
@@ -21,6 +23,7 @@ from app.main import create_app
 from app.sampling.response import SampleStreamingResponse
 from core import process_folder
 from tests.conftest import KEY
+from tests.peak_memory import peak_memory_below
 
 STALLED_PARTS = 20  # more than there are threads for parts
 
@@ -92,6 +95,73 @@ def test_fields_of_a_large_body_are_validated_once_and_in_a_thread(is_valid: boo
     response = asyncio.run(send())
     assert response.status_code == (200 if is_valid else 422), response.text
     assert [thread is threading.main_thread() for thread in validated_in] == [False]
+
+
+def test_a_tenant_has_few_large_bodies_validated_at_once() -> None:
+    lock, active, counts = threading.Lock(), [0], []
+
+    class Body(BaseModel):
+        names: list[str]
+
+        @field_validator("names")
+        @classmethod
+        def record(cls, names: list[str]) -> list[str]:
+            with lock:
+                active[0] += 1
+                counts.append(active[0])
+            time.sleep(0.02)  # so that others would overlap
+            with lock:
+                active[0] -= 1
+            return names
+
+    router = APIRouter(route_class=FairRoute)
+
+    @router.post("/")
+    def read(body: Body) -> int:
+        return len(body.names)
+
+    async def send() -> set[int]:
+        application = FastAPI()
+        application.include_router(router)
+        transport = httpx.ASGITransport(application)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+            body = {"names": ["x" * 100] * 100}
+            responses = await asyncio.gather(*(http.post("/", json=body) for _ in range(12)))
+        return {response.status_code for response in responses}
+
+    assert asyncio.run(send()) == {200}
+    assert (len(counts), max(counts) <= 3) == (12, True)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param({f"f{i}": 0 for i in range(75_000)}, id="fields"),
+        pytest.param({"labels": {f"l{i}": -1 for i in range(72_000)}}, marks=pytest.mark.slow),
+    ],
+)
+def test_a_megabyte_of_invalid_values_costs_the_event_loop_little(
+    client: TestClient, values: dict[str, object]
+) -> None:
+    body = json.dumps(values).encode()
+    assert 950_000 < len(body) < 1_048_576
+    assert client.portal is not None
+    loop_cpu_s = partial(client.portal.call, time.thread_time)
+
+    def post(content: bytes, key: str) -> int:
+        url = "/v1/models/x/samples"
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
+        return client.post(url, content=content, headers=headers).status_code
+
+    post(b"[]", KEY)  # loads modules
+    for key, status in ((KEY, 422), ("sem_wrong", 401)):
+        durations_s = []
+        with peak_memory_below(256):
+            for _ in range(2):  # one may contain a garbage collection
+                before_s = loop_cpu_s()
+                assert post(body, key) == status
+                durations_s.append(loop_cpu_s() - before_s)
+        assert min(durations_s) < 0.03
 
 
 @pytest.mark.parametrize(
