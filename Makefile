@@ -127,4 +127,4 @@ lock: install-dev
 
 # The locked packages of a release, with their hashes, as a CycloneDX document: sbom.json.
 sbom: install-dev
-	$(BIN)/uv tool run --from cyclonedx-bom cyclonedx-py requirements --output-reproducible --output-format JSON --output-file sbom.json requirements/base.txt
+	$(BIN)/uv tool run --from cyclonedx-bom==7.5.0 cyclonedx-py requirements --output-reproducible --output-format JSON --output-file sbom.json requirements/base.txt

@@ -46,7 +46,7 @@ from tests.modalities.tabular.factories import (
 )
 from tests.mutations import mutate_bytes, mutate_json, random_body
 
-BODIES, TABLES, MODELS, IMPORTS = 100_000, 7_000, 3_000, 500
+BODIES, TABLES, MODELS, IMPORTS = 100_000, 7_000, 3_000, 200
 PARTS = 20  # of the bodies, for several processes
 
 COLUMNS: dict[str, Any] = {
