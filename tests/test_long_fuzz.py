@@ -1,4 +1,4 @@
-"""Long fuzz: 100,000 request bodies, 10,000 mutated tables and model archives, and 500 imports.
+"""Long fuzz: 100,000 request bodies, 10,000 mutated tables and model archives, and 200 imports.
 
 Mutated archives of images are in tests/modalities/image/test_mutations.py. Nothing may end in a
 server error, memory and descriptors stay flat, and no file is written outside of the data folder.
