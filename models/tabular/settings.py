@@ -80,8 +80,8 @@ class TableSettings:
     dropout: float = setting("Dropout probability in the generator.", ge=0, lt=1)
     frequency_decay: float = setting(
         "Decay of the features of numbers with their frequency. Higher values make the generator "
-        "learn smoother dependencies on numbers, for which fewer rows are enough. It has no effect on "
-        "`gan`.",
+        "learn smoother dependencies on numbers, for which fewer rows are enough. It has no effect "
+        "on `gan`.",
         ge=0,
         le=4,
     )
