@@ -117,7 +117,7 @@ def _linear_functions(numbers: list[ScreenedNumber]) -> Iterator[Relation]:
 
 
 def _is_equivalent(source: ScreenedNumber, total: ScreenedNumber) -> bool:
-    """Return True if `source` is a linear function of `total`, which has values in the same rows."""
+    """Return True if `source` is a function of `total`, which has values in the same rows."""
     if not np.array_equal(np.isnan(source.values), np.isnan(total.values)):
         return False
     return any(_linear("linear", (total.name,), total.values, source))

@@ -60,7 +60,8 @@ class _Planner:
         candidates = relation.columns if relation.kind in SUMS else (relation.last,)
         free = [name for name in candidates if self._may_follow(name, relation)]
         # Rows that were learned mostly satisfy it, other than an equation between numbers.
-        is_checked = relation.kind in ("lookup", "step", "date_part") and relation.last in self.fixed
+        may_be_checked = relation.kind in ("lookup", "step", "date_part")
+        is_checked = may_be_checked and relation.last in self.fixed
         # First, because many columns that determine each other have very many relations.
         if not (free or is_sum_of_flags or is_checked):
             return

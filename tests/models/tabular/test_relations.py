@@ -952,7 +952,7 @@ def test_many_equivalent_columns_are_compared_with_one_of_them(
 ) -> None:
     numbers = np.random.default_rng(0).integers(0, 40, N)
     orders = [np.random.default_rng(seed).permutation(40) for seed in range(24)]
-    columns = {
+    columns: list[Any] = {
         "equal": [numbers for _ in orders],
         "permuted": [order[numbers] for order in orders],
         "named": [np.char.add("w", order[numbers].astype(str)) for order in orders],
