@@ -77,9 +77,8 @@ def _places_among_equivalent(codes: Mapping[str, Codes]) -> dict[str, tuple[byte
 def partition_of(codes: Codes) -> bytes:
     """Return a digest that is the same for columns whose equal values are in the same rows."""
     index, size = codes
-    present, first_rows = np.unique(index, return_index=True)
     numbers = np.zeros(size, np.int64)
-    numbers[present] = first_rows + 1
+    numbers[index[::-1]] = np.arange(len(index), 0, -1)  # each code's first row is assigned last
     numbers[0] = 0  # missing
     return hashlib.sha256(numbers[index].tobytes()).digest()
 
