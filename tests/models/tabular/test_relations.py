@@ -1,5 +1,6 @@
 """Relations between columns are found, and generated rows satisfy them."""
 
+from collections import Counter
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -943,3 +944,33 @@ def test_a_table_without_relations_has_the_same_tokens_as_without_coding() -> No
     plain = Tokenizer.fit(table, schema, target_column=None, seed=1)
     coded = Tokenizer.fit(table, schema, target_column=None, seed=1, coding=coding_of(table))
     assert np.array_equal(plain.encode(table, 1), coded.encode(table, 1))
+
+
+@pytest.mark.parametrize("kind", ["equal", "permuted", "named"])
+def test_many_equivalent_columns_are_compared_with_one_of_them(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = np.random.default_rng(0).integers(0, 40, N)
+    orders = [np.random.default_rng(seed).permutation(40) for seed in range(24)]
+    columns: list[Any] = {
+        "equal": [numbers for _ in orders],
+        "permuted": [order[numbers] for order in orders],
+        "named": [np.char.add("w", order[numbers].astype(str)) for order in orders],
+    }[kind]
+    type = "category" if kind == "named" else "integer"
+    table = pa.table({f"c{i}": column for i, column in enumerate(columns)})
+    relations = detect_relations(table, dict.fromkeys(table.column_names, type))
+    # The pairs of the first eight, and of each of the others with the first one.
+    assert max(Counter(r.kind for r in relations).values()) <= 8 * 7 + 2 * 16
+
+    decoded = []
+    decode = RelationCoding.decode
+
+    def count_and_decode(*args: Any) -> pa.RecordBatch:
+        decoded.append(args)
+        return decode(*args)
+
+    monkeypatch.setattr(RelationCoding, "decode", count_and_decode)
+    # The first one is not coded, as it would be the target.
+    assert len(plan_coding(relations, table, ("c0",)).names) == 23
+    assert len(decoded) < 24
