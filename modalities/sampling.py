@@ -49,6 +49,13 @@ class SamplingPlan(Protocol):
     def encode(self, format: str, batches: Iterator[Any], head: Json) -> Iterator[bytes]:
         """Encode the batches of this plan. `head` holds the fields before the items in JSON."""
 
+    def probes(self) -> Sequence["SamplingPlan"]:
+        """Return the plans to sample before a response or a job begins.
+
+        They show whether the model meets each condition. Empty: there are no conditions.
+        """
+        return ()
+
     def provenance(self) -> Iterator[Json]:
         """Yield the inputs that generate each item again, in addition to the seed.
 
@@ -71,13 +78,6 @@ class SelectionPlan(SamplingPlan, Protocol):
     def check_shards(self) -> None:
         """Raise ValidationFailed if shards cannot be generated independently."""
         return
-
-    def probes(self) -> Sequence[Self]:
-        """Return the plans to sample before a job is created.
-
-        They show whether the model meets each condition. Empty: there are no conditions.
-        """
-        return ()
 
     def count_labels(self, batch: Any) -> Mapping[str, int]:
         """Return the number of items of a batch by label."""

@@ -81,11 +81,19 @@ def count_labels(manifest: Mapping[str, Any], requested: Mapping[str, int]) -> d
         counts[name] = counts.get(name, 0) + count
     model_labels = [label["name"] for label in manifest["labels"]]
     if unknown := [name for name in counts if name not in model_labels]:
-        raise _unknown_label(unknown, model_labels)
+        raise _unknown_label(unknown, model_labels, manifest.get("target_column"))
     return counts
 
 
-def _unknown_label(unknown: Sequence[str], model_labels: Sequence[str]) -> UnknownLabel:
+def _unknown_label(
+    unknown: Sequence[str], model_labels: Sequence[str], target_column: str | None
+) -> UnknownLabel:
+    if not model_labels and target_column is not None:
+        message = f"The values of {target_column!r} are numbers or moments, not labels."
+        return UnknownLabel(
+            f"{message} Use `conditions` on this column instead.",
+            field_errors=[FieldError("/labels", "no_labels", message)],
+        )
     if not model_labels:
         return UnknownLabel(
             "The model was trained without labels. Use `count`, or train on a dataset with labels "

@@ -45,7 +45,7 @@ def build_response(
     Raises:
         NotAcceptable: No requested format is available.
         ValidationFailed: The request does not fit the model, or too few candidates of the first
-            samples are accepted.
+            samples of a condition are accepted.
         QuotaExceeded: The key or the tenant has requested too many samples in the last minute.
         Unavailable: The model cannot be loaded.
     """
@@ -67,6 +67,10 @@ def build_response(
     try:
         # Before the headers are sent, an error can still be reported with its HTTP status.
         batches = [next(stream)]
+        if len(batches[0]) < plan.count:
+            for probe in plan.probes()[1:]:
+                with SampleStream(get_sampling_service(), model, probe) as samples_of_condition:
+                    next(samples_of_condition)
         head: dict[str, Any] = {
             "model": model.id,
             "seed": seed,

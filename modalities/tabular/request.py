@@ -160,6 +160,8 @@ def _plan_rows(
             raise balance_conflict("`labels` or `conditions`")
         counts = _condition_counts(options.conditions, selection.count)
         return plan_per_condition(counts, seed=seed, offset=offset)
+    if selection.labels is None and selection.count is None:
+        raise ValidationFailed("Send `labels`, `count` or `conditions`.")
     check_selection(selection)
     if selection.count is None:
         conditions = _label_conditions(manifest)

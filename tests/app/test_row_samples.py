@@ -124,6 +124,15 @@ def test_every_row_meets_its_conditions(service: TestClient) -> None:
     assert list(csv.DictReader(io.StringIO(second_page.text))) == rows[30:]
 
 
+def test_a_later_condition_that_no_row_meets_is_rejected_before_the_response(
+    service: TestClient,
+) -> None:
+    impossible = {"since": "2013-02-11", "age": 44, "height": 1.93, "city": "Zürich"}
+    conditions = [{"where": {"member": True}, "count": 2}, {"where": impossible, "count": 2}]
+    response = request_samples(service, conditions=conditions, seed=1)
+    assert (response.status_code, response.json()["code"]) == (422, "acceptance_rate_too_low")
+
+
 def test_condition_fractions_are_exact_and_the_remaining_rows_are_free(service: TestClient) -> None:
     conditions = [
         {"where": {"city": "Rome"}, "fraction": 0.5},
@@ -255,6 +264,10 @@ def test_balance_labels_of_a_numeric_target_column_uses_deciles(client: TestClie
         client, conditions=[{"where": {"age": {"gte": 60, "lt": 62}}, "count": 9}]
     )
     assert {row["age"] for row in csv.DictReader(io.StringIO(older.text))} <= {"60", "61"}
+    by_label = request_samples(client, labels={"50": 2})
+    assert by_label.status_code == 422
+    assert "Use `conditions` on this column" in by_label.json()["detail"]
+    assert "`conditions`" in request_samples(client).json()["detail"]
 
 
 def test_a_table_without_a_target_column_is_sampled_by_count(client: TestClient) -> None:

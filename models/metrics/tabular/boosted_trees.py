@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.metrics.gradient_boosting import classify, regress
+from models.metrics.gradient_boosting import MIN_LEAF_ROWS, classify, regress
 from models.metrics.roc import detection_scores, roc_auc
 from models.metrics.scores import Estimate, Score, bootstrap, create_score
 from models.metrics.statistics import power_of_two_scale
@@ -27,7 +27,12 @@ MAX_TSTR_ROWS = 24_000
 def score_detection(
     real: NumericFrame, compared: Compared, binning: Binning, seed: int, check_stop: CheckStop
 ) -> list[Score]:
-    """Score boosted trees that learn to distinguish synthetic rows from holdout rows."""
+    """Score boosted trees that learn to distinguish synthetic rows from holdout rows.
+
+    There is no score if the holdout rows are too few for a tree with two leaves.
+    """
+    if min(map(len, (real, *compared))) < 2 * MIN_LEAF_ROWS:
+        return []
     return detection_scores(_detect(real, compared, binning, seed, check_stop))
 
 
@@ -42,8 +47,10 @@ def score_relation_detection(
     """Score the same trees with the differences and ratios of related numbers in sight.
 
     Trees that split one column after another do not see that two numbers nearly determine each
-    other. There is no score if no two numbers are related.
+    other. There is no score if no two numbers are related, or for too few holdout rows.
     """
+    if min(map(len, (real, *compared))) < 2 * MIN_LEAF_ROWS:
+        return []
     numeric_columns = [name for name in train.columns if name not in category_maps.categories]
     related = RelatedNumbers.fit(train, numeric_columns)
     if not related.pairs:
