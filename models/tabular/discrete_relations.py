@@ -37,8 +37,9 @@ def find_lookups(table: pa.Table, types: Mapping[str, str], min_value_count: int
     """Return the pairs of columns of which the first one determines the second one.
 
     The first one is discrete; the second one may be a quantity, such as the latitude of a station.
-    Keys that fewer than `min_value_count` rows have are left out, and so are a few that do not
-    determine a discrete column, such as cities of the same name in several states.
+    Keys that fewer than `min_value_count` rows have are left out, and so are a few texts that do
+    not determine a discrete column, such as cities of the same name in several states. A number
+    that is left out would be given the value of the nearest one: all must determine the column.
     """
     others = [name for name, type in types.items() if type in QUANTITY_TYPES][:MAX_COMPARED_COLUMNS]
     codes = encode_discrete(table, types)
@@ -52,7 +53,11 @@ def find_lookups(table: pa.Table, types: Mapping[str, str], min_value_count: int
         if source != total
         and (
             _determines(codes[source], codes[total])
-            or (total not in others and _mostly_determines(codes[source], codes[total]))
+            or (
+                total not in others
+                and not is_numeric(table.schema.field(source).type)
+                and _mostly_determines(codes[source], codes[total])
+            )
         )
     ]
 
@@ -231,17 +236,19 @@ def _with_values(relation: Relation, table: pa.Table, min_value_count: int) -> R
         }
     )
     grouped = pairs.group_by(["key", "value"]).aggregate([("count", "sum")]).sort_by("key")
-    grouped = grouped.filter(pa.compute.greater_equal(grouped.column("count_sum"), min_value_count))
-    groups = list(
-        zip(*(grouped.column(name).to_pylist() for name in ("key", "value")), strict=True)
-    )
+    columns = (grouped.column(name).to_pylist() for name in ("key", "value", "count_sum"))
+    groups = list(zip(*columns, strict=True))
     # Missing values next to others are not those of the key.
-    determined = {key for key, value in groups if value is not None}
-    groups = [(key, value) for key, value in groups if value is not None or key not in determined]
-    values_of = Counter(key for key, _ in groups)
-    groups = [(key, value) for key, value in groups if values_of[key] == 1]
-    keys, values = (tuple(column) for column in zip(*groups, strict=True)) if groups else ((), ())
-    return replace(relation, keys=keys, values=values)
+    determined = {key for key, value, _ in groups if value is not None}
+    groups = [each for each in groups if each[1] is not None or each[0] not in determined]
+    # A rare second value makes a key ambiguous, too.
+    values_of = Counter(key for key, _, _ in groups)
+    value_of = {
+        key: value
+        for key, value, rows in groups
+        if values_of[key] == 1 and rows >= min_value_count
+    }
+    return replace(relation, keys=tuple(value_of), values=tuple(value_of.values()))
 
 
 def find_distinct(
