@@ -14,16 +14,17 @@ from numpy.typing import NDArray
 from models.tabular.categorical_columns import as_text, from_text
 from models.tabular.constraints import DISCRETE_TYPES
 from models.tabular.number_grid import is_numeric
-from models.tabular.public_words import MAX_LISTED, are_listed
+from models.tabular.public_words import MAX_LISTED, are_names_of_the_same
 from models.tabular.relations import Relation, array, as_floats, available_parts, date_part
 from models.tabular.screened_numbers import MIN_EVIDENCE_BITS
 
 MIN_EXPECTED_VIOLATIONS = 20.0  # of an order or of distinct columns, if they were independent
 MIN_PRESENT_SHARE = 0.95  # of the rows have both values of a lookup that missing ones break
 MAX_LOOKUP_SHARE = 0.5  # distinct values of the source of a lookup, relative to the rows
-# Keys with several values, relative to all keys and to all rows; rows with another value than most
-# rows of their key, relative to those by chance; and those by chance.
-MIN_NEAR_KEYS, MAX_AMBIGUOUS_KEYS, MAX_OTHER_SHARE, MIN_EXPECTED_OTHERS = 10, 0.2, 0.05, 100
+MIN_NEAR_KEYS = 10  # of a lookup that a few keys break
+MAX_AMBIGUOUS_KEYS = 0.2  # keys with several values, relative to all keys, and their rows to all
+MAX_OTHER_SHARE = 0.05  # rows with a rarer value of their key, relative to those by chance
+MIN_EXPECTED_OTHERS = 100  # rows with a rarer value of their key, by chance
 MIN_LISTED_ENTRIES = 20  # of a public list, most of which a table has once
 MAX_COMPARED_COLUMNS = 40  # compared pairwise, of each type
 QUANTITY_TYPES = ("number", "datetime")  # that Arrow reads from text; integers are discrete
@@ -65,7 +66,7 @@ def find_lookups(table: pa.Table, types: Mapping[str, str], min_value_count: int
 def _listed_lookups(
     table: pa.Table, types: Mapping[str, str], min_value_count: int
 ) -> list[Relation]:
-    """Return lookups between entries of public lists, such as countries and their codes.
+    """Return lookups between two names of the same, such as countries and their codes.
 
     A table may have one row for each entry. Which code belongs to which country is public, so that
     rows need not repeat it.
@@ -75,26 +76,26 @@ def _listed_lookups(
         name: as_text(array(table, name)).dictionary_encode()
         for name in categories[:MAX_COMPARED_COLUMNS]
     }
-    rare = {
+    mostly_distinct = [
         name
-        for name, values in texts.items()
+        for name, values in sorted(texts.items())
         if max(MAX_LOOKUP_SHARE * len(table), MIN_LISTED_ENTRIES) < len(values.dictionary) + 1
-    }
-    listed = {
-        name: _codes(values)
-        for name, values in texts.items()
-        if rare
         and len(values.dictionary) <= MAX_LISTED
-        and are_listed(values.dictionary.to_pylist())
-    }
+    ]
     return [
         _with_values(Relation("lookup", (source, total)), table, min_value_count)
-        for source in sorted(listed.keys() & rare)
-        for total in listed
+        for source in mostly_distinct
+        for total, values in texts.items()
         if source != total
-        and listed[total][1] <= listed[source][1]
-        and _is_function(listed[source][0], listed[total][0])
+        and len(values.dictionary) <= len(texts[source].dictionary)
+        and _is_function(_codes(texts[source])[0], _codes(values)[0])
+        and are_names_of_the_same(_present_pairs(texts[source], values))
     ]
+
+
+def _present_pairs(a: pa.DictionaryArray, b: pa.DictionaryArray) -> set[tuple[str, str]]:
+    rows = zip(a.to_pylist(), b.to_pylist(), strict=True)
+    return {(first, second) for first, second in rows if first is not None and second is not None}
 
 
 def find_date_lookups(
@@ -244,9 +245,7 @@ def _with_values(relation: Relation, table: pa.Table, min_value_count: int) -> R
     # A rare second value makes a key ambiguous, too.
     values_of = Counter(key for key, _, _ in groups)
     value_of = {
-        key: value
-        for key, value, rows in groups
-        if values_of[key] == 1 and rows >= min_value_count
+        key: value for key, value, rows in groups if values_of[key] == 1 and rows >= min_value_count
     }
     return replace(relation, keys=tuple(value_of), values=tuple(value_of.values()))
 

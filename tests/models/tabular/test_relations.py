@@ -585,6 +585,16 @@ def test_a_few_ambiguous_keys_do_not_prevent_the_lookup_of_the_others() -> None:
     assert round_trip(coding, table)["state"].equals(table["state"])
 
 
+def test_a_country_of_a_row_is_not_looked_up_by_the_country_of_its_office() -> None:
+    """It is a value of that row, although both are public words."""
+    offices = list(COUNTRY_CODES)
+    natives = np.array(offices)[np.random.default_rng(3).integers(0, 6, len(offices))]
+    abroad = [*offices[:-1], "Peru"]
+    for other in (natives, [COUNTRY_CODES[name] for name in natives], abroad):
+        table = pa.table({"office": offices, "manager": other})
+        assert find_lookups(table, {"office": "category", "manager": "category"}, 0) == []
+
+
 @pytest.mark.parametrize("min_value_count", [0, 20])
 def test_rows_of_ambiguous_keys_keep_their_values(min_value_count: int) -> None:
     number = np.random.default_rng(3).integers(0, 40, 4_000)
