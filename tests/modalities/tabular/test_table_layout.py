@@ -216,6 +216,16 @@ def test_totals_below_an_empty_first_cell_are_left_out_and_named(
     assert tuple(issue["examples"]) == labels
 
 
+@pytest.mark.parametrize("word", ["Media", "max", "Total"])
+def test_a_last_row_without_its_first_value_stays_if_others_have_its_word(
+    word: str, read: Read
+) -> None:
+    rows = "".join(f"{i},{('Print', word)[i % 2]},{'NS'[i % 2]},{i}\n" for i in range(40))
+    table = read(f"no,kind,region,n\n{rows},{word},N,7\n")
+    assert table.summary.rows == 41
+    assert table.issue("total_rows") is None
+
+
 def test_headings_and_totals_of_groups_are_left_out_and_named(read: Read) -> None:
     groups = [
         f"{name},,\n"
