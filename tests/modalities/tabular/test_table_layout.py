@@ -625,3 +625,13 @@ def test_words_for_a_number_below_an_empty_row_are_not_names(first: str, read: R
     table = read(TOWNS + f"\n{first}\n{rows}")
     assert table.issue("stacked_tables") is None
     assert table.summary.rows == 30
+
+
+@pytest.mark.parametrize("names", ["color,level,score", "Color,Level,Score"])
+def test_a_group_of_rows_with_other_words_below_an_empty_row_is_not_a_table(
+    names: str, read: Read
+) -> None:
+    groups = ["".join(f"{words},{i}\n" for i in range(5)) for words in ("red,low", "blue,high")]
+    table = read(f"{names}\n{groups[0]}\nBob,mid,absent\n{groups[1]}")
+    assert table.issue("stacked_tables") is None
+    assert table.summary.rows == 11
