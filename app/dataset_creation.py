@@ -39,13 +39,12 @@ def create_from_form(caller: Caller, key: str | None, form: FormData) -> Respons
     """Create a dataset from a form: its files, and `meta` as JSON."""
     unknown = set(form) - {"file", "meta"}
     if unknown:
-        errors = [unknown_name(f"/{name}", name, ("file", "meta")) for name in unknown]
+        errors = [unknown_name(f"/{name}", name, ("file", "meta")) for name in sorted(unknown)[:20]]
         raise ValidationFailed(
             "The form may only have the fields `file` and `meta`. Send other settings as JSON in "
-            "`meta`, "
-            'for example `-F meta={"target":"income"}`.',
+            '`meta`, for example `-F meta={"target":"income"}`.',
             code="unknown_field",
-            field_errors=errors[:20],
+            field_errors=errors,
         )
     files = form.getlist("file")
     parts = [file for file in files if isinstance(file, UploadFile)]

@@ -197,7 +197,9 @@ def _lock_valid(session: Session, tenant_id: str, key_id: str) -> ApiKey:
     key = get(session, key_id)
     if key is None or key.tenant_id != tenant_id:
         raise _unknown(key_id)
-    valid = session.scalar(select(ApiKey).where(ApiKey.id == key_id, _IS_VALID).with_for_update())
+    locked = select(ApiKey).where(ApiKey.id == key_id, _IS_VALID).with_for_update()
+    # The key may have changed since it was read above, while this transaction waited for the lock.
+    valid = session.scalar(locked.execution_options(populate_existing=True))
     if valid is None:
         raise Conflict(
             "The key was revoked or has expired. Create a new one.", code="key_not_valid"

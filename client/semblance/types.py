@@ -3459,8 +3459,8 @@ class TabularHyperparameters(TypedDict):
     frequency_decay: NotRequired[float | Literal["auto"]]
     """Decay of the features of numbers with their frequency.
 
-    Higher values make the generator learn smoother dependencies on numbers, which fewer rows
-    suffice for.
+    Higher values make the generator learn smoother dependencies on numbers, for which fewer rows
+    are enough. It has no effect on `gan`.
     """
     batch_size: NotRequired[int | Literal["auto"]]
     """Rows per training step."""
@@ -3485,8 +3485,8 @@ class TabularHyperparameters(TypedDict):
     label_contrast: NotRequired[float | Literal["auto"]]
     """Weight of the loss of telling the label of a row from another one, given the other columns.
 
-    It makes samples show more clearly what is typical of their label, and training slower. Without
-    a categorical target column it has no effect.
+    It makes samples show more clearly what is typical of their label, and training slower. It has
+    no effect without a categorical target column, on batches in random order, and on `gan`.
     """
     eval_interval: NotRequired[int | Literal["auto"]]
     """Steps between evaluations on held-out rows."""

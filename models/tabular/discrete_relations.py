@@ -1,5 +1,6 @@
 """Search for columns that determine another one, and for columns that are never equal."""
 
+import hashlib
 import math
 from collections import Counter
 from collections.abc import Collection, Mapping
@@ -16,7 +17,7 @@ from models.tabular.constraints import DISCRETE_TYPES
 from models.tabular.number_grid import is_numeric
 from models.tabular.public_words import MAX_LISTED, are_names_of_the_same
 from models.tabular.relations import Relation, array, as_floats, available_parts, date_part
-from models.tabular.screened_numbers import MIN_EVIDENCE_BITS
+from models.tabular.screened_numbers import MAX_EQUIVALENT_COLUMNS, MIN_EVIDENCE_BITS
 
 MIN_EXPECTED_VIOLATIONS = 20.0  # of an order or of distinct columns, if they were independent
 MIN_PRESENT_SHARE = 0.95  # of the rows have both values of a lookup that missing ones break
@@ -46,12 +47,14 @@ def find_lookups(table: pa.Table, types: Mapping[str, str], min_value_count: int
     codes = encode_discrete(table, types)
     # Of two columns that determine each other, numbers stay, because their order helps to learn.
     sources = sorted(codes, key=lambda name: not is_numeric(table.schema.field(name).type))
+    places = _places_among_equivalent({name: codes[name] for name in sources})
     codes |= {name: encoded for name in others if (encoded := _encode(table, name))}
     return _listed_lookups(table, types, min_value_count) + [
         _with_values(Relation("lookup", (source, total)), table, min_value_count)
         for source in sources
         for total in codes
         if source != total
+        and _are_compared(places, source, total)
         and (
             _determines(codes[source], codes[total])
             or (
@@ -61,6 +64,37 @@ def find_lookups(table: pa.Table, types: Mapping[str, str], min_value_count: int
             )
         )
     ]
+
+
+def _places_among_equivalent(codes: Mapping[str, Codes]) -> dict[str, tuple[bytes, int]]:
+    """Return the classes of columns with equal values in the same rows, and their places in these.
+
+    The columns of a class determine each other.
+    """
+    sizes: Counter[bytes] = Counter()
+    places: dict[str, tuple[bytes, int]] = {}
+    for name, column in codes.items():
+        key = partition_of(column)
+        places[name] = key, sizes[key]
+        sizes[key] += 1
+    return places
+
+
+def partition_of(codes: Codes) -> bytes:
+    """Return a digest that is the same for columns whose equal values are in the same rows."""
+    index, size = codes
+    numbers = np.zeros(size, np.int64)
+    numbers[index[::-1]] = np.arange(len(index), 0, -1)  # each code's first row is assigned last
+    numbers[0] = 0  # missing
+    return hashlib.sha256(numbers[index].tobytes()).digest()
+
+
+def _are_compared(places: Mapping[str, tuple[bytes, int]], a: str, b: str) -> bool:
+    """Return False for two of many equivalent columns, which the first one of them determines."""
+    if a not in places or b not in places or places[a][0] != places[b][0]:
+        return True
+    first, last = sorted((places[a][1], places[b][1]))
+    return first == 0 or last < MAX_EQUIVALENT_COLUMNS
 
 
 def _listed_lookups(

@@ -1,5 +1,6 @@
 """Search for equations between numbers: sums, products, ratios and linear functions."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations_with_replacement, permutations
@@ -14,6 +15,7 @@ from models.tabular.relations import FLOAT_TOLERANCE, Kind, Relation
 from models.tabular.screened_numbers import (
     FIRST_ROWS,
     MAX_EQUATION_COLUMNS,
+    MAX_EQUIVALENT_COLUMNS,
     MIN_DISTINCT_VALUES,
     MIN_NONZERO_ROWS,
     MIN_ROWS,
@@ -70,8 +72,7 @@ def _equations(numbers: list[ScreenedNumber]) -> Iterator[Relation]:
     plain = [number for number in numbers if number.is_plain]
     flags = [number for number in numbers if number.is_flag]
     durations = [number for number in numbers if number.is_duration]
-    for total, source in _correlated([*plain, *durations][:MAX_LINEAR_COLUMNS]):
-        yield from _linear("linear", (source.name,), source.values, total)
+    yield from _linear_functions([*plain, *durations][:MAX_LINEAR_COLUMNS])
     yield from find_balances(plain)
     yield from find_balances(flags)
     if len(plain) > MAX_EQUATION_COLUMNS:
@@ -94,6 +95,32 @@ def _equations(numbers: list[ScreenedNumber]) -> Iterator[Relation]:
         if start.type == end.type:
             for total in (*plain, *durations):
                 yield from _elapsed(start, end, total)
+
+
+def _linear_functions(numbers: list[ScreenedNumber]) -> Iterator[Relation]:
+    """Yield the numbers that are linear functions of another one.
+
+    Of more than MAX_EQUIVALENT_COLUMNS that are functions of each other, the other ones are only
+    functions of the first one, from which all relations between them follow.
+    """
+    followers: set[ScreenedNumber] = set()
+    num_equivalent: Counter[ScreenedNumber] = Counter()
+    for total, source in _correlated(numbers):
+        if total in followers or source in followers:
+            continue
+        for relation in _linear("linear", (source.name,), source.values, total):
+            yield relation
+            if _is_equivalent(source, total):
+                num_equivalent[source] += 1
+                if num_equivalent[source] >= MAX_EQUIVALENT_COLUMNS:
+                    followers.add(total)
+
+
+def _is_equivalent(source: ScreenedNumber, total: ScreenedNumber) -> bool:
+    """Return True if `source` is a function of `total`, which has values in the same rows."""
+    if not np.array_equal(np.isnan(source.values), np.isnan(total.values)):
+        return False
+    return any(_linear("linear", (total.name,), total.values, source))
 
 
 def _correlated(

@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from models.tabular.categorical_columns import Floats, as_text
-from models.tabular.discrete_relations import Codes, encode_discrete
+from models.tabular.discrete_relations import Codes, encode_discrete, partition_of
 from models.tabular.relations import Relation, array, as_floats, rounding_tolerance
 from models.tabular.screened_numbers import (
     MAX_EQUATION_COLUMNS,
@@ -48,6 +48,9 @@ def find_factors(
         if MIN_FACTORS < codes[1] <= min(MAX_KEYS, len(sample) / MIN_ROWS_PER_KEY)
     }
     by_size = sorted(keys, key=lambda name: keys[name][1])
+    # Columns that determine each other have factors together.
+    partitions = {name: partition_of(codes) for name, codes in keys.items()}
+    codes_of = {partitions[name]: codes for name, codes in keys.items()}
     plain = [n for n in numbers if n.is_plain and n.distinct > MIN_ROWS // 2]
     relations = []
     for source, total in permutations(plain[:MAX_EQUATION_COLUMNS], 2):
@@ -57,10 +60,11 @@ def find_factors(
         if {source.name, total.name} in excluded:
             continue
         pair = _Pair.of(source.values, total.values, total)
+        fitting = {key for key, codes in codes_of.items() if pair.has_factors(codes)}
         candidates = (
             _fit(table, (key, types[key]), source.name, total)
             for key in by_size
-            if key not in (source.name, total.name) and pair.has_factors(keys[key])
+            if key not in (source.name, total.name) and partitions[key] in fitting
         )
         if relation := next(filter(None, candidates), None):
             relations.append(relation)

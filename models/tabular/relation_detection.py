@@ -21,8 +21,9 @@ from models.tabular.discrete_relations import (
 from models.tabular.equation_detection import find_equations
 from models.tabular.factor_detection import find_factors
 from models.tabular.number_grid import NumberGrid, is_numeric
-from models.tabular.relations import Relation, array, as_floats, available_parts
+from models.tabular.relations import Relation, array, as_floats, available_parts, date_part
 from models.tabular.screened_numbers import (
+    FIRST_ROWS,
     MIN_EVIDENCE_BITS,
     MIN_ROWS,
     ScreenedNumber,
@@ -102,19 +103,26 @@ def _screened_rows(table: pa.Table) -> pa.Table:
 
 def _date_parts(rows: pa.Table, numbers: list[ScreenedNumber]) -> Iterator[Relation]:
     for source in (number for number in numbers if number.is_datetime):
+        dates = array(rows, source.name)
+        parts = {part: as_floats(date_part(dates, part)) for part in available_parts(source.type)}
         for total in numbers:
-            for part in available_parts(source.type):
-                relation = Relation("date_part", (source.name, total.name), part=part)
+            for part, computed in parts.items():
                 if source is total or not _may_be(part, source.type, total.type):
                     continue
-                computed = relation.compute_numbers(rows)
+                if _differ(computed[:FIRST_ROWS], total.values[:FIRST_ROWS]):
+                    continue
                 both = np.isfinite(computed) & np.isfinite(total.values)
                 if (
                     both.sum() >= MIN_ROWS
-                    and not (np.abs(computed - total.values) > 0).any()
+                    and not _differ(computed, total.values)
                     and evidence_bits(total.values[both]) >= MIN_EVIDENCE_BITS
                 ):
-                    yield relation
+                    yield Relation("date_part", (source.name, total.name), part=part)
+
+
+def _differ(a: Floats, b: Floats) -> bool:
+    """Return True if a row has two different values; missing ones do not differ."""
+    return bool((np.abs(a - b) > 0).any())
 
 
 def _may_be(part: str, source: pa.DataType, total: pa.DataType) -> bool:

@@ -55,21 +55,27 @@ class _Planner:
 
     def derive(self, relation: Relation) -> None:
         """Leave a column out that the others of `relation` determine, if one can be."""
+        last = self.table.schema.field(relation.last)
+        is_sum_of_flags = relation.kind == "sum" and pa.types.is_boolean(last.type)
+        candidates = relation.columns if relation.kind in SUMS else (relation.last,)
+        free = [name for name in candidates if self._may_follow(name, relation)]
+        # Rows that were learned mostly satisfy it, other than an equation between numbers.
+        may_be_checked = relation.kind in ("lookup", "step", "date_part")
+        is_checked = may_be_checked and relation.last in self.fixed
+        # First, because many columns that determine each other have very many relations.
+        if not (free or is_sum_of_flags or is_checked):
+            return
         if self.sources.keys() & relation.columns and self._follows(relation):
             return
-        last = self.table.schema.field(relation.last)
-        if relation.kind == "sum" and pa.types.is_boolean(last.type):
+        if is_sum_of_flags or not free:
             self.check([relation])  # a sum of flags may be no flag
             return
-        candidates = self._by_preference(relation)
-        name = next((name for name in candidates if self._may_follow(name, relation)), None)
-        if name is not None:
-            self.columns.append(self._derived(relation, name))
-            self.sources[name] = set(relation.columns) - {name}
-            self.kept.append(relation)
-        # Rows that were learned mostly satisfy it, other than an equation between numbers.
-        elif relation.kind in ("lookup", "step", "date_part") and relation.last in self.fixed:
-            self.check([relation])
+        name = next((name for name in self._by_preference(relation) if name in free), None)
+        if name is None:
+            return
+        self.columns.append(self._derived(relation, name))
+        self.sources[name] = set(relation.columns) - {name}
+        self.kept.append(relation)
 
     def _by_preference(self, relation: Relation) -> list[str]:
         """Return the columns that may be left out, the preferred one first.
@@ -104,8 +110,11 @@ class _Planner:
 
     def _follows(self, relation: Relation) -> bool:
         """Return True if the coded columns satisfy `relation` even in rows that do not exist."""
-        coding = RelationCoding(self.in_decoding_order())
-        sample = self.table.slice(0, FOLLOWING_ROWS)
+        # Others neither change the columns of the relation nor depend on each other's rows.
+        needed = _reachable(self.sources, relation.columns)
+        coding = RelationCoding(tuple(c for c in self.in_decoding_order() if c.name in needed))
+        names = [name for name in self.table.column_names if name in needed]
+        sample = self.table.select(names).slice(0, FOLLOWING_ROWS)
         rng = np.random.default_rng(0)
         coded = coding.encode(sample).combine_chunks()
         mixed = [column.take(pa.array(rng.permutation(len(coded)))) for column in coded.columns]

@@ -18,6 +18,7 @@ MIN_EVIDENCE_BITS = 60.0  # that a determined column agrees with another one by 
 MIN_NONZERO_ROWS = 20  # of each term of a sum
 MIN_DISTINCT_VALUES = 10  # of the columns of an equation
 MAX_EQUATION_COLUMNS = 16  # numeric columns of which all combinations are tried
+MAX_EQUIVALENT_COLUMNS = 8  # of which all pairs are tried; they determine each other
 FIRST_ROWS = 64  # of the screened ones rule out most equations
 SIGNIFICANT_DIGITS = 12
 

@@ -80,7 +80,8 @@ class TableSettings:
     dropout: float = setting("Dropout probability in the generator.", ge=0, lt=1)
     frequency_decay: float = setting(
         "Decay of the features of numbers with their frequency. Higher values make the generator "
-        "learn smoother dependencies on numbers, which fewer rows suffice for.",
+        "learn smoother dependencies on numbers, for which fewer rows are enough. It has no effect "
+        "on `gan`.",
         ge=0,
         le=4,
     )
@@ -102,7 +103,8 @@ class TableSettings:
     label_contrast: float = setting(
         "Weight of the loss of telling the label of a row from another one, given the other "
         "columns. It makes samples show more clearly what is typical of their label, and training "
-        "slower. Without a categorical target column it has no effect.",
+        "slower. It has no effect without a categorical target column, on batches in random order, "
+        "and on `gan`.",
         ge=0,
         le=100,
     )
@@ -238,6 +240,8 @@ def resolve(
             "ema_decay": 0.998,
             "batch_size": min(128, max(2, data.rows)),
             "eval_interval": 500,
+            "label_contrast": 0.0,
+            "frequency_decay": 0.0,
         }
     if differential_privacy:
         values |= {**DP_OVERRIDES, **_dp_defaults(data, scale)}

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from typing import Any, get_args
 
 import pytest
+from sqlalchemy import update
 from starlette.testclient import TestClient
 
 from app import quotas
 from app.authentication import Caller
-from core import cli
-from core.database import clock, write
+from core import api_keys, cli
+from core.database import clock, read, write
 from core.own_quotas import KeyQuota
 from core.settings import Quotas
 from core.tables import ApiKey
@@ -174,3 +175,18 @@ def test_quotas_of_a_key_are_changed_by_command(
 def test_each_quota_of_keys_in_the_settings_can_be_set_for_a_single_one() -> None:
     of_keys = {name for name in Quotas.model_fields if name.startswith("key_")}
     assert set(get_args(KeyQuota)) == of_keys
+
+
+def test_a_change_does_not_undo_one_that_was_made_since_the_key_was_read(
+    two_tenants: TestClient,
+) -> None:
+    key_id = two_tenants.get("/v1/keys/self").json()["id"]
+    with write() as session:
+        key = session.get_one(ApiKey, key_id)
+        # What another transaction does before this one locks the key.
+        made_since = update(ApiKey).where(ApiKey.id == key_id).values(quotas={"key_streams": 3})
+        session.execute(made_since.execution_options(synchronize_session=False))
+        api_keys.change_quotas(session, key.tenant_id, key_id, {"key_concurrent_samples": 5})
+    with read() as session:
+        quotas = session.get_one(ApiKey, key_id).quotas
+    assert quotas == {"key_streams": 3, "key_concurrent_samples": 5}

@@ -23,6 +23,7 @@ from core.storage import get_storage, key_of
 from core.tables import Job, JobState, Model, Tenant, Upload
 from core.webhooks import endpoints
 from tests.conftest import TENANT, AddJob
+from tests.processes import eventually
 
 OTHER = {"Authorization": "Bearer sem_other"}
 EVENT_STREAM = {"Accept": "text/event-stream"}
@@ -388,8 +389,7 @@ def test_names_that_nobody_resolves_hold_few_threads_and_those_of_one_tenant_few
         waiting = []
         for number, headers in enumerate([None, OTHER]):
             waiting.append(pool.submit(post, headers))
-            while endpoints._checks.total() <= number:
-                pass
+            eventually(lambda n=number: endpoints._checks.total() > n)
             busy = post(headers)
             assert (busy.status_code, busy.json()["code"]) == (503, "resolver_busy")
         answered.set()

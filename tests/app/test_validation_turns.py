@@ -46,8 +46,9 @@ def test_uploads_that_wait_to_be_read_hold_no_threads_of_others(
                 uploads = [
                     asyncio.create_task(post(KEY, "file", table)) for _ in range(SHARED_THREADS)
                 ]
-                while count_datasets() < SHARED_THREADS:
-                    await asyncio.sleep(0.01)
+                async with asyncio.timeout(20):
+                    while count_datasets() < SHARED_THREADS:
+                        await asyncio.sleep(0.01)
                 rejected = await asyncio.wait_for(post("sem_other", "other", bytes(LARGE)), 20)
             assert await asyncio.gather(*uploads) == [202] * SHARED_THREADS
         return rejected

@@ -1,5 +1,6 @@
 """Relations between columns are found, and generated rows satisfy them."""
 
+from collections import Counter
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -636,8 +637,9 @@ def test_equal_columns_are_found_in_a_table_of_many_columns() -> None:
 
 
 def test_a_linear_function_of_which_rounding_leaves_few_values_is_found() -> None:
-    quantity = np.minimum(RNG.lognormal(1, 1.2, 2_000).astype(int), 400)
-    quantity[:300] = RNG.integers(0, 12, 300)  # in the first rows, rounding explains most of it
+    rng = np.random.default_rng(1)
+    quantity = np.minimum(rng.lognormal(1, 1.2, 2_000).astype(int), 400)
+    quantity[:300] = rng.integers(0, 12, 300)  # in the first rows, rounding explains most of it
     fee = np.floor(0.1 * quantity + 0.5).astype(int)
     assert "0.1 * quantity = fee" in names_of(pa.table({"quantity": quantity, "fee": fee}))
 
@@ -968,3 +970,33 @@ def test_a_table_without_relations_has_the_same_tokens_as_without_coding() -> No
     plain = Tokenizer.fit(table, schema, target_column=None, seed=1)
     coded = Tokenizer.fit(table, schema, target_column=None, seed=1, coding=coding_of(table))
     assert np.array_equal(plain.encode(table, 1), coded.encode(table, 1))
+
+
+@pytest.mark.parametrize("kind", ["equal", "permuted", "named"])
+def test_many_equivalent_columns_are_compared_with_one_of_them(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = np.random.default_rng(0).integers(0, 40, N)
+    orders = [np.random.default_rng(seed).permutation(40) for seed in range(24)]
+    columns: list[Any] = {
+        "equal": [numbers for _ in orders],
+        "permuted": [order[numbers] for order in orders],
+        "named": [np.char.add("w", order[numbers].astype(str)) for order in orders],
+    }[kind]
+    type = "category" if kind == "named" else "integer"
+    table = pa.table({f"c{i}": column for i, column in enumerate(columns)})
+    relations = detect_relations(table, dict.fromkeys(table.column_names, type))
+    # The pairs of the first eight, and of each of the others with the first one.
+    assert max(Counter(r.kind for r in relations).values()) <= 8 * 7 + 2 * 16
+
+    decoded = []
+    decode = RelationCoding.decode
+
+    def count_and_decode(*args: Any) -> pa.RecordBatch:
+        decoded.append(args)
+        return decode(*args)
+
+    monkeypatch.setattr(RelationCoding, "decode", count_and_decode)
+    # The first one is not coded, as it would be the target.
+    assert len(plan_coding(relations, table, ("c0",)).names) == 23
+    assert len(decoded) < 24
