@@ -15,16 +15,17 @@ from numpy.typing import NDArray
 from models.tabular.categorical_columns import as_text, from_text
 from models.tabular.constraints import DISCRETE_TYPES
 from models.tabular.number_grid import is_numeric
-from models.tabular.public_words import MAX_LISTED, are_listed
+from models.tabular.public_words import MAX_LISTED, are_names_of_the_same
 from models.tabular.relations import Relation, array, as_floats, available_parts, date_part
 from models.tabular.screened_numbers import MAX_EQUIVALENT_COLUMNS, MIN_EVIDENCE_BITS
 
 MIN_EXPECTED_VIOLATIONS = 20.0  # of an order or of distinct columns, if they were independent
 MIN_PRESENT_SHARE = 0.95  # of the rows have both values of a lookup that missing ones break
 MAX_LOOKUP_SHARE = 0.5  # distinct values of the source of a lookup, relative to the rows
-# Keys with several values, relative to all keys and to all rows; rows with another value than most
-# rows of their key, relative to those by chance; and those by chance.
-MIN_NEAR_KEYS, MAX_AMBIGUOUS_KEYS, MAX_OTHER_SHARE, MIN_EXPECTED_OTHERS = 10, 0.2, 0.05, 100
+MIN_NEAR_KEYS = 10  # of a lookup that a few keys break
+MAX_AMBIGUOUS_KEYS = 0.2  # keys with several values, relative to all keys, and their rows to all
+MAX_OTHER_SHARE = 0.05  # rows with a rarer value of their key, relative to those by chance
+MIN_EXPECTED_OTHERS = 100  # rows with a rarer value of their key, by chance
 MIN_LISTED_ENTRIES = 20  # of a public list, most of which a table has once
 MAX_COMPARED_COLUMNS = 40  # compared pairwise, of each type
 QUANTITY_TYPES = ("number", "datetime")  # that Arrow reads from text; integers are discrete
@@ -38,8 +39,9 @@ def find_lookups(table: pa.Table, types: Mapping[str, str], min_value_count: int
     """Return the pairs of columns of which the first one determines the second one.
 
     The first one is discrete; the second one may be a quantity, such as the latitude of a station.
-    Keys that fewer than `min_value_count` rows have are left out, and so are a few that do not
-    determine a discrete column, such as cities of the same name in several states.
+    Keys that fewer than `min_value_count` rows have are left out, and so are a few texts that do
+    not determine a discrete column, such as cities of the same name in several states. A number
+    that is left out would be given the value of the nearest one: all must determine the column.
     """
     others = [name for name, type in types.items() if type in QUANTITY_TYPES][:MAX_COMPARED_COLUMNS]
     codes = encode_discrete(table, types)
@@ -55,7 +57,11 @@ def find_lookups(table: pa.Table, types: Mapping[str, str], min_value_count: int
         and _are_compared(places, source, total)
         and (
             _determines(codes[source], codes[total])
-            or (total not in others and _mostly_determines(codes[source], codes[total]))
+            or (
+                total not in others
+                and not is_numeric(table.schema.field(source).type)
+                and _mostly_determines(codes[source], codes[total])
+            )
         )
     ]
 
@@ -94,7 +100,7 @@ def _are_compared(places: Mapping[str, tuple[bytes, int]], a: str, b: str) -> bo
 def _listed_lookups(
     table: pa.Table, types: Mapping[str, str], min_value_count: int
 ) -> list[Relation]:
-    """Return lookups between entries of public lists, such as countries and their codes.
+    """Return lookups between two names of the same, such as countries and their codes.
 
     A table may have one row for each entry. Which code belongs to which country is public, so that
     rows need not repeat it.
@@ -104,26 +110,26 @@ def _listed_lookups(
         name: as_text(array(table, name)).dictionary_encode()
         for name in categories[:MAX_COMPARED_COLUMNS]
     }
-    rare = {
+    mostly_distinct = [
         name
-        for name, values in texts.items()
+        for name, values in sorted(texts.items())
         if max(MAX_LOOKUP_SHARE * len(table), MIN_LISTED_ENTRIES) < len(values.dictionary) + 1
-    }
-    listed = {
-        name: _codes(values)
-        for name, values in texts.items()
-        if rare
         and len(values.dictionary) <= MAX_LISTED
-        and are_listed(values.dictionary.to_pylist())
-    }
+    ]
     return [
         _with_values(Relation("lookup", (source, total)), table, min_value_count)
-        for source in sorted(listed.keys() & rare)
-        for total in listed
+        for source in mostly_distinct
+        for total, values in texts.items()
         if source != total
-        and listed[total][1] <= listed[source][1]
-        and _is_function(listed[source][0], listed[total][0])
+        and len(values.dictionary) <= len(texts[source].dictionary)
+        and _is_function(_codes(texts[source])[0], _codes(values)[0])
+        and are_names_of_the_same(_present_pairs(texts[source], values))
     ]
+
+
+def _present_pairs(a: pa.DictionaryArray, b: pa.DictionaryArray) -> set[tuple[str, str]]:
+    rows = zip(a.to_pylist(), b.to_pylist(), strict=True)
+    return {(first, second) for first, second in rows if first is not None and second is not None}
 
 
 def find_date_lookups(
@@ -265,17 +271,17 @@ def _with_values(relation: Relation, table: pa.Table, min_value_count: int) -> R
         }
     )
     grouped = pairs.group_by(["key", "value"]).aggregate([("count", "sum")]).sort_by("key")
-    grouped = grouped.filter(pa.compute.greater_equal(grouped.column("count_sum"), min_value_count))
-    groups = list(
-        zip(*(grouped.column(name).to_pylist() for name in ("key", "value")), strict=True)
-    )
+    columns = (grouped.column(name).to_pylist() for name in ("key", "value", "count_sum"))
+    groups = list(zip(*columns, strict=True))
     # Missing values next to others are not those of the key.
-    determined = {key for key, value in groups if value is not None}
-    groups = [(key, value) for key, value in groups if value is not None or key not in determined]
-    values_of = Counter(key for key, _ in groups)
-    groups = [(key, value) for key, value in groups if values_of[key] == 1]
-    keys, values = (tuple(column) for column in zip(*groups, strict=True)) if groups else ((), ())
-    return replace(relation, keys=keys, values=values)
+    determined = {key for key, value, _ in groups if value is not None}
+    groups = [each for each in groups if each[1] is not None or each[0] not in determined]
+    # A rare second value makes a key ambiguous, too.
+    values_of = Counter(key for key, _, _ in groups)
+    value_of = {
+        key: value for key, value, rows in groups if values_of[key] == 1 and rows >= min_value_count
+    }
+    return replace(relation, keys=tuple(value_of), values=tuple(value_of.values()))
 
 
 def find_distinct(

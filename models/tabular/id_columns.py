@@ -26,6 +26,7 @@ from models.tabular.id_regions import RegionPrefixes
 from models.tabular.id_templates import Counter, TemplateSet
 from models.tabular.id_tokens import MAX_SHAPES, MIN_COVERAGE, MIN_SHARED_COUNT
 from models.tabular.id_words import case_of
+from models.tabular.region_shapes import RegionShapes
 
 MAX_EXAMINED_VALUES = 10_000
 MIN_SCATTERED = 20  # fewer numbers are continued rather than scattered
@@ -49,7 +50,7 @@ class IdColumn:
     """An identifier column: consecutive numbers, texts from templates, and others.
 
     `missing` is the share of missing values. `rows_per_value` is how many rows share a value on
-    average. `prefixes` are the beginnings of postal codes by region.
+    average. `prefixes` and `shapes` are the beginnings and shapes of postal codes by region.
     """
 
     name: str
@@ -58,6 +59,7 @@ class IdColumn:
     source: Source
     rows_per_value: int = 1
     prefixes: RegionPrefixes | None = None
+    shapes: RegionShapes | None = None
 
     @classmethod
     def fit(
@@ -90,6 +92,14 @@ class IdColumn:
             texts = pc.if_else(pa.array(is_missing), pa.scalar(None, pa.string()), texts)
         return texts.cast(self.arrow)
 
+    def fit_regions(self, values: pa.Array, rows: pa.RecordBatch) -> pa.Array:
+        """Return the values with the shapes and the beginnings of the regions of their rows."""
+        if self.shapes is not None:
+            values = self.shapes.replace_shapes(values, rows)
+        if self.prefixes is not None:
+            values = self.prefixes.replace_beginnings(values, rows)
+        return values
+
     @cached_property
     def letter_case(self) -> str | None:
         """`upper`, `title` or `lower`, as in most new values; None if these are missing."""
@@ -109,7 +119,8 @@ class IdColumn:
         rows = self.rows_per_value
         shared = {"rows_per_value": rows} if rows > 1 else {}
         regional = {"regions": self.prefixes.to_json()} if self.prefixes else {}
-        return {"missing": self.missing, **shared, **regional, **self.source.to_json()}
+        shapes = {"region_shapes": self.shapes.to_json()} if self.shapes else {}
+        return {"missing": self.missing, **shared, **regional, **shapes, **self.source.to_json()}
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any], arrow: pa.DataType) -> Self:
@@ -118,7 +129,11 @@ class IdColumn:
         rows_per_value = fields.get("rows_per_value", 1)
         regions = fields.get("regions")
         prefixes = RegionPrefixes.from_json(regions) if regions else None
-        return cls(fields["name"], arrow, fields["missing"], source, rows_per_value, prefixes)
+        region_shapes = fields.get("region_shapes")
+        shapes = RegionShapes.from_json(region_shapes) if region_shapes else None
+        return cls(
+            fields["name"], arrow, fields["missing"], source, rows_per_value, prefixes, shapes
+        )
 
 
 _SOURCES: dict[str, type[Counter | Quantities | Lists | Dates | EmailEnds]] = {

@@ -12,6 +12,7 @@ from models.tabular.id_email_ends import EmailEnds
 from models.tabular.id_regions import RegionPrefixes
 from models.tabular.id_templates import Counter
 from models.tabular.joined_texts import JoinedText
+from models.tabular.region_shapes import RegionShapes
 from models.tabular.schema import ColumnSchema
 
 
@@ -38,8 +39,11 @@ def fit_id_columns(
             continue
         values = column_values(table, name)
         id_column = IdColumn.fit(name, arrow, values, min_value_count, kinds[name])
-        prefixes = None if min_value_count else RegionPrefixes.fit(name, values, regions)
-        yield replace(id_column, prefixes=prefixes)
+        if not min_value_count:
+            prefixes = RegionPrefixes.fit(name, values, regions)
+            shapes = RegionShapes.fit(name, values, regions)
+            id_column = replace(id_column, prefixes=prefixes, shapes=shapes)
+        yield id_column
 
 
 def _within_digits(source: Source, rest: pa.Array) -> Source:

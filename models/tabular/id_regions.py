@@ -1,13 +1,12 @@
 """Beginnings of postal codes by region, so that new codes fit the state of their row.
 
 A beginning is used for a region if at least three of its rows have it; the rest of a code is new.
-Where regions are countries, whose codes have other shapes, new codes have those of their country.
 """
 
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Self
 from zlib import crc32
 
@@ -21,13 +20,10 @@ MAX_CHARS = 3  # of a beginning
 MIN_SAME = 0.8  # share of the rows with the most common first character of their region
 MAX_REST = 0.4  # of the rows with another one, relative to those if there were no regions
 MAX_COLUMNS = 2  # such as city and state
-_LEAD = "'"  # with which spreadsheets and shops keep leading zeros
+LEAD = "'"  # with which spreadsheets and shops keep leading zeros
 _SEPARATOR = "\x1f"
 MIN_REGIONS, MAX_REGIONS = 2, 1_000
-# Bits of the shapes of all codes, and of those of a region relative to them.
-MIN_SHAPE_BITS, MAX_SHAPE_REST = 0.5, 0.4
-_LETTERS = "ABCDEFGHJKLMNPRSTUVWXY"
-_POSTAL_NAME = re.compile(
+POSTAL_NAME = re.compile(
     r"(?i)(?:^|[\W_]|[a-z](?=[A-Z]))(?:zip|postal|post|plz|cep|cap)(?:[\W_]?code|[\W_]?\d|$)|zipcode|"
     r"postcode|postal|codigo[\W_]postal"
 )
@@ -48,17 +44,14 @@ class RegionPrefixes:
     columns: tuple[str, ...]
     width: int  # of codes that are written with leading zeros
     prefixes: Mapping[str, tuple[tuple[str, int], ...]]
-    shapes: Mapping[str, tuple[tuple[str, int], ...]] = field(default_factory=dict)
 
     @classmethod
     def fit(cls, name: str, codes: pa.Array, regions: Mapping[str, pa.Array]) -> Self | None:
         """Choose the columns of `regions` on which the codes depend the most; None if none do."""
-        if not _POSTAL_NAME.search(name):
+        if not POSTAL_NAME.search(name):
             return None
-        texts = pc.utf8_ltrim(codes.cast(pa.string()), _LEAD).to_pylist()
+        texts = pc.utf8_ltrim(codes.cast(pa.string()), LEAD).to_pylist()
         present = [text for text in texts if text is not None]
-        if pa.types.is_string(codes.type) and (by_shape := _choose_shapes(texts, regions)):
-            return cls((by_shape[0],), 0, {}, by_shape[1])
         if not present or not all(map(_CODE.fullmatch, present)):
             return None
         is_number = all(map(str.isdigit, present)) and not pa.types.is_string(codes.type)
@@ -66,7 +59,7 @@ class RegionPrefixes:
         padded = [None if text is None else text.zfill(width) for text in texts]
         ranked: list[tuple[float, str, Groups]] = []
         for region, values in regions.items():
-            groups = _groups(padded, _keys([values]))
+            groups = group_by_region(padded, region_keys([values]))
             if MIN_REGIONS <= len(groups) <= MAX_REGIONS and _depend(groups):
                 ranked.append((_share_of_most_common(groups, 2), region, groups))
         ranked = sorted(ranked, key=lambda each: -each[0])[:MAX_COLUMNS]
@@ -74,29 +67,26 @@ class RegionPrefixes:
             return None
         ranked.sort(key=lambda each: -len(each[2]))
         columns = tuple(region for _, region, _ in ranked)
-        all_groups = ranked[-1][2] | _groups(padded, _keys([regions[name] for name in columns]))
+        all_groups = ranked[-1][2] | group_by_region(
+            padded, region_keys([regions[name] for name in columns])
+        )
         return cls(columns, width, {key: _beginnings(group) for key, group in all_groups.items()})
 
     def replace_beginnings(self, codes: pa.Array, rows: pa.RecordBatch) -> pa.Array:
-        """Return the codes with the beginnings of the regions of their rows, if these have any.
-
-        A code of another shape than those of its region is a new one of such a shape.
-        """
-        if self.shapes:
-            return self._replace_shapes(codes, rows)
+        """Return the codes with the beginnings of the regions of their rows, if these have any."""
         weights = {
             region: ([text for text, _ in pairs], np.cumsum([n for _, n in pairs]))
             for region, pairs in self.prefixes.items()
             if pairs
         }
         regions = [rows.column(name) for name in self.columns]
-        keys = zip(_keys(regions), _keys(regions[-1:]), strict=True)
+        keys = zip(region_keys(regions), region_keys(regions[-1:]), strict=True)
         result = []
         for code, (key, coarse) in zip(codes.cast(pa.string()).to_pylist(), keys, strict=True):
             region = weights.get(key or "") or weights.get(coarse or "")
             if code is not None and region:
                 beginnings, ends = region
-                plain = code.lstrip(_LEAD)
+                plain = code.lstrip(LEAD)
                 padded = plain.zfill(self.width)
                 at = crc32(padded.encode()) / 2**32 * ends[-1]
                 beginning = beginnings[int(np.searchsorted(ends, at, side="right"))]
@@ -104,21 +94,9 @@ class RegionPrefixes:
             result.append(code)
         return pc.cast(pa.array(result, pa.string()), codes.type)
 
-    def _replace_shapes(self, codes: pa.Array, rows: pa.RecordBatch) -> pa.Array:
-        regions = _keys([rows.column(self.columns[0])])
-        result = []
-        for code, region in zip(codes.cast(pa.string()).to_pylist(), regions, strict=True):
-            shapes = self.shapes.get(region or "", ())
-            is_other = shapes and _shape(code or "") not in dict(shapes)
-            result.append(_code_of_shape(code, shapes) if code and is_other else code)
-        return pc.cast(pa.array(result, pa.string()), codes.type)
-
     def to_json(self) -> dict[str, Any]:
         prefixes = {value: [list(pair) for pair in pairs] for value, pairs in self.prefixes.items()}
-        packed = {"columns": list(self.columns), "width": self.width, "prefixes": prefixes}
-        if self.shapes:
-            packed["shapes"] = {key: [list(pair) for pair in p] for key, p in self.shapes.items()}
-        return packed
+        return {"columns": list(self.columns), "width": self.width, "prefixes": prefixes}
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Self:
@@ -126,75 +104,17 @@ class RegionPrefixes:
             value: tuple((text, count) for text, count in pairs)
             for value, pairs in fields["prefixes"].items()
         }
-        shapes = {
-            value: tuple((text, count) for text, count in pairs)
-            for value, pairs in fields.get("shapes", {}).items()
-        }
-        return cls(tuple(fields["columns"]), fields["width"], prefixes, shapes)
+        return cls(tuple(fields["columns"]), fields["width"], prefixes)
 
 
-def _choose_shapes(
-    codes: Sequence[str | None], regions: Mapping[str, pa.Array]
-) -> tuple[str, dict[str, tuple[tuple[str, int], ...]]] | None:
-    """Return the column whose values determine the shapes of codes most, and these by value.
-
-    None if there is no such column. Shapes of a single row are left out.
-    """
-    shapes = [None if code is None else _shape(code) for code in codes]
-    best, most = None, 0.0
-    for region, values in regions.items():
-        groups = _groups(shapes, _keys([values]))
-        if not MIN_REGIONS <= len(groups) <= MAX_REGIONS:
-            continue
-        rows = sum(map(len, groups.values()))
-        every = _bits([shape for group in groups.values() for shape in group])
-        within = sum(len(group) * _bits(group) for group in groups.values()) / rows
-        if every >= MIN_SHAPE_BITS and within <= MAX_SHAPE_REST * every and every - within > most:
-            most = every - within
-            counts = {key: Counter(group).most_common() for key, group in groups.items()}
-            best = (
-                region,
-                {
-                    key: tuple((shape, n) for shape, n in pairs if n > 1)
-                    for key, pairs in counts.items()
-                },
-            )
-    return best
-
-
-def _shape(code: str) -> str:
-    """Return a code with each digit as 9 and each letter as A or a."""
-    return re.sub(r"[a-z]", "a", re.sub(r"[A-Z]", "A", re.sub(r"\d", "9", code)))
-
-
-def _bits(shapes: Sequence[str]) -> float:
-    """Return the entropy of shapes."""
-    shares = np.array(list(Counter(shapes).values())) / len(shapes)
-    return float(-(shares * np.log2(shares)).sum())
-
-
-def _code_of_shape(code: str, shapes: Sequence[tuple[str, int]]) -> str:
-    """Return a code of one of the shapes, which depends on another code only."""
-    ends = np.cumsum([count for _, count in shapes])
-    at = crc32(code.encode()) / 2**32 * ends[-1]
-    shape = shapes[int(np.searchsorted(ends, at, side="right"))][0]
-    rng = np.random.default_rng(crc32(f"{code} {shape}".encode()))
-    numbers = rng.integers(0, 10 * len(_LETTERS), len(shape))
-    pools = {"9": "0123456789", "A": _LETTERS, "a": _LETTERS.lower()}
-    return "".join(
-        pools[mark][number % len(pools[mark])] if mark in pools else mark
-        for mark, number in zip(shape, numbers, strict=True)
-    )
-
-
-def _keys(columns: Sequence[pa.Array]) -> list[str | None]:
+def region_keys(columns: Sequence[pa.Array]) -> list[str | None]:
     """Return the values of each row in one text; None where one of them is missing."""
     texts = [column.cast(pa.string()) for column in columns]
     keys: list[str | None] = pc.binary_join_element_wise(*texts, _SEPARATOR).to_pylist()
     return keys
 
 
-def _groups(codes: Sequence[str | None], regions: Sequence[str | None]) -> Groups:
+def group_by_region(codes: Sequence[str | None], regions: Sequence[str | None]) -> Groups:
     """Return the codes of each region with enough rows."""
     groups: Groups = {}
     for code, region in zip(codes, regions, strict=True):

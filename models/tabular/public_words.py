@@ -6,7 +6,7 @@ A word or a name of these lists identifies nobody, even if only one row has it.
 import importlib
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 
 MAX_LISTED = 1_000  # different texts; no public list is longer
@@ -122,6 +122,47 @@ def _public_lists() -> tuple[frozenset[str], ...]:
     return tuple(frozenset(filter(None, map(_key, entries))) for entries in lists)
 
 
+def are_names_of_the_same(pairs: Collection[tuple[str, str]]) -> bool:
+    """Return True if each pair has two names of one country, state or currency, such as a code.
+
+    Texts that no list has belong together if most pairs do. No pair may be of two different ones:
+    where a manager comes from does not follow from the country of an office.
+    """
+    named = _named_things()
+    same = 0
+    for a, b in pairs:
+        first, second = named.get(_spelling(a)), named.get(_spelling(b))
+        if first and second:
+            if not first & second:
+                return False
+            same += a != b
+    return same >= MIN_LISTED * max(1, len(pairs))
+
+
+@lru_cache(maxsize=1)
+def _named_things() -> dict[str, set[int]]:
+    """Return the numbers of the countries, states and currencies that have a name."""
+    from faker.providers.address import en_AU, en_CA, en_US
+    from faker.providers.currency import Provider as Currencies
+    from faker.providers.date_time import Provider as Dates
+
+    countries = [(c.name, c.alpha_2_code, c.alpha_3_code, c.capital) for c in Dates.countries]
+    states = [
+        *zip(en_AU.Provider.states, en_AU.Provider.states_abbr, strict=False),
+        *zip(en_CA.Provider.provinces, en_CA.Provider.provinces_abbr, strict=False),
+        *zip(
+            en_US.Provider.states,
+            [code for code in en_US.Provider.states_abbr if code != "DC"],  # not a state
+            strict=False,
+        ),
+    ]
+    named: dict[str, set[int]] = {}
+    for number, names in enumerate([*countries, *states, *Currencies.currencies]):
+        for name in names:
+            named.setdefault(_spelling(name), set()).add(number)
+    return named
+
+
 _OTHER_COUNTRIES = (
     "Russia", "South Korea", "North Korea", "Iran", "Syria", "Vietnam", "Laos", "Bolivia",
     "Venezuela", "Tanzania", "Moldova", "Macedonia", "North Macedonia", "Czechia", "Ivory Coast",
@@ -162,10 +203,19 @@ def _common_prefix(texts: Sequence[str]) -> str:
     return re.sub(r"[^\W_]*$", "", first[:common])
 
 
+def _spelling(text: str) -> str:
+    """Return the words of a text without case, accents and marks."""
+    return " ".join(re.findall(r"[^\W_]+", _without_accents(text)))
+
+
+def _without_accents(text: str) -> str:
+    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(c for c in decomposed if not unicodedata.combining(c))
+
+
 def _key(text: str) -> str:
     """Return a text without case, accents, brackets and what follows a comma or semicolon."""
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
-    plain = "".join(c for c in decomposed if not unicodedata.combining(c))
+    plain = _without_accents(text)
     bare = re.sub(r"\(.*?\)|[,;].*|\bthe\b|\bof\b|\brepublic\b|&", " ", plain).replace(
         "saint", "st"
     )

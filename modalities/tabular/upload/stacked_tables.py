@@ -1,9 +1,9 @@
 """Tables below each other in one file or sheet, of which the longest one is read.
 
 A further table begins below an empty row with names that the table above does not have. Without
-a title, its columns must differ from those above in number or kind, or the texts that repeat in
-its columns must not be those of the names: else it may be the same table, whose first row below
-the empty one has words such as "not measured" for its numbers.
+a title, its columns must differ from those above in number or kind. Or the texts that repeat in its
+columns are others, and the letter case shows that the first row has names. Else it may be the same
+table, whose first row below the empty one has words such as "not measured" for its numbers.
 """
 
 from collections import Counter
@@ -97,6 +97,7 @@ def _are_apart(above: Sequence[NumberedRow], below: Sequence[NumberedRow]) -> bo
     """Return True if the columns differ, or the categories of those that do not.
 
     Then the first row below may not have one of the texts, nor a code such as A17 above codes.
+    It has the letter case of the names above, which no category has.
     """
     if not _have_same_columns(above, below):
         return True
@@ -107,12 +108,22 @@ def _are_apart(above: Sequence[NumberedRow], below: Sequence[NumberedRow]) -> bo
         texts = {text for column in columns for text in column}
         if not name.strip() or name.strip() in texts or _is_code_of(name.strip(), texts):
             return False
+        case = _letter_case(name.strip())
+        if case not in map(_letter_case, column_of([above[0].fields], i)):
+            return False
         is_repeated = all(len(set(column)) <= MAX_DIFFERENT * len(column) for column in columns)
         if kind == "text" and is_repeated:
             has_others = True
             if set(columns[0]) & set(columns[1]):
                 return False
+            if case in map(_letter_case, texts):
+                return False
     return has_others
+
+
+def _letter_case(text: str) -> tuple[bool, bool]:
+    """Return whether a text begins with a capital, and whether all others are capitals."""
+    return text[:1].isupper(), text[1:].isupper()
 
 
 def _is_code_of(name: str, texts: Collection[str]) -> bool:

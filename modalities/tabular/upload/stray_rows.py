@@ -59,7 +59,7 @@ class StrayRows:
         self._held_back: list[pa.RecordBatch] = []
         self._filled: list[bool] = []  # columns that have a value in all rows before the end
         self._sparse = 0  # rows before the end of which only the first cell has a value
-        self._totals: set[str] = set()  # words for a total that earlier rows have
+        self._summary_words: list[set[str]] = []  # those that earlier rows have, by column
         self._headings: dict[str, None] = {}  # texts above groups of rows
         self._subtotals: list[str] = []
         self._first_totals: list[str] = []
@@ -154,9 +154,10 @@ class StrayRows:
         if len(batch.columns) >= _MIN_COLUMNS and batch.column(1).null_count:
             filled = reduce(pc.or_, [pc.is_valid(column) for column in batch.columns[1:]])
             self._sparse += pc.and_(pc.is_valid(first), pc.invert(filled)).true_count
-        if first.type == pa.string():
-            words = [word.strip() for word in first.unique().drop_null().to_pylist()]
-            self._totals.update(w.casefold() for w in words if re.fullmatch(_TOTAL, w))
+        self._summary_words = self._summary_words or [set() for _ in batch.columns]
+        for words, column in zip(self._summary_words, batch.columns, strict=True):
+            if column.type == pa.string():
+                words.update(_summary_words(column))
 
     def _end(self) -> Iterator[pa.RecordBatch]:
         """Decide about the rows at the end: yield values, and report the others."""
@@ -202,16 +203,23 @@ class StrayRows:
     def _is_total(self, cells: Sequence[object], totals: Sequence[str]) -> bool:
         """Return True for a total, or another summary after one.
 
-        Its label is in the first cell, and no earlier row has it, or in a later one, where all
-        rows have a value in the first one.
+        Its label is in the first cell, or in a later one, where all rows have a value in the first
+        one. No earlier row has it, or `Total` below an empty cell lacks further values.
         """
         index, text = _first_filled(cells)
+        is_new = not self._summary_words or _folded(text) not in self._summary_words[index]
         if index:
-            is_summary = _is_label(text, rf"{_TOTAL}|{_AVERAGE}")
-            return any(self._filled) and self._filled[0] and is_summary
+            if not (any(self._filled) and self._filled[0]):
+                return False
+            lacks_others = any(
+                cell is None and is_filled
+                for cell, is_filled in zip(cells[1:], self._filled[1:], strict=True)
+            )
+            is_total = _is_label(text, _TOTAL) and (is_new or lacks_others)
+            return is_total or (is_new and _is_label(text, _AVERAGE))
         if totals:
             return _is_label(text, _AVERAGE)
-        return _is_label(text, _TOTAL) and str(text).strip().casefold() not in self._totals
+        return is_new and _is_label(text, _TOTAL)
 
     def _report(self, notes: Sequence[str], totals: Sequence[str], empty: int) -> None:
         all_totals = [*self._first_totals, *totals]
@@ -240,8 +248,19 @@ class StrayRows:
                 self.issues.append(Issue(code, severity, count, shown, hints[code]))  # type: ignore[arg-type]
 
 
+def _summary_words(texts: pa.StringArray) -> set[str]:
+    """Return the words for a total or an average among the texts."""
+    distinct = texts.unique()
+    is_summary = pc.match_substring_regex(distinct, rf"^\s*(?:{_TOTAL}|{_AVERAGE})\s*$")
+    return set(map(_folded, distinct.filter(is_summary).drop_null().to_pylist()))
+
+
+def _folded(text: object) -> str:
+    return str(text).strip().casefold()
+
+
 def _have_one_length(texts: pa.Array) -> bool:
-    """Return True for codes of the same many letters and digits, none of which is a heading."""
+    """Return True for long texts of one length, such as hexadecimal codes, and not headings."""
     lengths = pc.min_max(pc.utf8_length(texts)).as_py()
     return lengths["min"] == lengths["max"] and (lengths["min"] or 0) >= _MIN_CODE
 

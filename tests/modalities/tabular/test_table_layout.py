@@ -216,6 +216,16 @@ def test_totals_below_an_empty_first_cell_are_left_out_and_named(
     assert tuple(issue["examples"]) == labels
 
 
+@pytest.mark.parametrize("word", ["Media", "max", "Total"])
+def test_a_last_row_without_its_first_value_stays_if_others_have_its_word(
+    word: str, read: Read
+) -> None:
+    rows = "".join(f"{i},{('Print', word)[i % 2]},{'NS'[i % 2]},{i}\n" for i in range(40))
+    table = read(f"no,kind,region,n\n{rows},{word},N,7\n")
+    assert table.summary.rows == 41
+    assert table.issue("total_rows") is None
+
+
 def test_headings_and_totals_of_groups_are_left_out_and_named(read: Read) -> None:
     groups = [
         f"{name},,\n"
@@ -615,3 +625,13 @@ def test_words_for_a_number_below_an_empty_row_are_not_names(first: str, read: R
     table = read(TOWNS + f"\n{first}\n{rows}")
     assert table.issue("stacked_tables") is None
     assert table.summary.rows == 30
+
+
+@pytest.mark.parametrize("names", ["color,level,score", "Color,Level,Score"])
+def test_a_group_of_rows_with_other_words_below_an_empty_row_is_not_a_table(
+    names: str, read: Read
+) -> None:
+    groups = ["".join(f"{words},{i}\n" for i in range(5)) for words in ("red,low", "blue,high")]
+    table = read(f"{names}\n{groups[0]}\nBob,mid,absent\n{groups[1]}")
+    assert table.issue("stacked_tables") is None
+    assert table.summary.rows == 11

@@ -8,6 +8,7 @@ import pytest
 
 from models.tabular.id_fitting import fit_id_columns
 from models.tabular.joined_text_search import find_joined_texts
+from models.tabular.region_shapes import RegionShapes
 from models.tabular.schema import ColumnSchema
 from models.tabular.tokenizer import Tokenizer
 
@@ -77,6 +78,42 @@ def test_postal_codes_have_the_shape_of_those_of_their_country() -> None:
     patterns = {"PL": r"\d\d-\d{3}", "NL": r"\d{4} [A-Z]{2}", "DE": r"\d{5}", "AT": r"\d{4}"}
     rows = sample_addresses(table, schema).to_pylist()
     assert all(re.fullmatch(patterns[row["country"]], row["postcode"]) for row in rows)
+
+
+def test_postal_codes_of_two_countries_fit_the_state_and_the_country_of_their_row() -> None:
+    rng = np.random.default_rng(5)
+    first = {"CA": "9", "NY": "1", "ON": "M", "QC": "H"}
+    states = [list(first)[i] for i in rng.integers(0, 4, 300)]
+    ends = [
+        f"{rng.integers(0, 10_000):04}"
+        if first[state].isdigit()
+        else "{}{} {}{}{}".format(
+            *(rng.choice(list(kind)) for kind in ("345", "AB", "67", "CE", "89"))
+        )
+        for state in states
+    ]
+    table = pa.table(
+        {
+            "country": ["US" if first[state].isdigit() else "CA" for state in states],
+            "state": states,
+            "zip": [first[state] + end for state, end in zip(states, ends, strict=True)],
+        }
+    )
+    patterns = {"US": r"\d{5}", "CA": r"[A-Z]\d[A-Z] \d[A-Z]\d"}
+    for row in sample_addresses(
+        table, (ColumnSchema("country", "category"), *SCHEMA[1:])
+    ).to_pylist():
+        assert row["zip"][0] == first[row["state"]]
+        assert re.fullmatch(patterns[row["country"]], row["zip"])
+
+
+def test_letters_of_other_scripts_are_not_part_of_a_shape() -> None:
+    """The shape would be the text of these rows."""
+    codes = ["кв. Иванова 5"] * 3 + ["123-45"] * 60 + ["1234"] * 60
+    country = pa.array(["RU"] * 3 + ["PL"] * 60 + ["AT"] * 60)
+    shapes = RegionShapes.fit("post", pa.array(codes), {"country": country})
+    assert shapes is not None
+    assert set(shapes.shapes) == {"PL", "AT"}
 
 
 def test_a_text_that_is_joined_later_is_no_region() -> None:

@@ -586,6 +586,31 @@ def test_a_few_ambiguous_keys_do_not_prevent_the_lookup_of_the_others() -> None:
     assert round_trip(coding, table)["state"].equals(table["state"])
 
 
+def test_a_country_of_a_row_is_not_looked_up_by_the_country_of_its_office() -> None:
+    """It is a value of that row, although both are public words."""
+    offices = list(COUNTRY_CODES)
+    natives = np.array(offices)[np.random.default_rng(3).integers(0, 6, len(offices))]
+    abroad = [*offices[:-1], "Peru"]
+    for other in (natives, [COUNTRY_CODES[name] for name in natives], abroad):
+        table = pa.table({"office": offices, "manager": other})
+        assert find_lookups(table, {"office": "category", "manager": "category"}, 0) == []
+
+
+@pytest.mark.parametrize("min_value_count", [0, 20])
+def test_rows_of_ambiguous_keys_keep_their_values(min_value_count: int) -> None:
+    number = np.random.default_rng(3).integers(0, 40, 4_000)
+    values = np.array([f"S{i % 9}" for i in number])
+    ambiguous = np.flatnonzero(number == 7)
+    values[ambiguous[:15]], values[ambiguous[15:]] = "alpha", "beta"
+    types = {"key": "category", "value": "category"}
+    texts = pa.table({"key": [f"town {i}" for i in number], "value": values})
+    numbers = texts.set_column(0, "key", pa.array(10_000 + 7 * number))
+    for table in (texts, numbers):
+        relations = detect_relations(table, types, min_value_count=min_value_count)
+        coding = plan_coding(relations, table, ())
+        assert round_trip(coding, table)["value"].equals(table["value"])
+
+
 def test_a_skewed_column_is_not_looked_up_because_most_rows_have_its_value() -> None:
     table = pa.table({"a": RNG.integers(0, 900, 2_000), "b": RNG.integers(0, 50, 2_000) == 0})
     shown = table.set_column(1, "b", table["b"].cast(pa.string()))
