@@ -188,6 +188,19 @@ def test_a_target_that_is_always_missing_has_no_utility_score() -> None:
         assert any(score.name == "tstr_score" for score in scores) == has_score
 
 
+@pytest.mark.parametrize(("holdout_rows", "is_scored"), [(39, False), (40, True)])
+def test_detection_is_not_scored_by_fewer_rows_than_a_tree_can_split(
+    holdout_rows: int, is_scored: bool
+) -> None:
+    table = make_people(200, 1)
+    holdout = np.arange(200 - holdout_rows, 200)
+    data = LabeledRows(table, SCHEMA, "rich", np.arange(200 - holdout_rows), holdout)
+    evaluation = evaluate(data, make_people(500, 2), seed=1, check_stop=never_stop)
+    names = {score.name for score in evaluation.scores}
+    assert ("detection_auc" in names) == is_scored
+    assert "tstr_score" in names
+
+
 def test_numbers_whose_squares_overflow_are_evaluated() -> None:
     def make_lengths(seed: int) -> pa.Table:
         rng = np.random.default_rng(seed)
