@@ -475,13 +475,15 @@ class NumberTexts:
         low, high = min(self.decimals, default=0), max(self.decimals, default=0)
         if self.form.exponent:
             return self._complete_scientific(low, high)
-        if max(high, self.exponent_decimals) > MAX_DECIMALS:
-            return replace(self.form, significant=self._all_digits)
+        is_fixed = self.form.scales or self.form.whole_digits > 1  # no pattern has both
+        if max(high, self.exponent_decimals) > MAX_DECIMALS and not is_fixed:
+            return replace(self.form, significant=self._all_digits, leading_zero=True)
+        low, high = min(low, MAX_DECIMALS), min(high, MAX_DECIMALS)
         if self.form.scales and is_percent(self.form.scales[0]):  # counts have no decimals
             low = high if len(self.decimals.keys() - {0}) == 1 else 0
         else:
             low = max(range(low, high + 1), key=lambda decimals: (self._exact(decimals), decimals))
-        high = max(high, self.exponent_decimals)
+        high = min(max(high, self.exponent_decimals), MAX_DECIMALS)
         # Distinct texts show whether zero has decimals, as the other numbers do.
         plain_zero = low > 0 and self.plain_zeros > 0
         return replace(self.form, min_decimals=low, max_decimals=high, plain_zero=plain_zero)
