@@ -161,9 +161,7 @@ def infer_number_forms(sample: Sequence[str], *, decimal_comma: bool) -> list[Nu
     else:
         forms = [
             replace(form, thousands=mark, decimal=decimal, indian=indian)
-            for mark, decimal, indian in _infer_marks(
-                bodies, decimal_comma, is_money=any(is_currency(unit) for unit in texts[0].unit)
-            )
+            for mark, decimal, indian in _infer_marks(bodies, decimal_comma, texts[0].unit, codes)
         ]
     return forms + _other_signs(forms, texts) if forms else []
 
@@ -305,14 +303,21 @@ def has_only_thousands(sample: Sequence[str]) -> bool:
 
 
 def _infer_marks(
-    bodies: Sequence[str], decimal_comma: bool, *, is_money: bool
+    bodies: Sequence[str], decimal_comma: bool, unit: Affixes, codes: Collection[str]
 ) -> list[tuple[str, str, bool]]:
     """Return the (thousands mark, decimal mark, Indian grouping) that fit, the likeliest first.
 
-    Amounts of money do not have three decimals.
+    Amounts of money hardly have three decimals, and letters before them, of which a mark of
+    thousands shows that they are a currency, have this mark. `$14.970` is both.
     """
+    is_money = any(map(is_currency, unit)) or unit[0] in codes
     if is_money and (mark := _mark_of_thousands(bodies)):
-        return [(mark, "," if mark == "." else ".", False)]
+        thousands = (mark, "," if mark == "." else ".", False)
+        if any(body.count(mark) > 1 for body in bodies):
+            return [thousands]
+        have_short = any(mark not in body and body.strip("0") for body in bodies)
+        if have_short or (mark == "," and unit[0] in codes):
+            return [thousands, ("", mark, False)]
     fitting = [
         marks for marks in _MARKS if _fits(bodies, _strict(*marks)) and _occurs(bodies, *marks)
     ]
