@@ -161,9 +161,7 @@ def infer_number_forms(sample: Sequence[str], *, decimal_comma: bool) -> list[Nu
     else:
         forms = [
             replace(form, thousands=mark, decimal=decimal, indian=indian)
-            for mark, decimal, indian in _infer_marks(
-                bodies, decimal_comma, is_money=any(is_currency(unit) for unit in texts[0].unit)
-            )
+            for mark, decimal, indian in _infer_marks(bodies, decimal_comma, texts[0].unit, codes)
         ]
     return forms + _other_signs(forms, texts) if forms else []
 
@@ -305,14 +303,21 @@ def has_only_thousands(sample: Sequence[str]) -> bool:
 
 
 def _infer_marks(
-    bodies: Sequence[str], decimal_comma: bool, *, is_money: bool
+    bodies: Sequence[str], decimal_comma: bool, unit: Affixes, codes: Collection[str]
 ) -> list[tuple[str, str, bool]]:
     """Return the (thousands mark, decimal mark, Indian grouping) that fit, the likeliest first.
 
-    Amounts of money do not have three decimals.
+    Amounts of money hardly have three decimals, and letters before them, of which a mark of
+    thousands shows that they are a currency, have this mark. `$14.970` is both.
     """
+    is_money = any(map(is_currency, unit)) or unit[0] in codes
     if is_money and (mark := _mark_of_thousands(bodies)):
-        return [(mark, "," if mark == "." else ".", False)]
+        thousands = (mark, "," if mark == "." else ".", False)
+        if any(body.count(mark) > 1 for body in bodies):
+            return [thousands]
+        have_short = any(mark not in body and body.strip("0") for body in bodies)
+        if have_short or (mark == "," and unit[0] in codes):
+            return [thousands, ("", mark, False)]
     fitting = [
         marks for marks in _MARKS if _fits(bodies, _strict(*marks)) and _occurs(bodies, *marks)
     ]
@@ -475,13 +480,15 @@ class NumberTexts:
         low, high = min(self.decimals, default=0), max(self.decimals, default=0)
         if self.form.exponent:
             return self._complete_scientific(low, high)
-        if max(high, self.exponent_decimals) > MAX_DECIMALS:
-            return replace(self.form, significant=self._all_digits)
+        is_fixed = self.form.scales or self.form.whole_digits > 1  # no pattern has both
+        if max(high, self.exponent_decimals) > MAX_DECIMALS and not is_fixed:
+            return replace(self.form, significant=self._all_digits, leading_zero=True)
+        low, high = min(low, MAX_DECIMALS), min(high, MAX_DECIMALS)
         if self.form.scales and is_percent(self.form.scales[0]):  # counts have no decimals
             low = high if len(self.decimals.keys() - {0}) == 1 else 0
         else:
             low = max(range(low, high + 1), key=lambda decimals: (self._exact(decimals), decimals))
-        high = max(high, self.exponent_decimals)
+        high = min(max(high, self.exponent_decimals), MAX_DECIMALS)
         # Distinct texts show whether zero has decimals, as the other numbers do.
         plain_zero = low > 0 and self.plain_zeros > 0
         return replace(self.form, min_decimals=low, max_decimals=high, plain_zero=plain_zero)

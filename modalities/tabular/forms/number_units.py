@@ -1,4 +1,4 @@
-"""Texts that may stand at a number: currencies, units and signs.
+"""Texts that may be next to a number: currencies, units and signs.
 
 Any other text makes a code, such as C710 or 12A.
 """

@@ -5,9 +5,9 @@ A pattern is written like a number format of a spreadsheet, with the marks that 
 positive numbers, negative numbers (default: the first one after a minus sign) and zero (default:
 the first one; `0.00;-0.00;0` writes it without decimals). `0.##` writes up to two decimals and no
 trailing zeros; `0000.0;-000.0` is padded to a width that includes the minus; `@@@` writes up to
-three significant digits. `0.0[K|M]` writes 1500 as 1.5K, and `0 day[s]` writes `1 day` and
-`2 days`. A zero of another script, such as the Arabic one, means the digits
-of that script.
+three significant digits, and `@@@,#` or `#.##@@@,#` has other marks. `0.0[K|M]` writes 1500 as
+1.5K, and `0 day[s]` writes `1 day` and `2 days`. A zero of another script, such as the Arabic one
+(after `@@@` for significant digits), means the digits of that script.
 """
 
 import re
@@ -31,7 +31,8 @@ _EXACT = 1e15  # integers below are floats of which all digits are significant
 _NO_FRACTION = 2.0**53  # floats above have no digits after the point
 _MAX_PATTERN_CHARS = 64
 _BODY = re.compile(
-    r"(?:@{1,18}|(?:#(?P<mark>[^#0@;\d])##(?:(?P=mark)##)?0|#(?=[.,\u066b\uff0e][0#])|0{1,9})"
+    r"(?:(?:#(?P<mark>[^#0@;\d])##(?:(?P=mark)##)?(?:0|@{1,18}0?)|@{1,18}0?"
+    r"|#(?=[.,\u066b\uff0e][0#])|0{1,9})"
     r"(?:(?P<decimal>[.,\u066b\uff0e](?=[0#]))(?P<zeros>0{0,15})(?P<optional>#{0,15}))?"
     r"(?P<exponent>[eE]\+?0{1,3})?(?:\[(?P<scales>[^\[\]]*)\])?)"
 )
@@ -76,7 +77,7 @@ class NumberForm:
 
     @property
     def pattern(self) -> str:
-        body = "@" * self.significant if self.significant else self._body()
+        body = self._body()
         ending = f"[{self.plural}]" if self.plural else ""
         negative = body.removeprefix("0") if self.counts_sign else body
         bodies = [body, negative, "0" if self.plain_zero else body]
@@ -87,8 +88,12 @@ class NumberForm:
 
     def _body(self) -> str:
         mark = self.thousands
-        whole = "0" * self.whole_digits
-        whole = f"#{mark}##{mark}##0" if self.indian else f"#{mark}##0" if mark else whole
+        group = f"#{mark}##{mark}##" if self.indian else f"#{mark}##" if mark else ""
+        if self.significant:
+            script = "0" if self.script else ""
+            decimal = "" if self.decimal == _DECIMAL_MARKS.get(mark, ".") else f"{self.decimal}#"
+            return f"{group}{'@' * self.significant}{script}{decimal}"
+        whole = f"{group}0" if mark else "0" * self.whole_digits
         whole = whole if self.leading_zero else "#"
         optional = "#" * (self.max_decimals - self.min_decimals)
         decimals = f"{self.decimal}{'0' * self.min_decimals}{optional}" if self.max_decimals else ""
@@ -335,25 +340,28 @@ def parse_pattern(pattern: str) -> NumberForm | None:
     if negative == positive:
         return None
     zero = affixes[2] if len(affixes) > 2 else positive
-    form = _with_body(NumberForm(positive, negative, zero, plural=plural), matches[0])
-    return form and replace(form, plain_zero=plain_zero, counts_sign=counts_sign, script=script)
+    affixed = NumberForm(positive, negative, zero, script=script, plural=plural)
+    form = _with_body(affixed, matches[0])
+    return form and replace(form, plain_zero=plain_zero, counts_sign=counts_sign)
 
 
 def _with_body(form: NumberForm, match: re.Match[str]) -> NumberForm | None:
-    if match[0].startswith("@"):
-        return None if match["scales"] else replace(form, significant=len(match[0]))
     mark = match["mark"] or ""
     decimal = match["decimal"] or _DECIMAL_MARKS.get(mark, ".")
     if mark == decimal:
         return None
+    form = replace(
+        form, thousands=mark, indian=bool(mark) and f"{mark}##{mark}##" in match[0], decimal=decimal
+    )
+    if significant := match[0].count("@"):
+        has_zero, has_others = "0" in match[0], match["scales"] or match["exponent"]
+        is_valid = has_zero == bool(form.script) and match["optional"] in (None, "#")
+        return replace(form, significant=significant) if is_valid and not has_others else None
     zeros = len(match["zeros"] or "")
     return replace(
         form,
-        thousands=mark,
         leading_zero="0" in match[0].partition(decimal)[0],
         whole_digits=max(1, len(match[0]) - len(match[0].lstrip("0"))),
-        indian=bool(mark) and f"{mark}##{mark}##0" in match[0],
-        decimal=decimal,
         min_decimals=zeros,
         max_decimals=zeros + len(match["optional"] or ""),
         exponent=match["exponent"] or "",

@@ -56,14 +56,15 @@ class Script(NamedTuple):
     usual: float
     has_case: bool = False
     is_alphabet: bool = True
+    has_ascii_bytes: bool = False  # as the second ones of common characters
 
 
 _CYRILLIC = Script("оеаинтсрвлкмдпу", 0.75, has_case=True)
 SCRIPTS = {
     "cp949": Script(_HANGUL, 0.6, is_alphabet=False),
     "gb18030": Script(_SIMPLIFIED, 0.4, is_alphabet=False),
-    "big5": Script(_TRADITIONAL, 0.4, is_alphabet=False),
-    "cp932": Script(_KANA + _KANJI, 0.6, is_alphabet=False),
+    "big5": Script(_TRADITIONAL, 0.4, is_alphabet=False, has_ascii_bytes=True),
+    "cp932": Script(_KANA + _KANJI, 0.6, is_alphabet=False, has_ascii_bytes=True),
     "euc_jp": Script(_KANA + _KANJI, 0.6, is_alphabet=False),
     "cp1251": _CYRILLIC,
     "koi8_r": _CYRILLIC,
@@ -77,6 +78,7 @@ SCRIPTS = {
 MIN_PLAUSIBLE = 0.5  # of the usual share of common characters
 MIN_LETTERS = 4  # different letters of an alphabet
 _MAX_SAMPLE = 50_000
+_WORD = re.compile(r"[^\x00-\x7f\ufffd]{2}")
 _NEXT_TO_LATIN = re.compile(r"(?<=[A-Za-z])[^\x00-\x7f]|[^\x00-\x7f](?=[A-Za-z])")
 
 
@@ -97,6 +99,8 @@ def _plausibility(sample: bytes, encoding: str) -> float:
     implausible = 2 * counts["\ufffd"] + len(_NEXT_TO_LATIN.findall(text))
     if script.is_alphabet and len(counts) < MIN_LETTERS:
         return 0  # such as the à of French alone
+    if script.has_ascii_bytes and not _WORD.search(text):
+        return 0  # such as `45°|` and `10 µL`, in which a sign and an ASCII character are one
     if script.has_case:
         implausible += sum(a.islower() and b.isupper() for a, b in pairwise(text))
     return min(1.0, (common - implausible) / max(1, total) / script.usual)

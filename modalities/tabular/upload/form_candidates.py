@@ -306,9 +306,12 @@ def find_candidates(
             candidates.append(FormCandidate(reader))
     is_preferred = decimal_comma and (stated_marks or not has_only_thousands(sample))
     forms = infer_number_forms(sample, decimal_comma=is_preferred)
+    if stated_marks:
+        forms.sort(key=lambda form: form.decimal != ("," if decimal_comma else "."))
     for i, form in enumerate(forms):
         # Where the comma separates fields, it hardly is the decimal mark, too.
-        is_likely = i == 0 or (decimal_comma and form.zero == forms[0].zero)
+        is_other = decimal_comma or (forms[0].decimal, form.decimal) == (",", ".")
+        is_likely = i == 0 or (is_other and form.zero == forms[0].zero)
         if not (typed_text and form.is_plain):
             numbers = NumberReader(form, NumberTexts(form))
             candidates.append(FormCandidate(numbers, is_likely=is_likely))

@@ -1,6 +1,6 @@
 """Encodings of text that is not Unicode are chosen by the plausibility of its letters."""
 
-# ruff: noqa: RUF001 - letters of Turkish
+# ruff: noqa: RUF001 - letters of other languages
 
 import pytest
 
@@ -45,6 +45,43 @@ def test_encoding_is_that_in_which_the_letters_are_plausible(encoding: str) -> N
 )
 def test_a_few_short_words_show_the_encoding(encoding: str, word: str) -> None:
     text = "id,city\n" + "".join(f"{i},{word}\n" for i in range(20))
+    assert text.encode(encoding).decode(guess_encodings(text.encode(encoding))[0]) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "id|angle|x\n1|45°|3\n2|90°|4\n",
+        "alumno;grupo\n1;1ºA\n2;1ºB\n3;2ºA\n",
+        "id;dose\n1;10 µL\n2;5 µL\n",
+        "id;dose\n1;5 µg\n2;8 µm\n",
+        "id;conc (µM)\n1;10\n",
+        "nafn;tala\nSigurður;1\nGuðmundur;2\nÞorsteinn;3\n",
+        "nafn;bær\nSigurður Jónsson;Reykjavík\nÞorsteinn;Ísafjörður\n",
+        "NAFN;X\nREIÐ;ÞÓR\nGUÐMUNDUR;SIGURÐUR\n",
+        "COMMUNE;DEPT\nNÎMES;GARD\nCHÂTEAUROUX;INDRE\nMÂCON;X\n",
+        "COMMUNE;DEPT\nNÎMES;GARD\nBRÛLON;SARTHE\nÉVRY;ESSONNE\nTHÔNES;X\nLA FLÈCHE;X\n",
+        "CITTÀ;X\nFORLÌ;1\nCEFALÙ;2\nSAN NICOLÒ;3\n",
+        "CIDADE;X\nCAMÕES;1\nSÃO LUÍS;2\nCOVILHÃ;3\n",
+    ],
+)
+def test_signs_and_capitals_of_western_languages_are_not_those_of_others(text: str) -> None:
+    assert guess_encodings(text.encode("cp1252"))[0] == "cp1252"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        ("cp1254", "a;b\nŞahin;Muğla\n"),
+        ("cp1257", "a;b\nŠiauliai;Žemaitė\nKėdainiai;x\n"),
+        ("cp1257", "a;b\nŠiauliai;Vilnius\n"),
+        ("cp1257", "a;b\nRīga;Šķirotava\nLiepāja;Žagare\n"),
+        ("cp1250", "a;b\nPLZEŇ;DVOŘÁK\nNĚMEC;MĚLNÍK\n"),
+        ("cp1250", "a;b\nGYŐR;SZŰCS\n"),
+        ("cp1250", "a;b\nCZĘSTOCHOWA;WROCŁAW\n"),
+    ],
+)
+def test_letters_of_other_latin_alphabets_are_not_western_ones(encoding: str, text: str) -> None:
     assert text.encode(encoding).decode(guess_encodings(text.encode(encoding))[0]) == text
 
 

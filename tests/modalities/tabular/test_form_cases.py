@@ -437,6 +437,47 @@ def test_the_hint_of_an_ambiguous_number_format_names_options_that_decide_it(
     assert "`read.decimal`" in issue["hint"]
 
 
+@pytest.mark.parametrize(
+    ("amount", "delimiter", "first", "other"),
+    [
+        ("${}.970", ",", 14.97, None),
+        ("{}.970 €", ",", 14.97, None),
+        ("{},970 €", ";", 14.97, "#,##0 €"),
+        ("{}.970 €", ";", 14_970, "0.000 €"),
+        ("RWF {},970", ";", 14_970, "RWF 0,000"),
+        ("KES {},970", ";", 14_970, "KES 0,000"),
+    ],
+)
+def test_amounts_of_three_digits_after_one_mark_are_not_read_as_thousands_silently(
+    amount: str, delimiter: str, first: float, other: str | None, read: Read
+) -> None:
+    rows = [[amount.format(14 + i % 60), str(i % 5)] for i in range(60)]
+    table = read(build_delimited(["a", "n"], rows, delimiter))
+    assert table.values("a")[0] == first
+    issue = table.issue("ambiguous_number_format")
+    assert (issue and issue["examples"]) == (other and [f"a: {table['a'].format}, not {other}"])
+
+
+def test_points_in_the_longer_amounts_only_are_thousands_marks_that_are_reported(
+    read: Read,
+) -> None:
+    rows = [["Rp 950" if i % 3 == 1 else f"Rp {15 + i}.298", str(i % 5)] for i in range(60)]
+    data = build_csv({"a": [row[0] for row in rows], "n": [row[1] for row in rows]})
+    table = read(data)
+    assert table.values("a")[:2] == [15_298, 950]
+    issue = table.issue("ambiguous_number_format")
+    assert issue is not None
+    assert issue["examples"] == ["a: Rp #.##0, not Rp 0.###"]
+    stated = read(data, options=ReadOptions(decimal="."))
+    assert stated.values("a")[:2] == [15.298, 950]
+
+
+def test_a_zero_without_decimals_does_not_make_thousands_of_decimals(read: Read) -> None:
+    values = ["$0" if i % 20 == 1 else f"${14 + i}.970" for i in range(60)]
+    table = read(build_csv({"a": values, "n": [i % 7 for i in range(60)]}))
+    assert table.values("a")[:2] == [14.97, 0]
+
+
 def test_the_field_with_few_different_numbers_is_the_year(read: Read) -> None:
     days = [date(2013, 1, 1) + timedelta(days=11 * i) for i in range(300)]
     table = read(build_column_csv(*(day.strftime("%y/%m/%d") for day in days)))

@@ -84,7 +84,19 @@ NUMBER_TEXTS = {
     "₹\u0966.\u0966\u0966": ["₹\u0967.\u096d\u096e", "₹\u0968\u0968.\u0966\u0968"],
     "#，##０．０": ["８，２７１．８", "９．０"],
     "#\u2009##0": ["1\u2009234\u2009567", "89"],
+    "@@@@\u0660": ["\u0669.\u0666\u0669\u0665e-\u0660\u0667", "\u0661\u0662.\u0665"],
 }
+# With more decimals than fit a fixed number of them.
+LONG_NUMBER_TEXTS = {
+    f"{'@' * 17},#": ["0,007849676054083089", "84.74337369372327".replace(".", ",")],
+    f"#.##{'@' * 17} €": ["5.254,0685344515105 €", "0,004954350870919409 €"],
+    f"#,##{'@' * 17}": ["6,515.929727227629", "0.004954350870919409"],
+    f"{'@' * 17}\u0660\u066b#": [
+        "\u0660\u066b\u0660\u0660\u0664\u0669\u0665\u0664\u0663\u0665\u0660\u0668\u0667\u0660\u0669\u0661\u0669\u0664\u0660\u0669",
+        "\u0667\u066b\u0665",
+    ],
+}
+NUMBER_TEXTS |= LONG_NUMBER_TEXTS
 
 
 @pytest.mark.parametrize("pattern", NUMBER_TEXTS)
@@ -100,6 +112,22 @@ def test_noise_of_floating_point_is_not_a_part_of_the_form() -> None:
     form = infer_form([*(f"{40 + i / 7:.5f}" for i in range(20)), "40.760090000000005"])
     assert form.pattern == "0.00000"
     assert infer_form([str(i / 7) for i in range(20)]).significant
+
+
+@pytest.mark.parametrize(
+    ("pattern", "texts"),
+    [
+        ("$0.000000000000000[K|M]", ["$1.12345678901234567K", "$2.12345678901234567M"]),
+        ("+000.000000000000000", ["+007.1234567890123456", "+107.1234567890123456"]),
+    ],
+)
+def test_numbers_with_more_decimals_than_a_pattern_has_are_rounded(
+    pattern: str, texts: list[str]
+) -> None:
+    form = infer_form(texts)
+    assert form.pattern == pattern
+    assert parse_pattern(pattern) == form
+    assert form.parse(pa.array(texts)).null_count == 0
 
 
 @pytest.mark.parametrize(
@@ -136,7 +164,10 @@ def test_units_are_scales_only_of_the_same_unit(texts: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "pattern",
-    ["", ",", "abc", "0;0", "0.0.0", "##0", "0;-0.0", "0" * 70, "%d", "#,##0,00", "0;-0;0;0"],
+    [
+        *["", ",", "abc", "0;0", "0.0.0", "##0", "0;-0.0", "0" * 70, "%d", "#,##0,00", "0;-0;0;0"],
+        *["@@@0", "@@@e+00", "@@@.##", "@@@[K|M]", "@@ \u0660"],
+    ],
 )
 def test_invalid_number_pattern_is_not_a_form(pattern: str) -> None:
     assert parse_pattern(pattern) is None
