@@ -106,12 +106,15 @@ def find_dataset(client: Client, dataset: str, target: str | None) -> str:
     """Return the id of a dataset, which is uploaded if the argument is a file or a folder.
 
     Raises:
-        click.UsageError: `--target` is given for a dataset that exists.
+        click.UsageError: `--target` is given for a dataset that exists, or there is neither a file
+            nor a dataset with this name.
     """
     if Path(dataset).exists():
         uploaded = client.upload(dataset, **given(target=target))
         print_note(f"dataset {uploaded['id']}")
         return uploaded["id"]
+    if Path(dataset).suffix or "/" in dataset:  # no id has these
+        raise click.UsageError(f"There is neither a file nor a dataset {dataset!r}.")
     if target is not None:
         raise click.UsageError("--target requires a file: the dataset has its target column.")
     return dataset
