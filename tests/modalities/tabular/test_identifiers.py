@@ -38,6 +38,7 @@ def test_known_kinds_of_identifiers_are_recognized(kind: str, read: Read) -> Non
     issue = table.issue("id_like_column")
     assert issue is not None
     assert issue["examples"] == [f"a ({kind})"]
+    assert "some equal a real one by chance" in issue["hint"]
 
 
 def test_addresses_that_rows_share_are_identifiers_where_each_is_rare(read: Read) -> None:
