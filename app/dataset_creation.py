@@ -22,7 +22,7 @@ from core.datasets.peek import Peek
 from core.datasets.repository import NewDataset
 from core.datasets.source import SourceFile
 from core.datasets.table_names import COMPRESSION_SUFFIXES
-from core.errors import FieldError, TooLarge, ValidationFailed
+from core.errors import BadRequest, FieldError, TooLarge, ValidationFailed
 from core.ids import new_id
 from core.settings import get_settings
 from core.storage import StoredObject, get_storage
@@ -42,7 +42,7 @@ def create_from_form(caller: Caller, key: str | None, form: FormData) -> Respons
         errors = [unknown_name(f"/{name}", name, ("file", "meta")) for name in sorted(unknown)[:20]]
         raise ValidationFailed(
             "The form may only have the fields `file` and `meta`. Send other settings as JSON in "
-            '`meta`, for example `-F meta={"target":"income"}`.',
+            '`meta`, for example `--form-string meta={"target":"income"}`.',
             code="unknown_field",
             field_errors=errors,
         )
@@ -59,7 +59,7 @@ def create_from_form(caller: Caller, key: str | None, form: FormData) -> Respons
             "`meta` must be a JSON string, not a file.",
             field_errors=[FieldError("/meta", "invalid", "Must be a JSON string, not a file.")],
         )
-    meta = _parse(DatasetMeta, strict_json.loads(text.encode(), "The form field `meta`"))
+    meta = _parse(DatasetMeta, _load_meta(text))
     with tempfile.TemporaryDirectory(dir=process_folder.get(), prefix="upload-") as folder:
         spooled = [_spool(part, Path(folder) / str(i)) for i, part in enumerate(parts)]
         contents = [(source.name, sha256) for source, sha256 in spooled]
@@ -70,6 +70,20 @@ def create_from_form(caller: Caller, key: str | None, form: FormData) -> Respons
             ["POST /v1/datasets", meta, contents],
             lambda save: _store(caller, meta, sources, save),
         )
+
+
+def _load_meta(text: str) -> Any:
+    """Parse `meta`; raise BadRequest, with a remedy if the end of the text is missing."""
+    try:
+        return strict_json.loads(text.encode(), "The form field `meta`")
+    except BadRequest as error:
+        if "EOF while parsing" not in error.detail:
+            raise
+        message = (
+            f"{error.detail} The text ends before it is complete. The option -F of curl ends a "
+            "value at a semicolon: send `meta` with --form-string instead."
+        )
+        raise BadRequest(message, code=error.code) from error
 
 
 def _spool(part: UploadFile, path: Path) -> tuple[SourceFile, str]:

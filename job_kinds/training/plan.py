@@ -1,6 +1,8 @@
 """Planning of training jobs: from a request and a dataset to a resolved configuration."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -145,7 +147,7 @@ def _warnings(
     device: RequestedDevice,
 ) -> list[WarningView]:
     warnings = [
-        WarningView(code=issue["code"], message=issue["hint"])
+        WarningView(code=issue["code"], message=_describe(issue))
         for issue in dataset.summary["issues"]
         if issue["severity"] != "info"
     ]
@@ -167,6 +169,12 @@ def _warnings(
         step_s, _ = _seconds_per_step(session, training.cost(), device)
         warnings += _small_budget_warnings(training, step_s)
     return warnings
+
+
+def _describe(issue: Mapping[str, Any]) -> str:
+    """Return the hint of an issue of the dataset, with the columns or files that it is about."""
+    examples = [*issue["examples"], *(["…"] if len(issue["examples"]) < issue["count"] else [])]
+    return f"{issue['hint']} ({'; '.join(examples)})" if issue["examples"] else issue["hint"]
 
 
 def _small_budget_warnings(training: ResolvedTraining, step_s: float) -> list[WarningView]:

@@ -278,4 +278,13 @@ def test_errors_of_the_form_say_where_settings_belong(client: TestClient) -> Non
     assert response.json()["detail"].startswith("The form field `meta` is not valid JSON")
     response = client.post("/v1/datasets", files=files, data={"target": "income"})
     assert response.json()["errors"][0]["pointer"] == "/target"
-    assert '-F meta={"target":"income"}' in response.json()["detail"]
+    assert '--form-string meta={"target":"income"}' in response.json()["detail"]
+
+
+def test_a_meta_that_curl_cut_at_a_semicolon_says_how_to_send_it(client: TestClient) -> None:
+    files = [("file", ("people.csv", make_people_csv(20)))]
+    response = client.post("/v1/datasets", files=files, data={"meta": '{"read":{"delimiter":"'})
+    assert (response.status_code, response.json()["code"]) == (400, "json_invalid")
+    assert "send `meta` with --form-string" in response.json()["detail"]
+    response = client.post("/v1/datasets", files=files, data={"meta": '{"read":;}'})
+    assert "--form-string" not in response.json()["detail"]

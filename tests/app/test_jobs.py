@@ -130,6 +130,15 @@ def test_validate_only_returns_a_plan_and_creates_no_job(client: TestClient) -> 
     assert client.get("/v1/jobs").json()["data"] == []
 
 
+def test_warnings_about_the_dataset_name_its_columns(client: TestClient) -> None:
+    rows = "".join(f"{'no' if i % 3 else 'yes'},{i % 3},{i % 7}\n" for i in range(100))
+    dataset = create_dataset(f"churn,left,n\n{rows}".encode(), "a.csv", target="churn")
+    body = {"kind": "training", "dataset": dataset, "validate_only": True}
+    warnings = client.post("/v1/jobs", json=body).json()["warnings"]
+    (leakage,) = [w["message"] for w in warnings if w["code"] == "target_leakage"]
+    assert leakage.endswith("exclude each one that is a copy of it. (left)")
+
+
 @pytest.mark.parametrize(("cpu_seconds", "is_too_small"), [(1, True), (600, False)])
 def test_a_budget_in_seconds_that_is_too_small_gets_a_warning(
     client: TestClient, cpu_seconds: int, is_too_small: bool

@@ -284,6 +284,17 @@ def test_a_zip_of_one_table_is_a_table_when_it_is_uploaded_in_parts(client: Test
     assert dataset.json()["modality"] == "tabular"
 
 
+@pytest.mark.parametrize(
+    ("name", "content"), [("doc.pdf", b"%PDF-1.7 "), ("m.pkl", b"\x80\x04\x95")]
+)
+def test_other_files_are_rejected_with_the_formats_of_images_and_tables(
+    client: TestClient, name: str, content: bytes
+) -> None:
+    detail = upload(client, content + bytes(99), name).json()["detail"]
+    assert "zip or tar with one folder per label" in detail
+    assert "a table as CSV, JSON, Parquet" in detail
+
+
 def test_meta_can_set_the_modality(client: TestClient) -> None:
     response = upload(client, b"a,b\n1,2\n" * 9, "x.csv", '{"modality": "image"}')
     assert (response.status_code, response.json()["code"]) == (422, "archive_invalid")

@@ -82,6 +82,7 @@ def test_a_detached_job_is_printed_and_can_be_cancelled(people: None, api: Clien
     [
         (["sample", "nothing", "--count", "1"], 1, "does not exist"),
         (["jobs", "--colour"], 2, "No such option"),
+        (["train", "nowhere.csv"], 2, "neither a file nor a dataset 'nowhere.csv'"),
         (["upload", "nowhere.csv"], 2, "'nowhere.csv' does not exist"),
         (["sample", "shoes", "--label", "ant"], 2, "LABEL=COUNT"),
         (["jobs", "--key", "sem_wrong"], 3, "not valid"),

@@ -92,31 +92,29 @@ def train(
 
 
 def print_warnings(client: Client, job: Any) -> None:
-    """Print warnings of a job. Those that are issues of its dataset name the columns or files."""
+    """Print warnings of a job. Those that are issues of its dataset have their severity."""
     try:
         issues = client.read_issues(job["dataset"])["data"]
     except APIError:  # the key may train but not read, or the dataset was deleted
         issues = []
-    by_text = {(issue["code"], issue["hint"]): issue for issue in issues}
+    severities = {issue["code"]: issue["severity"] for issue in issues}
     for warning in job["warnings"]:
-        issue = by_text.get((warning["code"], warning["message"]))
-        severity, examples = (issue["severity"], issue["examples"]) if issue else ("warning", [])
-        if issue and 0 < len(examples) < issue["count"]:
-            examples = [*examples, "…"]
-        of = f" ({'; '.join(examples)})" if examples else ""
-        print_note(f"{severity}: {warning['message']}{of}")
+        print_note(f"{severities.get(warning['code'], 'warning')}: {warning['message']}")
 
 
 def find_dataset(client: Client, dataset: str, target: str | None) -> str:
     """Return the id of a dataset, which is uploaded if the argument is a file or a folder.
 
     Raises:
-        click.UsageError: `--target` is given for a dataset that exists.
+        click.UsageError: `--target` is given for a dataset that exists, or there is neither a file
+            nor a dataset with this name.
     """
     if Path(dataset).exists():
         uploaded = client.upload(dataset, **given(target=target))
         print_note(f"dataset {uploaded['id']}")
         return uploaded["id"]
+    if Path(dataset).suffix or "/" in dataset:  # no id has these
+        raise click.UsageError(f"There is neither a file nor a dataset {dataset!r}.")
     if target is not None:
         raise click.UsageError("--target requires a file: the dataset has its target column.")
     return dataset

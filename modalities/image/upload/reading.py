@@ -266,7 +266,8 @@ def _unsupported_file_error(file: SourceFile, file_type: str) -> DatasetUnreadab
     else:
         unsupported = unsupported_file_type(head)
         problem = (
-            f"is {'not a set of images' if unsupported is None else f'a {unsupported}'}. Send a "
-            "zip or tar with one folder of images per label, an npz with x and y, or idx files"
+            f"is {'not a set of images' if unsupported is None else f'a {unsupported}'}. "
+            "Send images as a zip or tar with one folder per label, an npz with x and y, or idx "
+            "files, or a table as CSV, JSON, Parquet, Arrow or an Excel workbook"
         )
     return unreadable_error("archive_invalid", f"{name} {problem}.", pointer=pointer)

@@ -213,8 +213,10 @@ def _type_issues(profiles: Sequence[ColumnProfile]) -> list[Issue | None]:
                 for p in profiles
                 if p.column.type == "id" and not p.column.exclude
             ],
-            "Identifiers and nearly unique texts are not learned: samples have new values of the "
-            "same form. In names of things, only words that at least 3 rows share and public words "
+            "Identifiers and nearly unique texts are not learned: samples have values that are "
+            "built from the form of the column. Most kinds are not compared with the values of the "
+            "table: where the form leaves few values, some equal a real one by chance. In names of "
+            "things, only words that at least 3 rows share and public words "
             "stay. To change that, set `identifier` in the schema: `drop` leaves the column out, "
             "`keep` learns the values of the data.",
         ),

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Sequence
+from itertools import pairwise
 
 from modalities.tabular.schema import Column
 from modalities.tabular.upload.code_columns import are_epochs, is_joined_id, is_public_code
@@ -10,8 +11,8 @@ from modalities.tabular.upload.identifier_kinds import MIN_ID_ROWS, is_nearly_un
 from models.tabular.public_words import MAX_LISTED, are_listed
 
 ID_NAME = re.compile(
-    r"(?i:(^|[\W_])(id|[ugops]id|uuid|guid|objectid|index|idx|rowid|row_?number|pk)$)|[a-z]I[dD]$|^$"
-    r"|^(?i:unnamed)\b|(?:^|_)[B-DF-HJ-NP-TV-Z]{1,4}ID$"
+    r"(?i:(^|[\W_])(id|[ugops]id|uuid|guid|objectid|index|idx|rowid|row_?number|row_?names?|pk)$)|[a-z]I[dD]$|^$"
+    r"|^(?i:row$|unnamed\b)|(?:^|_)[B-DF-HJ-NP-TV-Z]{1,4}ID$"
 )
 # Unique numbers with such a name, and of several digits, identify rows, too.
 NUMBER_NAME = re.compile(
@@ -41,12 +42,15 @@ _ENGLISH_BEGIN = r"[bcfgkps]l|[bcdfgkptw]r|[cgprstw]h|[dst]w|[gkps]n|ps|s[ckmpqt
 _ACRONYM_ID = re.compile(rf"(?i)(?:^|[\W_\d])(?!{_ENGLISH_BEGIN})[b-df-hj-np-tv-xz]{{2}}[a-z]*id$")
 _MIN_ID_DIGITS = 8
 _YEARS = range(1500, 2200)  # consecutive years are not row numbers
+_MAX_FIRST = 10  # of the numbers of rows of which some were left out
+_MIN_COVERED = 0.5  # share of the numbers up to the largest one that are in the table
 
 
-def are_row_numbers(name: str, counts: ValueCounts, valid: int, others: Collection[str]) -> bool:
+def are_row_numbers(name: str, counts: ValueCounts, valid: int, others: Sequence[str]) -> bool:
     """Return True for integers that are named like an id, or are unique and consecutive.
 
-    Years in a column without a name are those of the rows.
+    Those of the first column may have gaps; `others` are the names of all columns, in order. Years
+    in a column without a name are those of the rows.
     """
     are_years = all(number in _YEARS for number in integers(counts))
     if are_years and not name:
@@ -70,7 +74,17 @@ def are_row_numbers(name: str, counts: ValueCounts, valid: int, others: Collecti
     is_number = NUMBER_NAME.search(name) and min(numbers) >= _MIN_NUMBER
     if valid >= MIN_ID_ROWS and (is_number or _THING_NUMBER.search(name)):
         return True
-    return valid >= MIN_ID_ROWS and max(numbers) - min(numbers) + 1 == len(numbers)
+    if valid < MIN_ID_ROWS:
+        return False
+    is_first = name in others[:1] and _count_up_with_gaps(numbers)
+    return is_first or max(numbers) - min(numbers) + 1 == len(numbers)
+
+
+def _count_up_with_gaps(numbers: Sequence[int]) -> bool:
+    """Return True for the numbers of rows, in order, of which some were left out of the table."""
+    first, last = numbers[0], numbers[-1]
+    is_increasing = all(a < b for a, b in pairwise(numbers))
+    return is_increasing and 0 <= first <= _MAX_FIRST and len(numbers) >= _MIN_COVERED * last
 
 
 def _ends_with_id(name: str, others: Collection[str]) -> bool:
@@ -113,5 +127,5 @@ def code_column(column: Column, counts: ValueCounts, valid: int, categories_max:
 
 
 def integers(counts: ValueCounts) -> list[int]:
-    """Return the different values of a column of whole numbers, such as `7` or `7.0`."""
+    """Return the different values of whole numbers, such as `7` or `7.0`, in order of the rows."""
     return [int(str(value).partition(".")[0]) for value in counts.values]

@@ -46,6 +46,7 @@ from modalities.tabular.upload.public_rows import (
 from modalities.tabular.upload.raw_table import MAX_EXAMPLES, RawTable, table_error
 from modalities.tabular.upload.read_options import INFER_ALL, ReadOptions
 from modalities.tabular.upload.relations import find_relations
+from modalities.tabular.upload.repeated_row_numbers import identify_repeated_numbers
 from modalities.tabular.upload.schema_overrides import SchemaOverrides
 from modalities.tabular.upload.schema_validation import apply_overrides
 from modalities.tabular.upload.spool import ParquetSpool
@@ -192,6 +193,7 @@ def _infer_columns(raw: ParquetSpool, table: RawTable, limits: Limits) -> list[I
     if any(column.names_rows for column in columns):
         show_codes_of_public_rows(columns)
     give_one_type(columns, raw, limits.categories_max)
+    identify_repeated_numbers(columns, raw)
     return columns
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from modalities.tabular.formatting import form_of_number
@@ -76,9 +76,9 @@ class InferredColumn:
 
 
 def infer_text(
-    name: str, stats: TextColumnStats, *, categories_max: int, others: Collection[str] = ()
+    name: str, stats: TextColumnStats, *, categories_max: int, others: Sequence[str] = ()
 ) -> InferredColumn:
-    """Infer the type of a text column; `others` are the names of the other columns."""
+    """Infer the type of a text column; `others` are the names of all columns."""
     distinct = stats.counts.distinct
     candidates = stats.candidates
     if has_code_name(name, others):
@@ -188,7 +188,7 @@ def _infer_form(
     best: FormCandidate,
     equal: Sequence[FormCandidate],
     categories_max: int,
-    others: Collection[str],
+    others: Sequence[str],
 ) -> InferredColumn:
     """Return a number or time column with the form of `best`; `equal` forms fit as well."""
     readers = best.reader.columns(name)
@@ -242,7 +242,7 @@ def infer_typed(
     hint: Column,
     *,
     categories_max: int,
-    others: Collection[str] = (),
+    others: Sequence[str] = (),
 ) -> InferredColumn:
     """Infer the type of a column of the Arrow type `arrow_type`; `hint` is the file's own type."""
     inferred = InferredColumn(

@@ -38,6 +38,7 @@ def test_known_kinds_of_identifiers_are_recognized(kind: str, read: Read) -> Non
     issue = table.issue("id_like_column")
     assert issue is not None
     assert issue["examples"] == [f"a ({kind})"]
+    assert "some equal a real one by chance" in issue["hint"]
 
 
 def test_addresses_that_rows_share_are_identifiers_where_each_is_rare(read: Read) -> None:
@@ -178,6 +179,30 @@ def test_several_people_in_one_cell_are_people(read: Read) -> None:
 @pytest.mark.parametrize("name", ["Rank", "Overall", "pos", "age", "week"])
 def test_ranks_and_times_that_count_up_are_learned(name: str, read: Read) -> None:
     assert read(build_column_csv(*range(1, 60), name=name))[name].type == "integer"
+
+
+@pytest.mark.parametrize("name", ["rownames", "Unnamed: 0", "row", "", "obs"])
+def test_row_numbers_with_gaps_are_identifiers_as_are_their_copies(name: str, read: Read) -> None:
+    numbers = [i for i in range(1, 200) if i % 5]
+    others = {"year": [1900 + i // 2 for i in numbers], "dose": [3 * i for i in numbers]}
+    table = read(build_csv({name: numbers, "copy": numbers, **others}))
+    types = [column.type for column in table.summary.schema.columns]
+    assert types == ["id", "id", "integer", "integer"]
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        [*range(1900, 1990, 2)],  # years
+        [*range(40, 80, 2)],  # measured from 40 on
+        [i * i for i in range(1, 60)],  # amounts in order
+        [i for i in range(100, 0, -1) if i % 5],  # the numbers fall
+    ],
+)
+def test_other_increasing_numbers_of_the_first_column_are_learned(
+    numbers: list[int], read: Read
+) -> None:
+    assert read(build_column_csv(*numbers))["a"].type == "integer"
 
 
 def test_long_titles_of_one_form_are_identifiers_and_sentences_are_not(read: Read) -> None:
