@@ -56,6 +56,8 @@ def test_tenants_take_turns_and_one_leaves_a_slot_to_others(
         for number, tenant_id in enumerate(["greedy"] * 4 + ["modest"]):
             first.append(pool.submit(read, tenant_id))
             eventually(lambda n=number: len(began) + turns.count_waiting() > n, every=0.005)
+            if number < 2:  # there are two slots
+                eventually(lambda n=number: len(began) > n, every=0.005)
         assert began == ["greedy", "greedy"]  # it was alone
         release.set()
         wait(first)
@@ -64,6 +66,7 @@ def test_tenants_take_turns_and_one_leaves_a_slot_to_others(
         for number in range(3):
             pool.submit(read, "greedy")
             eventually(lambda n=number: len(began) + turns.count_waiting() > 5 + n, every=0.005)
+            eventually(lambda: len(began) == 6, every=0.005)
         pool.submit(read, "modest")
         eventually(lambda: len(began) == 7, every=0.005)
         assert began[5:] == ["greedy", "modest"]
