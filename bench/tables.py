@@ -79,6 +79,11 @@ ROWS = [
     Row("concrete", "strength"),
     Row("batting", "league"),
     Row("batting", "league", relations=False),
+    # Of the collection Rdatasets: modeldata, ISLR and MASS.
+    Row("mlc_churn", "churn", drop=("rownames",)),
+    Row("OJ", "Purchase", drop=("rownames",)),
+    Row("Carseats", "Sales", drop=("rownames",)),
+    Row("Boston", "medv", drop=("rownames",)),
     Row("f01_orders", "city"),
     Row("f01_orders", "city", relations=False),
 ]

@@ -92,7 +92,11 @@ class IdColumn:
             texts = pc.if_else(pa.array(is_missing), pa.scalar(None, pa.string()), texts)
         return texts.cast(self.arrow)
 
-    def fit_regions(self, values: pa.Array, rows: pa.RecordBatch) -> pa.Array:
+    @property
+    def has_regions(self) -> bool:
+        return self.prefixes is not None or self.shapes is not None
+
+    def match_regions(self, values: pa.Array, rows: pa.RecordBatch) -> pa.Array:
         """Return the values with the shapes and the beginnings of the regions of their rows."""
         if self.shapes is not None:
             values = self.shapes.replace_shapes(values, rows)

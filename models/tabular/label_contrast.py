@@ -36,8 +36,8 @@ class LabelContrast:
     def losses(self, step_losses: Tensor, labels: Tensor, other_labels: Tensor) -> Tensor:
         """Return the (B,) values of -log p(label | columns, label or other label).
 
-        `step_losses` (S, 2 * B) are those of the rows, then those of their copies. Both labels
-        count as often as their rows are visited.
+        `step_losses` (S, 2 * B) are those of the rows, then those of their copies. Each label is
+        weighted by how often an epoch visits its rows, which is more often if it is rare.
         """
         of_rows, of_copies = step_losses.sum(0).chunk(2)
         log_odds = of_copies - of_rows + self.log_visits[labels] - self.log_visits[other_labels]

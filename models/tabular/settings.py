@@ -59,9 +59,9 @@ PRESETS: Mapping[DeviceKind, Mapping[str, Preset]] = {
 }
 
 WIDEST_WITH_FULL_RATE = 2.5  # scale of the widest networks that learn with the full rate
-# Larger tables learn as much about their labels without the contrast, which costs time.
-LABEL_CONTRAST, MAX_CONTRAST_ROWS = 3.0, 10_000
-MIN_ROWS_WITHOUT_DECAY = 10_000
+# Tables with fewer rows are learned with the contrast of labels, and as smoother functions.
+SMALL_TABLE_ROWS = 10_000
+LABEL_CONTRAST, FREQUENCY_DECAY = 3.0, 1.0
 # A GPU computes larger batches in the same time, but an epoch keeps at least this many steps.
 GPU_BATCH_SIZE, GPU_STEPS_PER_EPOCH = 1_024, 40
 
@@ -190,20 +190,20 @@ def resolve(
 ) -> TableSettings:
     """Fill in the settings that were not chosen explicitly. Raises InvalidSettings."""
     scale = PRESETS[data.device][preset].width_scale
-    batch_size = 256 if data.rows >= 10_000 else 128 if data.rows >= 2_500 else 64
+    is_small = data.rows < SMALL_TABLE_ROWS
+    batch_size = 256 if not is_small else 128 if data.rows >= 2_500 else 64
     if data.device == "gpu":
         batch_size = max(batch_size, min(GPU_BATCH_SIZE, data.rows // GPU_STEPS_PER_EPOCH))
     # Small tables with only categories are memorized quickly.
-    memorizable = data.categorical_columns == data.columns and data.rows < 10_000
+    memorizable = data.categorical_columns == data.columns and is_small
     # In small tables with up to three numbers, gaps between points are chance.
-    is_point_cloud = data.categorical_columns == 0 and data.columns <= 3 and data.rows < 10_000
-    needs_contrast = data.has_classes and data.rows < MAX_CONTRAST_ROWS
+    is_point_cloud = data.categorical_columns == 0 and data.columns <= 3 and is_small
     values: dict[str, Any] = {
         "architecture": "autoregressive",
         "embedding_dim": 8 * round(6 * scale),
         "hidden_dim": 8 * round(12 * scale),
         "dropout": 0.4 if memorizable else 0.2 if is_point_cloud else 0.0,
-        "frequency_decay": 1.0 if data.rows < MIN_ROWS_WITHOUT_DECAY else 0.0,
+        "frequency_decay": FREQUENCY_DECAY if is_small else 0.0,
         "batch_size": batch_size,
         # The rate of Adam falls with the width (Yang et al. 2022, 2203.03466).
         "generator_lr": 6e-3 * min(1.0, WIDEST_WITH_FULL_RATE / scale),
@@ -213,10 +213,10 @@ def resolve(
         "warmup_steps": 100,
         "ema_decay": 0.995,
         "random_order_prob": 0.0,
-        "label_contrast": LABEL_CONTRAST if needs_contrast else 0.0,
+        "label_contrast": LABEL_CONTRAST if is_small and data.has_classes else 0.0,
         "eval_interval": min(max(data.rows // batch_size, 75), 500),
         "min_delta": 1e-3,
-        "patience": 2 if data.rows >= 10_000 else 4,  # the loss is noisier for few rows
+        "patience": 4 if is_small else 2,  # the loss is noisier for few rows
         "lr_decay_fraction": 0.25,
         "critic_budget_fraction": 0.15,
         "critic_width": 16,

@@ -239,8 +239,8 @@ class Tokenizer:
         rows = self.coding.decode(coded, self.arrow)
         for id_column in self.id_columns:
             index = rows.schema.get_field_index(id_column.name)
-            if index >= 0:
-                codes = id_column.fit_regions(rows.column(index), rows)
+            if id_column.has_regions and index >= 0:
+                codes = id_column.match_regions(rows.column(index), rows)
                 rows = rows.set_column(index, rows.schema.field(index), codes)
         if self.constraints:
             rows = add_totals(rows, self.constraints, self.arrow)

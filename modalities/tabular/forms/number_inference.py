@@ -3,15 +3,17 @@
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
-
 from modalities.tabular.forms.digits import plain_digits, script_of
+from modalities.tabular.forms.number_marks import (
+    MIN_FIT_FRACTION,
+    WHOLE,
+    are_parted_if_long,
+    infer_marks,
+    show_thousands,
+)
 from modalities.tabular.forms.number_scales import (
     are_scales,
     is_percent,
@@ -22,29 +24,16 @@ from modalities.tabular.forms.number_units import (
     BLANKS,
     SIGNS,
     codes_of_currencies,
-    is_currency,
     is_prefix,
     is_suffix,
     is_unit,
     split_end,
 )
-from modalities.tabular.forms.numbers import (
-    ALL_DIGITS,
-    ALL_DIGITS_TRIMMED,
-    MAX_DECIMALS,
-    Affixes,
-    NumberForm,
-    count_decimals,
-    find_exponents,
-)
+from modalities.tabular.forms.numbers import Affixes, NumberForm
 
 _MIN_PERCENTAGES = 0.05  # of the texts, next to counts; and of counts next to percentages
 _MIN_SCALE_FRACTION = 0.005  # of the texts, to be a scale of the column
-MIN_FIT_FRACTION = 0.9  # of the sampled texts; the exact fraction is checked on all rows
 MIN_PLAIN_FRACTION = 0.75  # of the texts, which have no unit
-# Decimals of numbers that a program has computed from others with fewer ones.
-_MIN_NOISE_DECIMALS, _NOISE_DECIMALS, _MAX_NOISE_STEPS, _MAX_NOISE = 12, 9, 4, 0.3
-_MAX_SIGNIFICANT = 9  # more digits are those of computed floats
 
 _TEXT = re.compile(
     r"(?P<before>\D*?)"
@@ -52,36 +41,11 @@ _TEXT = re.compile(
     r"(?P<exponent>[eE][-+]?\d{1,4})?"
     r"(?P<after>(?:(?<=[ \u00a0\u202f\u2009])|[^\d]).*)?"
 )
-_MARKS = (  # thousands mark and decimal mark, in order of preference
-    ("", "."),
-    (",", "."),
-    ("", ","),
-    (".", ","),
-    (" ", ","),
-    ("\u00a0", ","),
-    ("\u202f", ","),
-    (" ", "."),
-    ("\u00a0", "."),
-    ("\u202f", "."),
-    ("\u2009", ","),
-    ("\u2009", "."),
-    ("'", "."),
-    ("\u2019", "."),
-    ("'", ","),
-    ("\u066c", "\u066b"),  # Arabic
-    ("\uff0c", "\uff0e"),  # full-width
-    ("", "\u066b"),
-    ("", "\uff0e"),
-)
 
 
 _PADDED = re.compile(r"(\d+)([.,])(\d+)")
 _MIN_PADDED_DECIMALS, _MIN_PADDED_WIDTH = 4, 3  # without a sign: codes have fewer digits
-_GROUPED = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+")
-_SHORT = re.compile(r"0|[1-9]\d{0,2}")  # needs no thousands mark
-_THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:(?:,\d{3})+\.\d+|(?:,\d{3}){2,})")
 _BRACKETED = re.compile(r"\(\d[^()]*[^\W\d_]{2}[^()]*\)")
-_WHOLE = re.compile(r"0|[1-9]\d*|[1-9]\d{0,2}(?:,\d{3})+")
 
 
 _MINUS = "-\u2212\u25b3\u25b2"
@@ -161,7 +125,7 @@ def infer_number_forms(sample: Sequence[str], *, decimal_comma: bool) -> list[Nu
     else:
         forms = [
             replace(form, thousands=mark, decimal=decimal, indian=indian)
-            for mark, decimal, indian in _infer_marks(bodies, decimal_comma, texts[0].unit, codes)
+            for mark, decimal, indian in infer_marks(bodies, decimal_comma, texts[0].unit, codes)
         ]
     return forms + _other_signs(forms, texts) if forms else []
 
@@ -211,7 +175,7 @@ def _are_counts_and_percentages(texts: Sequence[_Text], words: Sequence[str]) ->
     percentages = [text.body for text in texts if split_scale(text.after)[0] == words[0]]
     counts = [text.body for text in texts if not text.after]
     minimum = _MIN_PERCENTAGES * len(texts)
-    are_whole = all(map(_WHOLE.fullmatch, counts))
+    are_whole = all(map(WHOLE.fullmatch, counts))
     are_below = all(re.fullmatch(r"\d{1,2}(?:[.,]\d+)?", body) for body in percentages)
     are_unsigned = not any(text.before for text in texts)
     return (
@@ -289,67 +253,13 @@ def has_thousands_comma(sample: Sequence[str]) -> bool:
     """Return True for numbers of which one shows the comma's meaning: 16,224.50 or 71,482,000."""
     bodies = [text.body for text in map(_parse, sample) if text is not None]
     is_number_column = len(bodies) >= MIN_FIT_FRACTION * len(sample)
-    are_numbers = is_number_column and _fits(bodies, _loose(",", "."))
-    return are_numbers and any(map(_THOUSANDS.fullmatch, bodies))
+    return is_number_column and show_thousands(bodies)
 
 
 def has_only_thousands(sample: Sequence[str]) -> bool:
     """Return True for numbers such as 4,385 and 675, of which a comma parts only the long ones."""
     bodies = [text.body for text in map(_parse, sample) if text is not None]
-    long = [body for body in bodies if "," in body]
-    short = [body for body in bodies if "," not in body]
-    are_grouped = all(map(_GROUPED.fullmatch, long)) and all(map(_SHORT.fullmatch, short))
-    return bool(long and short) and are_grouped
-
-
-def _infer_marks(
-    bodies: Sequence[str], decimal_comma: bool, unit: Affixes, codes: Collection[str]
-) -> list[tuple[str, str, bool]]:
-    """Return the (thousands mark, decimal mark, Indian grouping) that fit, the likeliest first.
-
-    Amounts of money hardly have three decimals, and letters before them, of which a mark of
-    thousands shows that they are a currency, have this mark. `$14.970` is both.
-    """
-    is_money = any(map(is_currency, unit)) or unit[0] in codes
-    if is_money and (mark := _mark_of_thousands(bodies)):
-        thousands = (mark, "," if mark == "." else ".", False)
-        if any(body.count(mark) > 1 for body in bodies):
-            return [thousands]
-        have_short = any(mark not in body and body.strip("0") for body in bodies)
-        if have_short or (mark == "," and unit[0] in codes):
-            return [thousands, ("", mark, False)]
-    fitting = [
-        marks for marks in _MARKS if _fits(bodies, _strict(*marks)) and _occurs(bodies, *marks)
-    ]
-    if not fitting and _fits(bodies, _strict(",", ".", indian=True)):
-        return [(",", ".", True)]
-    with_commas = [body for body in bodies if "," in body]
-    may_be_grouped = not decimal_comma and set(fitting) <= {("", ","), ("", ".")} and with_commas
-    if may_be_grouped and _fits(with_commas, _GROUPED) and _fits(bodies, _WHOLE):
-        # Such as 1,178 next to 2590: only some numbers have the marks.
-        return [(",", ".", False), ("", ",", False)]
-    if not fitting:  # some numbers lack the marks
-        loose = [marks for marks in _MARKS if marks[0] and _fits(bodies, _loose(*marks))]
-        fitting = [marks for marks in loose if _occurs(bodies, *marks)]
-    fitting.sort(key=lambda marks: _preference(marks, decimal_comma))
-    return [(mark, decimal, False) for mark, decimal in fitting[:3]]
-
-
-def _mark_of_thousands(bodies: Sequence[str]) -> str:
-    """Return the mark of whole amounts such as 1.250 and 23.400, of which some are large."""
-    for mark in ".,":
-        parts = [body.split(mark) for body in bodies]
-        groups = [part for part in parts if len(part) > 1]
-        are_grouped = all(
-            1 <= len(part[0]) <= 3 and part[0][0] != "0" and all(len(p) == 3 for p in part[1:])
-            for part in groups
-        )
-        are_whole = all(p.isdigit() for part in parts for p in part)
-        are_short = all(len(part[0]) <= 3 for part in parts if len(part) == 1)
-        are_large = any(len(part) > 2 or len(part[0]) > 1 for part in groups)
-        if groups and are_grouped and are_whole and are_short and are_large:
-            return mark
-    return ""
+    return are_parted_if_long(bodies)
 
 
 def _infer_padded(texts: Sequence[_Text]) -> tuple[int, str, bool] | None:
@@ -383,160 +293,3 @@ def _infer_padded(texts: Sequence[_Text]) -> tuple[int, str, bool] | None:
     is_fixed = width >= _MIN_PADDED_WIDTH and len(decimals) == 1
     has_digits = min(decimals) >= _MIN_PADDED_DECIMALS or is_fixed
     return (width, marks.pop(), counts_sign) if has_signs or has_digits else None
-
-
-def _preference(marks: tuple[str, str], decimal_comma: bool) -> tuple[bool, int]:
-    # A text such as 45.135 fits two forms. Where fields are separated by commas, the point is
-    # the decimal mark, and elsewhere the comma is.
-    preferred = marks[1] == ("," if decimal_comma else ".")
-    return not preferred, _MARKS.index(marks)
-
-
-def _fits(bodies: Sequence[str], pattern: re.Pattern[str]) -> bool:
-    matching = sum(pattern.fullmatch(body) is not None for body in bodies)
-    return matching >= MIN_FIT_FRACTION * len(bodies)
-
-
-def _occurs(bodies: Sequence[str], mark: str, decimal: str) -> bool:
-    """Return True if the thousands mark occurs, or another decimal mark if there is none."""
-    shown = mark or (decimal if decimal != "." else "")
-    return any(shown in body for body in bodies)
-
-
-def _strict(mark: str, decimal: str, *, indian: bool = False) -> re.Pattern[str]:
-    m, d = re.escape(mark), re.escape(decimal)
-    if not mark:
-        return re.compile(rf"(?:0|[1-9]\d*)(?:{d}\d*)?|{d}\d+")
-    groups = rf"(?:\d?\d{m})?(?:\d\d{m})*\d{{3}}" if indian else rf"\d{{1,3}}(?:{m}\d{{3}})*"
-    return re.compile(rf"(?!0\d|0{m})(?:{groups}|\d{{1,3}})(?:{d}\d+)?|{d}\d+")
-
-
-def _loose(mark: str, decimal: str) -> re.Pattern[str]:
-    m, d = re.escape(mark), re.escape(decimal)
-    return re.compile(rf"(?!0\d|0{m})(?:\d{{1,3}}(?:{m}\d{{3}})+|\d+)(?:{d}\d+)?|{d}\d+")
-
-
-@dataclass
-class NumberTexts:
-    """Counts of the decimals of all texts of a form, to complete it."""
-
-    form: NumberForm
-    decimals: dict[int, int] = field(default_factory=dict)  # texts by number of decimals
-    padded: dict[int, int] = field(default_factory=dict)  # of those, the texts that end in a zero
-    exponents: set[str] = field(default_factory=set)  # patterns of some exponents
-    without_exponent: int = 0
-    significant: int = 0
-    integers_only: bool = True
-    min_length: int = 99  # characters of the shortest text
-    plain_zeros: int = 0  # texts such as 0, less those such as 0.00
-    exponent_decimals: int = 0  # that the few texts with an exponent need in a plain form
-
-    def add(self, bodies: pa.StringArray) -> None:
-        """Count the texts of numbers, as `NumberForm.bodies` returns them."""
-        if not self.form.exponent and self.form.is_plain:
-            bodies = self._without_exponents(bodies)
-        counts = _without_noise(count_decimals(bodies), bodies)
-        ends_in_zero = (
-            pc.match_substring_regex(bodies, "0(?:[eE]|$)")
-            if self.form.exponent
-            else pc.ends_with(bodies, "0")
-        )
-        padded = np.asarray(ends_in_zero.to_numpy(zero_copy_only=False), bool) & (counts > 0)
-        self.min_length = min(self.min_length, pc.min(pc.utf8_length(bodies)).as_py() or 99)
-        is_zero = pc.match_substring_regex(bodies, r"^0?\.?0*$").to_numpy(zero_copy_only=False)
-        self.plain_zeros += int((is_zero & (counts == 0)).sum()) - int((is_zero & padded).sum())
-        _increment(self.decimals, counts)
-        _increment(self.padded, counts[padded])
-        if self.integers_only:
-            whole = pc.match_substring_regex(bodies, r"^[0-9]{1,18}(?:\.0*)?$")
-            self.integers_only = bool(pc.all(whole).as_py())
-        if self.form.exponent:
-            self._add_exponents(bodies)
-
-    def _without_exponents(self, bodies: pa.StringArray) -> pa.StringArray:
-        """Return the texts without exponent; the others only need enough decimals."""
-        has_exponent = find_exponents(bodies)
-        if not pc.any(has_exponent).as_py():
-            return bodies
-        self.integers_only = False
-        for text in bodies.filter(has_exponent).to_pylist():
-            mantissa, _, exponent = text.lower().partition("e")
-            decimals = len(mantissa.partition(".")[2]) - int(exponent)
-            self.exponent_decimals = max(self.exponent_decimals, decimals)
-        return bodies.filter(pc.invert(has_exponent))
-
-    def _add_exponents(self, bodies: pa.StringArray) -> None:
-        exponents = pc.replace_substring_regex(bodies, "^[^eE]*", "")
-        has_none = pc.equal(exponents, "")
-        self.without_exponent += pc.sum(has_none).as_py() or 0
-        patterns = pc.unique(pc.replace_substring_regex(exponents, "[0-9]", "0")).to_pylist()
-        self.exponents |= {text for text in patterns if text}
-        mantissas = pc.replace_substring_regex(bodies, "[eE].*$", "")
-        digits = pc.replace_substring_regex(mantissas, r"^[0.]+|\.", "")
-        self.significant = max(self.significant, pc.max(pc.utf8_length(digits)).as_py() or 0)
-
-    def complete(self) -> NumberForm:
-        """Return the form with the decimals and the exponent of the texts."""
-        low, high = min(self.decimals, default=0), max(self.decimals, default=0)
-        if self.form.exponent:
-            return self._complete_scientific(low, high)
-        is_fixed = self.form.scales or self.form.whole_digits > 1  # no pattern has both
-        if max(high, self.exponent_decimals) > MAX_DECIMALS and not is_fixed:
-            return replace(self.form, significant=self._all_digits, leading_zero=True)
-        low, high = min(low, MAX_DECIMALS), min(high, MAX_DECIMALS)
-        if self.form.scales and is_percent(self.form.scales[0]):  # counts have no decimals
-            low = high if len(self.decimals.keys() - {0}) == 1 else 0
-        else:
-            low = max(range(low, high + 1), key=lambda decimals: (self._exact(decimals), decimals))
-        high = min(max(high, self.exponent_decimals), MAX_DECIMALS)
-        # Distinct texts show whether zero has decimals, as the other numbers do.
-        plain_zero = low > 0 and self.plain_zeros > 0
-        return replace(self.form, min_decimals=low, max_decimals=high, plain_zero=plain_zero)
-
-    @property
-    def _all_digits(self) -> int:
-        is_trimmed = self.decimals.get(0, 0) > self.padded.get(1, 0)
-        return ALL_DIGITS_TRIMMED if is_trimmed else ALL_DIGITS
-
-    def _exact(self, min_decimals: int) -> int:
-        """Return the number of texts that `min_decimals` writes as they came.
-
-        Texts that end in a zero need exactly `min_decimals`, others at least as many.
-        """
-        others = sum(n for decimals, n in self.decimals.items() if decimals >= min_decimals)
-        padded = sum(n for decimals, n in self.padded.items() if decimals > min_decimals)
-        return others - padded
-
-    def _complete_scientific(self, low: int, high: int) -> NumberForm:
-        form = replace(self.form, exponent="")
-        letters = {text[0] for text in self.exponents}
-        widths = {len(text.strip("eE+-")) for text in self.exponents}
-        if self.without_exponent or len(letters) != 1 or low != high or high > MAX_DECIMALS:
-            digits = self.significant if self.significant <= _MAX_SIGNIFICANT else self._all_digits
-            return replace(form, significant=digits, thousands="")
-        plus = "" if any(text[1:2] == "0" for text in self.exponents) else "+"
-        exponent = f"{letters.pop()}{plus}{'0' * min(widths)}"
-        return replace(form, exponent=exponent, min_decimals=low, max_decimals=high)
-
-
-def _without_noise(counts: NDArray[np.int64], bodies: pa.StringArray) -> NDArray[np.int64]:
-    """Return the decimals of the numbers, without those of 40.760090000000005 among 40.76009."""
-    is_long = counts >= _MIN_NOISE_DECIMALS
-    if not is_long.any() or is_long.mean() > _MAX_NOISE:
-        return counts
-    if counts[~is_long].max() >= _NOISE_DECIMALS:
-        return counts  # numbers of many decimals, which all are written as they came
-    counts = counts.copy()
-    for i in np.flatnonzero(is_long):
-        number = float(bodies[i].as_py())
-        rounded = np.format_float_positional(round(number, _NOISE_DECIMALS), trim="-")
-        decimals = len(rounded.partition(".")[2])
-        noise = abs(float(rounded) - number)
-        if decimals < _NOISE_DECIMALS and noise <= _MAX_NOISE_STEPS * np.spacing(number):
-            counts[i] = decimals
-    return counts
-
-
-def _increment(totals: dict[int, int], values: NDArray[np.int64]) -> None:
-    for value, count in zip(*np.unique(values, return_counts=True), strict=True):
-        totals[int(value)] = totals.get(int(value), 0) + int(count)

@@ -42,14 +42,14 @@ def test_each_row_of_a_batch_is_compared_with_every_other_label_in_turn() -> Non
     tokenizer = Tokenizer.fit(table, schema, target_column="city", seed=1)
     rows = TokenBatches(torch.from_numpy(tokenizer.encode(table, 1)), 50, 1)
     batches = OrderedBatches(rows, rows, tokenizer, 0.0)
-    seen = set()
+    own, pairs = set(), set()
     for step in range(40):
         tokens, _, others = batches.batch_at(step)
-        assert (tokens[:, 0] != others).all()
-        seen |= set(zip(tokens[:, 0].tolist(), others.tolist(), strict=True))
+        own |= set(tokens[:, 0].tolist())
+        pairs |= set(zip(tokens[:, 0].tolist(), others.tolist(), strict=True))
     labels = range(tokenizer.step_sizes[0])
-    assert seen == {(a, b) for a in labels for b in labels if a != b and (a, b) in seen}
-    assert len(seen) > len(labels)
+    assert len(own) > 2
+    assert pairs == {(a, b) for a in own for b in labels if a != b}
 
 
 def test_samples_of_a_label_follow_a_rule_that_two_columns_share(tmp_path: Path) -> None:
