@@ -11,9 +11,10 @@ body, and opens each again that the service closes; 64 clients sample meanwhile,
 polled.
 
 `tenants` lets one tenant queue 10,000 jobs, hold 256 streams of samples that it does not read, and
-send the parts of 100 uploads; another tenant samples, and posts jobs. The row has the processor
-time of the API, of the workers and of both tenants' clients in each phase, which share the cores:
-what the clients of the greedy tenant use is not the service's.
+send the parts of 100 uploads; another tenant samples, and posts jobs. The greedy tenant is
+suspended and resumed several times, so that a machine that gets slower slows both phases. The row
+has the processor time of the API, of the workers and of both tenants' clients in each phase, which
+share the cores: what the clients of the greedy tenant use is not the service's.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -190,8 +192,8 @@ def _run_clients(
 
 def _cpu_s(process: psutil.Process) -> float:
     with suppress(psutil.NoSuchProcess):
-        times = process.cpu_times()
-        return float(times.user + times.system)
+        times = process.cpu_times()  # and of its processes that have ended
+        return float(sum((times.user, times.system, times.children_user, times.children_system)))
     return 0.0
 
 
@@ -254,36 +256,42 @@ def hold_connections(
 
 async def tenants(url: str, key: str, options: argparse.Namespace, server: psutil.Process) -> Row:
     operator = Service(url, key)
-    keys = [(await operator.post("/v1/tenants", {"name": n}))["key"] for n in ("greedy", "modest")]
-    greedy, modest = (Service(url, each) for each in keys)
+    created = [await operator.post("/v1/tenants", {"name": n}) for n in ("greedy", "modest")]
+    greedy, modest = (Service(url, tenant["key"]) for tenant in created)
     greedy_dataset, modest_dataset = [await tenant.train() for tenant in (greedy, modest)]
-    names = ("seconds", "jobs", "readers", "uploads")
+    names = ("seconds", "rounds", "jobs", "readers", "uploads")
     rows: Row = {name: getattr(options, name) for name in names}
-    for phase in ("alone", "with_the_greedy"):
+    rows["greedy_jobs"] = await post_jobs(greedy, greedy_dataset, options.jobs)
+    phases = ("alone", "with_the_greedy")
+    loads = {phase: Load() for phase in phases}
+    cpu_s: dict[str, dict[str, float]] = {phase: {} for phase in phases}
+    rows |= {"greedy_parts": [], "greedy_jobs_before_its_job": []}
+    for phase in phases * options.rounds:
         attack = None
-        if phase != "alone":
-            rows["greedy_jobs"] = await post_jobs(greedy, greedy_dataset, options.jobs)
+        is_alone = phase == "alone"
+        action = "suspend" if is_alone else "resume"
+        await operator.post(f"/v1/tenants/{created[0]['id']}/{action}", {})
+        if not is_alone:
             attack = Background(read_and_upload, url, greedy.key, options)
-            await asyncio.sleep(ATTACK_S)
-        samples, cpu_s = Load(), cpu_s_of(server, attack)
-        measured = asyncio.gather(
-            *(samples.repeat(modest.sample, options.seconds) for _ in range(4))
-        )
+        await asyncio.sleep(ATTACK_S)
+        used = cpu_s_of(server, attack)
+        send = partial(loads[phase].repeat, modest.sample, options.seconds / options.rounds)
+        measured = asyncio.gather(*(send() for _ in range(4)))
         job = await modest.post("/v1/jobs", tiny_job(modest_dataset, steps=1))
         while job["state"] == "queued":
             job = (await modest.http.get(f"/v1/jobs/{job['id']}?wait=10")).json()
         await measured
-        cpu_s = {name: round(s - cpu_s[name], 1) for name, s in cpu_s_of(server, attack).items()}
+        for name, seconds in cpu_s_of(server, attack).items():
+            cpu_s[phase][name] = cpu_s[phase].get(name, 0.0) + seconds - used[name]
         if attack is not None:
-            rows["greedy_parts"] = await attack.stop()
-        times = job["timestamps"]
-        before = await greedy.started_between(times["created_at"], times["started_at"])
-        rows[phase] = {
-            "greedy_jobs_before_its_job": before,
-            "samples": samples.row(),
-            "cpu_s": cpu_s,
-        }
-    alone, shared = rows["alone"]["samples"], rows["with_the_greedy"]["samples"]
+            rows["greedy_parts"].append(await attack.stop())
+            times = job["timestamps"]
+            before = await greedy.started_between(times["created_at"], times["started_at"])
+            rows["greedy_jobs_before_its_job"].append(before)
+    for phase in phases:
+        used = {name: round(seconds, 1) for name, seconds in cpu_s[phase].items()}
+        rows[phase] = {"samples": loads[phase].row(), "cpu_s": used}
+    alone, shared = (rows[phase]["samples"] for phase in phases)
     if "p99_ms" in alone and "p99_ms" in shared:
         rows["p99_ratio"] = round(shared["p99_ms"] / alone["p99_ms"], 2)
     return rows
@@ -326,6 +334,7 @@ def main() -> None:
     for name, default in (
         *(("seconds", 60), ("clients", 64), ("half-open", 200), ("idle", 300)),
         *(("half-sent", 260), ("jobs", 10_000), ("readers", 256), ("uploads", 100)),
+        ("rounds", 3),
     ):
         parser.add_argument(f"--{name}", type=int, default=default)
     options = parser.parse_args()
