@@ -10,10 +10,12 @@ from torch import Tensor
 from models.placement import upload
 from models.tabular.autoregressive_networks import Generator
 from models.tabular.categorical_columns import NO_SUB_BIN
+from models.tabular.near_lookups import LookupPenalties, NearLookup
 from models.tabular.structural_zeros import NO_ZEROS, StructuralZeros, ZeroPenalties
 
 SubBinStep = tuple[int, int, int] | None  # as in Tokenizer.sub_bin_steps
 AllowedTokens = Mapping[int, Tensor]  # by step, a (K,) mask of the tokens that may be sampled
+MIN_EXCLUDED = 1e-3  # probability of excluded tokens that counts; less is a rounding error
 UNKNOWN_TOKEN = -1  # in a partial row: the token is not given
 # By the first step of a column, a function of (S, B) tokens of which the steps before are sampled.
 # It returns the (steps, B) given tokens of the column, UNKNOWN_TOKEN where nothing is given, and
@@ -48,11 +50,13 @@ class AutoregressiveSampler:
         sub_bin_steps: Sequence[SubBinStep],
         num_decode_uniforms: int = 0,
         zeros: StructuralZeros = NO_ZEROS,
+        near_lookups: Sequence[NearLookup] = (),
     ) -> None:
         """Split the weights of `network`.
 
         `num_decode_uniforms` is the number of uniforms per row that `sample` passes through to the
-        decoder, as positions within bins. Pairs in `zeros` are not sampled.
+        decoder, as positions within bins. Pairs in `zeros`, and pairs of columns in `near_lookups`
+        that these do not have, are not sampled.
         """
         self.num_uniforms = len(sub_bin_steps) + num_decode_uniforms
         self.device = network.start.device
@@ -74,6 +78,7 @@ class AutoregressiveSampler:
         self._residual_layers = list(zip(*residual, strict=True))
         self._heads = [network.heads.head_at(step) for step in range(len(sizes))]
         self._zeros = ZeroPenalties(zeros, sizes, self.device)
+        self._lookups = LookupPenalties(near_lookups, sizes, self.device)
 
     def sample(
         self, u: Tensor, allowed: AllowedTokens, order: Sequence[int] | None = None
@@ -94,7 +99,7 @@ class AutoregressiveSampler:
         order, attention, embedded = self._in_order(order, u)
         for k, step in enumerate(order):
             token, context = tokens[step], self._context(attention[k, :k], embedded[:k])
-            penalties = self._zeros.of(step, tokens[:step] if is_in_order else tokens)
+            penalties = self._penalties(step, tokens[:step] if is_in_order else tokens)
             cdf = self._cdf(step, context, penalties, allowed.get(step))
             token.copy_(_inverse_cdf(cdf, u[step]))
             token.masked_fill_(~self._is_active(step, tokens), NO_SUB_BIN)
@@ -115,9 +120,11 @@ class AutoregressiveSampler:
         `given` (S, N) holds UNKNOWN_TOKEN where the token must be sampled. Given tokens also
         influence the steps before them, by a particle filter (Gordon et al. 1993): each row has M
         particles, sampled from `u` (S, M * N). At each given token the particles are resampled in
-        proportion to the likelihood of that token. `resampling_u` (S + 1, N) has one uniform per
-        step for the resampling, and one for the final choice of a particle. `late` are the given
-        values whose tokens depend on values that are sampled before.
+        proportion to the likelihood of that token. Where a later token is given with which only
+        some values occur, one of these is sampled, and their probability is the likelihood.
+        `resampling_u` (S + 1, N) has one uniform per step for the resampling, and one for the
+        final choice of a particle. `late` are the given values whose tokens depend on values that
+        are sampled before.
         """
         n, num_particles = given.shape[1], u.shape[1] // given.shape[1]
         tokens = torch.full(u.shape, UNKNOWN_TOKEN, device=u.device)
@@ -133,20 +140,24 @@ class AutoregressiveSampler:
                 steps = slice(step, step + len(column))
                 given[steps] = torch.where(is_late, column, given[steps])
             context = self._context(attention[k, :k], embedded[:k])
-            penalties = self._zeros.of(step, tokens[:step] if is_in_order else tokens)
+            penalties = self._penalties(step, tokens[:step] if is_in_order else tokens)
             cdf = self._cdf(step, context, penalties, None)
+            possible, mass = self._restrict_to_given(step, cdf, tokens, given)
             is_given = given[step] != UNKNOWN_TOKEN
             given_tokens = given[step].clamp_min(0)
-            tokens[step] = torch.where(is_given, given_tokens, _inverse_cdf(cdf, u[step]))
+            tokens[step] = torch.where(is_given, given_tokens, _inverse_cdf(possible, u[step]))
             is_active = self._is_active(step, tokens)
             tokens[step].masked_fill_(~is_active, NO_SUB_BIN)
             is_weighted = (is_given & is_active).view(num_particles, n)
-            reweighted = is_weighted.any(0) & ~identical
+            is_restricted = is_active & ~is_given & (mass < 1 - MIN_EXCLUDED)
+            is_restricted = is_restricted.view(num_particles, n)
+            reweighted = (is_weighted | is_restricted).any(0) & ~identical
             if reweighted.any():
                 cdf_before = F.pad(cdf, (1, 0)).gather(1, given_tokens[:, None])
                 likelihood = (cdf.gather(1, given_tokens[:, None]) - cdf_before)[:, 0]
                 likelihood = likelihood if weight is None else likelihood * weight
-                likelihood = torch.where(is_weighted, likelihood.view(num_particles, n), 1.0)
+                otherwise = torch.where(is_restricted, mass.view(num_particles, n), 1.0)
+                likelihood = torch.where(is_weighted, likelihood.view(num_particles, n), otherwise)
                 ancestors = _systematic_resampling(likelihood, resampling_u[step], reweighted)
                 tokens, given = (
                     rows.view(-1, num_particles, n)
@@ -162,6 +173,28 @@ class AutoregressiveSampler:
             self._embed(step, tokens, embedded[k])
         chosen = (resampling_u[-1] * num_particles).long().clamp(max=num_particles - 1)
         return tokens.view(-1, num_particles, n)[:, chosen, torch.arange(n, device=u.device)]
+
+    def _penalties(self, step: int, tokens: Tensor) -> Tensor | None:
+        """Return the (B, K) penalties on the logits of a step, given (S', B) tokens, or None."""
+        zeros, lookups = self._zeros.of(step, tokens), self._lookups.of(step, tokens)
+        if zeros is None or lookups is None:
+            return lookups if zeros is None else zeros
+        return lookups.add_(zeros)
+
+    def _restrict_to_given(
+        self, step: int, cdf: Tensor, tokens: Tensor, given: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return a (B, K) cumulative distribution over tokens that occur with given later values.
+
+        It ends at the (B,) probability of these tokens, which is returned, too. If there are none,
+        all tokens remain, with the probability 0.
+        """
+        penalties = self._lookups.of(step, torch.where(tokens == UNKNOWN_TOKEN, given, tokens))
+        if penalties is None:
+            return cdf, cdf[:, -1]
+        possible = (F.pad(cdf, (1, 0)).diff(dim=1) * (penalties == 0)).cumsum(1)
+        mass = possible[:, -1]
+        return torch.where(mass[:, None] > 0, possible, cdf), mass
 
     def _in_order(
         self, order: Sequence[int] | None, u: Tensor

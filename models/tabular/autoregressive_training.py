@@ -109,7 +109,11 @@ class AutoregressiveTrainer:
     def _sampler(self, network: Generator, num_decode_uniforms: int = 0) -> AutoregressiveSampler:
         tokenizer = self.tokenizer
         return AutoregressiveSampler(
-            network, tokenizer.sub_bin_steps, num_decode_uniforms, tokenizer.zeros
+            network,
+            tokenizer.sub_bin_steps,
+            num_decode_uniforms,
+            tokenizer.zeros,
+            tokenizer.near_lookups,
         )
 
     @torch.no_grad()

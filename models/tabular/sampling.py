@@ -350,5 +350,9 @@ def load_token_sampler(
     # The first models had no attention: all earlier steps had the same weight.
     network.load_state_dict({"attention_offsets": network.attention_offsets} | weights)
     return AutoregressiveSampler(
-        network, tokenizer.sub_bin_steps, tokenizer.num_decode_uniforms, tokenizer.zeros
+        network,
+        tokenizer.sub_bin_steps,
+        tokenizer.num_decode_uniforms,
+        tokenizer.zeros,
+        tokenizer.near_lookups,
     )

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.tabular.categorical_columns import Arrays, Tokens
+from models.tabular.near_lookups import PENALTY
 
 MAX_UNSEEN_SHARE = 0.001  # of all rows, estimated, that have a pair which no training row has
 MIN_EXPECTED_RATIO = 20  # of their share if the columns were independent, to that estimate
@@ -28,7 +29,6 @@ MAX_SEEN_ONCE = 0.05  # pairs of a token that one row has, relative to its rows
 MIN_EVIDENCE_NATS = 7.0  # that it misses some tokens of the other column: a chance of 1 in 1,000
 MAX_STEPS = 64  # that are compared pairwise
 MAX_CELLS = 1 << 20  # pairs of tokens that a model stores
-PENALTY = -50.0  # of a logit: its odds fall to those of rounding errors
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from models.tabular.fixed_combinations import fit_combinations, is_one_of
 from models.tabular.id_columns import IdColumn
 from models.tabular.id_fitting import fit_id_columns
 from models.tabular.joined_texts import JoinedText, add_joined_texts
+from models.tabular.near_lookups import NearLookup, find_near_lookups
 from models.tabular.relation_coding import NO_CODING, RelationCoding
 from models.tabular.row_hashes import hash_rows, hash_table
 from models.tabular.schema import ColumnSchema, UnsupportedColumn
@@ -47,7 +48,8 @@ class Tokenizer:
     `joined_texts` are identifiers that consist of other columns; these come before them.
     `fixed_combinations` has, for each constraint of this kind, its (S', U) allowed combinations of
     tokens. `hashes` are the sorted hashes of training rows, which samples can exclude. `zeros` are
-    the pairs of first tokens of columns that samples do not have.
+    the pairs of first tokens of columns that samples do not have, and `near_lookups` are columns
+    whose pairs of values samples have only if training rows do.
     """
 
     arrow: pa.Schema
@@ -60,6 +62,7 @@ class Tokenizer:
     coding: RelationCoding = NO_CODING
     joined_texts: tuple[JoinedText, ...] = ()
     zeros: StructuralZeros = NO_ZEROS
+    near_lookups: tuple[NearLookup, ...] = ()
 
     @classmethod
     def fit(
@@ -295,6 +298,9 @@ class Tokenizer:
         if self.zeros.may_meet:
             metadata["zeros"], zeros = self.zeros.pack()
             arrays |= zeros
+        if self.near_lookups:
+            metadata["near_lookups"] = [lookup.pack() for lookup in self.near_lookups]
+            arrays |= {f"near_lookups.{i}": each.pairs for i, each in enumerate(self.near_lookups)}
         if self.joined_texts:
             metadata["joined_texts"] = [joined.pack() for joined in self.joined_texts]
         return metadata, arrays
@@ -335,12 +341,18 @@ class Tokenizer:
             tuple(map(JoinedText.unpack, metadata.get("joined_texts", ()))),
         )
         zeros = StructuralZeros.unpack(metadata.get("zeros", ()), arrays, tokenizer.step_sizes)
-        return replace(tokenizer, zeros=zeros)
+        lookups = [
+            NearLookup.unpack(packed, arrays[f"near_lookups.{i}"])
+            for i, packed in enumerate(metadata.get("near_lookups", ()))
+        ]
+        return replace(tokenizer, zeros=zeros, near_lookups=tuple(lookups))
 
     def with_structural_zeros(self, tokens: Tokens) -> Self:
         """Return a copy that avoids pairs of values that do not occur in (S, N) training rows."""
         first_steps = [steps.start for steps in self.column_slices]
-        return replace(self, zeros=StructuralZeros.fit(tokens, self.step_sizes, first_steps))
+        zeros = StructuralZeros.fit(tokens, self.step_sizes, first_steps)
+        lookups = find_near_lookups(tokens, self.columns, self.column_slices, self.step_sizes)
+        return replace(self, zeros=zeros, near_lookups=tuple(lookups))
 
     def with_row_hashes(self, table: pa.Table) -> Self:
         """Return a copy with the hashes of all rows of `table`."""
