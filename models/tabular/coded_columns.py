@@ -154,9 +154,10 @@ class BoundedColumn:
 
 @dataclass(frozen=True)
 class RemainderColumn:
-    """A column of a rounded sum, as the units of its last decimal that rounding has changed.
+    """A column of a rounded or near sum, as the units of its last decimal that the sum leaves.
 
-    These are a few small integers. Where another column of the sum is missing, it counts as 0.
+    Rounding leaves a few small integers, and a near sum 0 in most rows. Where another column of the
+    sum is missing, it counts as 0.
     """
 
     name: str

@@ -59,7 +59,7 @@ def find_near_columns(
         and name not in excluded
         and is_numeric(table.schema.field(name).type)
     ]
-    rows, is_fitted = _sampled_rows(len(table))
+    rows, is_fitted = sampled_rows(len(table))
     if len(rows) < MIN_ROWS:
         return []
     sample = table.select(list(names)).take(pa.array(rows))
@@ -76,7 +76,7 @@ def find_near_columns(
 
 def saved_bits(table: pa.Table, columns: Sequence[CodedColumn]) -> float:
     """Return how many bits the ratios and differences among `columns` save in a held-out row."""
-    rows, is_fitted = _sampled_rows(len(table))
+    rows, is_fitted = sampled_rows(len(table))
     saved = 0.0
     for column in columns:
         if not isinstance(column, BoundedColumn | NearColumn | CloseColumn):
@@ -86,18 +86,18 @@ def saved_bits(table: pa.Table, columns: Sequence[CodedColumn]) -> float:
         one = number.unit_of(len(rows))
         if isinstance(column, BoundedColumn):
             coded = as_floats(column.encode(sample, sample.schema.field(column.name).type))
-            bits = _held_out_bits(coded, is_fitted, one)
+            bits = held_out_bits(coded, is_fitted, one)
         else:
             base = _Number.fit(column.base, array(sample, column.base))
             if isinstance(column, CloseColumn):
                 bits = _close_bits(column, number, base, is_fitted, one)
             else:
                 bits = _near_bits(column, number, base, is_fitted, one)
-        saved += float(np.nanmean(_held_out_bits(number.values, is_fitted, one) - bits))
+        saved += float(np.nanmean(held_out_bits(number.values, is_fitted, one) - bits))
     return saved
 
 
-def _sampled_rows(num_rows: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def sampled_rows(num_rows: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Return the indices of the compared rows, and the mask of those to which models are fitted."""
     rows = np.random.default_rng(0).permutation(num_rows)[: MAX_FITTED_ROWS + MAX_HELD_OUT_ROWS]
     fitted = len(rows) * MAX_FITTED_ROWS // (MAX_FITTED_ROWS + MAX_HELD_OUT_ROWS)
@@ -116,7 +116,7 @@ def _best_coding(
     `names` are those of the table, which has no room for a ratio of the same name.
     """
     one = number.unit_of(len(is_fitted))
-    plain_bits = _held_out_bits(number.values, is_fitted, one)
+    plain_bits = held_out_bits(number.values, is_fitted, one)
     gains: dict[NearColumn | CloseColumn, float] = {}
     close_gains: dict[NearColumn | CloseColumn, float] = {}
     for base in bases:
@@ -226,7 +226,7 @@ def _near_bits(
     """Return the (N,) bits of held-out values of a number that is coded relative to a base."""
     if column.kind == "ratio":
         unit = unit / _nonzero(base.in_units(number))
-    return _held_out_bits(column.relative(number.values, base.in_table), is_fitted, unit)
+    return held_out_bits(column.relative(number.values, base.in_table), is_fitted, unit)
 
 
 def _close_bits(
@@ -237,8 +237,8 @@ def _close_bits(
     ratios = close.ratios(number.values, bases)
     is_close, has_value = np.isfinite(ratios), np.isfinite(number.values)
     share = is_close[is_fitted & has_value].mean()
-    ratio_bits = _held_out_bits(ratios, is_fitted, unit / np.abs(_nonzero(bases)))
-    other_bits = _held_out_bits(np.where(is_close, np.nan, number.values), is_fitted, unit)
+    ratio_bits = held_out_bits(ratios, is_fitted, unit / np.abs(_nonzero(bases)))
+    other_bits = held_out_bits(np.where(is_close, np.nan, number.values), is_fitted, unit)
     return np.where(
         is_close, ratio_bits - np.log2(share), other_bits - np.log2(max(1 - share, 1e-9))
     )
@@ -248,7 +248,7 @@ def _nonzero(bases: Floats) -> Floats:
     return np.where(bases == 0, np.nan, bases)
 
 
-def _held_out_bits(values: Floats, is_fitted: NDArray[np.bool_], unit: Floats) -> Floats:
+def held_out_bits(values: Floats, is_fitted: NDArray[np.bool_], unit: Floats) -> Floats:
     """Return the (N,) bits of held-out values under a model of the others; NaN elsewhere.
 
     The model is a histogram, mixed with the fraction of rows that have exactly the same value where

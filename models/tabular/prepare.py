@@ -23,6 +23,7 @@ from models.tabular.near_relations import (
     find_near_columns,
     saved_bits,
 )
+from models.tabular.near_sums import find_near_sums
 from models.tabular.relation_coding import RelationCoding
 from models.tabular.relation_detection import detect_relations
 from models.tabular.relation_planning import independent_relations, plan_coding
@@ -95,7 +96,9 @@ class RelationPlan:
         exact = [{**relation.to_dict(), "enforced": relation in enforced} for relation in shown]
         inexact: list[NearColumn | CloseColumn] = [*self.coding.near.values()]
         inexact += self.coding.close.values()
-        near = [{**column.to_dict(), "enforced": False} for column in inexact]
+        near = [
+            {**each.to_dict(), "enforced": False} for each in (*inexact, *self.coding.near_sums)
+        ]
         return exact + near + [{**j.to_dict(), "enforced": True} for j in self.joined_texts]
 
 
@@ -129,12 +132,19 @@ def plan_relations(rows: LabeledRows, settings: TableSettings) -> RelationPlan:
     names = {relation.name for relation in relations} | {text.name for text in texts}
     kept = enabled(relations, settings.relations)
     near: list[NearColumn | CloseColumn] = []
+    sums: list[Relation] = []
     if settings.relations is not False and not settings.min_value_count:
-        near = _near_columns(kept, table, types, fixed)
+        exact = plan_coding(kept, table, fixed)
+        bounded = {column.name for column in exact.columns if isinstance(column, BoundedColumn)}
+        sums = find_near_sums(table, types, (exact.names - bounded).union(fixed))
+        names |= {relation.name for relation in sums}
+        sums = enabled(sums, settings.relations)
+        totals = {relation.last for relation in sums}
+        near = _near_columns(kept, table, types, totals.union(fixed))
         ignored = settings.relations if isinstance(settings.relations, list) else ()
         names |= {column.relation_name for column in near}
         near = [column for column in near if column.relation_name not in ignored]
-    coding = plan_coding(kept, table, fixed, near)
+    coding = plan_coding(kept, table, fixed, near, sums)
     if not settings.min_value_count:  # the limits are values of single rows
         coding = coding.with_limits(table)
     return RelationPlan(

@@ -16,7 +16,12 @@ import pyarrow.compute
 from numpy.typing import NDArray
 
 from models.tabular.close_columns import CloseColumn
-from models.tabular.coded_columns import BoundedColumn, CodedColumn, unpack_column
+from models.tabular.coded_columns import (
+    BoundedColumn,
+    CodedColumn,
+    RemainderColumn,
+    unpack_column,
+)
 from models.tabular.near_columns import NearColumn
 from models.tabular.number_grid import NumberGrid, is_numeric
 from models.tabular.relations import Relation, Rows, array, as_floats
@@ -52,6 +57,12 @@ class RelationCoding:
     def close(self) -> Mapping[str, CloseColumn]:
         """The close columns by the names of their ratios, which only coded rows have."""
         return {c.ratio_name: c for c in self.columns if isinstance(c, CloseColumn)}
+
+    @cached_property
+    def near_sums(self) -> tuple[Relation, ...]:
+        """The sums with exceptions by which columns are coded."""
+        remainders = (c.relation for c in self.columns if isinstance(c, RemainderColumn))
+        return tuple(relation for relation in remainders if relation.kind == "near_sum")
 
     def coded_schema(self, schema: pa.Schema) -> pa.Schema:
         """Return the schema of coded rows with the columns of `schema`."""

@@ -25,16 +25,20 @@ def plan_coding(
     table: pa.Table,
     fixed: Collection[str],
     near: Sequence[NearColumn | CloseColumn] = (),
+    near_sums: Sequence[Relation] = (),
 ) -> RelationCoding:
     """Return the coding that keeps as many of the relations as possible.
 
     `table` has the training rows. The columns in `fixed` are not coded. No relation codes those in
-    `near`, and none bounds them or their bases.
+    `near`, and none bounds them or their bases. The totals of `near_sums` are coded by these where
+    no equation codes them.
     """
     planner = _Planner(table, frozenset(fixed))
     for relation in relations:
         if relation.kind not in ("order", "distinct"):
             planner.derive(relation)
+    for relation in near_sums:
+        planner.leave_rest(relation)
     planner.bound([relation for relation in relations if relation.kind == "order"], near)
     planner.check([relation for relation in relations if relation.kind == "distinct"])
     return RelationCoding(planner.in_decoding_order(), tuple(planner.kept), tuple(planner.checked))
@@ -52,6 +56,7 @@ class _Planner:
         self.kept: list[Relation] = []
         self.checked: list[Relation] = []  # of the kept ones, those that coding does not enforce
         self.sources: dict[str, set[str]] = {}  # of each coded column
+        self.near_edges: set[Edge] = set()  # from the terms of near sums to their totals
 
     def derive(self, relation: Relation) -> None:
         """Leave a column out that the others of `relation` determine, if one can be."""
@@ -76,6 +81,13 @@ class _Planner:
         self.columns.append(self._derived(relation, name))
         self.sources[name] = set(relation.columns) - {name}
         self.kept.append(relation)
+
+    def leave_rest(self, relation: Relation) -> None:
+        """Code the total of a near sum as what the sum leaves, if no other relation codes it."""
+        if self._may_follow(relation.last, relation):
+            self.columns.append(self._derived(relation, relation.last))
+            self.sources[relation.last] = set(relation.columns[:-1])
+            self.near_edges |= {(term, relation.last) for term in relation.columns[:-1]}
 
     def _by_preference(self, relation: Relation) -> list[str]:
         """Return the columns that may be left out, the preferred one first.
@@ -131,7 +143,7 @@ class _Planner:
     def _derived(self, relation: Relation, name: str) -> DerivedColumn | RemainderColumn:
         values = array(self.table, name)
         decimals = 0 if relation.kind == "lookup" else NumberGrid.fit(values).decimals
-        if relation.kind == "rounded_sum":
+        if relation.kind in ("rounded_sum", "near_sum"):
             return RemainderColumn(name, relation, decimals)
         column = DerivedColumn(name, relation, decimals, omitted=True)
         computed = column.decode(self.table, values.type)
@@ -167,7 +179,8 @@ class _Planner:
         enforced = {(low, c.name) for c in chosen for low in c.lower}
         enforced |= {(c.name, high) for c in chosen for high in c.upper}
         self.kept += [orders[edge] for edge in sorted(edges & enforced)]
-        self.check([orders[edge] for edge in sorted(_without_implied(independent) - enforced)])
+        others = _without_implied(independent) - enforced | self.near_edges & orders.keys()
+        self.check([orders[edge] for edge in sorted(others)])
 
     def check(self, relations: Sequence[Relation]) -> None:
         """Keep relations by generating rows again that break them."""

@@ -2,7 +2,8 @@
 
 A relation of kind `order` bounds one column by another, and one of kind `distinct` excludes equal
 values. All other kinds determine the last of their columns: it is a function of the columns before
-it, up to the rounding of its decimals, or, for a `rounded_sum`, of the decimals of all columns.
+it, up to the rounding of its decimals, or, for a `rounded_sum`, of the decimals of all columns. A
+`near_sum` has exceptions.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,6 +23,7 @@ Kind = Literal[
     "distinct",
     "sum",
     "rounded_sum",
+    "near_sum",
     "linear",
     "product",
     "ratio",
@@ -33,7 +35,7 @@ Kind = Literal[
 ]
 ROUNDING = 0.5 + 1e-6  # units of the last decimal
 FLOAT_TOLERANCE = 1e-9  # of floats that are not rounded, relative to what they are computed from
-SUMS = ("sum", "rounded_sum")
+SUMS = ("sum", "rounded_sum", "near_sum")
 SOLVABLE = (*SUMS, "linear", "product")
 DATE_PARTS = ("year", "quarter", "month", "day", "day_of_week", "date")
 ALL_PARTS = (*DATE_PARTS, "hour", "minute", "second", "time")
@@ -48,6 +50,7 @@ class Relation:
     - `distinct`: the two columns are never equal.
     - `sum`: the last column is the sum of the others, with `signs` (default: plus), and `offset`.
     - `rounded_sum`: the last column is a sum that was computed before all columns were rounded.
+    - `near_sum`: the last column is the sum of the others in most rows.
     - `linear`: factor * first + offset.
     - `product`: factor * first * second.
     - `ratio`: factor * first / second + offset.
@@ -89,7 +92,8 @@ class Relation:
         if self.kind == "distinct":
             return f"{sources[0]} != {last}"
         if self.kind in SUMS:
-            return f"{self._sum_text()} {'=' if self.kind == 'sum' else '≈'} {last}"
+            sign = {"sum": "=", "rounded_sum": "≈", "near_sum": "~"}[self.kind]
+            return f"{self._sum_text()} {sign} {last}"
         if self.kind == "date_part":
             return f"{self.part}({sources[0]}) = {last}"
         if self.kind in ("step", "lookup"):

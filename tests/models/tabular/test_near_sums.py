@@ -1,0 +1,120 @@
+"""Numbers that are the sum of two others in most rows."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from models.tabular.data import LabeledRows
+from models.tabular.near_sums import find_near_sums
+from models.tabular.partial_rows import PartialRows
+from models.tabular.prepare import RelationPlan, plan_relations
+from models.tabular.relation_coding import RelationCoding
+from models.tabular.relations import Relation
+from models.tabular.row_completion import complete_rows
+from models.tabular.schema import ColumnSchema
+from tests.models.tabular.tiny_tables import make_settings, train_sampler
+
+NAME = "ground + upper ~ living"
+
+
+def make_houses(count: int = 1_200, exceptions: float = 0.05) -> pa.Table:
+    """Return houses; the living area is that of both floors, but some have a low ceiling."""
+    rng = np.random.default_rng(0)
+    ground = rng.integers(400, 2_000, count)
+    upper = np.where(rng.random(count) < 0.5, rng.integers(300, 1_200, count), 0)
+    rest = np.where(rng.random(count) < exceptions, rng.integers(1, 300, count), 0)
+    kind = np.where(upper > 0, "two floors", "one floor")
+    return pa.table(
+        {"kind": kind, "ground": ground, "upper": upper, "living": ground + upper + rest}
+    )
+
+
+def schema_of(table: pa.Table) -> tuple[ColumnSchema, ...]:
+    is_text = {name: name == "kind" for name in table.column_names}
+    return tuple(ColumnSchema(n, "category" if text else "integer") for n, text in is_text.items())
+
+
+def plan(table: pa.Table, **options: Any) -> RelationPlan:
+    rows = LabeledRows(table, schema_of(table), None, np.arange(len(table)), np.arange(0))
+    return plan_relations(rows, make_settings(table, **options))
+
+
+def share_with_sum(table: pa.Table | pa.RecordBatch) -> float:
+    return float(Relation("near_sum", ("ground", "upper", "living")).holds(table).mean())
+
+
+def test_a_sum_with_exceptions_is_coded_as_its_rest() -> None:
+    table = make_houses()
+    coding = plan(table).coding
+    assert [relation.name for relation in coding.near_sums] == [NAME]
+    coded = coding.encode(table)
+    assert (np.array(coded["living"]) == 0).mean() == share_with_sum(table)
+    decoded = coding.decode(coded.combine_chunks().to_batches()[0], table.schema)
+    assert pa.Table.from_batches([decoded]) == table
+    copy = RelationCoding.unpack(coding.pack())
+    assert copy.near_sums == coding.near_sums
+
+
+def test_exact_sums_and_chance_are_no_near_sums() -> None:
+    assert not plan(make_houses(exceptions=0.0)).coding.near_sums
+    assert not plan(make_houses(exceptions=1.0)).coding.near_sums
+    rng = np.random.default_rng(1)
+    table = pa.table({name: rng.poisson(2, 2_000) for name in "abc"})
+    assert not find_near_sums(table, dict.fromkeys("abc", "integer"), ())
+
+
+def test_a_sum_of_which_one_term_is_mostly_zero_is_no_near_sum() -> None:
+    """Such a number is a copy of the other term."""
+    table = make_houses()
+    is_rare = np.random.default_rng(2).random(len(table)) < 0.03
+    upper = np.where(is_rare, np.array(table["upper"]), 0)
+    living = np.array(table["living"]) - np.array(table["upper"]) + upper
+    table = table.set_column(2, "upper", pa.array(upper)).set_column(3, "living", pa.array(living))
+    assert not plan(table).coding.near_sums
+
+
+def test_samples_have_the_sum_as_often_as_rows(tmp_path: Path) -> None:
+    table = make_houses()
+    sampler = train_sampler(table, schema_of(table), tmp_path, steps=3)
+    rows = sampler.sample(1, np.arange(1_000)).rows
+    assert abs(share_with_sum(rows) - share_with_sum(table)) < 0.03
+    living, ground = (rows.column(name).to_numpy() for name in ("living", "ground"))
+    assert (ground <= living).all()  # an exact relation
+
+
+def test_given_totals_are_kept(tmp_path: Path) -> None:
+    table = make_houses()
+    sampler = train_sampler(table, schema_of(table), tmp_path, steps=3)
+    given = [{"living": 1_500}, {"living": 1_500, "ground": 900, "upper": 500}, {"upper": 0}]
+    rows = complete_rows(sampler, 1, np.arange(3), PartialRows.parse(sampler.tokenizer, given))
+    completed = rows.rows.to_pylist()
+    assert [row["living"] for row in completed[:2]] == [1_500, 1_500]
+    assert completed[0]["ground"] + completed[0]["upper"] == 1_500
+    assert (completed[1]["ground"], completed[1]["upper"]) == (900, 500)
+
+
+def test_near_sums_are_listed_and_can_be_switched_off() -> None:
+    table = make_houses()
+    listed = {relation["name"]: relation for relation in plan(table).describe()}
+    assert listed[NAME] == {
+        "name": NAME,
+        "kind": "near_sum",
+        "columns": ["ground", "upper", "living"],
+        "enforced": False,
+    }
+    without = plan(table, relations=[NAME])
+    assert not without.coding.near_sums
+    assert NAME in without.names
+    assert not plan(table, relations=False).coding.near_sums
+    assert not plan(table, min_value_count=2).coding.near_sums
+
+
+@pytest.mark.parametrize("position", [1, 3], ids=["before its terms", "after its terms"])
+def test_the_order_of_the_columns_does_not_matter(position: int) -> None:
+    table = make_houses()
+    names = ["kind", "ground", "upper"]
+    names.insert(position, "living")
+    assert [r.last for r in plan(table.select(names)).coding.near_sums] == ["living"]
