@@ -21,11 +21,11 @@ from torch import Tensor
 
 from models.tabular.categorical_columns import CategoricalColumn, Column, Floats, Tokens
 
-MAX_NEW_SHARE = 0.1  # of the rows, estimated: a value that others have, with a new partner
+MAX_NEW_SHARE = 0.15  # of the rows, estimated: a value that others have, with a new partner
 MAX_NEW_RATIO = 0.2  # of these rows to those that there were if the columns were independent
+MAX_RARE_NEW_RATIO, MAX_RARE_ROWS = 0.3, 4  # the same of rare values, of few rows each
 MIN_EXPECTED_NEW = 50.0  # rows with a new partner, if the columns were independent
 MIN_EXPECTED_OF_VALUE, MAX_RATIO_OF_VALUE = 20.0, 0.5  # else a value may meet all others
-MAX_RARE_ROWS = 4  # of a rare value; the rare ones must determine the other column, too
 MAX_COLUMNS = 40  # that are compared pairwise
 MAX_CELLS = 1 << 23  # of the tokens of a step, given the value of another column
 PENALTY = -50.0  # of a logit: its odds fall to those of rounding errors
@@ -125,7 +125,7 @@ def _pairs_of_near_lookup(source: _Values, total: _Values) -> NDArray[np.int32] 
         min(expected.sum(), rare_expected.sum()) < MIN_EXPECTED_NEW
         or new.sum() > MAX_NEW_SHARE * len(source.codes)
         or new.sum() > MAX_NEW_RATIO * expected.sum()
-        or rare_new.sum() > MAX_NEW_RATIO * rare_expected.sum()
+        or rare_new.sum() > MAX_RARE_NEW_RATIO * rare_expected.sum()
     ):
         return None
     is_free = (expected >= MIN_EXPECTED_OF_VALUE) & (new > MAX_RATIO_OF_VALUE * expected)
@@ -180,7 +180,7 @@ class LookupPenalties:
 
 
 class _Penalties:
-    """Penalties of a step, given the value of another column and the tokens of its own column."""
+    """Penalties of a step, given the value of another column and tokens of its column."""
 
     def __init__(
         self,
