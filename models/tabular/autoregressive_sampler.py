@@ -99,7 +99,8 @@ class AutoregressiveSampler:
         order, attention, embedded = self._in_order(order, u)
         for k, step in enumerate(order):
             token, context = tokens[step], self._context(attention[k, :k], embedded[:k])
-            penalties = self._penalties(step, tokens[:step] if is_in_order else tokens)
+            before = tokens[:step] if is_in_order else tokens
+            penalties = self._zeros.of(step, before), self._lookups.of(step, before)
             cdf = self._cdf(step, context, penalties, allowed.get(step))
             token.copy_(_inverse_cdf(cdf, u[step]))
             token.masked_fill_(~self._is_active(step, tokens), NO_SUB_BIN)
@@ -140,7 +141,8 @@ class AutoregressiveSampler:
                 steps = slice(step, step + len(column))
                 given[steps] = torch.where(is_late, column, given[steps])
             context = self._context(attention[k, :k], embedded[:k])
-            penalties = self._penalties(step, tokens[:step] if is_in_order else tokens)
+            before = tokens[:step] if is_in_order else tokens
+            penalties = self._zeros.of(step, before), self._lookups.of(step, before)
             cdf = self._cdf(step, context, penalties, None)
             possible, mass = self._restrict_to_given(step, cdf, tokens, given)
             is_given = given[step] != UNKNOWN_TOKEN
@@ -173,13 +175,6 @@ class AutoregressiveSampler:
             self._embed(step, tokens, embedded[k])
         chosen = (resampling_u[-1] * num_particles).long().clamp(max=num_particles - 1)
         return tokens.view(-1, num_particles, n)[:, chosen, torch.arange(n, device=u.device)]
-
-    def _penalties(self, step: int, tokens: Tensor) -> Tensor | None:
-        """Return the (B, K) penalties on the logits of a step, given (S', B) tokens, or None."""
-        zeros, lookups = self._zeros.of(step, tokens), self._lookups.of(step, tokens)
-        if zeros is None or lookups is None:
-            return lookups if zeros is None else zeros
-        return lookups.add_(zeros)
 
     def _restrict_to_given(
         self, step: int, cdf: Tensor, tokens: Tensor, given: Tensor
@@ -215,12 +210,16 @@ class AutoregressiveSampler:
         return context.add_(self._start)
 
     def _cdf(
-        self, step: int, context: Tensor, penalties: Tensor | None, allowed: Tensor | None
+        self,
+        step: int,
+        context: Tensor,
+        penalties: Sequence[Tensor | None],
+        allowed: Tensor | None,
     ) -> Tensor:
         """Return (B, K): the cumulative distribution over a step's tokens.
 
-        `penalties` (B, K) are added to the logits, and tokens outside the mask `allowed` (K,) have
-        no probability.
+        The (B, K) `penalties` are added to the logits, and tokens outside the mask `allowed` (K,)
+        have no probability.
         """
         x = self._norm(context)
         w1, b1 = self._hidden_layers[step]
@@ -230,8 +229,9 @@ class AutoregressiveSampler:
             return torch.ones(len(context), 1, device=context.device)
         h = F.silu(torch.addmm(b1, x, w1), inplace=True)
         logits = torch.addmm(b, x + torch.addmm(b2, h, w2), w)
-        if penalties is not None:
-            logits.add_(penalties)
+        for added in penalties:
+            if added is not None:
+                logits.add_(added)
         if self._sub_bin_steps[step] is not None:
             logits[:, NO_SUB_BIN] = -torch.inf
         if allowed is not None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import prod
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.tabular.categorical_columns import CategoricalColumn, Column, Floats, Tokens
+
+AnyTokens = TypeVar("AnyTokens", Tokens, Tensor)
 
 MAX_NEW_SHARE = 0.15  # of the rows, estimated: a value that others have, with a new partner
 MAX_NEW_RATIO = 0.2  # of these rows to those that there were if the columns were independent
@@ -63,9 +65,8 @@ class _Values:
     missing: int
 
     @classmethod
-    def of(cls, tokens: Tensor, column: Column, steps: slice, sizes: Sequence[int]) -> "_Values":
-        values = values_of(tokens, steps, sizes).numpy()
-        numbers, codes = np.unique(values, return_inverse=True)
+    def of(cls, tokens: Tokens, column: Column, steps: slice, sizes: Sequence[int]) -> "_Values":
+        numbers, codes = np.unique(values_of(tokens, steps, sizes), return_inverse=True)
         first_missing = column.layout.missing_token * prod(column.layout.sub_bins)
         return cls(steps, numbers, codes, int(numbers[-1] >= first_missing))
 
@@ -78,7 +79,7 @@ def find_near_lookups(
     `slices` are the steps of `columns`, and `sizes` are the numbers of tokens of all steps.
     """
     discrete = [
-        _Values.of(torch.from_numpy(tokens), column, steps, sizes)
+        _Values.of(tokens, column, steps, sizes)
         for column, steps in zip(columns, slices, strict=True)
         if isinstance(column, CategoricalColumn) or not column.layout.bins
     ]
@@ -139,14 +140,14 @@ def _pairs_of_near_lookup(source: _Values, total: _Values) -> NDArray[np.int32] 
     return np.stack([source.numbers[a], total.numbers[b]], 1).astype(np.int32)
 
 
-def values_of(tokens: Tensor, steps: slice, sizes: Sequence[int]) -> Tensor:
+def values_of(tokens: AnyTokens, steps: slice, sizes: Sequence[int]) -> AnyTokens:
     """Return the (N,) numbers of the values of a column, given all (S, N) tokens.
 
     They are negative where the first token is unknown.
     """
     values = tokens[steps.start]
     for step in range(steps.start + 1, steps.stop):
-        values = values * (sizes[step] - 1) + (tokens[step] - 1).clamp_min(0)
+        values = values * (sizes[step] - 1) + (tokens[step] - 1).clip(min=0)
     return values
 
 
@@ -159,6 +160,7 @@ class LookupPenalties:
     def __init__(
         self, lookups: Iterable[NearLookup], sizes: Sequence[int], device: torch.device
     ) -> None:
+        self._sizes = sizes
         self._penalties: dict[int, list[_Penalties]] = {}
         for lookup in lookups:
             for own, other in ((0, 1), (1, 0)):
@@ -173,14 +175,25 @@ class LookupPenalties:
         """
         sums = None
         for penalties in self._penalties.get(step, ()):
-            if penalties.other_steps.start < len(tokens):
-                added = penalties.of(tokens)
-                sums = added if sums is None else sums.add_(added)
+            if penalties.other_steps.start >= len(tokens):
+                continue
+            keys = values_of(tokens, penalties.other_steps, self._sizes) * penalties.num_before
+            if penalties.before.stop > penalties.before.start:
+                keys = keys + values_of(tokens, penalties.before, self._sizes)
+            index = torch.searchsorted(penalties.keys, keys).clamp_max(len(penalties.keys) - 1)
+            has_key = penalties.keys.index_select(0, index) == keys
+            index = index.where(has_key, len(penalties.keys))
+            added = penalties.table.index_select(0, index)
+            sums = added if sums is None else sums.add_(added)
         return sums
 
 
 class _Penalties:
-    """Penalties of a step, given the value of another column and tokens of its column."""
+    """Penalties of a step, given the value of another column and the tokens of the column before.
+
+    A row of `table` (R + 1, K) belongs to each of the (R,) `keys`, and the last one to all others.
+    A key combines the value of the column of `other_steps` and the tokens of the steps `before`.
+    """
 
     def __init__(
         self,
@@ -191,31 +204,22 @@ class _Penalties:
         sizes: Sequence[int],
         device: torch.device,
     ) -> None:
-        steps, self.other_steps, self._sizes = lookup.steps[own], lookup.steps[other], sizes
-        self._before = slice(steps.start, step)
+        steps, self.other_steps = lookup.steps[own], lookup.steps[other]
+        self.before = slice(steps.start, step)
         values = lookup.pairs[:, own].astype(np.int64)
         scale = prod(sizes[i] - 1 for i in range(step + 1, steps.stop))
         token, before = values // scale, np.zeros_like(values)
         if step > steps.start:
             before, token = np.divmod(token, sizes[step] - 1)
             token += 1  # after NO_SUB_BIN
-        self._num_before = int(before.max()) + 1
-        keys = lookup.pairs[:, other].astype(np.int64) * self._num_before + before
+        self.num_before = int(before.max()) + 1
+        keys = lookup.pairs[:, other].astype(np.int64) * self.num_before + before
         distinct, rows = np.unique(keys, return_inverse=True)
         table = np.full((len(distinct) + 1, sizes[step]), PENALTY, np.float32)
         table[rows, token] = 0.0
         table[-1] = 0.0  # of unknown values
-        self._keys = torch.from_numpy(distinct).to(device)
-        self._table = torch.from_numpy(table).to(device)
-
-    def of(self, tokens: Tensor) -> Tensor:
-        """Return the (B, K) penalties, given the (S', B) tokens of the steps before."""
-        keys = values_of(tokens, self.other_steps, self._sizes) * self._num_before
-        if self._before.stop > self._before.start:
-            keys = keys + values_of(tokens, self._before, self._sizes)
-        index = torch.searchsorted(self._keys, keys).clamp_max(len(self._keys) - 1)
-        is_known = self._keys.index_select(0, index) == keys
-        return self._table.index_select(0, index.where(is_known, len(self._keys)))
+        self.keys = torch.from_numpy(distinct).to(device)
+        self.table = torch.from_numpy(table).to(device)
 
 
 def _range(steps: slice) -> range:
