@@ -2194,6 +2194,10 @@ class Report(TypedDict):
     """Tables only: associations between columns."""
     relations: NotRequired[list[RelationCheck]]
     """Tables only: relations that hold in all training rows."""
+    unseen_pairs: NotRequired[list[UnseenPairs]]
+    """Tables only: up to 10 pairs of categorical columns in which samples have the most pairs of
+    values that no training row has, compared with unseen real rows.
+    """
     scatter: NotRequired[Scatter | None]
     """Items in two dimensions."""
     nearest_train_distance: NotRequired[Histogram | None]
@@ -2485,14 +2489,15 @@ class ScoreView(TypedDict):
     real_reference: float | None
     """Score of an equal number of real training items instead of samples.
 
-    For `label_accuracy`, of real items that training did not use.
+    For `label_accuracy`, `unseen_pair_rate` and `relation_violation_rate`, of real items that
+    training did not use.
     """
     naive_baseline: float | None
     """Score of samples of a naive method."""
     per_label: dict[str, float]
     """Scores by label, for labels with at least 10 items (`label_tvd`: 20 unseen real rows).
 
-    For `pairwise_tvd`, `marginal_tvd` and `global_utility`, by column.
+    For `pairwise_tvd`, `marginal_tvd`, `global_utility` and `unseen_pair_rate`, by column.
     """
 
 
@@ -2865,6 +2870,19 @@ class TransformsPreview(TypedDict):
     """
     seed: NotRequired[int]
     """Random seed. Default: 0."""
+
+
+class UnseenPairs(TypedDict):
+    """Two categorical columns, and how often their values form a pair that no training row has."""
+
+    columns: list[str]
+    """Both columns."""
+    in_samples: float
+    """Share of samples with a new pair."""
+    in_holdout: float
+    """Share of unseen real rows with a new pair."""
+    in_naive_rows: float
+    """Share of rows of independent columns with a new pair."""
 
 
 class UploadPartView(TypedDict):

@@ -148,6 +148,12 @@ SCORE_TYPES: dict[str, ScoreType] = {
         "lower",
         rules=(verdict_rules.BROKEN_RELATION,),
     ),
+    "unseen_pair_rate": ScoreType(
+        "Share of samples with a pair of values that no training row has, such as a city in a "
+        "wrong state, in categorical columns whose values seldom form new pairs.",
+        "lower",
+        rules=(verdict_rules.UNSEEN_PAIRS,),
+    ),
     "dcr_share": ScoreType(
         "Share of the samples that are closer to a training row than to any of as many unseen real "
         "rows (distance to the closest record).",

@@ -14,6 +14,7 @@ Scores = Mapping[str, "Score"]  # all scores of an evaluation, by name
 MAX_EXCESS_COPY_RATE = 0.05  # share of copied samples above the reference
 MAX_DCR_SHARE = 0.6  # share of samples closer to training rows than to holdout rows
 MAX_VIOLATION_RATE = 0.01  # share of samples that break a relation of all training rows
+MAX_EXCESS_UNSEEN_PAIRS = 0.05  # share of samples with an unseen pair above the reference
 MIN_PRECISION_RATIO = 0.8  # relative to the reference
 MIN_COVERAGE_RATIO = 0.3  # of coverage or unique rows, relative to the reference
 MIN_UTILITY_RATIO = 0.9  # relative to the reference
@@ -27,7 +28,8 @@ class Rule:
 
     `is_broken` takes the score, its reference and all scores of the evaluation. `reason` is a
     template with the fields `name`, `value` and `reference`, and with `value_text`,
-    `reference_text` and `baseline_text`, which have three significant digits.
+    `reference_text` and `baseline_text`, which have three significant digits. `worst` is the first
+    label of `Score.per_label`.
     """
 
     fault: Fault
@@ -49,6 +51,7 @@ class Rule:
             reference=reference,
             reference_text=format_score(reference),
             baseline_text=format_score(score.naive_baseline or 0.0),
+            worst=next(iter(score.per_label), ""),
         )
 
 
@@ -130,6 +133,13 @@ BROKEN_RELATION = Rule(
     "poor",
     lambda score, _, __: score.value > MAX_VIOLATION_RATE,
     "{value:.1%} of the samples break a relation between columns that holds in all training rows",
+)
+UNSEEN_PAIRS = Rule(
+    "poor",
+    lambda score, reference, _: score.ci95[0] > reference + MAX_EXCESS_UNSEEN_PAIRS,
+    "{value:.0%} of the samples have a pair of values that no training row has, most often of "
+    "{worst}; {reference:.1%} of unseen real rows have one",
+    default_reference=0.0,
 )
 CLOSER_TO_NAIVE = Rule(
     "poor",
