@@ -38,7 +38,10 @@ class VerdictView(BaseModel):
         description="Conclusion from all scores."
     )
     quality: Literal["good", "poor"] = Field(description="`good` only with the verdict `good`.")
-    reasons: list[str] = Field(description="Reasons for the verdict.")
+    reasons: list[str] = Field(
+        description="Reasons for the verdict, then caveats, such as samples that are close to "
+        "training rows."
+    )
 
 
 class Histogram(BaseModel):

@@ -2950,7 +2950,7 @@ class VerdictView(TypedDict):
     quality: Literal["good", "poor"]
     """`good` only with the verdict `good`."""
     reasons: list[str]
-    """Reasons for the verdict."""
+    """Reasons for the verdict, then caveats, such as samples that are close to training rows."""
 
 
 class VerificationResult(TypedDict):

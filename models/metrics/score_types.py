@@ -159,7 +159,7 @@ SCORE_TYPES: dict[str, ScoreType] = {
         "rows (distance to the closest record).",
         "target",
         concerns_privacy=True,
-        rules=(verdict_rules.CLOSE_ROWS,),
+        rules=(verdict_rules.CLOSE_ROWS, verdict_rules.CLOSER_TO_TRAINING_ROWS),
     ),
     "exact_match_rate": ScoreType(
         "Share of the samples that are identical to a training row.",
@@ -172,6 +172,7 @@ SCORE_TYPES: dict[str, ScoreType] = {
         "separate training items from unseen ones: .5 means it cannot.",
         "target",
         concerns_privacy=True,
+        rules=(verdict_rules.RECOGNIZABLE_ITEMS,),
     ),
     "membership_inference_tpr_at_1pct_fpr": ScoreType(
         "Share of the training items that the same attack identifies (true-positive rate) while it "

@@ -24,15 +24,16 @@ MAX_POSITION = 0.5  # between the reference (0) and the naive baseline (1)
 
 @dataclass(frozen=True)
 class Rule:
-    """A fault of a model, and the values of a score that show it.
+    """A fault of a model, or a caveat about a good one, and the values of a score that show it.
 
+    A rule without a fault gives a reason, but does not change the verdict.
     `is_broken` takes the score, its reference and all scores of the evaluation. `reason` is a
     template with the fields `name`, `value` and `reference`, and with `value_text`,
     `reference_text` and `baseline_text`, which have three significant digits. `worst` is the first
     label of `Score.per_label`.
     """
 
-    fault: Fault
+    fault: Fault | None
     is_broken: Callable[["Score", float, Scores], bool]
     reason: str
     default_reference: float = 1.0  # if the score has none
@@ -112,6 +113,19 @@ CLOSE_ROWS = Rule(
     lambda score, _, __: score.ci95[0] > MAX_DCR_SHARE,
     "{value:.0%} of the samples are closer to a training row than to any of as many holdout rows; "
     "50% would be by chance",
+)
+CLOSER_TO_TRAINING_ROWS = Rule(
+    None,
+    lambda score, reference, _: reference < score.ci95[0] <= MAX_DCR_SHARE,
+    CLOSE_ROWS.reason,
+    default_reference=0.5,
+)
+RECOGNIZABLE_ITEMS = Rule(
+    None,
+    lambda score, reference, _: score.ci95[0] > max(reference, score.naive_baseline or 0.0),
+    "samples help to guess which items were used for training: membership_inference_auc is "
+    "{value:.2f}; 0.50 would be by chance",
+    default_reference=0.5,
 )
 COLLAPSED_COVERAGE = Rule(
     "collapsed",
