@@ -19,7 +19,12 @@ from semblance.command.output import print_json, print_line
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @with_service
 def delete(
-    names: tuple[str, ...], cascade: bool, yes: bool, url: str | None, key: str | None, as_json: bool
+    names: tuple[str, ...],
+    cascade: bool,
+    yes: bool,
+    url: str | None,
+    key: str | None,
+    as_json: bool,
 ) -> None:
     """Delete models, datasets and ended jobs; print the name of each.
 
