@@ -25,7 +25,7 @@ from app.schemas.datasets import DatasetProfile, Issues
 from app.schemas.pagination import page_size
 from app.schemas.tables import SchemaChange, SchemaView
 from core import audit
-from core.database import read
+from core.database import read, write
 from core.datasets import repository
 from core.errors import Conflict, FieldError, NotFound, ValidationFailed
 from core.storage import ObjectCorrupted, StoredObject, get_storage
@@ -163,7 +163,8 @@ def read_content(
     CSV, NDJSON, Parquet or Arrow, without the excluded columns.
 
     The file is encoded while it is sent, so the response has a length only after a complete
-    download. A range is answered when the whole file has been encoded once.
+    download. A range is answered when the whole file has been encoded once. The audit log has an
+    entry for each request.
     """
     with read() as session:
         dataset = repository.get_ready(session, caller.tenant_id, dataset_id)
@@ -177,6 +178,8 @@ def read_content(
         accept=accept,
         default=next(iter(modality.content_formats)),
     )
+    with write() as session:
+        audit.record(session, caller, "dataset.download", dataset.id)
     etag = _content_etag(dataset, split, output_format)
     headers = {
         "ETag": etag,

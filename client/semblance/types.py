@@ -38,15 +38,15 @@ class AuditView(TypedDict):
     id: str
     """Entry id (`aud_…`)."""
     key: str
-    """Id of the key of the request that changed it, or `command-line`."""
+    """Id of the key of the request, or `command-line`. Of a signed URL, the key that signed it."""
     action: str
-    """Kind of the change, such as `dataset.delete`."""
+    """Kind of the change or download, such as `dataset.delete` or `dataset.download`."""
     resource: str
     """Id of the resource, or its name."""
     request_id: str | None
     """Id of the request in the service's log."""
     created_at: str
-    """Time of the change."""
+    """Time of the request."""
 
 
 class AugmentationPlan(TypedDict):

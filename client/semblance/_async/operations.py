@@ -117,7 +117,8 @@ class AsyncOperations(AsyncCalls):
         Tables: CSV, NDJSON, Parquet or Arrow, without the excluded columns.
 
         The file is encoded while it is sent, so the response has a length only after a complete
-        download. A range is answered when the whole file has been encoded once.
+        download. A range is answered when the whole file has been encoded once. The audit log has
+        an entry for each request.
         """
         return await self._bytes(
             "GET",
@@ -938,7 +939,8 @@ class AsyncOperations(AsyncCalls):
 
         The archive has a manifest with the SHA-256 of each file, the weights as safetensors, the
         model manifest and the model card. Its bytes are the same until the next evaluation, so a
-        download can be resumed with `Range` and `If-Range`.
+        download can be resumed with `Range` and `If-Range`. The audit log has an entry for each
+        request.
         """
         return await self._bytes("GET", f"/v1/models/{quote(reference)}/export")
 
@@ -1305,7 +1307,11 @@ class AsyncOperations(AsyncCalls):
         resource: str | None = None,
         action: str | None = None,
     ) -> types.AuditPage:
-        """List the changes by API keys, newest first. Entries are never changed or deleted."""
+        """List the changes and downloads by API keys, newest first.
+
+        Downloads are those of datasets and of models, also by signed URLs. Entries are never
+        changed or deleted.
+        """
         return cast(
             "types.AuditPage",
             await self._json(
