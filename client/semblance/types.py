@@ -1221,7 +1221,7 @@ class Issue(TypedDict):
     count: int
     """Number of occurrences."""
     examples: list[str]
-    """Some occurrences."""
+    """Some occurrences, as many as `examples` of the request allows."""
     hint: str
     """Explanation and remedy."""
 

@@ -69,10 +69,17 @@ class AsyncOperations(AsyncCalls):
             await self._json("GET", f"/v1/datasets/{quote(dataset_id)}/profile"),
         )
 
-    async def read_issues(self, dataset_id: str) -> types.Issues:
-        """List issues of the data, with examples and remedies."""
+    async def read_issues(self, dataset_id: str, *, examples: int | None = None) -> types.Issues:
+        """List issues of the data, with examples and remedies.
+
+        Examples that quote cells, such as the text of lines that were left out, need the scope
+        `data:read`; without it they are missing.
+        """
         return cast(
-            "types.Issues", await self._json("GET", f"/v1/datasets/{quote(dataset_id)}/issues")
+            "types.Issues",
+            await self._json(
+                "GET", f"/v1/datasets/{quote(dataset_id)}/issues", params={"examples": examples}
+            ),
         )
 
     async def read_dataset_preview(

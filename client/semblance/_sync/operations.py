@@ -67,9 +67,18 @@ class Operations(Calls):
             self._json("GET", f"/v1/datasets/{quote(dataset_id)}/profile"),
         )
 
-    def read_issues(self, dataset_id: str) -> types.Issues:
-        """List issues of the data, with examples and remedies."""
-        return cast("types.Issues", self._json("GET", f"/v1/datasets/{quote(dataset_id)}/issues"))
+    def read_issues(self, dataset_id: str, *, examples: int | None = None) -> types.Issues:
+        """List issues of the data, with examples and remedies.
+
+        Examples that quote cells, such as the text of lines that were left out, need the scope
+        `data:read`; without it they are missing.
+        """
+        return cast(
+            "types.Issues",
+            self._json(
+                "GET", f"/v1/datasets/{quote(dataset_id)}/issues", params={"examples": examples}
+            ),
+        )
 
     def read_dataset_preview(
         self, dataset_id: str, *, limit: int | None = None, offset: int | None = None
