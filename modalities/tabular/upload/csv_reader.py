@@ -26,6 +26,7 @@ from modalities.tabular.upload.csv_text import CsvNormalizer
 from modalities.tabular.upload.raw_table import (
     RawTable,
     normalize_names,
+    stripped_issue,
     table_error,
 )
 from modalities.tabular.upload.read_options import ReadOptions
@@ -101,7 +102,7 @@ def open_csv(file: TextFile, limits: Limits, options: ReadOptions) -> RawTable:
     def batches() -> Iterator[pa.RecordBatch]:
         yield from stray.remove(reader.read())
         if normalizer.stripped:
-            notes.append(f"Blanks around {normalizer.stripped:,} fields were stripped.")
+            issues.append(stripped_issue(normalizer.stripped, names))
         if normalizer.comments:
             issues.append(_comments_issue(normalizer.comments, dialect.comment))
         issues.extend(stray.issues)

@@ -39,8 +39,11 @@ class CsvNormalizer(io.RawIOBase):
         self.limits = limits
         self.error: SemblanceError | None = None
         self.is_empty = True
-        self.stripped = 0
+        self.stripped = Counter[int]()  # fields, by column
         self.stripped_texts = Counter[str]()  # of the first MAX_STRIPPED_TEXTS fields
+        self._texts_seen = 0
+        self._position = self._column = 0  # the end and the column of the last match
+        self._is_counted = False  # the field of the last match
         self.comments = 0
         self._chunks = chunks
         self._dialect = dialect
@@ -188,6 +191,8 @@ class CsvNormalizer(io.RawIOBase):
         if self._dialect.escape and "\\N" in rows:
             rows = self._null.sub("", rows)
         if self._has_outer_blanks(rows):
+            self._position = self._column = 0
+            self._is_counted = False
             return self._blanks.sub(self._strip_field, rows)
         return rows
 
@@ -210,14 +215,34 @@ class CsvNormalizer(io.RawIOBase):
         return ""
 
     def _strip_field(self, match: re.Match[str]) -> str:
+        self._move_to(match)
         quoted = match["quoted"]
         if quoted is None:
-            self.stripped += 1
-            if self.stripped <= MAX_STRIPPED_TEXTS:
+            self._count_field()
+            if self._texts_seen < MAX_STRIPPED_TEXTS:
+                self._texts_seen += 1
                 self.stripped_texts[self._text_beside(match)] += 1
             return ""
-        self.stripped += bool(match["before"] or match["after"])
+        if match["before"] or match["after"]:
+            self._count_field()
         return quoted
+
+    def _move_to(self, match: re.Match[str]) -> None:
+        """Count the delimiters up to a match. All quoted fields are matches, so none has any."""
+        between = match.string[self._position : match.start()]
+        self._position = match.end()
+        start = between.rfind(self._newline) + 1
+        mark, escape = self._dialect.column_separator, self._dialect.escape
+        moved = between.count(mark, start)
+        if escape:
+            moved -= between.count(escape + mark, start)
+        self._column = moved if start else self._column + moved
+        self._is_counted = self._is_counted and not start and not moved
+
+    def _count_field(self) -> None:
+        """Count the field of the last match once, although blanks at both ends are two matches."""
+        self.stripped[self._column] += not self._is_counted
+        self._is_counted = True
 
     def _text_beside(self, match: re.Match[str]) -> str:
         """Return the text of the field whose blanks a match is."""
