@@ -27,7 +27,8 @@ _PROBE = 8  # texts that show whether a date form is worth trying
 # is a directive, except `Q` and `W`; `e` is a name of a month, `w` one of a weekday.
 _DATES = (
     *(f"{a}{s}{b}{s}{c}" for s in "-/." for a, b, c in ("Ymd", "dmY", "mdY", "dmy", "mdy", "ymd")),
-    "d e Y", "d. e Y", "d-e-Y", "d-e-y", "d e y", "d/e/Y", "d.e.Y", "deY", "e d, Y", "e d Y",
+    "d e Y", "d. e Y", "d-e-Y", "d-e-y", "d e y", "d/e/Y", "d/e/y",
+    "d.e.Y", "deY", "e d, Y", "e d Y",
     "Y-e-d", "Y e d", "w, d e Y", "w, e d, Y", "w e d Y", "w, d. e Y", "w d e Y", "e. d, Y",
     "d de e de Y", "d e, Y", "Y m d", "d m Y", "w d/m/Y", "w m/d/Y", "w, Y-m-d", "w Y-m-d",
     "w, m/d/Y", "w, d/m/Y", "w d.m.Y", "w, d.m.Y", "do e Y", "e do, Y", "e do Y", "w, e do, Y",

@@ -30,11 +30,18 @@ class CsvNormalizer(io.RawIOBase):
 
     Each read returns part of a sequence of complete rows. Errors are also stored in `error`,
     because pyarrow replaces the exceptions that a Python file raises. `first_line` is the line of
-    the file in which `chunks` begin, from 1.
+    the file in which `chunks` begin, from 1. With `is_bordered`, all rows begin with the delimiter,
+    and other lines are left out: rulers and titles of the pages of a printed list.
     """
 
     def __init__(
-        self, chunks: Iterable[str], dialect: CsvDialect, limits: Limits, *, first_line: int = 1
+        self,
+        chunks: Iterable[str],
+        dialect: CsvDialect,
+        limits: Limits,
+        *,
+        first_line: int = 1,
+        is_bordered: bool = False,
     ) -> None:
         self.limits = limits
         self.error: SemblanceError | None = None
@@ -45,6 +52,8 @@ class CsvNormalizer(io.RawIOBase):
         self._position = self._column = 0  # the end and the column of the last match
         self._is_counted = False  # the field of the last match
         self.comments = 0
+        self.lines_between: list[str] = []  # without rulers
+        self._is_bordered = is_bordered and not dialect.escape
         self._chunks = chunks
         self._dialect = dialect
         self._newline = dialect.newline
@@ -81,6 +90,7 @@ class CsvNormalizer(io.RawIOBase):
         ends, blanks = (dialect.column_separator, "\n", "\r"), blank[1:-1].replace("\\t", "\t")
         self._blank_pairs = [pair for e in ends for b in blanks for pair in (e + b, b + e)]
         self._blank_ends = tuple(blanks)
+        self._between = re.compile(rf"^(?!{delimiter})[^\r\n]*(?:\r\n|\r|\n|\Z)", re.MULTILINE)
         self._null = re.compile(rf"{begin}\\N{end}")
         comment = re.escape(dialect.comment)
         self._comment = re.compile(
@@ -186,6 +196,8 @@ class CsvNormalizer(io.RawIOBase):
     def _normalize(self, rows: str) -> str:
         if self._dialect.comment and self._dialect.comment in rows:
             rows = self._comment.sub(self._drop_comment, rows)
+        if self._is_bordered and not (self._dialect.quote and self._dialect.quote in rows):
+            rows = self._between.sub(self._drop_line, rows)
         if self._separator is not None:
             rows = convert_line(rows, self._dialect, self._separator)
         if self._dialect.escape and "\\N" in rows:
@@ -212,6 +224,11 @@ class CsvNormalizer(io.RawIOBase):
         if match["quoted"]:
             return match[0]
         self.comments += 1
+        return ""
+
+    def _drop_line(self, match: re.Match[str]) -> str:
+        if any(map(str.isalnum, match[0])):
+            self.lines_between.append(match[0].strip())
         return ""
 
     def _strip_field(self, match: re.Match[str]) -> str:

@@ -39,6 +39,7 @@ _OTHER_MARKERS = frozenset(
     ["not available", "not applicable", "not provided", "not specified", "unspecified", "unknown"]
 )
 _MIN_MARKER_REPEATS = 3  # times the mean of a column of identifiers
+_MIN_MIXED = 3  # different numbers or dates in a column of other values; fewer are categories
 _MIN_FITTING = 0.7  # share of numbers or times in a column that would be an identifier as text
 
 
@@ -103,7 +104,9 @@ def infer_text(
     nearly = [
         candidate
         for candidate in candidates
-        if 2 * candidate.fitting >= stats.valid and not candidate.has_codes
+        if 2 * candidate.fitting >= stats.valid
+        and candidate.distinct_fitting >= _MIN_MIXED
+        and not candidate.has_codes
     ]
     if not nearly:
         if column.type == "category" and not stats.counts.overflowed:

@@ -147,6 +147,12 @@ def test_numbers_mixed_with_text_are_a_category_and_reported(read: Read) -> None
     assert (issue["count"], issue["examples"]) == (1, ["a (0): row 3"])
 
 
+def test_categories_of_which_some_have_a_number_are_not_reported(read: Read) -> None:
+    table = read(build_column_csv(*[">64", "18-64", ">64", "unknown"] * 20))
+    assert table["a"].type == "category"
+    assert table.issue("mixed_types") is None
+
+
 def test_identifier_columns_and_free_text_are_detected_and_reported(read: Read) -> None:
     rows = range(60)
     table = read(
