@@ -147,6 +147,17 @@ def test_numbers_mixed_with_text_are_a_category_and_reported(read: Read) -> None
     assert (issue["count"], issue["examples"]) == (1, ["a (0): row 3"])
 
 
+@pytest.mark.parametrize(
+    ("name", "numbers"),
+    [("Order", range(398_481, 398_681)), ("Mat.Beleg", range(4_900_000_001, 4_900_000_601, 3))],
+)
+def test_numbers_of_documents_and_high_consecutive_ones_are_identifiers(
+    name: str, numbers: range, read: Read
+) -> None:
+    assert read(build_column_csv(*numbers, name=name)).types[name] == "id"
+    assert read(build_column_csv(*range(1, 201), name="Order")).types["Order"] == "integer"
+
+
 def test_categories_of_which_some_have_a_number_are_not_reported(read: Read) -> None:
     table = read(build_column_csv(*[">64", "18-64", ">64", "unknown"] * 20))
     assert table["a"].type == "category"
