@@ -38,7 +38,7 @@ MAX_DIGITS = 18
 NUM_EXAMPLES = 100  # of new values, some of which may be missing
 NEAR_VALUES = 32  # values that rows near each other share
 _INTEGER_LIMITS = [2**bits for bits in (7, 8, 15, 16, 31, 32, 63)]
-_UNCOUNTED = frozenset(["street", "person"])  # kinds whose numbers do not count up
+_UNCOUNTED = frozenset(["street", "person", "ip"])  # kinds whose numbers do not count up
 _STREAMS = 2**31  # streams of identifiers begin here; see models.noise
 _NUMBERED = re.compile(r"(?P<prefix>.*?)(?P<digits>[0-9]+)(?P<suffix>[^0-9]*)", re.DOTALL)
 
