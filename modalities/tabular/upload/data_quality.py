@@ -34,6 +34,7 @@ READING_ISSUE_CODES = frozenset(
         "mixed_types",
         "odd_values",
         "changed_times",
+        "rounded_numbers",
         "unread_numbers",
         "non_finite",
         "missing_value_markers",
@@ -79,6 +80,18 @@ def find_reading_issues(inferred: Sequence[InferredColumn]) -> list[Issue]:
             "non_finite",
             [(c.column.name, c.non_finite, c.non_finite_rows) for c in inferred if c.non_finite],
             "NaN and infinite numbers cannot be learned; they are treated as missing.",
+        ),
+        _issue(
+            "rounded_numbers",
+            "info",
+            [
+                f"{c.column.name}: {c.rounded:,} different values, more than {c.column.decimals} "
+                "decimals"
+                for c in inferred
+                if c.rounded
+            ],
+            "A few numbers of these columns have many more decimals than the others. Samples have "
+            "the usual number. If the decimals matter, set the column's `format` in the schema.",
         ),
         _row_issue(
             "changed_times",
