@@ -94,6 +94,19 @@ def test_invalid_datetimes_stay_a_category(text: str, read: Read) -> None:
     assert table.preview("a")[0] == text
 
 
+def test_other_dates_of_a_table_show_the_order_of_day_and_month(read: Read) -> None:
+    first = [f"{1 + i % 12}/{1 + i % 11}/2024" for i in range(40)]
+    later = [f"{1 + i % 12}/{1 + i % 28}/2024" for i in range(40)]
+    table = read(build_csv({"ordered": first, "paid": later, "n": range(40)}))
+    assert (table["ordered"].format, table["paid"].format) == ("%-m/%-d/%Y", "%-m/%-d/%Y")
+    assert table.issue("ambiguous_date_format") is None
+    assert table.preview("ordered")[:2] == first[:2]
+    different = [f"{1 + i % 28}/{1 + i % 12}/2024" for i in range(40)]
+    table = read(build_csv({"ordered": first, "paid": later, "sent": different}))
+    assert table["ordered"].format == "%-d/%-m/%Y"
+    assert table.issue("ambiguous_date_format") is not None
+
+
 def test_ambiguous_date_format_is_reported(read: Read) -> None:
     table = read(
         build_column_csv("01/02/2021", "03/04/2021", "05/06/2021", "07/08/2021", "09/10/2021")
