@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from modalities.tabular.forms.calendar_names import LANGUAGES
+from modalities.tabular.forms.digits import plain_digits, script_of
 from modalities.tabular.forms.durations import count_fraction_digits
 from modalities.tabular.forms.moments import PERSIAN, MomentForm, parse_format
 
@@ -96,6 +97,10 @@ def infer_moments(sample: Sequence[str]) -> list[InferredMoment]:
     texts = list(sample)
     if not any(character.isdigit() for text in texts[:_PROBE] for character in text):
         return []
+    if script := script_of(texts):
+        plain = infer_moments([plain_digits(text, script) for text in texts])
+        formats = [f"[{script}]{moment.form.format}" for moment in plain if not moment.offsets]
+        return [InferredMoment(form) for form in map(parse_format, formats) if form is not None]
     split = [match for match in map(_TEXT.fullmatch, texts) if match is not None]
     if split and (optional := _infer_optional_times(texts, split)) is not None:
         return [InferredMoment(optional)]

@@ -90,8 +90,8 @@ def find_reading_issues(inferred: Sequence[InferredColumn]) -> list[Issue]:
                 for c in inferred
                 if c.rounded
             ],
-            "A few numbers of these columns have many more decimals than the others. Samples have "
-            "the usual number. If the decimals matter, set the column's `format` in the schema.",
+            "A few numbers of these columns have many more decimals than the others and were "
+            "rounded. If the decimals matter, write all numbers of the column with as many.",
         ),
         _row_issue(
             "changed_times",

@@ -313,6 +313,8 @@ def _cast(values: pa.Array, inferred: InferredColumn) -> pa.Array:
         values = values.cast(pa.string())
     stored = _RAW_COLUMNS[values.type]
     typed = cast(values, stored, column)
+    if inferred.rounded and column.decimals is not None:
+        typed = pc.round(typed, ndigits=column.decimals)
     for reader in inferred.readers[1:]:
         typed = pc.coalesce(typed, cast(values, stored, reader))
     return typed
