@@ -71,6 +71,10 @@ def build(app: FastAPI, routes: Sequence[BaseRoute]) -> Json:
         servers=[{"url": "/", "description": "This server."}],
         tags=[{"name": name, "description": text} for name, text in TAGS.items()],
     )
+    # The application has them in the order in which it looks for the route of a request.
+    order = [route.path_format for route in routes if isinstance(route, APIRoute)]
+    paths = sorted(document["paths"].items(), key=lambda item: order.index(item[0]))
+    document["paths"] = dict(paths)
     schemas = document["components"]["schemas"]
     for model in (Problem, ProgressView, StreamEnd):  # FastAPI adds only schemas of JSON
         schemas[model.__name__] = model.model_json_schema()
