@@ -33,6 +33,7 @@ READING_ISSUE_CODES = frozenset(
         "mixed_types",
         "odd_values",
         "changed_times",
+        "rounded_numbers",
         "unread_numbers",
         "non_finite",
         "missing_value_markers",
@@ -44,6 +45,7 @@ READING_ISSUE_CODES = frozenset(
     | {"empty_rows", "files_ignored", "sheets_ignored", "error_cells", "merged_cells", "transposed"}
     | {"missing_words", "missing_words_unused", "dropped_nanoseconds"}
     | {"header_rows", "repeated_headers", "total_rows", "nested_objects", "lists"}
+    | {"stripped_blanks", "stripped_names"}
     | {"group_headings", "subtotal_rows", "side_tables", "stacked_tables"}
 )
 
@@ -77,6 +79,18 @@ def find_reading_issues(inferred: Sequence[InferredColumn]) -> list[Issue]:
             "non_finite",
             [(c.column.name, c.non_finite, c.non_finite_rows) for c in inferred if c.non_finite],
             "NaN and infinite numbers cannot be learned; they are treated as missing.",
+        ),
+        _issue(
+            "rounded_numbers",
+            "info",
+            [
+                f"{c.column.name}: {c.rounded:,} different values, more than {c.column.decimals} "
+                "decimals"
+                for c in inferred
+                if c.rounded
+            ],
+            "A few numbers of these columns have many more decimals than the others and were "
+            "rounded. If the decimals matter, write all numbers of the column with as many.",
         ),
         _row_issue(
             "changed_times",

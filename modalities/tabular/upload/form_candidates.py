@@ -38,7 +38,7 @@ MAX_ODD_WORDS, MAX_ODD_WORD_FRACTION, MIN_ROWS_WITH_ODD_WORDS = 3, 0.1, 1_000
 # Different words, such as >54000 and pos, among the many different numbers of a smaller table.
 MAX_ODD_TEXTS, MIN_ROWS_WITH_ODD_TEXTS = 10, 100
 # Many different numbers, and one word in up to this share of the rows, such as T or <0.5.
-MAX_WORD_FRACTION, MIN_WORD_ROWS, MIN_NUMBERS = 0.5, 5, 25
+MAX_WORD_FRACTION, MIN_WORD_ROWS, MIN_NUMBERS = 0.7, 5, 25
 _MIN_FRACTION = 0.3  # candidates that fit fewer rows are dropped early
 _MAX_MIXED_FORMS = 3  # of the dates of a column
 
