@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
-from core.errors import SemblanceError, Unavailable
+from core.errors import NotFound, SemblanceError, Unavailable
 from core.validation_errors import validation_failed
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,15 @@ def problem_response(
 
 async def _semblance_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, SemblanceError)  # noqa: S101 - registered for this class alone
-    return problem_response(request, error.to_problem(), error.headers)
+    problem = error.to_problem()
+    if isinstance(error, NotFound) and error.suggestion and _may_list_names(request):
+        problem["detail"] += f" {error.suggestion}"
+    return problem_response(request, problem, error.headers)
+
+
+def _may_list_names(request: Request) -> bool:
+    caller = getattr(request.state, "caller", None)
+    return caller is not None and bool(caller.scopes & {"read", "admin"})
 
 
 async def _request_error(request: Request, error: Exception) -> JSONResponse:

@@ -90,8 +90,10 @@ def _distance_chart(report: Report) -> Chart | None:
 
 
 def _label_scores(report: Report) -> dict[str, Any]:
-    # `pairwise_tvd` may have hundreds of column pairs, so only the JSON report lists them.
-    shown = [s for s in report.scores if s.per_label and s.name != "pairwise_tvd"]
+    # `pairwise_tvd` may have hundreds of column pairs, so only the JSON report lists them. Those of
+    # `unseen_pair_rate` have a table with more figures.
+    other = ("pairwise_tvd", "unseen_pair_rate")
+    shown = [s for s in report.scores if s.per_label and s.name not in other]
     labels = dict.fromkeys(label for score in shown for label in score.per_label)
     return {"label_scores": shown, "scored_labels": list(labels)}
 

@@ -290,6 +290,7 @@ EXPECTED_WORSE = {
     "pairwise_tvd": ("under-trained", "collapsed", *NAIVE),
     "label_tvd": ("under-trained", "collapsed", *NAIVE),
     "relation_violation_rate": NAIVE,
+    "unseen_pair_rate": NAIVE,
     "dcr_share": ("memorizer",),
     "exact_match_rate": ("memorizer",),
     "membership_inference_auc": ("memorizer",),

@@ -1,4 +1,4 @@
-"""Audit log: who changed what. Entries are added in the transaction of the change.
+"""Audit log: who changed or downloaded what. A change and its entry are one transaction.
 
 There is no function that changes or deletes an entry, and triggers of the database reject both.
 Only the erasure of a tenant deletes its entries (core.tenants).
@@ -16,7 +16,7 @@ from core.tables import AuditEntry
 
 @dataclass(frozen=True)
 class Actor:
-    """The key that a change was requested with, and the request."""
+    """The key of a request, and the request."""
 
     tenant_id: str
     key_id: str

@@ -116,6 +116,11 @@ class NotFound(SemblanceError):
     title = "Not found"
     code = "not_found"
 
+    def __init__(self, detail: str, *, suggestion: str = "", **options: Any) -> None:
+        """`suggestion` is a sentence with similar names, for callers that may list them."""
+        super().__init__(detail, **options)
+        self.suggestion = suggestion
+
 
 class NotAcceptable(SemblanceError):
     status = 406

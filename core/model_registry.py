@@ -10,10 +10,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import delete as delete_rows
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from core import jobs
+from core import jobs, similar_names
 from core.errors import NotFound, NotReady, ResourceInUse, ValidationFailed
 from core.idempotency import forget_responses
 from core.ids import new_id
@@ -114,6 +114,7 @@ def _next_version(session: Session, tenant_id: str, name: str) -> int:
 def get(session: Session, tenant_id: str, reference: str) -> Model:
     """Return the version that a reference names. Raises NotFound."""
     query = select(Model).where(Model.tenant_id == tenant_id)
+    name = None
     if reference.startswith("mdl_"):
         query = query.where(Model.id == reference)
     else:
@@ -123,7 +124,8 @@ def get(session: Session, tenant_id: str, reference: str) -> Model:
                 "The model reference is invalid. Use `name`, `name:version`, `name@alias` or "
                 "`mdl_…`."
             )
-        query = query.where(Model.name == match["name"])
+        name = match["name"]
+        query = query.where(Model.name == name)
         if match["version"]:
             query = query.where(Model.version == int(match["version"]))
         elif match["alias"] and match["alias"] != LATEST:
@@ -131,8 +133,26 @@ def get(session: Session, tenant_id: str, reference: str) -> Model:
             query = query.where(Alias.name == match["name"], Alias.alias == match["alias"])
     model = session.scalar(query.order_by(Model.version.desc()).limit(1))
     if model is None:
-        raise NotFound(f"Model {reference} does not exist.")
+        suggestion = "" if name is None else _suggestion(session, tenant_id, name)
+        raise NotFound(f"Model {reference} does not exist.", suggestion=suggestion)
     return model
+
+
+def _suggestion(session: Session, tenant_id: str, name: str) -> str:
+    """Return a sentence with the newest version and the aliases of the model, or similar names."""
+    newest = select(func.max(Model.version)).where(Model.tenant_id == tenant_id, Model.name == name)
+    if (version := session.scalar(newest)) is not None:
+        aliases = select(Alias.alias).where(Alias.tenant_id == tenant_id, Alias.name == name)
+        names = [f"{name}@{alias}" for alias in session.scalars(aliases.order_by(Alias.alias))]
+        more = f"; its aliases are {', '.join(names)}" if names else ""
+        return f"Its newest version is {name}:{version}{more}."
+    similar = session.scalars(
+        select(Model.name)
+        .where(Model.tenant_id == tenant_id)
+        .distinct()
+        .limit(similar_names.MAX_COMPARED)
+    )
+    return similar_names.did_you_mean(similar_names.closest(name, similar))
 
 
 def training_state_of(session: Session, model: Model) -> StoredObject | None:

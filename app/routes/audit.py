@@ -18,11 +18,17 @@ router = APIRouter(prefix="/v1/audit", tags=["operations"], route_class=FairRout
 
 class AuditView(BaseModel):
     id: str = Field(description="Entry id (`aud_…`).")
-    key: str = Field(description="Id of the key of the request that changed it, or `command-line`.")
-    action: str = Field(description="Kind of the change, such as `dataset.delete`.")
+    key: str = Field(
+        description="Id of the key of the request, or `command-line`. Of a signed URL, the key "
+        "that signed it."
+    )
+    action: str = Field(
+        description="Kind of the change or download, such as `dataset.delete` or "
+        "`dataset.download`."
+    )
     resource: str = Field(description="Id of the resource, or its name.")
     request_id: str | None = Field(description="Id of the request in the service's log.")
-    created_at: datetime = Field(description="Time of the change.")
+    created_at: datetime = Field(description="Time of the request.")
 
     @classmethod
     def of(cls, entry: AuditEntry) -> "AuditView":
@@ -42,16 +48,20 @@ def list_audit_entries(
     limit: Limit = 50,
     after: After = None,
     key: Annotated[
-        str | None, Query(description="Only changes by this key (id). Default: all.")
+        str | None, Query(description="Only entries of this key (id). Default: all.")
     ] = None,
     resource: Annotated[
-        str | None, Query(description="Only changes of this resource (id). Default: all.")
+        str | None, Query(description="Only entries of this resource (id). Default: all.")
     ] = None,
     action: Annotated[
-        str | None, Query(description="Only this kind of change. Default: all.")
+        str | None, Query(description="Only this kind of entry. Default: all.")
     ] = None,
 ) -> Page[AuditView]:
-    """List the changes by API keys, newest first. Entries are never changed or deleted."""
+    """List the changes and downloads by API keys, newest first.
+
+    Downloads are those of datasets and of models, also by signed URLs. Entries are never changed or
+    deleted.
+    """
     limit = page_size(limit)
     with read() as session:
         rows = audit.page(

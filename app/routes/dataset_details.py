@@ -25,8 +25,9 @@ from app.schemas.datasets import DatasetProfile, Issues
 from app.schemas.pagination import page_size
 from app.schemas.tables import SchemaChange, SchemaView
 from core import audit
-from core.database import read
+from core.database import read, write
 from core.datasets import repository
+from core.datasets.data_quality import MAX_STORED_EXAMPLES, QUOTING_CODES, SHOWN_EXAMPLES
 from core.errors import Conflict, FieldError, NotFound, ValidationFailed
 from core.storage import ObjectCorrupted, StoredObject, get_storage
 from core.tables import Dataset
@@ -88,11 +89,31 @@ def read_profile(dataset_id: str, caller: DataReadScope) -> dict[str, Any]:
 
 
 @router.get("/{dataset_id}/issues", response_model=Issues)
-def read_issues(dataset_id: str, caller: ReadScope) -> Issues:
-    """List issues of the data, with examples and remedies."""
+def read_issues(
+    dataset_id: str,
+    caller: ReadScope,
+    examples: Annotated[
+        int,
+        Query(
+            ge=0,
+            le=MAX_STORED_EXAMPLES,
+            description="Largest number of examples of each issue. Default: 5.",
+        ),
+    ] = SHOWN_EXAMPLES,
+) -> Issues:
+    """List issues of the data, with examples and remedies.
+
+    Examples that quote cells, such as the text of lines that were left out, need the scope
+    `data:read`; without it they are missing.
+    """
     with read() as session:
         dataset = repository.get_ready(session, caller.tenant_id, dataset_id)
-    return Issues(data=dataset.summary["issues"], notes=dataset.summary["notes"])
+    hidden = frozenset() if caller.scopes & {"data:read", "admin"} else QUOTING_CODES
+    issues = [
+        {**issue, "examples": [] if issue["code"] in hidden else issue["examples"][:examples]}
+        for issue in dataset.summary["issues"]
+    ]
+    return Issues.model_validate({"data": issues, "notes": dataset.summary["notes"]})
 
 
 @router.get(
@@ -163,7 +184,8 @@ def read_content(
     CSV, NDJSON, Parquet or Arrow, without the excluded columns.
 
     The file is encoded while it is sent, so the response has a length only after a complete
-    download. A range is answered when the whole file has been encoded once.
+    download. A range is answered when the whole file has been encoded once. The audit log has an
+    entry for each request.
     """
     with read() as session:
         dataset = repository.get_ready(session, caller.tenant_id, dataset_id)
@@ -177,6 +199,8 @@ def read_content(
         accept=accept,
         default=next(iter(modality.content_formats)),
     )
+    with write() as session:
+        audit.record(session, caller, "dataset.download", dataset.id)
     etag = _content_etag(dataset, split, output_format)
     headers = {
         "ETag": etag,

@@ -207,11 +207,13 @@ def export_model(
 
     The archive has a manifest with the SHA-256 of each file, the weights as safetensors, the
     model manifest and the model card. Its bytes are the same until the next evaluation, so a
-    download can be resumed with `Range` and `If-Range`.
+    download can be resumed with `Range` and `If-Range`. The audit log has an entry for each
+    request.
     """
-    with read() as session:
+    with write() as session:
         model = model_registry.get(session, caller.tenant_id, reference)
         evaluations = model_report.load_evaluations(session, model)
+        audit.record(session, caller, "model.download", model.id)
     from app.model_archive import ModelExport  # pyarrow is slow to load
 
     card = build_card(model, model_report.build_report(model, evaluations, get_storage()))

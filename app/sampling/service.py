@@ -19,7 +19,7 @@ from app.sampling.concurrency_limit import in_flight
 from app.sampling.fair_lock import FairLock
 from app.sampling.model_cache import ModelCache, get_model_cache
 from core import tracing
-from core.errors import Unavailable, ValidationFailed
+from core.errors import FieldError, Unavailable, ValidationFailed
 from core.settings import get_settings
 from core.tables import Model
 from modalities import registry
@@ -146,6 +146,7 @@ def _acceptance_error(error: AcceptanceRateTooLow) -> ValidationFailed:
     return ValidationFailed(
         str(error),
         code="acceptance_rate_too_low",
+        field_errors=[FieldError(error.pointer, "acceptance_rate_too_low", str(error))],
         generated=error.accepted,
         requested=error.requested,
         acceptance_rate=error.acceptance_rate,

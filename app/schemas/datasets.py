@@ -199,7 +199,9 @@ class Issue(BaseModel):
     code: str = Field(description="Stable code of the issue.")
     severity: Literal["info", "warning", "error"] = Field(description="How serious it is.")
     count: int = Field(description="Number of occurrences.")
-    examples: list[str] = Field(description="Some occurrences.")
+    examples: list[str] = Field(
+        description="Some occurrences, as many as `examples` of the request allows."
+    )
     hint: str = Field(description="Explanation and remedy.")
 
 

@@ -22,12 +22,14 @@ class ScoreView(BaseModel):
     target: float | None = Field(None, description="The best value, where `direction` is target.")
     real_reference: float | None = Field(
         description="Score of an equal number of real training items instead of samples. For "
-        "`label_accuracy`, of real items that training did not use."
+        "`label_accuracy`, `unseen_pair_rate` and `relation_violation_rate`, of real items that "
+        "training did not use."
     )
     naive_baseline: float | None = Field(description="Score of samples of a naive method.")
     per_label: dict[str, float] = Field(
         description="Scores by label, for labels with at least 10 items (`label_tvd`: 20 unseen "
-        "real rows). For `pairwise_tvd`, `marginal_tvd` and `global_utility`, by column."
+        "real rows). For `pairwise_tvd`, `marginal_tvd`, `global_utility` and "
+        "`unseen_pair_rate`, by column."
     )
 
 
@@ -36,7 +38,10 @@ class VerdictView(BaseModel):
         description="Conclusion from all scores."
     )
     quality: Literal["good", "poor"] = Field(description="`good` only with the verdict `good`.")
-    reasons: list[str] = Field(description="Reasons for the verdict.")
+    reasons: list[str] = Field(
+        description="Reasons for the verdict, then caveats, such as samples that are close to "
+        "training rows."
+    )
 
 
 class Histogram(BaseModel):
@@ -114,6 +119,17 @@ class RelationCheck(BaseModel):
     )
 
 
+class UnseenPairs(BaseModel):
+    """Two categorical columns, and how often their values form a pair that no training row has."""
+
+    columns: list[str] = Field(description="Both columns.")
+    in_samples: float = Field(description="Share of samples with a new pair.")
+    in_holdout: float = Field(description="Share of unseen real rows with a new pair.")
+    in_naive_rows: float = Field(
+        description="Share of rows of independent columns with a new pair."
+    )
+
+
 class Report(BaseModel):
     """Report of the newest successful evaluation; `state` and `error` describe the newest one."""
 
@@ -149,6 +165,11 @@ class Report(BaseModel):
     )
     relations: list[RelationCheck] = Field(
         [], description="Tables only: relations that hold in all training rows."
+    )
+    unseen_pairs: list[UnseenPairs] = Field(
+        [],
+        description="Tables only: up to 10 pairs of categorical columns in which samples have "
+        "the most pairs of values that no training row has, compared with unseen real rows.",
     )
     scatter: Scatter | None = Field(None, description="Items in two dimensions.")
     nearest_train_distance: Histogram | None = Field(

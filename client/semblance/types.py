@@ -38,15 +38,15 @@ class AuditView(TypedDict):
     id: str
     """Entry id (`aud_…`)."""
     key: str
-    """Id of the key of the request that changed it, or `command-line`."""
+    """Id of the key of the request, or `command-line`. Of a signed URL, the key that signed it."""
     action: str
-    """Kind of the change, such as `dataset.delete`."""
+    """Kind of the change or download, such as `dataset.delete` or `dataset.download`."""
     resource: str
     """Id of the resource, or its name."""
     request_id: str | None
     """Id of the request in the service's log."""
     created_at: str
-    """Time of the change."""
+    """Time of the request."""
 
 
 class AugmentationPlan(TypedDict):
@@ -1221,7 +1221,7 @@ class Issue(TypedDict):
     count: int
     """Number of occurrences."""
     examples: list[str]
-    """Some occurrences."""
+    """Some occurrences, as many as `examples` of the request allows."""
     hint: str
     """Explanation and remedy."""
 
@@ -2194,6 +2194,10 @@ class Report(TypedDict):
     """Tables only: associations between columns."""
     relations: NotRequired[list[RelationCheck]]
     """Tables only: relations that hold in all training rows."""
+    unseen_pairs: NotRequired[list[UnseenPairs]]
+    """Tables only: up to 10 pairs of categorical columns in which samples have the most pairs of
+    values that no training row has, compared with unseen real rows.
+    """
     scatter: NotRequired[Scatter | None]
     """Items in two dimensions."""
     nearest_train_distance: NotRequired[Histogram | None]
@@ -2485,14 +2489,15 @@ class ScoreView(TypedDict):
     real_reference: float | None
     """Score of an equal number of real training items instead of samples.
 
-    For `label_accuracy`, of real items that training did not use.
+    For `label_accuracy`, `unseen_pair_rate` and `relation_violation_rate`, of real items that
+    training did not use.
     """
     naive_baseline: float | None
     """Score of samples of a naive method."""
     per_label: dict[str, float]
     """Scores by label, for labels with at least 10 items (`label_tvd`: 20 unseen real rows).
 
-    For `pairwise_tvd`, `marginal_tvd` and `global_utility`, by column.
+    For `pairwise_tvd`, `marginal_tvd`, `global_utility` and `unseen_pair_rate`, by column.
     """
 
 
@@ -2867,6 +2872,19 @@ class TransformsPreview(TypedDict):
     """Random seed. Default: 0."""
 
 
+class UnseenPairs(TypedDict):
+    """Two categorical columns, and how often their values form a pair that no training row has."""
+
+    columns: list[str]
+    """Both columns."""
+    in_samples: float
+    """Share of samples with a new pair."""
+    in_holdout: float
+    """Share of unseen real rows with a new pair."""
+    in_naive_rows: float
+    """Share of rows of independent columns with a new pair."""
+
+
 class UploadPartView(TypedDict):
     number: int
     """Number of the part, from 1."""
@@ -2932,7 +2950,7 @@ class VerdictView(TypedDict):
     quality: Literal["good", "poor"]
     """`good` only with the verdict `good`."""
     reasons: list[str]
-    """Reasons for the verdict."""
+    """Reasons for the verdict, then caveats, such as samples that are close to training rows."""
 
 
 class VerificationResult(TypedDict):

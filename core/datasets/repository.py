@@ -7,7 +7,7 @@ from sqlalchemy import and_, bindparam, select, text
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
-from core import jobs, leases, model_registry
+from core import jobs, leases, model_registry, similar_names
 from core.database import clock, cutoff, write
 from core.errors import JobError, NotFound, NotReady, ResourceInUse, SemblanceError
 from core.idempotency import forget_responses
@@ -89,8 +89,22 @@ def add_validating(
 def get(session: Session, tenant_id: str, dataset_id: str) -> Dataset:
     dataset = session.get(Dataset, dataset_id)
     if dataset is None or dataset.tenant_id != tenant_id:
-        raise NotFound(f"Dataset {dataset_id} does not exist.")
+        suggestion = _suggestion(session, tenant_id, dataset_id)
+        raise NotFound(f"Dataset {dataset_id} does not exist.", suggestion=suggestion)
     return dataset
+
+
+def _suggestion(session: Session, tenant_id: str, name: str) -> str:
+    """Return a sentence with the ids of datasets that have a similar name; requests need the id."""
+    if name.startswith("ds_"):
+        return ""
+    newest = select(Dataset.name, Dataset.id).where(Dataset.tenant_id == tenant_id)
+    newest = newest.order_by(Dataset.id.desc()).limit(similar_names.MAX_COMPARED)
+    ids: dict[str, str] = {}
+    for row in session.execute(newest):
+        ids.setdefault(row.name, row.id)
+    close = similar_names.closest(name, ids)
+    return similar_names.did_you_mean(f"{ids[each]} ({each})" for each in close)
 
 
 def get_ready(session: Session, tenant_id: str, dataset_id: str) -> Dataset:

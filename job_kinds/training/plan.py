@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from core import model_registry, workers
 from core.database import read
 from core.datasets import repository as datasets
+from core.datasets.data_quality import QUOTING_CODES, SHOWN_EXAMPLES
 from core.devices import DeviceKind, RequestedDevice
 from core.errors import Conflict, FieldError, ValidationFailed
 from core.jobs import NewJob
@@ -172,9 +173,13 @@ def _warnings(
 
 
 def _describe(issue: Mapping[str, Any]) -> str:
-    """Return the hint of an issue of the dataset, with the columns or files that it is about."""
-    examples = [*issue["examples"], *(["…"] if len(issue["examples"]) < issue["count"] else [])]
-    return f"{issue['hint']} ({'; '.join(examples)})" if issue["examples"] else issue["hint"]
+    """Return the hint of an issue of the dataset, with the columns or files that it is about.
+
+    Keys that may not read data see the warnings of jobs, so these do not quote cells.
+    """
+    shown = [] if issue["code"] in QUOTING_CODES else issue["examples"][:SHOWN_EXAMPLES]
+    more = ["…"] if len(shown) < issue["count"] else []
+    return f"{issue['hint']} ({'; '.join([*shown, *more])})" if shown else str(issue["hint"])
 
 
 def _small_budget_warnings(training: ResolvedTraining, step_s: float) -> list[WarningView]:

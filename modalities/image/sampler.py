@@ -18,6 +18,7 @@ from modalities.sampling import Sampler, scores_unavailable
 from modalities.turns import PendingItems, Turns
 from models.checkpoint import unpack
 from models.device import resolve_device
+from models.errors import AcceptanceRateTooLow
 from models.images.batched_sampling import generate_batch, rejection_sample
 from models.images.interpolation import LatentEndpoint, interpolate
 from models.images.sampling import ImageSampler
@@ -95,14 +96,18 @@ class ImagePlanSampler(Sampler):
                 return self._sampler.scorer.label_confidence(pixels, labels)
 
         for labels, indices in plan.indices.batches(self.batch_size):
-            accepted = rejection_sample(
-                generate,
-                label_confidence,
-                labels,
-                indices,
-                min_confidence=min_confidence,
-                batch_size=self.batch_size,
-            )
+            try:
+                accepted = rejection_sample(
+                    generate,
+                    label_confidence,
+                    labels,
+                    indices,
+                    min_confidence=min_confidence,
+                    batch_size=self.batch_size,
+                )
+            except AcceptanceRateTooLow as error:
+                error.pointer = "/min_label_confidence"
+                raise
             yield LabeledBatch(labels, accepted.pixels, accepted.acceptance_rate)
 
     def _draw_interpolation(self, plan: InterpolationPlan, turns: Turns) -> Iterator[LabeledBatch]:

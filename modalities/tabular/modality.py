@@ -75,6 +75,7 @@ class TableModality(Modality):
             "marginal_tvd",
             "pairwise_tvd",
             "relation_violation_rate",
+            "unseen_pair_rate",
             "detection_auc",
             "detection_accuracy",
             "relation_detection_auc",

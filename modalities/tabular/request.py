@@ -25,6 +25,7 @@ from modalities.tabular.options import (
     TableSelectionOptions,
 )
 from modalities.tabular.request_values import plain_conditions, plain_row
+from models.errors import AcceptanceRateTooLow
 from models.split import apportion
 from models.tabular.sampling_plan import (
     RowIndexRange,
@@ -100,6 +101,28 @@ class TablePlan(SelectionPlan):
             replace(self, indices=replace(self.indices, ranges=(index_range,))).slice(0, 1)
             for index_range in ranges
         ]
+
+    def pointer_to_rejection(self, error: AcceptanceRateTooLow) -> str:
+        """Return the JSON pointer of the part of the request that rejects too many candidates."""
+        if error.partial_row is not None:
+            return f"/partial_rows/{error.partial_row - self.indices.ranges[0].start}"
+        columns = parse_sample_columns(self.manifest)
+        for position, where in enumerate(self.conditions):
+            if plain_conditions(columns, where) == error.conditions:
+                return f"/conditions/{position}/where"
+        if self.indices.exclude_training_rows:
+            return "/exclude_training_rows"
+        if any(len(part.conditions) > 1 for part in self.indices.ranges):
+            return "/balance_labels"
+        return "/labels" if error.conditions else "/count"
+
+    def describe_range(self, name: str) -> str:
+        """Return a phrase for an error message with the smallest and largest value of a column."""
+        columns = self.manifest["columns"]
+        domain = next((c.get("domain") for c in columns if c["name"] == name), None) or {}
+        if domain.get("min") is None:
+            return ""
+        return f"; its values are from {domain['min']} to {domain['max']}"
 
     def count_labels(self, batch: "SampleBatch") -> Mapping[str, int]:
         names = {label["value"]: label["name"] for label in self.manifest["labels"]}

@@ -9,8 +9,14 @@ from modalities.tabular.request import TablePlan
 from modalities.turns import Turns
 from models.checkpoint import unpack
 from models.device import resolve_device
+from models.errors import AcceptanceRateTooLow
 from models.tabular import batched_sampling
-from models.tabular.conditions import CompletionUnsupported, InvalidCondition, InvalidPartialRow
+from models.tabular.conditions import (
+    CompletionUnsupported,
+    InvalidCondition,
+    InvalidPartialRow,
+    NoMatchingValue,
+)
 from models.tabular.sample_scorer import realness
 from models.tabular.sampling import RowHashesMissing, SampleBatch, TableSampler
 
@@ -43,6 +49,9 @@ class TablePlanSampler(Sampler):
                 if batch is None:
                     return
                 yield batch
+        except AcceptanceRateTooLow as error:
+            error.pointer = plan.pointer_to_rejection(error)
+            raise
         except InvalidCondition as error:
             raise _condition_error(plan, error) from error
         except InvalidPartialRow as error:
@@ -72,9 +81,12 @@ def _condition_error(plan: TablePlan, error: InvalidCondition) -> ValidationFail
     positions = [i for i, where in enumerate(plan.conditions) if error.column in where]
     path = [str(positions[0]), "where"] if positions else []
     pointer = json_pointer("conditions", *path, error.column)
-    field_error = FieldError(pointer, "invalid_condition", str(error))
+    message = str(error)
+    if isinstance(error, NoMatchingValue):
+        message += plan.describe_range(error.column)
+    field_error = FieldError(pointer, "invalid_condition", message)
     return ValidationFailed(
-        f"Column {error.column!r}: {error}", code="invalid_condition", field_errors=[field_error]
+        f"Column {error.column!r}: {message}", code="invalid_condition", field_errors=[field_error]
     )
 
 

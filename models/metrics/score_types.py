@@ -148,12 +148,18 @@ SCORE_TYPES: dict[str, ScoreType] = {
         "lower",
         rules=(verdict_rules.BROKEN_RELATION,),
     ),
+    "unseen_pair_rate": ScoreType(
+        "Share of samples with a pair of values that no training row has, such as a city in a "
+        "wrong state, in categorical columns whose values seldom form new pairs.",
+        "lower",
+        rules=(verdict_rules.UNSEEN_PAIRS,),
+    ),
     "dcr_share": ScoreType(
         "Share of the samples that are closer to a training row than to any of as many unseen real "
         "rows (distance to the closest record).",
         "target",
         concerns_privacy=True,
-        rules=(verdict_rules.CLOSE_ROWS,),
+        rules=(verdict_rules.CLOSE_ROWS, verdict_rules.CLOSER_TO_TRAINING_ROWS),
     ),
     "exact_match_rate": ScoreType(
         "Share of the samples that are identical to a training row.",
@@ -166,6 +172,7 @@ SCORE_TYPES: dict[str, ScoreType] = {
         "separate training items from unseen ones: .5 means it cannot.",
         "target",
         concerns_privacy=True,
+        rules=(verdict_rules.RECOGNIZABLE_ITEMS,),
     ),
     "membership_inference_tpr_at_1pct_fpr": ScoreType(
         "Share of the training items that the same attack identifies (true-positive rate) while it "

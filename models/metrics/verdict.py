@@ -32,21 +32,24 @@ def verdict_of(
 ) -> Verdict:
     """Return the most serious fault, with its reasons before those of less serious ones.
 
+    Caveats follow the faults. Those of a good model are its reasons.
     `holdout_items` is the number of real items that the samples were compared with. `score_types`
     has the rules of each score.
     """
     by_name = {score.name: score for score in scores}
-    faults = [
-        (rule.fault, reason)
+    broken = [
+        (rule, reason)
         for name, score_type in score_types.items()
         if name in by_name
         for rule in score_type.rules
         if (reason := rule.check(by_name[name], by_name)) is not None
     ]
+    caveats = [reason for rule, reason in broken if rule.fault is None]
+    faults = [(rule.fault, reason) for rule, reason in broken if rule.fault is not None]
     if faults:
         faults.sort(key=lambda fault: get_args(Fault).index(fault[0]))
-        return Verdict(faults[0][0], tuple(reason for _, reason in faults))
-    reasons = ["no score indicates a problem"]
+        return Verdict(faults[0][0], (*(reason for _, reason in faults), *caveats))
+    reasons = caveats or ["no score indicates a problem"]
     if holdout_items is not None and holdout_items < SMALL_HOLDOUT:
         reasons.append(
             f"the holdout has only {holdout_items} items: smaller problems may not be detected"

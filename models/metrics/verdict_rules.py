@@ -14,6 +14,7 @@ Scores = Mapping[str, "Score"]  # all scores of an evaluation, by name
 MAX_EXCESS_COPY_RATE = 0.05  # share of copied samples above the reference
 MAX_DCR_SHARE = 0.6  # share of samples closer to training rows than to holdout rows
 MAX_VIOLATION_RATE = 0.01  # share of samples that break a relation of all training rows
+MAX_EXCESS_UNSEEN_PAIRS = 0.05  # share of samples with an unseen pair above the reference
 MIN_PRECISION_RATIO = 0.8  # relative to the reference
 MIN_COVERAGE_RATIO = 0.3  # of coverage or unique rows, relative to the reference
 MIN_UTILITY_RATIO = 0.9  # relative to the reference
@@ -23,14 +24,16 @@ MAX_POSITION = 0.5  # between the reference (0) and the naive baseline (1)
 
 @dataclass(frozen=True)
 class Rule:
-    """A fault of a model, and the values of a score that show it.
+    """A fault of a model, or a caveat about a good one, and the values of a score that show it.
 
+    A rule without a fault gives a reason, but does not change the verdict.
     `is_broken` takes the score, its reference and all scores of the evaluation. `reason` is a
     template with the fields `name`, `value` and `reference`, and with `value_text`,
-    `reference_text` and `baseline_text`, which have three significant digits.
+    `reference_text` and `baseline_text`, which have three significant digits. `worst` is the first
+    label of `Score.per_label`.
     """
 
-    fault: Fault
+    fault: Fault | None
     is_broken: Callable[["Score", float, Scores], bool]
     reason: str
     default_reference: float = 1.0  # if the score has none
@@ -49,6 +52,7 @@ class Rule:
             reference=reference,
             reference_text=format_score(reference),
             baseline_text=format_score(score.naive_baseline or 0.0),
+            worst=next(iter(score.per_label), ""),
         )
 
 
@@ -110,6 +114,19 @@ CLOSE_ROWS = Rule(
     "{value:.0%} of the samples are closer to a training row than to any of as many holdout rows; "
     "50% would be by chance",
 )
+CLOSER_TO_TRAINING_ROWS = Rule(
+    None,
+    lambda score, reference, _: reference < score.ci95[0] <= MAX_DCR_SHARE,
+    CLOSE_ROWS.reason,
+    default_reference=0.5,
+)
+RECOGNIZABLE_ITEMS = Rule(
+    None,
+    lambda score, reference, _: score.ci95[0] > max(reference, score.naive_baseline or 0.0),
+    "samples help to guess which items were used for training: membership_inference_auc is "
+    "{value:.2f}; 0.50 would be by chance",
+    default_reference=0.5,
+)
 COLLAPSED_COVERAGE = Rule(
     "collapsed",
     _looks_real_but_rarely_covers,
@@ -130,6 +147,13 @@ BROKEN_RELATION = Rule(
     "poor",
     lambda score, _, __: score.value > MAX_VIOLATION_RATE,
     "{value:.1%} of the samples break a relation between columns that holds in all training rows",
+)
+UNSEEN_PAIRS = Rule(
+    "poor",
+    lambda score, reference, _: score.ci95[0] > reference + MAX_EXCESS_UNSEEN_PAIRS,
+    "{value:.0%} of the samples have a pair of values that no training row has, most often of "
+    "{worst}; {reference:.1%} of unseen real rows have one",
+    default_reference=0.0,
 )
 CLOSER_TO_NAIVE = Rule(
     "poor",

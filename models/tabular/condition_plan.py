@@ -15,7 +15,7 @@ from torch import Tensor
 
 from models.tabular.autoregressive_sampler import AllowedTokens
 from models.tabular.categorical_columns import CategoricalColumn, Column, similar_values
-from models.tabular.conditions import Condition, InvalidCondition, not_a_column
+from models.tabular.conditions import Condition, InvalidCondition, NoMatchingValue, not_a_column
 from models.tabular.tokenizer import Tokenizer
 
 
@@ -117,14 +117,14 @@ def _selects_one_category(column: Column, condition: Condition) -> bool:
 def _token_masks(column: Column, condition: Condition) -> list[Tensor]:
     """Return masks of the tokens that can satisfy the condition.
 
-    One for each of the column's steps, or for its first step only. Raises InvalidCondition.
+    One for each of the column's steps, or for its first step only. Raises NoMatchingValue.
     """
     if isinstance(column, CategoricalColumn) and column.layout.bins:
         masks = _category_masks(column, condition)
     else:
         masks = [_first_step_mask(column, condition)]
     if not masks[0].any():
-        raise InvalidCondition(
+        raise NoMatchingValue(
             column.name,
             "has no value in the training data that satisfies the condition"
             + similar_values(column, [] if condition.values is None else condition.values),

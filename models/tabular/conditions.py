@@ -26,6 +26,10 @@ class InvalidCondition(ValueError):
         self.column = column
 
 
+class NoMatchingValue(InvalidCondition):
+    """No value of the training data satisfies the condition."""
+
+
 def not_a_column(name: str, columns: Collection[str], identifiers: Collection[str] = ()) -> str:
     """Return a message about a name that is none of `columns`, with the most similar one."""
     if name in identifiers:

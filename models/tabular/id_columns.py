@@ -26,6 +26,7 @@ from models.tabular.id_regions import RegionPrefixes
 from models.tabular.id_templates import Counter, TemplateSet
 from models.tabular.id_tokens import MAX_SHAPES, MIN_COVERAGE, MIN_SHARED_COUNT
 from models.tabular.id_words import case_of
+from models.tabular.missing_identifiers import MissingWith
 from models.tabular.region_shapes import RegionShapes
 
 MAX_EXAMINED_VALUES = 10_000
@@ -37,7 +38,7 @@ MAX_DIGITS = 18
 NUM_EXAMPLES = 100  # of new values, some of which may be missing
 NEAR_VALUES = 32  # values that rows near each other share
 _INTEGER_LIMITS = [2**bits for bits in (7, 8, 15, 16, 31, 32, 63)]
-_UNCOUNTED = frozenset(["street", "person"])  # kinds whose numbers do not count up
+_UNCOUNTED = frozenset(["street", "person", "ip"])  # kinds whose numbers do not count up
 _STREAMS = 2**31  # streams of identifiers begin here; see models.noise
 _NUMBERED = re.compile(r"(?P<prefix>.*?)(?P<digits>[0-9]+)(?P<suffix>[^0-9]*)", re.DOTALL)
 
@@ -51,6 +52,7 @@ class IdColumn:
 
     `missing` is the share of missing values. `rows_per_value` is how many rows share a value on
     average. `prefixes` and `shapes` are the beginnings and shapes of postal codes by region.
+    `missing_with` is the column that shows in which rows the identifier is missing.
     """
 
     name: str
@@ -60,6 +62,7 @@ class IdColumn:
     rows_per_value: int = 1
     prefixes: RegionPrefixes | None = None
     shapes: RegionShapes | None = None
+    missing_with: MissingWith | None = None
 
     @classmethod
     def fit(
@@ -87,17 +90,23 @@ class IdColumn:
         """Return one value for each index; quantities, lists, dates and ends may repeat."""
         stream = _STREAMS + (crc32(self.name.encode()) >> 1)
         texts = self.source.texts(seed, stream, self._shared(seed, stream, indices))
-        if self.missing:
-            is_missing = uniforms(seed, indices, 1, stream)[:, 0] < self.missing
+        missing = self.missing_with.others if self.missing_with else self.missing
+        if missing:
+            is_missing = uniforms(seed, indices, 1, stream)[:, 0] < missing
             texts = pc.if_else(pa.array(is_missing), pa.scalar(None, pa.string()), texts)
         return texts.cast(self.arrow)
 
     @property
-    def has_regions(self) -> bool:
-        return self.prefixes is not None or self.shapes is not None
+    def depends_on_rows(self) -> bool:
+        return any(each is not None for each in (self.prefixes, self.shapes, self.missing_with))
 
-    def match_regions(self, values: pa.Array, rows: pa.RecordBatch) -> pa.Array:
-        """Return the values with the shapes and the beginnings of the regions of their rows."""
+    def match_rows(self, values: pa.Array, rows: pa.RecordBatch) -> pa.Array:
+        """Return the values that fit the other columns of their rows.
+
+        Postal codes have the shapes and the beginnings of the regions.
+        """
+        if self.missing_with is not None:
+            values = self.missing_with.apply(values, rows)
         if self.shapes is not None:
             values = self.shapes.replace_shapes(values, rows)
         if self.prefixes is not None:
@@ -124,7 +133,9 @@ class IdColumn:
         shared = {"rows_per_value": rows} if rows > 1 else {}
         regional = {"regions": self.prefixes.to_json()} if self.prefixes else {}
         shapes = {"region_shapes": self.shapes.to_json()} if self.shapes else {}
-        return {"missing": self.missing, **shared, **regional, **shapes, **self.source.to_json()}
+        missing_with = {"missing_with": self.missing_with.to_json()} if self.missing_with else {}
+        parts = {**missing_with, **shared, **regional, **shapes}
+        return {"missing": self.missing, **parts, **self.source.to_json()}
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any], arrow: pa.DataType) -> Self:
@@ -135,8 +146,16 @@ class IdColumn:
         prefixes = RegionPrefixes.from_json(regions) if regions else None
         region_shapes = fields.get("region_shapes")
         shapes = RegionShapes.from_json(region_shapes) if region_shapes else None
+        missing_with = fields.get("missing_with")
         return cls(
-            fields["name"], arrow, fields["missing"], source, rows_per_value, prefixes, shapes
+            fields["name"],
+            arrow,
+            fields["missing"],
+            source,
+            rows_per_value,
+            prefixes,
+            shapes,
+            MissingWith.from_json(missing_with) if missing_with else None,
         )
 
 

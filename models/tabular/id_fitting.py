@@ -12,6 +12,7 @@ from models.tabular.id_email_ends import EmailEnds
 from models.tabular.id_regions import RegionPrefixes
 from models.tabular.id_templates import Counter
 from models.tabular.joined_texts import JoinedText
+from models.tabular.missing_identifiers import MissingWith
 from models.tabular.region_shapes import RegionShapes
 from models.tabular.schema import ColumnSchema
 
@@ -29,6 +30,15 @@ def fit_id_columns(
     learned = {column.name for column in schema if column.type == "category" and column.in_samples}
     learned -= {joined.column for joined in joined_texts}  # they follow the codes
     regions = {name: column_values(table, name) for name in table.schema.names if name in learned}
+    # Columns that are drawn before an identifier; of identifiers, only where they are missing.
+    joined = {each.column for each in joined_texts}
+    earlier = {
+        column.name: column_values(table, column.name)
+        for column in schema
+        if column.in_samples
+        and column.name in table.column_names
+        and column.name not in {*names, *joined}
+    }
     for name in names:
         arrow = table.schema.field(name).type
         if name in rests:
@@ -42,7 +52,11 @@ def fit_id_columns(
         if not min_value_count:
             prefixes = RegionPrefixes.fit(name, values, regions)
             shapes = RegionShapes.fit(name, values, regions)
-            id_column = replace(id_column, prefixes=prefixes, shapes=shapes)
+            missing_with = MissingWith.fit(values, earlier)
+            earlier[name] = pc.if_else(values.is_valid(), True, pa.scalar(None, pa.bool_()))
+            id_column = replace(
+                id_column, prefixes=prefixes, shapes=shapes, missing_with=missing_with
+            )
         yield id_column
 
 

@@ -120,9 +120,14 @@ def _fit_streets(texts: Sequence[str], min_value_count: int) -> TemplateSet:
 
 
 def _fit_ips(texts: Sequence[str], min_value_count: int) -> TemplateSet | None:
-    """Fit IPv4 addresses octet by octet, with the networks that are common, or other codes."""
-    if not all(_IPV4.fullmatch(text) for text in texts):
+    """Fit IPv4 addresses octet by octet, with the networks that are common, or other codes.
+
+    Names of hosts among mostly addresses become addresses, too.
+    """
+    addresses = [text for text in texts if _IPV4.fullmatch(text)]
+    if 2 * len(addresses) < len(texts):
         return fit_codes(texts, min_value_count)
+    texts = addresses
     octets: Pool = tuple(map(str, range(1, 255)))
     counts = Counter(_IPV4_NETWORK.match(text)[0] for text in texts)  # type: ignore[index]
     minimum = max(min_value_count, MIN_SHARED_COUNT, MIN_SHARED_FRACTION * len(texts))

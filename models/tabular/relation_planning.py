@@ -219,7 +219,7 @@ class _Planner:
         grid = NumberGrid.fit(array(self.table, name))
         numbers, is_missing = grid.to_grid(array(self.table, name))
         mean = float(np.rint(numbers[~is_missing].mean()))
-        return BoundedColumn(name, lower, upper, grid.decimals, mean)
+        return BoundedColumn(name, lower, upper, grid.decimals, mean).with_usual_default(self.table)
 
     def _added_bits(self, columns: Sequence[BoundedColumn]) -> float:
         """Return by how much the entropy of the columns grows when they are coded.

@@ -82,7 +82,9 @@ def complete_rows(
         "other or are very rare together. Leave some of them out, or change them."
     )
     rate = accepted / (num_tried * particles)
-    raise AcceptanceRateTooLow(accepted, len(indices), rate, remedy)
+    raise AcceptanceRateTooLow(
+        accepted, len(indices), rate, remedy, partial_row=int(indices[pending[0]])
+    )
 
 
 def _decode(

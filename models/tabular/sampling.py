@@ -165,7 +165,11 @@ class TableSampler:
         acceptance = done.num_accepted / done.num_tried if done.num_tried else 1.0
         if not done.accepted.all():
             raise AcceptanceRateTooLow(
-                int(done.accepted.sum()), num_rows, acceptance, _remedy(plan, unique)
+                int(done.accepted.sum()),
+                num_rows,
+                acceptance,
+                _remedy(plan, unique),
+                conditions=conditions,
             )
         id_values = self.id_values(seed, indices, done.tokens)
         return SampleBatch(self.tokenizer.decode(done.tokens, done.u, id_values), acceptance)

@@ -102,7 +102,9 @@ class Tokenizer:
         ]
         columns.sort(key=lambda column: sort_rank(column, target_column, len(table)))
         id_names = [name for name, type in types.items() if type == "id"]
-        id_columns = fit_id_columns(uncoded, schema, id_names, joined_texts, min_value_count)
+        totals = {constraint.total for constraint in constraints}
+        others = uncoded.drop_columns([name for name in uncoded.column_names if name in totals])
+        id_columns = fit_id_columns(others, schema, id_names, joined_texts, min_value_count)
         columns_with_sub_bins = add_sub_bins(
             columns, table, labels, seed, every_column=always_sub_bins
         )
@@ -236,15 +238,15 @@ class Tokenizer:
     def decode_relations(self, coded: pa.RecordBatch) -> pa.RecordBatch:
         """Return the rows with the columns that others determine.
 
-        These are coded by relations, codes of regions, totals of `sum` constraints, or joined
-        texts.
+        These are coded by relations, identifiers that fit their rows, totals of `sum` constraints,
+        or joined texts.
         """
         rows = self.coding.decode(coded, self.arrow)
         for id_column in self.id_columns:
             index = rows.schema.get_field_index(id_column.name)
-            if id_column.has_regions and index >= 0:
-                codes = id_column.match_regions(rows.column(index), rows)
-                rows = rows.set_column(index, rows.schema.field(index), codes)
+            if id_column.depends_on_rows and index >= 0:
+                values = id_column.match_rows(rows.column(index), rows)
+                rows = rows.set_column(index, rows.schema.field(index), values)
         if self.constraints:
             rows = add_totals(rows, self.constraints, self.arrow)
         return add_joined_texts(rows, self.joined_texts, self.arrow) if self.joined_texts else rows

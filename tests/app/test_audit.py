@@ -14,7 +14,7 @@ from core.database import read, write
 from core.datasets import cascade
 from core.storage import get_storage
 from core.tables import AuditEntry, Base, Dataset, ErasedTenant, Job, Model
-from tests.conftest import TENANT, AddJob
+from tests.conftest import KEY, TENANT, AddJob
 from tests.factories import create_dataset, create_digits_dataset, create_trained_model
 from tests.servers import SERVER
 from tests.uploads import make_people_csv
@@ -75,6 +75,30 @@ def test_logins_links_loads_schemas_and_uploads_are_recorded(people: TestClient)
         "model.load",
         "dataset.schema",
     ]
+
+
+def test_downloads_of_training_data_and_of_models_are_recorded(people: TestClient) -> None:
+    dataset = people.get("/v1/datasets").json()["data"][0]["id"]
+    model = people.get("/v1/models/people").json()["id"]
+    assert people.get(f"/v1/datasets/{dataset}/content").status_code == 200
+    assert people.get("/v1/models/people/export").status_code == 200
+    link = people.post("/v1/links", json={"path": f"/v1/datasets/{dataset}/content"}).json()["url"]
+    people.headers.pop("Authorization")
+    assert people.get(link).status_code == 200
+    people.headers["Authorization"] = f"Bearer {KEY}"
+    with write() as session:
+        api_keys.add(session, TENANT, "sem_reader", name="reader", scopes=("read",))
+    headers = {"Authorization": "Bearer sem_reader"}
+    assert people.get(f"/v1/datasets/{dataset}/content", headers=headers).status_code == 403
+
+    entries = people.get("/v1/audit").json()["data"][:4]
+    assert [(entry["action"], entry["resource"]) for entry in entries] == [
+        ("dataset.download", dataset),
+        ("link.create", f"/v1/datasets/{dataset}/content"),
+        ("model.download", model),
+        ("dataset.download", dataset),
+    ]
+    assert {entry["key"] for entry in entries} == {people.get("/v1/keys/self").json()["id"]}
 
 
 def test_a_rejected_change_leaves_no_entry(client: TestClient, add_job: AddJob) -> None:

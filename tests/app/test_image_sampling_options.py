@@ -150,6 +150,7 @@ def test_an_unreachable_min_label_confidence_is_rejected(scoring_service: TestCl
     body = {"labels": {"Größe": 3}, "min_label_confidence": 0.999}
     response = scoring_service.post(URL, json=body)
     assert (response.status_code, response.json()["code"]) == (422, "acceptance_rate_too_low")
+    assert [error["pointer"] for error in response.json()["errors"]] == ["/min_label_confidence"]
     job = {"kind": "generation", "model": "shoes", **body}
     assert scoring_service.post("/v1/jobs", json=job).json()["code"] == "acceptance_rate_too_low"
 

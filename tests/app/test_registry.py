@@ -7,13 +7,14 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.sampling.model_cache import get_model_cache
-from core import jobs, model_registry
+from core import api_keys, jobs, model_registry
 from core.database import write
 from core.jobs import Claim
 from core.settings import Settings
 from core.storage import get_storage
 from tests.conftest import TENANT, AddJob
-from tests.factories import clear_model_caches, create_checkpoint, create_model
+from tests.factories import clear_model_caches, create_checkpoint, create_dataset, create_model
+from tests.uploads import make_people_csv
 
 
 @pytest.fixture
@@ -223,3 +224,39 @@ def test_a_model_of_another_tenant_is_not_found(service: TestClient) -> None:
         body = {"tags": {}} if method == "PATCH" else None
         url = f"/v1/models/{model.id}{path}"
         assert service.request(method, url, headers=headers, json=body).status_code == 404, path
+
+
+def test_a_name_that_does_not_exist_is_answered_with_similar_ones(two_tenants: TestClient) -> None:
+    client = two_tenants
+    create_model()
+    client.put("/v1/models/shoes/aliases/champion")
+    dataset = create_dataset(make_people_csv(), "people.csv")
+    for path, suggestion in (
+        ("/v1/models/Shoe", "Did you mean shoes?"),
+        ("/v1/models/shoes:7", "Its newest version is shoes:1; its aliases are shoes@champion."),
+        ("/v1/models/shoes@best", "Its newest version is shoes:1; its aliases are"),
+        ("/v1/datasets/people", f"Did you mean {dataset} (people)?"),
+    ):
+        response = client.get(path)
+        assert response.status_code == 404
+        assert f"does not exist. {suggestion}" in response.json()["detail"]
+    for path in ("/v1/models/xyz", "/v1/models/mdl_people", "/v1/datasets/ds_people"):
+        assert client.get(path).json()["detail"].endswith("does not exist.")
+
+
+def test_names_are_suggested_to_keys_that_may_list_them_alone(two_tenants: TestClient) -> None:
+    client = two_tenants
+    create_model()
+    create_dataset(make_people_csv(), "people.csv")
+    with write() as session:
+        api_keys.add(session, TENANT, "sem_sampler", name="sampler", scopes=("sample",))
+    for key in ("sem_other", "sem_sampler"):
+        headers = {"Authorization": f"Bearer {key}"}
+        response = client.get("/v1/models/shoe/sampling-options", headers=headers)
+        assert response.json()["detail"] == "Model shoe does not exist."
+    headers = {"Authorization": "Bearer sem_other"}
+    for path, detail in (
+        ("/v1/models/shoes:7", "Model shoes:7 does not exist."),
+        ("/v1/datasets/people", "Dataset people does not exist."),
+    ):
+        assert client.get(path, headers=headers).json()["detail"] == detail

@@ -72,6 +72,14 @@ def report() -> Report:
                     "holds_in_naive_rows": 0.021,
                 }
             ],
+            "unseen_pairs": [
+                {
+                    "columns": [HOSTILE, "b"],
+                    "in_samples": 0.415,
+                    "in_holdout": 0.049,
+                    "in_naive_rows": 0.91,
+                }
+            ],
             "scatter": {
                 "explained_variance_ratio": 0.5,
                 "real": [(0.0, 1.0)],
@@ -91,6 +99,14 @@ def test_text_of_the_customer_is_escaped_everywhere(report: Report) -> None:
     assert page.count(ESCAPED) >= 13
     assert len(re.findall("<svg ", page)) == 7
     assert "1,000 samples were compared with 200 real items" in page
+
+
+def test_columns_whose_values_do_not_belong_together_are_listed_with_their_shares(
+    report: Report,
+) -> None:
+    page = render_page(report, {}, {})
+    cells = "".join(f"<td>{cell}</td>" for cell in (f"{ESCAPED} and b", "41.5%", "4.9%", "91.0%"))
+    assert cells in page
 
 
 def test_a_report_without_an_evaluation_gives_the_reason() -> None:

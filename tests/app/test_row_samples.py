@@ -131,6 +131,21 @@ def test_a_later_condition_that_no_row_meets_is_rejected_before_the_response(
     conditions = [{"where": {"member": True}, "count": 2}, {"where": impossible, "count": 2}]
     response = request_samples(service, conditions=conditions, seed=1)
     assert (response.status_code, response.json()["code"]) == (422, "acceptance_rate_too_low")
+    assert [error["pointer"] for error in response.json()["errors"]] == ["/conditions/1/where"]
+
+
+def test_a_number_or_date_that_no_row_has_is_rejected_with_the_range_of_its_column(
+    service: TestClient,
+) -> None:
+    columns = service.get("/v1/models/people/sampling-options").json()["columns"]
+    ranges = {column["name"]: (column["min"], column["max"]) for column in columns}
+    for name, value in (("age", {"gte": 500}), ("height", 9.5), ("since", "1950-01-31")):
+        low, high = (f"{end:g}" if isinstance(end, float) else end for end in ranges[name])
+        response = request_samples(service, conditions=[{"where": {name: value}, "count": 1}])
+        assert response.status_code == 422
+        (error,) = response.json()["errors"]
+        assert error["pointer"] == f"/conditions/0/where/{name}"
+        assert error["message"].endswith(f"; its values are from {low} to {high}")
 
 
 def test_condition_fractions_are_exact_and_the_remaining_rows_are_free(service: TestClient) -> None:

@@ -77,6 +77,32 @@ def test_a_detached_job_is_printed_and_can_be_cancelled(people: None, api: Clien
     assert "cancelled" in watched.stderr
 
 
+def test_models_datasets_and_jobs_are_deleted_after_a_question(people: None, api: Client) -> None:
+    job = run("jobs").stdout.split("\t")[0]
+    dataset = next(api.iter_datasets())["id"]
+    refused = run("delete", "people", job, input="n\n")
+    assert (refused.code, refused.stdout) == (130, "")
+    assert f"Delete people:1, {job}?" in refused.stderr
+    assert [model["reference"] for model in api.iter_models()] == ["people:1"]
+
+    deleted = run("delete", "people", job, input="y\n")
+    assert (deleted.code, deleted.stdout) == (0, f"people:1\n{job}\n")
+    assert not list(api.iter_models())
+    assert not list(api.iter_jobs())
+    unknown = run("delete", dataset, "people", "--yes")
+    assert (unknown.code, "does not exist" in unknown.stderr) == (1, True)
+    assert json.loads(run("delete", dataset, "--yes", "--json").stdout) == {"deleted": [dataset]}
+    assert not list(api.iter_datasets())
+
+
+def test_a_dataset_is_deleted_with_what_came_from_it_on_request(people: None, api: Client) -> None:
+    dataset = next(api.iter_datasets())["id"]
+    assert run("delete", "people", "--cascade", "--yes").code == 2
+    assert run("delete", dataset, "--cascade", "--yes").stdout == f"{dataset}\n"
+    assert not list(api.iter_models())
+    assert not list(api.iter_jobs())
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

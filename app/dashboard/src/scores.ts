@@ -17,6 +17,7 @@ const WORDS: Record<string, [string, string]> = {
   pairwise_tvd: ["Pairs of columns", "Distance between the joint distributions of two columns"],
   label_tvd: ["Columns of each label", "Distance between the distributions of columns among the rows of one label"],
   relation_violation_rate: ["Broken relations", "Share of samples that break a relation between columns"],
+  unseen_pair_rate: ["Values that do not belong together", "Share of samples with a pair of values that no training row has"],
   unique_rate: ["Unique rows", "Share of samples that differ from all others"],
   near_duplicate_rate: ["Near duplicates", "Share of samples that are nearly a training item"],
   memorization_rate: ["Memorized", "Share of samples that copy a training item"],

@@ -69,10 +69,17 @@ class AsyncOperations(AsyncCalls):
             await self._json("GET", f"/v1/datasets/{quote(dataset_id)}/profile"),
         )
 
-    async def read_issues(self, dataset_id: str) -> types.Issues:
-        """List issues of the data, with examples and remedies."""
+    async def read_issues(self, dataset_id: str, *, examples: int | None = None) -> types.Issues:
+        """List issues of the data, with examples and remedies.
+
+        Examples that quote cells, such as the text of lines that were left out, need the scope
+        `data:read`; without it they are missing.
+        """
         return cast(
-            "types.Issues", await self._json("GET", f"/v1/datasets/{quote(dataset_id)}/issues")
+            "types.Issues",
+            await self._json(
+                "GET", f"/v1/datasets/{quote(dataset_id)}/issues", params={"examples": examples}
+            ),
         )
 
     async def read_dataset_preview(
@@ -117,7 +124,8 @@ class AsyncOperations(AsyncCalls):
         Tables: CSV, NDJSON, Parquet or Arrow, without the excluded columns.
 
         The file is encoded while it is sent, so the response has a length only after a complete
-        download. A range is answered when the whole file has been encoded once.
+        download. A range is answered when the whole file has been encoded once. The audit log has
+        an entry for each request.
         """
         return await self._bytes(
             "GET",
@@ -938,7 +946,8 @@ class AsyncOperations(AsyncCalls):
 
         The archive has a manifest with the SHA-256 of each file, the weights as safetensors, the
         model manifest and the model card. Its bytes are the same until the next evaluation, so a
-        download can be resumed with `Range` and `If-Range`.
+        download can be resumed with `Range` and `If-Range`. The audit log has an entry for each
+        request.
         """
         return await self._bytes("GET", f"/v1/models/{quote(reference)}/export")
 
@@ -1305,7 +1314,11 @@ class AsyncOperations(AsyncCalls):
         resource: str | None = None,
         action: str | None = None,
     ) -> types.AuditPage:
-        """List the changes by API keys, newest first. Entries are never changed or deleted."""
+        """List the changes and downloads by API keys, newest first.
+
+        Downloads are those of datasets and of models, also by signed URLs. Entries are never
+        changed or deleted.
+        """
         return cast(
             "types.AuditPage",
             await self._json(

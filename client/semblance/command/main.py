@@ -7,6 +7,7 @@ import click
 
 from semblance.command import account, comparison, data, jobs, models, sampling
 from semblance.command.completion import completion
+from semblance.command.deletion import delete
 from semblance.command.output import print_note, red
 from semblance.command.verdicts import NOT_ACCEPTED
 from semblance.errors import (
@@ -49,7 +50,7 @@ for command in (
     *(jobs.train, jobs.evaluate, jobs.jobs, jobs.watch, jobs.cancel),
     *(models.models, models.report),
     *(sampling.sample, sampling.generate),
-    *(comparison.bench, completion),
+    *(comparison.bench, delete, completion),
 ):
     app.add_command(command)
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from modalities.tabular.forms.calendar_names import LANGUAGES
+from modalities.tabular.forms.digits import plain_digits, script_of
 from modalities.tabular.forms.durations import count_fraction_digits
 from modalities.tabular.forms.moments import PERSIAN, MomentForm, parse_format
 
@@ -27,7 +28,8 @@ _PROBE = 8  # texts that show whether a date form is worth trying
 # is a directive, except `Q` and `W`; `e` is a name of a month, `w` one of a weekday.
 _DATES = (
     *(f"{a}{s}{b}{s}{c}" for s in "-/." for a, b, c in ("Ymd", "dmY", "mdY", "dmy", "mdy", "ymd")),
-    "d e Y", "d. e Y", "d-e-Y", "d-e-y", "d e y", "d/e/Y", "d.e.Y", "deY", "e d, Y", "e d Y",
+    "d e Y", "d. e Y", "d-e-Y", "d-e-y", "d e y", "d/e/Y", "d/e/y",
+    "d.e.Y", "deY", "e d, Y", "e d Y",
     "Y-e-d", "Y e d", "w, d e Y", "w, e d, Y", "w e d Y", "w, d. e Y", "w d e Y", "e. d, Y",
     "d de e de Y", "d e, Y", "Y m d", "d m Y", "w d/m/Y", "w m/d/Y", "w, Y-m-d", "w Y-m-d",
     "w, m/d/Y", "w, d/m/Y", "w d.m.Y", "w, d.m.Y", "do e Y", "e do, Y", "e do Y", "w, e do, Y",
@@ -95,6 +97,10 @@ def infer_moments(sample: Sequence[str]) -> list[InferredMoment]:
     texts = list(sample)
     if not any(character.isdigit() for text in texts[:_PROBE] for character in text):
         return []
+    if script := script_of(texts):
+        plain = infer_moments([plain_digits(text, script) for text in texts])
+        formats = [f"[{script}]{moment.form.format}" for moment in plain if not moment.offsets]
+        return [InferredMoment(form) for form in map(parse_format, formats) if form is not None]
     split = [match for match in map(_TEXT.fullmatch, texts) if match is not None]
     if split and (optional := _infer_optional_times(texts, split)) is not None:
         return [InferredMoment(optional)]

@@ -9,12 +9,12 @@ day before. Dates without a year are those of the leap year 2000. `[de]` in fron
 of names, and `[fa]` the Persian calendar, too. A constant offset in the format, such as
 `%H:%M+01:00`, is that of all times; after `%:z` or `%z`, a zone such as `[Europe/Berlin]` sets the
 offset of each time. In `%Y-%m-%d|%Y-%m|%Y`, days and months may be unknown: the first day of a year
-is written as the year.
+is written as the year. A zero of another script in brackets, before all else, means its digits.
 """
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import pairwise
 from zoneinfo import available_timezones
@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from modalities.tabular.forms import persian_calendar
 from modalities.tabular.forms.calendar_names import LANGUAGES
+from modalities.tabular.forms.digits import to_ascii, to_script
 
 Ints = NDArray[np.int64]
 
@@ -37,6 +38,7 @@ TWO_DIGIT_YEAR_PIVOT = 69  # 69 is 1969, and 68 is 2068, as in POSIX
 
 _DIRECTIVE = re.compile(r"%(?:24H|-[mdHIypP]|_d|[\^#~][bBaA]|:z|[YymdoBbAaHIMSfpPzqGVsQ])")
 _LANGUAGE = re.compile(r"\[([a-z]{2}2?)\]")
+_SCRIPT = re.compile(r"\[([^\W0-9a-zA-Z])\]")
 _ZONE = re.compile(r"(?<=z)\[([A-Za-z]+/[A-Za-z_/]+)\]$")
 _OFFSET = re.compile(r"(?<![0-9-])([+-])([0-9]{2})(?::?([0-9]{2}))?$")
 _GMT_OFFSET = re.compile(r"(?:GMT|UTC)([+-])([0-9]{1,2})(?::?([0-9]{2}))?$")
@@ -54,6 +56,7 @@ class MomentForm:
     directives: tuple[str, ...]
     offset: int | None  # seconds, of a constant offset; None for local times and for %z
     zone: str = ""  # in which times with %z are written
+    script: str = ""  # zero of the digits, if they are not ASCII
 
     @property
     def fields(self) -> frozenset[str]:
@@ -115,6 +118,7 @@ class MomentForm:
         Null for a text of another form and for moments that do not exist. Blanks around a text
         are ignored.
         """
+        texts = to_ascii(texts, self.script) if self.script else texts
         micros = self._parse(texts)
         if micros.null_count and pc.any(pc.match_substring_regex(texts, r"^\s|\s$")).as_py():
             micros = pc.coalesce(micros, self._parse(pc.utf8_trim_whitespace(texts)))
@@ -241,6 +245,7 @@ class MomentForm:
                 pieces.append(self._write_field(directive, components, local, offsets, decimals))
         valid = pa.array([True]).take(pa.array(np.zeros(len(values), np.int64)))
         texts = pc.binary_join_element_wise(pc.if_else(valid, "", ""), *pieces, "")
+        texts = to_script(texts, self.script) if self.script else texts
         return pc.if_else(micros.is_valid(), texts, pa.scalar(None, pa.string()))
 
     def _offsets(self, micros: Ints) -> Ints:
@@ -323,7 +328,7 @@ def _partial_form(formats: Sequence[str]) -> PartialDateForm | None:
     exact = forms[0]
     literals, directives = exact.literals, exact.directives
     return PartialDateForm(
-        "|".join(formats), exact.language, literals, directives, None, "", tuple(forms)
+        "|".join(formats), exact.language, literals, directives, None, forms=tuple(forms)
     )
 
 
@@ -369,6 +374,9 @@ class _Components:
 @lru_cache(maxsize=256)
 def parse_format(format: str) -> MomentForm | None:
     """Return the form that a format describes; None if it is not supported."""
+    if match := _SCRIPT.match(format):
+        form = None if "|" in format else parse_format(format[match.end() :])
+        return form and replace(form, format=format, script=match[1])
     if "|" in format:
         return _partial_form(format.split("|"))
     match = _LANGUAGE.match(format)

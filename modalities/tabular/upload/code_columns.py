@@ -18,7 +18,8 @@ _KEY = re.compile(
 _POINTED_KEY = re.compile(r"(?i:(?:^|[\W_])ids?$)|[a-z]I[dD]$")
 _CODE = re.compile(
     r"(?i)codes?(?:$|[\W_\d])|^codes?[A-Z]|(?:^|[\W_])(?:c[oó]d(?:igo|ice)?|kode?|kennzahl|kennziffer|"
-    r"schl[uü]ssel|cve|clave)(?:$|[\W_])"
+    r"schl[uü]ssel|cve|clave|(?:gegen|sach)?konto|kostenstelle|kostentr[aä]ger|buchungskreis|"
+    r"cost[\W_]?cent(?:er|re)|(?:gl|ledger)[\W_]?account)(?:$|[\W_])"
 )
 # Codes of things, persons, firms, airports and postal codes, which may belong to one row each.
 _LISTS = re.compile(
@@ -34,7 +35,7 @@ _PUBLIC = re.compile(
     r"(?:\d{0,2}$|\d{0,2}[\W_]))|[a-z](?:FIPS|ISO|NAICS|SIC)$|(?:STATE|COUNTY|TRACT|PLACE)FIPS$"
 )
 _MEASURE = re.compile(
-    r"(?i)(?:count|total|rate|share|percent|pct|value|amount|price|sum|mean|avg|size|length|lines|"
+    r"(?i)(?:(?<!ac)count|total|rate|share|percent|pct|value|amount|price|sum|mean|avg|size|length|lines|"
     r"level|score|days|coverage|ratio)$|lines[\W_]of"
 )
 _YEARS = range(1500, 2200)

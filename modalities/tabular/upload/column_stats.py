@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from core.datasets.data_quality import MAX_STORED_EXAMPLES
 from modalities.tabular import type_casting
-from modalities.tabular.upload.form_candidates import MAX_EXAMPLES, FormCandidate, RowsOfValues
+from modalities.tabular.upload.form_candidates import FormCandidate, RowsOfValues
 from modalities.tabular.upload.spool import ParquetSpool
 
 MAX_DISTINCT = 50_000  # beyond it, exact counts would take too much memory
@@ -186,8 +187,8 @@ class TypedColumnStats:
         numbers = values.fill_null(0).to_numpy(zero_copy_only=False)
         finite = np.isfinite(numbers)
         self.non_finite += int((~finite).sum())
-        rows = [start + int(i) + 1 for i in np.flatnonzero(~finite)[:MAX_EXAMPLES]]
-        self.non_finite_rows = [*self.non_finite_rows, *rows][:MAX_EXAMPLES]
+        rows = [start + int(i) + 1 for i in np.flatnonzero(~finite)[:MAX_STORED_EXAMPLES]]
+        self.non_finite_rows = [*self.non_finite_rows, *rows][:MAX_STORED_EXAMPLES]
         numbers = numbers[finite]
         self.integers_only &= bool(
             (np.floor(numbers) == numbers).all() and (abs(numbers) < 2**53).all()

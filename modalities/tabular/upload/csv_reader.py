@@ -1,6 +1,6 @@
 """Reader of CSV and other delimited text files."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import Any
@@ -24,8 +24,10 @@ from modalities.tabular.upload.csv_dialect import (
 from modalities.tabular.upload.csv_layout import CsvLayout, detect_csv
 from modalities.tabular.upload.csv_text import CsvNormalizer
 from modalities.tabular.upload.raw_table import (
+    MAX_EXAMPLES,
     RawTable,
     normalize_names,
+    stripped_issue,
     table_error,
 )
 from modalities.tabular.upload.read_options import ReadOptions
@@ -42,6 +44,7 @@ from modalities.tabular.upload.transposed_rows import (
 
 _MAX_WRONG_ROWS = 1_000  # reading stops after these
 _MAX_FOOTER_ROWS = 10
+_MIN_BORDERED = 0.8  # share of the lines that begin with the delimiter
 _OF_TRANSPOSED = ReadOptions(delimiter=",", quote='"', escape="", comment="")
 
 
@@ -93,6 +96,7 @@ def open_csv(file: TextFile, limits: Limits, options: ReadOptions) -> RawTable:
         dialect,
         limits,
         first_line=layout.first_line,
+        is_bordered=_is_bordered(table.sample, dialect, layout),
     )
     schema = pa.schema([(name, pa.string()) for name in names])
     stray = StrayRows(layout.names if layout.header_line is not None else ())
@@ -101,7 +105,9 @@ def open_csv(file: TextFile, limits: Limits, options: ReadOptions) -> RawTable:
     def batches() -> Iterator[pa.RecordBatch]:
         yield from stray.remove(reader.read())
         if normalizer.stripped:
-            notes.append(f"Blanks around {normalizer.stripped:,} fields were stripped.")
+            issues.append(stripped_issue(normalizer.stripped, names))
+        if normalizer.lines_between:
+            issues.append(_lines_between_issue(normalizer.lines_between, dialect.delimiter))
         if normalizer.comments:
             issues.append(_comments_issue(normalizer.comments, dialect.comment))
         issues.extend(stray.issues)
@@ -176,6 +182,19 @@ def _used_options(
         "thousands": options.thousands,
         "transpose": False,
     }
+
+
+def _is_bordered(sample: Sample, dialect: CsvDialect, layout: CsvLayout) -> bool:
+    """Return True if the rows begin with the delimiter, as those of printed lists do."""
+    rows = [line for line in sample.lines[layout.first_line - 1 :] if line.strip()]
+    begins = sum(line.startswith(dialect.delimiter) for line in rows)
+    return dialect.delimiter == "|" and begins >= _MIN_BORDERED * len(rows)
+
+
+def _lines_between_issue(lines: Sequence[str], delimiter: str) -> Issue:
+    hint = f"These lines between the rows do not begin with {delimiter} and were left out."
+    examples = tuple(map(printable, dict.fromkeys(lines)))[:MAX_EXAMPLES]
+    return Issue("comment_lines", "info", len(lines), examples, hint)
 
 
 def _comments_issue(count: int, mark: str) -> Issue:

@@ -30,18 +30,30 @@ class CsvNormalizer(io.RawIOBase):
 
     Each read returns part of a sequence of complete rows. Errors are also stored in `error`,
     because pyarrow replaces the exceptions that a Python file raises. `first_line` is the line of
-    the file in which `chunks` begin, from 1.
+    the file in which `chunks` begin, from 1. With `is_bordered`, all rows begin with the delimiter,
+    and other lines are left out: rulers and titles of the pages of a printed list.
     """
 
     def __init__(
-        self, chunks: Iterable[str], dialect: CsvDialect, limits: Limits, *, first_line: int = 1
+        self,
+        chunks: Iterable[str],
+        dialect: CsvDialect,
+        limits: Limits,
+        *,
+        first_line: int = 1,
+        is_bordered: bool = False,
     ) -> None:
         self.limits = limits
         self.error: SemblanceError | None = None
         self.is_empty = True
-        self.stripped = 0
+        self.stripped = Counter[int]()  # fields, by column
         self.stripped_texts = Counter[str]()  # of the first MAX_STRIPPED_TEXTS fields
+        self._texts_seen = 0
+        self._position = self._column = 0  # the end and the column of the last match
+        self._is_counted = False  # the field of the last match
         self.comments = 0
+        self.lines_between: list[str] = []  # without rulers
+        self._is_bordered = is_bordered and not dialect.escape
         self._chunks = chunks
         self._dialect = dialect
         self._newline = dialect.newline
@@ -78,6 +90,7 @@ class CsvNormalizer(io.RawIOBase):
         ends, blanks = (dialect.column_separator, "\n", "\r"), blank[1:-1].replace("\\t", "\t")
         self._blank_pairs = [pair for e in ends for b in blanks for pair in (e + b, b + e)]
         self._blank_ends = tuple(blanks)
+        self._between = re.compile(rf"^(?!{delimiter})[^\r\n]*(?:\r\n|\r|\n|\Z)", re.MULTILINE)
         self._null = re.compile(rf"{begin}\\N{end}")
         comment = re.escape(dialect.comment)
         self._comment = re.compile(
@@ -183,11 +196,15 @@ class CsvNormalizer(io.RawIOBase):
     def _normalize(self, rows: str) -> str:
         if self._dialect.comment and self._dialect.comment in rows:
             rows = self._comment.sub(self._drop_comment, rows)
+        if self._is_bordered and not (self._dialect.quote and self._dialect.quote in rows):
+            rows = self._between.sub(self._drop_line, rows)
         if self._separator is not None:
             rows = convert_line(rows, self._dialect, self._separator)
         if self._dialect.escape and "\\N" in rows:
             rows = self._null.sub("", rows)
         if self._has_outer_blanks(rows):
+            self._position = self._column = 0
+            self._is_counted = False
             return self._blanks.sub(self._strip_field, rows)
         return rows
 
@@ -209,15 +226,40 @@ class CsvNormalizer(io.RawIOBase):
         self.comments += 1
         return ""
 
+    def _drop_line(self, match: re.Match[str]) -> str:
+        if any(map(str.isalnum, match[0])):
+            self.lines_between.append(match[0].strip())
+        return ""
+
     def _strip_field(self, match: re.Match[str]) -> str:
+        self._move_to(match)
         quoted = match["quoted"]
         if quoted is None:
-            self.stripped += 1
-            if self.stripped <= MAX_STRIPPED_TEXTS:
+            self._count_field()
+            if self._texts_seen < MAX_STRIPPED_TEXTS:
+                self._texts_seen += 1
                 self.stripped_texts[self._text_beside(match)] += 1
             return ""
-        self.stripped += bool(match["before"] or match["after"])
+        if match["before"] or match["after"]:
+            self._count_field()
         return quoted
+
+    def _move_to(self, match: re.Match[str]) -> None:
+        """Count the delimiters up to a match. All quoted fields are matches, so none has any."""
+        between = match.string[self._position : match.start()]
+        self._position = match.end()
+        start = between.rfind(self._newline) + 1
+        mark, escape = self._dialect.column_separator, self._dialect.escape
+        moved = between.count(mark, start)
+        if escape:
+            moved -= between.count(escape + mark, start)
+        self._column = moved if start else self._column + moved
+        self._is_counted = self._is_counted and not start and not moved
+
+    def _count_field(self) -> None:
+        """Count the field of the last match once, although blanks at both ends are two matches."""
+        self.stripped[self._column] += not self._is_counted
+        self._is_counted = True
 
     def _text_beside(self, match: re.Match[str]) -> str:
         """Return the text of the field whose blanks a match is."""

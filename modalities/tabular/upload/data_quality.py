@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from core.datasets.data_quality import Issue, Severity
+from core.datasets.data_quality import MAX_STORED_EXAMPLES, Issue, Severity
 from modalities.tabular.schema import PERSONAL_KINDS, Schema
 from modalities.tabular.typed_parquet import TypedParquet
 from modalities.tabular.upload.code_columns import is_public_code
@@ -19,7 +19,6 @@ from modalities.tabular.upload.text_exceptions import text_exceptions_issue
 from modalities.tabular.upload.type_inference import InferredColumn
 from models.tabular.public_words import MAX_LISTED, are_listed
 
-MAX_EXAMPLES = 5
 RARE_VALUE_COUNT = 10  # rows; values in fewer may identify somebody
 MIN_RARE_VALUES = 5
 MIN_ROWS = 100
@@ -34,6 +33,7 @@ READING_ISSUE_CODES = frozenset(
         "mixed_types",
         "odd_values",
         "changed_times",
+        "rounded_numbers",
         "unread_numbers",
         "non_finite",
         "missing_value_markers",
@@ -45,6 +45,7 @@ READING_ISSUE_CODES = frozenset(
     | {"empty_rows", "files_ignored", "sheets_ignored", "error_cells", "merged_cells", "transposed"}
     | {"missing_words", "missing_words_unused", "dropped_nanoseconds"}
     | {"header_rows", "repeated_headers", "total_rows", "nested_objects", "lists"}
+    | {"stripped_blanks", "stripped_names"}
     | {"group_headings", "subtotal_rows", "side_tables", "stacked_tables"}
 )
 
@@ -78,6 +79,18 @@ def find_reading_issues(inferred: Sequence[InferredColumn]) -> list[Issue]:
             "non_finite",
             [(c.column.name, c.non_finite, c.non_finite_rows) for c in inferred if c.non_finite],
             "NaN and infinite numbers cannot be learned; they are treated as missing.",
+        ),
+        _issue(
+            "rounded_numbers",
+            "info",
+            [
+                f"{c.column.name}: {c.rounded:,} different values, more than {c.column.decimals} "
+                "decimals"
+                for c in inferred
+                if c.rounded
+            ],
+            "A few numbers of these columns have many more decimals than the others and were "
+            "rounded. If the decimals matter, write all numbers of the column with as many.",
         ),
         _row_issue(
             "changed_times",
@@ -316,7 +329,7 @@ def _duplicates(rows: TypedParquet) -> Issue | None:
         "warning" if len(copies) > DUPLICATE_WARNING_FRACTION * len(all_hashes) else "info"
     )
     hint = "These rows repeat earlier rows; remove them unless they are meant as weights."
-    examples = tuple(f"row {int(index) + 1:,}" for index in copies[:MAX_EXAMPLES])
+    examples = tuple(f"row {int(index) + 1:,}" for index in copies[:MAX_STORED_EXAMPLES])
     return Issue("duplicate", severity, len(copies), examples, hint) if len(copies) else None
 
 
@@ -354,10 +367,14 @@ def _row_issue(code: str, columns: Sequence[tuple[str, int, list[int]]], hint: s
     """Create a warning from (column name, number of affected rows, example rows) triples."""
     examples = [f"{name}: row {row:,}" for name, _, rows in columns for row in rows]
     count = sum(count for _, count, _ in columns)
-    return Issue(code, "warning", count, tuple(examples[:MAX_EXAMPLES]), hint) if columns else None
+    return (
+        Issue(code, "warning", count, tuple(examples[:MAX_STORED_EXAMPLES]), hint)
+        if columns
+        else None
+    )
 
 
 def _issue(code: str, severity: Severity, columns: Sequence[str], hint: str) -> Issue | None:
     if not columns:
         return None
-    return Issue(code, severity, len(columns), tuple(columns[:MAX_EXAMPLES]), hint)
+    return Issue(code, severity, len(columns), tuple(columns[:MAX_STORED_EXAMPLES]), hint)

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from core.datasets.data_quality import MAX_STORED_EXAMPLES
 from modalities.tabular import type_casting
 from modalities.tabular.forms.durations import (
     MAX_FRACTION_DIGITS,
@@ -27,7 +28,7 @@ from modalities.tabular.forms.numbers import NumberForm, find_exponents, number_
 from modalities.tabular.schema import Column, ColumnType
 from modalities.tabular.upload.value_kinds import is_value
 
-MAX_EXAMPLES = 5
+MAX_EXAMPLES = 5  # of kinds of values
 MAX_ODD_FRACTION = 0.01  # of the values that a number or date column may lose
 MIN_ROWS_WITH_ODD_VALUE = 20  # with fewer rows, no value may be lost
 MAX_DISTINCT_ODD = 100
@@ -37,7 +38,7 @@ MAX_ODD_WORDS, MAX_ODD_WORD_FRACTION, MIN_ROWS_WITH_ODD_WORDS = 3, 0.1, 1_000
 # Different words, such as >54000 and pos, among the many different numbers of a smaller table.
 MAX_ODD_TEXTS, MIN_ROWS_WITH_ODD_TEXTS = 10, 100
 # Many different numbers, and one word in up to this share of the rows, such as T or <0.5.
-MAX_WORD_FRACTION, MIN_WORD_ROWS, MIN_NUMBERS = 0.5, 5, 25
+MAX_WORD_FRACTION, MIN_WORD_ROWS, MIN_NUMBERS = 0.7, 5, 25
 _MIN_FRACTION = 0.3  # candidates that fit fewer rows are dropped early
 _MAX_MIXED_FORMS = 3  # of the dates of a column
 
@@ -173,11 +174,11 @@ class RowsOfValues:
 
     def examples(self, examples: list[int], mask: NDArray[np.bool_]) -> list[int]:
         """Append the one-based numbers of the rows whose value is in `mask`."""
-        if len(examples) >= MAX_EXAMPLES or not mask.any():
+        if len(examples) >= MAX_STORED_EXAMPLES or not mask.any():
             return examples
         # The appended False is what the code -1 selects.
-        indices = np.flatnonzero(np.append(mask, False)[self.codes])[:MAX_EXAMPLES]
-        return [*examples, *(self.first_row + int(i) + 1 for i in indices)][:MAX_EXAMPLES]
+        indices = np.flatnonzero(np.append(mask, False)[self.codes])[:MAX_STORED_EXAMPLES]
+        return [*examples, *(self.first_row + int(i) + 1 for i in indices)][:MAX_STORED_EXAMPLES]
 
     def select(self, mask: NDArray[np.bool_]) -> "RowsOfValues":
         """Return the rows of the values in `mask` only."""

@@ -21,7 +21,8 @@ NUMBER_NAME = re.compile(
 )
 _DOCUMENT_NAME = re.compile(
     r"(?i)(?:^|[\W_])(?:cert|certificate|permit|docket|badge|serial|registration|charter|rssd|policy|"
-    r"claim|invoice|receipt|voucher|ticket|issue|task|case)$"
+    r"claim|invoice|receipt|voucher|ticket|issue|task|case|(?:[a-z]+)?beleg|rechnung|auftrag|"
+    r"bestellung|facture|factura|fattura)$"
 )
 # Numbers of things of any size, such as EmployeeNumber, but not the number of things.
 _THING_NUMBER = re.compile(
@@ -67,7 +68,7 @@ def are_row_numbers(name: str, counts: ValueCounts, valid: int, others: Sequence
     if ID_NAME.search(name):
         return True
     numbers = integers(counts)
-    if are_years or _RANK_NAME.search(name):
+    if are_years or (_RANK_NAME.search(name) and min(numbers) < _MIN_NUMBER):
         return False
     if valid >= MIN_ID_ROWS and is_joined_id(name, others):
         return True

@@ -75,6 +75,7 @@ def are_groups(texts: Sequence[str]) -> bool:
     following = sum(low in ends or low - 1 in ends for low in later)
     return (
         len(limits) >= MIN_BANDS
+        and 2 * len(later) >= len(limits) - 1  # codes such as 24-01180 all begin alike
         and len(bands) >= MIN_BAND_SHARE * len(texts)
         and all(low < high for low, high in limits)
         and not any(a[0] < b[0] < a[1] < b[1] for a in limits for b in limits)

@@ -51,6 +51,7 @@ _QUANTITY_MARK = re.compile(
 )
 _LINKED = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?: ?[-\u2013/:,] ?\d+(?:\.\d+)?)+(?![\w.])")
 _CODE = re.compile(
+    r"^[^\W\d_]+-\d|"
     r"(?:(?<!\d)[^\W\d_]|[^\W\d_x])\d|\d\.\d+\.|(?<![\d.:°'\u2032 ])0\d|(?<![\d.])\d{7}|\d[A-Z]{2}"
 )
 _WORD = re.compile(r"[^\W\d_]+")

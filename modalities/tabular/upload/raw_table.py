@@ -99,6 +99,9 @@ def normalize_names(raw_names: Sequence[str], limits: Limits, issues: list[Issue
     if invalid:
         message = "A column name must not contain control characters."
         raise columns_error("column_name_invalid", "Invalid column name", invalid, message)
+    padded = [n for n, raw in zip(names, raw_names, strict=True) if n and raw.strip() != raw]
+    if padded:
+        issues.append(stripped_names_issue(padded))
     unique = _with_unique_names([n or f"column_{i}" for i, n in enumerate(names, start=1)])
     renamed = [
         f"column {i}: {printable(new)}"
@@ -111,6 +114,25 @@ def normalize_names(raw_names: Sequence[str], limits: Limits, issues: list[Issue
             Issue("column_renamed", "info", len(renamed), tuple(renamed[:MAX_EXAMPLES]), hint)
         )
     return unique
+
+
+def stripped_issue(counts: Mapping[int, int], names: Sequence[str]) -> Issue:
+    """Return the issue of values that had blanks at their ends; `counts` by index of the column."""
+    examples = [
+        f"{printable(names[i])}: {n:,}" for i, n in sorted(counts.items()) if i < len(names)
+    ]
+    hint = (
+        "These values had blanks before or after them, which were stripped; samples have none. To "
+        "keep blanks, enclose the values in quotation marks in a text file."
+    )
+    total = sum(counts.values())
+    return Issue("stripped_blanks", "info", total, tuple(examples[:MAX_EXAMPLES]), hint)
+
+
+def stripped_names_issue(names: Sequence[str]) -> Issue:
+    hint = "These names of columns had blanks before or after them, which were stripped."
+    examples = tuple(printable(name) for name in names[:MAX_EXAMPLES])
+    return Issue("stripped_names", "info", len(names), examples, hint)
 
 
 def _is_forbidden(character: str) -> bool:

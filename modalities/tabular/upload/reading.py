@@ -34,6 +34,7 @@ from modalities.tabular.upload.data_quality import (
     find_reading_issues,
     find_schema_issues,
 )
+from modalities.tabular.upload.date_orders import give_one_order
 from modalities.tabular.upload.form_candidates import FormCandidate, find_candidates
 from modalities.tabular.upload.numbered_columns import give_one_type
 from modalities.tabular.upload.open_table import EXTRACTED, open_table
@@ -194,6 +195,7 @@ def _infer_columns(raw: ParquetSpool, table: RawTable, limits: Limits) -> list[I
         show_codes_of_public_rows(columns)
     give_one_type(columns, raw, limits.categories_max)
     identify_repeated_numbers(columns, raw)
+    give_one_order(columns)
     return columns
 
 
@@ -311,6 +313,8 @@ def _cast(values: pa.Array, inferred: InferredColumn) -> pa.Array:
         values = values.cast(pa.string())
     stored = _RAW_COLUMNS[values.type]
     typed = cast(values, stored, column)
+    if inferred.rounded and column.decimals is not None:
+        typed = pc.round(typed, ndigits=column.decimals)
     for reader in inferred.readers[1:]:
         typed = pc.coalesce(typed, cast(values, stored, reader))
     return typed

@@ -40,7 +40,7 @@ _SHARE = re.compile(r"(?i)percent|%|share|anteil|prozent|pourcentage|porcentaje"
 _NOTE = re.compile(
     r"(?i)\W*(?:source|notes?|data|last updated|updated|copyright|quelle|anmerkung|hinweis|fuente"
     r"|nota|figures?|excludes?|includes?|see|for more|this|these|please|stand|remarks?|legend|key|"
-    r"generated|exported|end of)\b|#|//|[*\u00a9\u2020(\[]|\d+[.)] |\S{1,3}: |https?://"
+    r"generated|exported|end of)\b|#|//|[*\u00a9\u2020(\[]|\d+[.)] |\S{1,3}: |\S{1,6} = \S|https?://"
 )
 _SENTENCE = re.compile(r"\W*(?:[^\W\d_]+[\W\d_]+){3}[^\W\d_]")  # four words, in linear time
 _LABEL = re.compile(r"[^\W\d_][^:]{0,30}:\s*")
@@ -73,8 +73,16 @@ class StrayRows:
         yield from self._end()
 
     def _without_first_totals(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Leave out totals and shares above the rows, if no two rows have the same name."""
+        """Leave out totals and shares above the rows, if no two rows have the same name.
+
+        A total in a later cell is one, too, if only its row lacks the first cell.
+        """
         first = batch.column(0)
+        if first.null_count == 1 and len(batch) > 1 and not first[0].is_valid:
+            cells = _cells(batch.slice(0, 1))
+            if any(cells) and _is_new_total(batch, *_first_filled(cells)):
+                self._first_totals = [str(_first_filled(cells)[1])]
+                return batch.slice(1)
         if len(batch.columns) < _MIN_COLUMNS or first.type != pa.string() or first.null_count:
             return batch
         names = [name.strip() for name in first.to_pylist()]
@@ -312,6 +320,11 @@ def _may_be_stray(batch: pa.RecordBatch, row: int) -> bool:
 def _first_filled(cells: Sequence[object]) -> tuple[int, object]:
     """Return the index of the first cell that has a value, and the value."""
     return next((i, cell) for i, cell in enumerate(cells) if cell is not None)
+
+
+def _is_new_total(batch: pa.RecordBatch, column: int, cell: object) -> bool:
+    """Return True for a label of a total that no other row of the batch has in the column."""
+    return _is_label(cell, _TOTAL) and batch.column(column).to_pylist().count(cell) == 1
 
 
 def _is_label(cell: object, pattern: str) -> bool:

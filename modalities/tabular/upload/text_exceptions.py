@@ -2,11 +2,10 @@
 
 import pyarrow as pa
 
-from core.datasets.data_quality import Issue
+from core.datasets.data_quality import MAX_STORED_EXAMPLES, Issue
 from core.datasets.errors import printable
 from modalities.tabular.schema import Schema
 from modalities.tabular.typed_parquet import TypedParquet
-from modalities.tabular.upload.raw_table import MAX_EXAMPLES
 from models.tabular.nearly_joined_texts import find_nearly_joined_texts
 
 EXAMINED_ROWS = 10_000
@@ -30,7 +29,9 @@ def text_exceptions_issue(rows: TypedParquet, schema: Schema) -> Issue | None:
         "or remove them."
     )
     return (
-        Issue("text_exceptions", "warning", len(examples), tuple(examples[:MAX_EXAMPLES]), hint)
+        Issue(
+            "text_exceptions", "warning", len(examples), tuple(examples[:MAX_STORED_EXAMPLES]), hint
+        )
         if examples
         else None
     )

@@ -39,6 +39,7 @@ _OTHER_MARKERS = frozenset(
     ["not available", "not applicable", "not provided", "not specified", "unspecified", "unknown"]
 )
 _MIN_MARKER_REPEATS = 3  # times the mean of a column of identifiers
+_MIN_MIXED = 3  # different numbers or dates in a column of other values; fewer are categories
 _MIN_FITTING = 0.7  # share of numbers or times in a column that would be an identifier as text
 
 
@@ -63,6 +64,7 @@ class InferredColumn:
     mixed_form: str = ""  # of the other values
     non_finite: int = 0
     non_finite_rows: list[int] = field(default_factory=list)
+    rounded: int = 0  # different numbers with more decimals than samples have
     changed: int = 0  # times that are written otherwise, such as 24:00
     changed_rows: list[int] = field(default_factory=list)
     quantity_class: str = ""  # of texts that contain numbers, but are not read as numbers
@@ -103,7 +105,9 @@ def infer_text(
     nearly = [
         candidate
         for candidate in candidates
-        if 2 * candidate.fitting >= stats.valid and not candidate.has_codes
+        if 2 * candidate.fitting >= stats.valid
+        and candidate.distinct_fitting >= _MIN_MIXED
+        and not candidate.has_codes
     ]
     if not nearly:
         if column.type == "category" and not stats.counts.overflowed:
@@ -227,12 +231,21 @@ def _infer_form(
         odd=best.odd,
         odd_rows=best.odd_rows,
         odd_classes=best.odd_classes,
+        rounded=_count_rounded(best),
         changed=best.changed,
         changed_rows=best.changed_rows,
         non_finite=best.non_finite,
         non_finite_rows=best.non_finite_rows,
         other_formats=tuple(format for format in formats if format != own_format),
     )
+
+
+def _count_rounded(candidate: FormCandidate) -> int:
+    """Return the number of different numbers with more decimals than the form of the column."""
+    if not isinstance(candidate.reader, NumberReader) or candidate.reader.form.exponent:
+        return 0
+    texts = candidate.reader.texts
+    return texts.longer(texts.usual_decimals)
 
 
 def infer_typed(

@@ -19,6 +19,8 @@ from modalities.tabular.upload.raw_table import (
     MAX_EXAMPLES,
     RawTable,
     normalize_names,
+    stripped_issue,
+    stripped_names_issue,
     table_error,
 )
 from modalities.tabular.upload.read_options import ReadOptions
@@ -93,8 +95,7 @@ def open_workbook(
     def batches() -> Iterator[pa.RecordBatch]:
         yield from stray.remove(build_batches((row for _, row in rows.from_line(start)), schema))
         issues.extend(stray.issues)
-        if rows.stripped:
-            notes.append(f"Blanks around {rows.stripped:,} cells were stripped.")
+        issues.extend(_blanks_issues(rows, header, () if is_transposed else names))
 
     return RawTable(
         "workbook",
@@ -120,6 +121,12 @@ def open_workbook(
             "transpose": bool(is_transposed),
         },
     )
+
+
+def _blanks_issues(rows: SheetRows, header: int | None, names: Sequence[str]) -> list[Issue]:
+    padded = [] if header is None else rows.stripped_above.get(header, [])
+    issues = [stripped_names_issue([names[i] for i in padded])] if padded and names else []
+    return [*issues, stripped_issue(rows.stripped, names)] if rows.stripped else issues
 
 
 def _select_columns(rows: SheetRows, sheet: CalamineSheet, issues: list[Issue]) -> None:

@@ -28,19 +28,23 @@ class SheetRows:
         self._selected = slice(None)  # columns
         self.last: int | None = None  # number of the last row
         self.first_value_row: int | None = None
-        self.stripped = 0  # cells with blanks around their text, in the last iteration
+        # Values with blanks around their text by column, and their texts, in the last iteration.
+        self.stripped = Counter[int]()
         self.stripped_texts = Counter[str]()
+        self.stripped_above: dict[int, list[int]] = {}  # the same of the rows above the values
         self.filled = 0  # merged cells with the value of the first one, in the last iteration
 
     def __iter__(self) -> Iterator[tuple[int, Row]]:
         if self._columns is not None:
             yield from enumerate(map(list, self._columns), start=1)
             return
-        self.stripped = self.filled = 0
+        self.filled = 0
+        self.stripped.clear()
         self.stripped_texts.clear()
         values: Row = []  # of the first cells of merged ones, by column
         for number, cells in enumerate(islice(self._sheet.iter_rows(), self.last), start=1):
-            row = [self._strip(value) if type(value) is str else value for value in cells]
+            row = [value.strip(" ") if type(value) is str else value for value in cells]
+            self._count_stripped(number, cells[self._selected], row[self._selected])
             is_blank = all(value == "" for value in row[self._selected])
             if self._merged and not is_blank:
                 values = self._fill(number, row, values)
@@ -66,12 +70,17 @@ class SheetRows:
                     self.filled += 1
         return row
 
-    def _strip(self, text: str) -> str:
-        stripped = text.strip(" ")
-        if len(stripped) < len(text):
-            self.stripped += 1
-            self.stripped_texts[stripped] += 1
-        return stripped
+    def _count_stripped(self, number: int, cells: Row, row: Row) -> None:
+        columns = [
+            i
+            for i, (cell, value) in enumerate(zip(cells, row, strict=True))
+            if type(cell) is str and len(cell) > len(value)
+        ]
+        if columns and self.first_value_row is not None and number < self.first_value_row:
+            self.stripped_above[number] = columns
+        else:
+            self.stripped.update(columns)
+            self.stripped_texts.update(row[i] for i in columns)
 
     def sample(self) -> list[tuple[int, Row]]:
         return [row for _, row in zip(range(SAMPLE_ROWS), self, strict=False)]

@@ -26,15 +26,23 @@ class MixedPoints:
 
     def nearest_distance(self, others: "MixedPoints", check_stop: CheckStop) -> torch.Tensor:
         """Return (N,) distances from each row to the nearest of the others."""
-        distances, num_categorical = [], self.one_hot[:1].sum()
+        return self.nearest(others, check_stop)[0]
+
+    def nearest(
+        self, others: "MixedPoints", check_stop: CheckStop
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return (N,) distances from each row to the nearest of the others, and its index."""
+        distances, indices, num_categorical = [], [], self.one_hot[:1].sum()
         for start in range(0, len(self), DISTANCE_CHUNK_SIZE):
             check_stop()
             part = self[start : start + DISTANCE_CHUNK_SIZE]
             # The product counts the categorical columns in which two rows are equal.
             mismatches = num_categorical - part.one_hot @ others.one_hot.T
             numeric = torch.cdist(part.numeric, others.numeric, p=1)
-            distances.append((numeric + mismatches).min(1).values)
-        return torch.cat(distances)
+            nearest = (numeric + mismatches).min(1)
+            distances.append(nearest.values)
+            indices.append(nearest.indices)
+        return torch.cat(distances), torch.cat(indices)
 
     def to_array(self) -> Floats:
         return torch.cat([self.numeric, self.one_hot], 1).double().numpy()

@@ -28,6 +28,7 @@ from models.metrics.tabular.global_utility import score_global_utility
 from models.metrics.tabular.label_fidelity import score_label_fidelity
 from models.metrics.tabular.privacy import nearest_distance_histogram, score_privacy
 from models.metrics.tabular.relation_checks import score_relations
+from models.metrics.tabular.unseen_pairs import score_unseen_pairs
 from models.tabular.data import LabeledRows
 from models.training_callbacks import CheckStop
 
@@ -67,6 +68,10 @@ def evaluate(
     fine = Binning.fit(train_frame, category_maps, FINE_BINS)
     relation_scores, relations = score_relations(data, train, holdout, synthetic, seed)
     scores += relation_scores
+    pair_scores, unseen_pairs = score_unseen_pairs(
+        train_frame, real, compared, category_maps, check_stop
+    )
+    scores += pair_scores
     scores += score_detection(real, compared, fine, seed, check_stop)
     scores += score_relation_detection(train_frame, real, compared, category_maps, seed, check_stop)
     target = data.target_column
@@ -79,6 +84,7 @@ def evaluate(
     scores += score_privacy(real, train_frame, fake, baseline, space, rng, seed, check_stop)
     report_sections = {
         "relations": relations,
+        "unseen_pairs": unseen_pairs,
         "statistics": describe_columns(
             real, fake, category_maps, {c.name: c.type for c in schema}, data.target_column
         ),

@@ -3,9 +3,10 @@
 from functools import partial
 
 import numpy as np
+import torch
 
 from models.metrics.membership_inference import attack_membership
-from models.metrics.scores import Estimate, Score, create_score
+from models.metrics.scores import Z95, Estimate, Score, create_score
 from models.metrics.statistics import histogram
 from models.metrics.tabular.distance_space import MixedDistanceSpace, MixedPoints
 from models.metrics.tabular.frames import NumericFrame, sample_rows
@@ -36,15 +37,8 @@ def score_privacy(
     m = min(len(real), len(train), MAX_DCR_REFERENCE_ROWS)
     train_points, holdout_points = (space(sample_rows(part, m, rng)) for part in (train, real))
     samples = space(sample_rows(fake, MAX_DCR_REFERENCE_ROWS, rng))
-    train_distance, holdout_distance = (
-        samples[:MAX_DCR_SAMPLES].nearest_distance(side, check_stop)
-        for side in (train_points, holdout_points)
-    )
     # One half of the holdout is attacked; the other half is the attacker's reference.
     n = min(len(holdout_points) // 2, MAX_DCR_SAMPLES)
-    share = (train_distance < holdout_distance).double() + (
-        train_distance == holdout_distance
-    ).double() / 2
     train_rows, holdout_rows = _row_set(train), _row_set(real)
     is_copy = np.array([row in train_rows for row in _row_bytes(fake)], np.float64)
     holdout_match_rate = float(np.mean([row in holdout_rows for row in _row_bytes(fake)]))
@@ -53,7 +47,11 @@ def score_privacy(
     unique_rate = Estimate(len(_row_set(fake)) / len(fake))
     real_sample = sample_rows(train, len(fake), rng)
     return [
-        create_score("dcr_share", Estimate.from_items(share.numpy()), real_reference=0.5),
+        create_score(
+            "dcr_share",
+            _dcr_share(samples[:MAX_DCR_SAMPLES], train_points, holdout_points, check_stop),
+            real_reference=0.5,
+        ),
         create_score("exact_match_rate", Estimate.from_items(is_copy), real_reference=expected),
         *attack_membership(
             train_points[:n],
@@ -70,6 +68,26 @@ def score_privacy(
             real_reference=len(_row_set(real_sample)) / len(real_sample),
         ),
     ]
+
+
+def _dcr_share(
+    samples: MixedPoints, train: MixedPoints, holdout: MixedPoints, check_stop: CheckStop
+) -> Estimate:
+    """Return the share of samples that are closer to `train` than to as many rows of `holdout`.
+
+    A sample that is as close to both counts half. The error also covers which rows were held out,
+    because many samples may have the same nearest row: it is the standard error of the share if
+    the rows were assigned to both sides at random.
+    """
+    (to_train, train_index), (to_holdout, holdout_index) = (
+        samples.nearest(side, check_stop) for side in (train, holdout)
+    )
+    is_closer = (to_train < to_holdout).double() + (to_train == to_holdout).double() / 2
+    estimate = Estimate.from_items(is_closer.numpy())
+    nearest_row = torch.where(to_train <= to_holdout, train_index, holdout_index + len(train))
+    weights = nearest_row.bincount(minlength=len(train) + len(holdout)).double() / len(samples)
+    error = Z95 * float((weights - weights.mean()).square().sum().sqrt()) / 2
+    return estimate if error < estimate.error else Estimate(estimate.value, error)
 
 
 def _row_bytes(frame: NumericFrame) -> list[bytes]:

@@ -17,7 +17,8 @@ KEYS = [200_001 + 7_919 * (i * i % 60) for i in range(ROWS)]
     "name",
     ["winner_id", "teamId", "Team ID", "airport_ref", "id_player", "BundeslandId_Impfort", "idLand",
      "zip", "Zip Code", "fips", "countyFIPS", "NAICS", "code_insee", "Code postal", "status_code",
-     "iso_n3", "event_key", "playerid", "customerid", "geonameid", "hs6"],
+     "iso_n3", "event_key", "playerid", "customerid", "geonameid", "hs6", "Konto", "Kostenstelle",
+     "Cost Center", "GL Account"],
 )  # fmt: skip
 def test_repeated_keys_and_codes_are_categories_of_integers(name: str, read: Read) -> None:
     assert has_code_name(name)
@@ -30,7 +31,7 @@ def test_repeated_keys_and_codes_are_categories_of_integers(name: str, read: Rea
     "name",
     ["humid", "solid", "covid", "amountpaid", "lastbid", "aminoacid", "hybrid", "asteroid", "grid",
      "order", "price", "number", "episodes", "iconic", "keyboard", "key_rate", "refs", "iso_level",
-     "lines_of_code", "id_count", "yearID", "sick", "music"],
+     "lines_of_code", "id_count", "yearID", "sick", "music", "Kontostand", "Skonto"],
 )  # fmt: skip
 def test_quantities_with_similar_names_stay_numbers(name: str, read: Read) -> None:
     numbers = [1900 + i % 100 for i in range(ROWS)]

@@ -631,3 +631,34 @@ def test_a_few_thousands_with_a_mark_among_many_numbers_are_numbers(read: Read) 
     table = read("a\n" + "".join(f'"{text}"\n' for text in texts))
     assert (table["a"].format, table["a"].nullable) == ("#,##0.00", False)
     assert written(table) == texts
+
+
+def test_a_few_computed_numbers_among_amounts_do_not_lengthen_all(read: Read) -> None:
+    amounts = [f"{i * 7.31 + 5:.2f}" for i in range(200)]
+    computed = [f"{i * 137.7 + 8 + 1 / 7:.10f}" for i in range(1, 11)]
+    table = read(build_column_csv(*amounts, *computed))
+    assert (table["a"].type, table["a"].decimals) == ("number", 2)
+    issue = table.issue("rounded_numbers")
+    assert issue is not None
+    assert issue["examples"] == ["a: 10 different values, more than 2 decimals"]
+    assert table.values("a")[200] == 145.84
+
+
+@pytest.mark.parametrize("long", [["0.0001234567"] * 10, ["29.6991176470"] * 10])
+def test_small_numbers_and_a_repeated_one_keep_their_decimals(long: list[str], read: Read) -> None:
+    different = [f"{text[:-1]}{i}" if text[0] == "0" else text for i, text in enumerate(long)]
+    table = read(build_column_csv(*(f"{i * 7.31 + 5:.2f}" for i in range(200)), *different))
+    assert (table["a"].decimals or 0) >= 9
+    assert table.issue("rounded_numbers") is None
+
+
+@pytest.mark.parametrize("zero", ["\u06f0", "\u0660", "\u0966", "\uff10"])
+def test_dates_and_times_have_the_digits_of_their_script(zero: str, read: Read) -> None:
+    digits = {ord("0") + i: chr(ord(zero) + i) for i in range(10)}
+    dates = [f"2024-{1 + i % 12:02}-{1 + i % 28:02}".translate(digits) for i in range(60)]
+    times = [f"{i % 24:02}:{i % 60:02}".translate(digits) for i in range(60)]
+    amounts = [f"{10 + i * 137}".translate(digits) for i in range(60)]
+    table = read(build_csv({"day": dates, "at": times, "amount": amounts}))
+    assert table.types == {"day": "datetime", "at": "time", "amount": "integer"}
+    for name, texts in (("day", dates), ("at", times), ("amount", amounts)):
+        assert table.preview(name) == texts

@@ -292,6 +292,13 @@ def test_groups_of_ages_are_categories_and_no_new_ones_are_made(
     assert table.issue("personal_values") is None
 
 
+@pytest.mark.parametrize("code", ["24-{:05}", "M-{:06}"])
+def test_codes_with_a_hyphen_are_neither_groups_nor_quantities(code: str, read: Read) -> None:
+    table = read(build_column_csv(*(code.format(1180 + 7 * i) for i in range(160)), name="sample"))
+    assert (table["sample"].type, table["sample"].format) == ("id", None)
+    assert table.issue("unread_numbers") is None
+
+
 MOLECULES = ["CC(=O)Oc1ccccc1C(=O)O", "CN1C=NC2=C1C(=O)N(C(=O)N2C)C", "C[C@H](N)C(=O)O"]
 
 

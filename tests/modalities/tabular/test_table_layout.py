@@ -527,6 +527,38 @@ def test_totals_and_shares_above_the_rows_are_left_out_and_named(read: Read) -> 
     assert (issue["examples"], table.summary.rows) == (["Total", "Percentage"], 30)
 
 
+def test_a_total_above_the_rows_may_be_in_a_later_cell(read: Read) -> None:
+    rows = "".join(f"202401{i:02},{'abc'[i % 3]},{i * 3}\n" for i in range(1, 31))
+    table = read("date,channel,sessions\n,Grand total,1395\n" + rows)
+    issue = table.issue("total_rows")
+    assert issue is not None
+    assert (issue["examples"], table.summary.rows) == (["Grand total"], 30)
+    gaps = "".join(f"{i},{'abc'[i % 3]},{i * 3}\n,Total,{i}\n" for i in range(20))
+    assert read("date,channel,sessions\n" + gaps).summary.rows == 40
+
+
+def test_lines_between_the_pages_of_a_printed_list_are_left_out(read: Read) -> None:
+    names, ruler = "|Part   |     Amount|", "-" * 21
+    rows = [f"|A-{i % 7}    |{i * 1.5:>8.2f}{'-' if i % 3 else ' '}  |" for i in range(60)]
+    pages = [
+        "\n".join([f"Stock list   page {i}", "", ruler, names, ruler, *rows[20 * i : 20 * i + 20]])
+        for i in range(3)
+    ]
+    table = read("\n".join([*pages, ruler]) + "\n", "stock.txt")
+    assert (table.summary.rows, list(table.types)) == (60, ["Part", "Amount"])
+    assert table.values("Amount")[:4] == [0.0, -1.5, -3.0, 4.5]
+    issue = table.issue("comment_lines")
+    assert issue is not None
+    assert issue["examples"] == ["Stock list   page 1", "Stock list   page 2"]
+
+
+def test_explained_abbreviations_below_a_table_are_left_out(read: Read) -> None:
+    rows = "".join(f"{i},{i % 4},{'n.d.' if i % 3 else i / 8}\n" for i in range(120))
+    table = read("sample,site,lead\n" + rows + "n.d. = not detected,,\n")
+    assert (table.summary.rows, table["lead"].type) == (120, "number")
+    assert table.issue("footer_lines") is not None
+
+
 def test_a_total_among_repeated_words_stays(read: Read) -> None:
     rows = "".join(f"{sex},{i},{i % 7}\n" for i in range(12) for sex in ("Total", "Male", "Female"))
     assert read("sex,year,schools\n" + rows).summary.rows == 36

@@ -67,7 +67,27 @@ def test_blanks_around_unquoted_fields_are_stripped_and_reported(read: Read) -> 
     assert list(table.types) == ["a", "b"]
     assert table.values("a") == ["x", " x ", "x", None, "x y"]
     assert table.values("b") == [1, 2, 3, 4, 5]
-    assert table.summary.notes == ("Blanks around 7 fields were stripped.",)
+    issue, names = table.issue("stripped_blanks"), table.issue("stripped_names")
+    assert issue is not None
+    assert names is not None
+    assert (issue["count"], issue["examples"], issue["severity"]) == (7, ["a: 3", "b: 4"], "info")
+    assert (names["count"], names["examples"]) == (1, ["a"])
+
+
+def test_blanks_are_counted_by_column_next_to_quoted_delimiters_and_line_breaks(read: Read) -> None:
+    rows = ['"x, y\nz", 1 ,"u"', 'p,2,"v, w" ', '"q,","3" ,r', ' s ,4,"t"']
+    issue = read("a,b,c\n" + "\n".join(rows * 2) + "\n").issue("stripped_blanks")
+    assert issue is not None
+    assert (issue["count"], issue["examples"]) == (8, ["a: 2", "b: 4", "c: 2"])
+
+
+def test_json_keeps_blanks_of_values_and_reports_those_of_names(read: Read) -> None:
+    table = read("".join(f'{{" a ": "x ", "n": {i}}}\n' for i in range(5)), "a.ndjson")
+    assert table.values("a") == ["x "] * 5
+    names = table.issue("stripped_names")
+    assert table.issue("stripped_blanks") is None
+    assert names is not None
+    assert names["examples"] == ["a"]
 
 
 def test_quoted_fields_may_span_chunk_boundaries(

@@ -94,6 +94,19 @@ def test_invalid_datetimes_stay_a_category(text: str, read: Read) -> None:
     assert table.preview("a")[0] == text
 
 
+def test_other_dates_of_a_table_show_the_order_of_day_and_month(read: Read) -> None:
+    first = [f"{1 + i % 12}/{1 + i % 11}/2024" for i in range(40)]
+    later = [f"{1 + i % 12}/{1 + i % 28}/2024" for i in range(40)]
+    table = read(build_csv({"ordered": first, "paid": later, "n": range(40)}))
+    assert (table["ordered"].format, table["paid"].format) == ("%-m/%-d/%Y", "%-m/%-d/%Y")
+    assert table.issue("ambiguous_date_format") is None
+    assert table.preview("ordered")[:2] == first[:2]
+    different = [f"{1 + i % 28}/{1 + i % 12}/2024" for i in range(40)]
+    table = read(build_csv({"ordered": first, "paid": later, "sent": different}))
+    assert table["ordered"].format == "%-d/%-m/%Y"
+    assert table.issue("ambiguous_date_format") is not None
+
+
 def test_ambiguous_date_format_is_reported(read: Read) -> None:
     table = read(
         build_column_csv("01/02/2021", "03/04/2021", "05/06/2021", "07/08/2021", "09/10/2021")
@@ -145,6 +158,23 @@ def test_numbers_mixed_with_text_are_a_category_and_reported(read: Read) -> None
     issue = table.issue("mixed_types")
     assert issue is not None
     assert (issue["count"], issue["examples"]) == (1, ["a (0): row 3"])
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers"),
+    [("Order", range(398_481, 398_681)), ("Mat.Beleg", range(4_900_000_001, 4_900_000_601, 3))],
+)
+def test_numbers_of_documents_and_high_consecutive_ones_are_identifiers(
+    name: str, numbers: range, read: Read
+) -> None:
+    assert read(build_column_csv(*numbers, name=name)).types[name] == "id"
+    assert read(build_column_csv(*range(1, 201), name="Order")).types["Order"] == "integer"
+
+
+def test_categories_of_which_some_have_a_number_are_not_reported(read: Read) -> None:
+    table = read(build_column_csv(*[">64", "18-64", ">64", "unknown"] * 20))
+    assert table["a"].type == "category"
+    assert table.issue("mixed_types") is None
 
 
 def test_identifier_columns_and_free_text_are_detected_and_reported(read: Read) -> None:

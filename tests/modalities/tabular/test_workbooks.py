@@ -177,7 +177,11 @@ def test_blanks_around_cells_are_stripped(read: Read) -> None:
     rows = [["name".ljust(40), "n"], *[[f"{'ab'[i % 2]}".ljust(80), i / 2] for i in range(30)]]
     table = read(build_workbook({"A": [*rows, [" ", None]]}), "a.xlsx")
     assert table.values("name") == ["a", "b"] * 15
-    assert table.summary.notes == ("Blanks around 32 cells were stripped.",)
+    issue, names = table.issue("stripped_blanks"), table.issue("stripped_names")
+    assert issue is not None
+    assert names is not None
+    assert (issue["count"], issue["examples"]) == (31, ["name: 31"])
+    assert names["examples"] == ["name"]
 
 
 def test_a_shorter_table_next_to_the_first_one_is_left_out_and_reported(read: Read) -> None:

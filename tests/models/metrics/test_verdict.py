@@ -1,7 +1,7 @@
 """Verdicts that follow from scores."""
 
 from models.metrics.scores import Estimate, create_score
-from models.metrics.verdict import verdict_of
+from models.metrics.verdict import Verdict, verdict_of
 
 GOOD = [create_score("tstr_score", Estimate(0.95, 0.1), real_reference=0.96)]
 POOR = [create_score("tstr_score", Estimate(0.5, 0.1), real_reference=0.96)]
@@ -40,3 +40,33 @@ def test_large_scores_are_shown_without_an_exponent() -> None:
     assert verdict_of([distance]).reasons == (
         "frechet_distance is 2,184, closer to naive samples (2,500) than to real items (28.2)",
     )
+
+
+def test_samples_closer_to_training_rows_are_a_caveat_of_a_good_model() -> None:
+    reason = (
+        "56% of the samples are closer to a training row than to any of as many holdout rows; 50% "
+        "would be by chance"
+    )
+    for error, reasons in ((0.07, ("no score indicates a problem",)), (0.05, (reason,))):
+        share = create_score("dcr_share", Estimate(0.56, error), real_reference=0.5)
+        assert verdict_of([*GOOD, share]) == Verdict("good", reasons)
+    assert verdict_of([*POOR, share]).reasons == (
+        "tstr_score is 0.50; real items reach 0.96",
+        reason,
+    )
+    share = create_score("dcr_share", Estimate(0.66, 0.05), real_reference=0.5)
+    verdict = verdict_of([*GOOD, share])
+    assert (verdict.verdict, len(verdict.reasons)) == ("memorized", 1)
+
+
+def test_samples_that_help_to_guess_training_items_are_a_caveat_unless_naive_ones_do_so() -> None:
+    for naive_auc, count in ((0.5, 1), (0.65, 0)):
+        auc = create_score(
+            "membership_inference_auc",
+            Estimate(0.7, 0.1),
+            real_reference=0.5,
+            naive_baseline=naive_auc,
+        )
+        verdict = verdict_of([*GOOD, auc])
+        assert verdict.verdict == "good"
+        assert sum("used for training" in reason for reason in verdict.reasons) == count

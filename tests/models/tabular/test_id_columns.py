@@ -158,6 +158,14 @@ def test_ip_addresses_are_valid_and_stay_in_the_common_networks() -> None:
     assert all(len(address.split(".")) == 4 for address in many)
 
 
+def test_names_of_hosts_among_ip_addresses_do_not_make_these_invalid() -> None:
+    table = [f"203.0.113.{i % 250 + 1}" for i in range(200)]
+    for texts in (table, table + ["backup.example.com", "-"] * 20):
+        octets = [octet for address in fresh(texts, 500, "ip") for octet in address.split(".")]
+        assert len(octets) == 2_000
+        assert all(0 <= int(octet) < 255 for octet in octets)
+
+
 def test_streets_and_urls_keep_their_common_words() -> None:
     streets = [f"{n} {s} {t}" for n in range(1, 40) for s in LAST for t in ("Street", "Road")]
     assert all(

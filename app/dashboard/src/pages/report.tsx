@@ -146,7 +146,7 @@ const COLUMNS_SHOWN = 60;
 
 function Distributions({ report, isTable }: { report: Report; isTable: boolean }) {
   const statistics = (report.statistics ?? []).filter((item) => item.label === null || item.label === undefined);
-  const { column_associations: associations, scatter, relations = [] } = report;
+  const { column_associations: associations, scatter, relations = [], unseen_pairs: unseenPairs = [] } = report;
   return (
     <>
       {statistics.length > 0 && (
@@ -177,6 +177,21 @@ function Distributions({ report, isTable }: { report: Report; isTable: boolean }
                 <tbody>
                   {relations.map((relation) => (
                     <tr key={relation.name}><td><code>{relationText(relation.name)}</code></td><td class="number">{number(100 * relation.holds_in_samples, 1)} %</td><td class="number">{number(100 * relation.holds_in_holdout, 1)} %</td><td class="number">{number(100 * relation.holds_in_naive_rows, 1)} %</td></tr>
+                  ))}
+                </tbody>
+              </table>
+            </div>
+          </Card>
+        )}
+        {unseenPairs.length > 0 && (
+          <Card title="Values that do not belong together">
+            <p class="small muted">Share of rows with a pair of values that no training row has.</p>
+            <div class="scroll" tabIndex={0} role="region" aria-label="Values that do not belong together">
+              <table>
+                <thead><tr><th>Columns</th><th class="number">In samples</th><th class="number">In unseen rows</th><th class="number">In naive rows</th></tr></thead>
+                <tbody>
+                  {unseenPairs.map((pair) => (
+                    <tr key={pair.columns.join()}><td>{pair.columns.join(" and ")}</td><td class="number">{number(100 * pair.in_samples, 1)} %</td><td class="number">{number(100 * pair.in_holdout, 1)} %</td><td class="number">{number(100 * pair.in_naive_rows, 1)} %</td></tr>
                   ))}
                 </tbody>
               </table>

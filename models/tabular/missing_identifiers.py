@@ -1,0 +1,76 @@
+"""Rows in which an identifier is missing, which another column may show.
+
+In an export of orders, for example, the lines after the first one of an order lack both the total
+and the name of the customer, and in a bank statement only direct debits have a mandate.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+MAX_VALUES = 100  # different values of a category that is examined
+MIN_ROWS, MAX_CHANCE = 2, 0.05  # rows of a value, and the probability that all lack it by chance
+
+
+@dataclass(frozen=True)
+class MissingWith:
+    """A column with some of whose values an identifier is missing.
+
+    `values` are these values; None if the column lacks one. `others` is the share of the other
+    rows in which the identifier is missing.
+    """
+
+    column: str
+    values: tuple[str | None, ...]
+    others: float
+
+    @classmethod
+    def fit(cls, identifiers: pa.Array, columns: Mapping[str, pa.Array]) -> Self | None:
+        """Choose the column that explains most missing identifiers; None if there is none.
+
+        Of columns that are not texts, only missing values are examined.
+        """
+        rows, missing = len(identifiers), identifiers.null_count
+        if not 0 < missing < rows:
+            return None
+        is_missing = identifiers.is_null().to_numpy(zero_copy_only=False)
+        best, most = None, 0
+        for name, column in columns.items():
+            encoded = _as_texts(column).dictionary_encode("encode")
+            if not 1 < len(encoded.dictionary) <= MAX_VALUES:
+                continue
+            codes = encoded.indices.to_numpy()
+            counts = np.bincount(codes)
+            lacking = np.bincount(codes, is_missing)
+            is_lacked = (counts == lacking) & (counts >= MIN_ROWS)
+            is_lacked &= (missing / rows) ** counts < MAX_CHANCE
+            explained = int(counts[is_lacked].sum())
+            if explained > most:
+                values = encoded.dictionary.filter(pa.array(is_lacked)).to_pylist()
+                best = cls(name, tuple(values), (missing - explained) / (rows - explained))
+                most = explained
+        return best
+
+    def apply(self, identifiers: pa.Array, rows: pa.RecordBatch) -> pa.Array:
+        """Return the identifiers, without those of rows in which they are missing."""
+        texts = _as_texts(rows.column(self.column), only_missing=self.values == (None,))
+        is_missing = pc.is_in(texts, value_set=pa.array(self.values, pa.string()))
+        return pc.if_else(is_missing, pa.scalar(None, identifiers.type), identifiers)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"column": self.column, "values": list(self.values), "others": self.others}
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Self:
+        return cls(fields["column"], tuple(fields["values"]), fields["others"])
+
+
+def _as_texts(column: pa.Array, *, only_missing: bool = False) -> pa.StringArray:
+    """Return the texts of a category; an empty text for each value of another column."""
+    if pa.types.is_string(column.type) and not only_missing:
+        return column
+    return pc.if_else(column.is_null(), pa.scalar(None, pa.string()), "")

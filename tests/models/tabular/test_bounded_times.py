@@ -1,0 +1,24 @@
+"""Times that another column bounds stay full minutes where a bound is missing."""
+
+import numpy as np
+import pyarrow as pa
+
+from models.tabular.relation_detection import detect_relations
+from models.tabular.relation_planning import plan_coding
+
+ROWS = 400
+
+
+def test_distances_of_full_minutes_are_full_minutes_where_the_bound_is_missing() -> None:
+    rng = np.random.default_rng(3)
+    created = np.datetime64("2024-01-02T08:00", "us") + rng.integers(0, 10**5, ROWS).astype("m8[m]")
+    later = created + rng.integers(1, 5_000, ROWS).astype("m8[m]")
+    fulfilled = pa.array(later, mask=rng.random(ROWS) < 0.3)
+    table = pa.table({"created": created, "fulfilled": fulfilled})
+    relations = detect_relations(table, {"created": "datetime", "fulfilled": "datetime"})
+    coding = plan_coding(relations, table, ("fulfilled",))
+    assert coding.names == {"created"}
+    coded = coding.encode(table).combine_chunks().to_batches()[0]
+    distances = coded.column("created").to_numpy(zero_copy_only=False)
+    assert (distances % 60_000_000 == 0).all()
+    assert pa.Table.from_batches([coding.decode(coded, table.schema)]).equals(table)

@@ -1,0 +1,79 @@
+"""Identifiers are missing in the rows of samples that lack what real rows lack with them."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from models.tabular.schema import ColumnSchema
+from models.tabular.tokenizer import Tokenizer
+
+SCHEMA = (
+    ColumnSchema("total", "number"),
+    ColumnSchema("item", "category"),
+    ColumnSchema("order", "id"),
+    ColumnSchema("phone", "id"),
+    ColumnSchema("note", "id"),
+    ColumnSchema("payment", "category"),
+    ColumnSchema("mandate", "id"),
+    ColumnSchema("creditor", "id"),
+)
+
+
+def make_orders(count: int = 400) -> pa.Table:
+    """Return lines of orders; every third one continues the order of the line above."""
+    rng = np.random.default_rng(5)
+    is_first = [i % 3 > 0 for i in range(count)]
+    return pa.table(
+        {
+            "total": [i % 50 + 0.5 if first else None for i, first in enumerate(is_first)],
+            "item": [f"item {i}" for i in rng.integers(0, 4, count)],
+            "order": [f"A-{1000 + i}" if first else None for i, first in enumerate(is_first)],
+            "phone": [
+                f"+1 {i:07}" if first and i % 2 else None for i, first in enumerate(is_first)
+            ],
+            "payment": ["card" if i % 4 else "debit" if i % 8 else "wire" for i in range(count)],
+            "mandate": [None if i % 4 or not i % 8 else f"M-{i:04}" for i in range(count)],
+            "creditor": [None if i % 4 or not i % 8 else f"C{i:05}" for i in range(count)],
+            "note": [f"n{rng.integers(10**6)}" if rng.random() < 0.5 else None for _ in is_first],
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def samples() -> pa.RecordBatch:
+    table = make_orders()
+    tokenizer = Tokenizer.unpack(*Tokenizer.fit(table, SCHEMA, target_column=None, seed=1).pack())
+    tokens = tokenizer.encode(table, 1)
+    u = np.random.default_rng(1).random((tokenizer.num_decode_uniforms, len(table)))
+    ids = {each.name: each.values(7, np.arange(len(table))) for each in tokenizer.id_columns}
+    return tokenizer.decode(tokens, u, ids)
+
+
+def test_an_identifier_is_missing_in_the_rows_that_lack_another_column(
+    samples: pa.RecordBatch,
+) -> None:
+    assert samples.column("order").is_null().equals(samples.column("total").is_null())
+
+
+def test_an_identifier_that_is_missing_more_often_is_so_in_other_rows_too(
+    samples: pa.RecordBatch,
+) -> None:
+    lacks_total = samples.column("total").is_null().to_numpy(zero_copy_only=False)
+    lacks_phone = samples.column("phone").is_null().to_numpy(zero_copy_only=False)
+    assert lacks_phone[lacks_total].all()
+    assert lacks_phone[~lacks_total].mean() == pytest.approx(0.5, abs=0.1)
+
+
+def test_an_identifier_that_is_missing_in_any_rows_stays_so(samples: pa.RecordBatch) -> None:
+    lacks_total = samples.column("total").is_null().to_numpy(zero_copy_only=False)
+    lacks_note = samples.column("note").is_null().to_numpy(zero_copy_only=False)
+    assert 0.3 < lacks_note[lacks_total].mean() < 0.7
+
+
+def test_an_identifier_is_missing_with_the_categories_that_lack_it(
+    samples: pa.RecordBatch,
+) -> None:
+    is_debit = pc.equal(samples.column("payment"), "debit")
+    for name in ("mandate", "creditor"):
+        assert samples.column(name).is_valid().equals(is_debit)
