@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from app import quotas, signed_urls
-from app.fair_turns import FairThreads
+from app.fairness.turns import FairThreads
 from app.request_owner import owner_of, remember_owner
 from core import api_keys, own_quotas
 from core.audit import Actor

@@ -7,8 +7,8 @@ from typing import Annotated
 
 from fastapi import Header
 
-from app.fair_route import route_threads
-from app.fair_streaming import FairStreamingResponse
+from app.fairness.route import route_threads
+from app.fairness.streaming import FairStreamingResponse
 from core.errors import RangeNotSatisfiable
 
 RangeHeader = Annotated[str | None, Header(description="One range of bytes (RFC 9110).")]

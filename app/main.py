@@ -16,7 +16,7 @@ from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddle
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app import error_handlers, openapi, openapi_responses, preload
-from app.fair_start import FairStartMiddleware
+from app.fairness.start import FairStartMiddleware
 from app.http_methods import METHODS, HttpMethodsMiddleware
 from app.job_notifier import JobNotifier
 from app.key_validity import KeyValidityMiddleware

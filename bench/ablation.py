@@ -44,7 +44,7 @@ def complete() -> FastAPI:
 
 
 def without_fair_start() -> FastAPI:
-    from app import fair_start
+    from app.fairness import start as fair_start
 
     async def start_at_once(
         middleware: fair_start.FairStartMiddleware, scope: Scope, receive: Receive, send: Send
@@ -62,7 +62,7 @@ def without_gc_freeze() -> FastAPI:
 
 def with_shared_threads() -> FastAPI:
     from app import authentication
-    from app.fair_turns import FairThreads
+    from app.fairness.turns import FairThreads
     from app.sampling import concurrency_limit
 
     shared = FairThreads(40, per_owner=40)  # as many as anyio's default limiter has

@@ -18,11 +18,11 @@ from models.images import architectures
 from models.images.data import LabeledImages
 from models.images.settings import ImageData
 from models.images.training import train as train_images
-from models.tabular import dp_training
 from models.tabular import settings as table_settings
 from models.tabular.data import LabeledRows
-from models.tabular.dp_accountant import NoiseScales
-from models.tabular.dp_domains import ColumnDomain
+from models.tabular.differential_privacy import training as dp_training
+from models.tabular.differential_privacy.accountant import NoiseScales
+from models.tabular.differential_privacy.domains import ColumnDomain
 from models.tabular.schema import ColumnSchema
 from models.tabular.training import train as train_rows
 from models.training_callbacks import PackedCheckpoint

@@ -34,9 +34,10 @@ from bench.tables import (
 )
 from models.checkpoint import unpack
 from models.metrics.critic import critic_accuracy
-from models.tabular import dp_domains, dp_training
 from models.tabular.data import LabeledRows
-from models.tabular.dp_accountant import PrivacyBudget
+from models.tabular.differential_privacy import domains as dp_domains
+from models.tabular.differential_privacy import training as dp_training
+from models.tabular.differential_privacy.accountant import PrivacyBudget
 from models.tabular.sampling import TableSampler
 from models.tabular.settings import TableData, budget, resolve
 from models.tabular.training import train

@@ -11,8 +11,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from bench.tables import read
-from models.tabular.relation_detection import detect_relations
-from models.tabular.relation_planning import independent_relations
+from models.tabular.relations.detection import detect_relations
+from models.tabular.relations.planning import independent_relations
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from app.authentication import AdminScope
-from app.fair_route import FairRoute
+from app.fairness.route import FairRoute
 from app.schemas.pagination import After, Limit, Page, build_page, check_cursor, page_size
 from core import audit
 from core.database import read

@@ -4,11 +4,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from app import comparison, comparison_page, content_negotiation
+from app import comparison, content_negotiation
 from app.authentication import ReadScope
 from app.content_negotiation import AcceptHeader
-from app.fair_route import FairRoute
+from app.fairness.route import FairRoute
 from app.openapi_responses import responses
+from app.pages import comparison_page
 from app.routes.model_details import CARD_TYPES, CSP_NO_RESOURCES
 from app.schemas.comparison import Comparison
 from core import model_registry

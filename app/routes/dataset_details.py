@@ -17,8 +17,8 @@ from app import byte_range, content_negotiation
 from app.authentication import DataReadScope, DataScope, ReadScope
 from app.byte_range import RANGE_HEADERS, IfRangeHeader, RangeHeader
 from app.content_negotiation import AcceptHeader
-from app.fair_route import FairRoute, route_threads
-from app.fair_streaming import FairStreamingResponse
+from app.fairness.route import FairRoute, route_threads
+from app.fairness.streaming import FairStreamingResponse
 from app.http_methods import etag_of
 from app.openapi_responses import responses
 from app.schemas.datasets import DatasetProfile, Issues

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Response
 
 from app import strict_json
 from app.authentication import DataReadScope
-from app.fair_route import FairRoute
+from app.fairness.route import FairRoute
 from app.http_methods import etag_of
 from app.openapi_responses import responses
 from app.schemas.datasets import DatasetItem, DatasetItems, DatasetRows, TransformsPreview

@@ -7,9 +7,9 @@ from sqlalchemy.orm import Session
 
 from app.authentication import DataScope, ReadScope, check_scope
 from app.dataset_creation import create_from_form, create_from_json
-from app.fair_route import FairRoute, route_threads
-from app.fair_shares import FairShares
-from app.fair_turns import FairThreads
+from app.fairness.route import FairRoute, route_threads
+from app.fairness.shares import FairShares
+from app.fairness.turns import FairThreads
 from app.idempotent_requests import IdempotencyKeyHeader
 from app.request_body import limit_body, read_body
 from app.sampling.model_cache import get_model_cache

@@ -8,7 +8,7 @@ from fastapi.sse import EventSourceResponse
 from app import content_negotiation, sse
 from app.authentication import ReadScope
 from app.content_negotiation import AcceptHeader
-from app.fair_route import FairRoute
+from app.fairness.route import FairRoute
 from app.openapi_responses import responses
 from app.schemas.events import EventPage, EventType
 from app.schemas.pagination import Limit, page_size

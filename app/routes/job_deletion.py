@@ -7,7 +7,7 @@ from pydantic import AwareDatetime, BaseModel, Field
 
 import job_kinds
 from app.authentication import JobScope, check_scope
-from app.fair_route import FairRoute
+from app.fairness.route import FairRoute
 from app.sampling.model_cache import get_model_cache
 from core import audit, jobs
 from core.database import write

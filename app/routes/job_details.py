@@ -12,7 +12,7 @@ from app import content_negotiation, sse
 from app.authentication import ReadOrSampleScope, ReadScope, TrainScope
 from app.byte_range import RANGE_HEADERS, IfRangeHeader, RangeHeader, ranged_response
 from app.content_negotiation import AcceptHeader
-from app.fair_route import FairRoute
+from app.fairness.route import FairRoute
 from app.http_methods import etag_of
 from app.idempotent_requests import (
     IdempotencyKeyHeader,

@@ -21,7 +21,7 @@ from app.authentication import (
     check_scope,
     check_still_valid,
 )
-from app.fair_route import FairRoute, route_threads
+from app.fairness.route import FairRoute, route_threads
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
     SaveResponse,

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 
 from app.authentication import AdminScope, AnyScope
-from app.fair_route import FairRoute
+from app.fairness.route import FairRoute
 from app.schemas.pagination import After, Limit, Page, build_page, check_cursor, page_size
 from core import api_keys, audit
 from core.database import read, write

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from pydantic import Field
 from starlette.responses import JSONResponse
 
-from app.fair_route import FairRoute
+from app.fairness.route import FairRoute
 from app.routes.keys import CreatedKey, KeyView
 from core import audit, login_codes
 from core.audit import Actor

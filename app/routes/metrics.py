@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 
 from app import sampling_metrics
 from app.authentication import AdminScope, check_operator
-from app.fair_route import FairRoute
+from app.fairness.route import FairRoute
 from app.openapi_responses import responses
 from core.job_metrics import JobCollector
 from core.metrics import DatabaseCollector, PoolCollector, StorageCollector

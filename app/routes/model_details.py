@@ -6,8 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from app import content_negotiation, model_card_page, model_report, report_page
-from app.architecture_svg import render_svg
+from app import content_negotiation, model_report
 from app.authentication import (
     Caller,
     DataReadScope,
@@ -17,7 +16,7 @@ from app.authentication import (
 )
 from app.byte_range import RANGE_HEADERS, IfRangeHeader, RangeHeader, cut, ranged_response
 from app.content_negotiation import AcceptHeader
-from app.fair_route import FairRoute, route_threads
+from app.fairness.route import FairRoute, route_threads
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
     SaveResponse,
@@ -25,6 +24,8 @@ from app.idempotent_requests import (
 )
 from app.model_card import ModelCard, build_card
 from app.openapi_responses import responses
+from app.pages import model_card_page, report_page
+from app.pages.architecture_svg import render_svg
 from app.report_csv import render_csv
 from app.schemas.models import (
     Architecture,

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 from sqlalchemy.orm import Session
 
 from app.authentication import ReadScope, SampleScope, TrainScope
-from app.fair_route import FairRoute
+from app.fairness.route import FairRoute
 from app.sampling.model_cache import get_model_cache
 from app.schemas.models import NO_EVALUATIONS, ModelPatch, ModelView
 from app.schemas.pagination import CountedPage, list_parameters

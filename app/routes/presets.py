@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 
 from app.authentication import ReadScope
-from app.fair_route import FairRoute
+from app.fairness.route import FairRoute
 from core.database import read
 from core.datasets import repository
 from core.tables import Dataset

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 
 from app.authentication import ReadScope, SampleScope
-from app.fair_route import FairRoute
+from app.fairness.route import FairRoute
 from core import api_keys, model_registry, server_secret
 from core.database import read
 from core.request_fields import RequestModel

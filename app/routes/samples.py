@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from app import strict_json
 from app.authentication import Caller, SampleScope, check_scope
 from app.content_negotiation import AcceptHeader
-from app.fair_route import FairRoute
+from app.fairness.route import FairRoute
 from app.http_methods import is_match
 from app.openapi_responses import responses
 from app.sampling.concurrency_limit import SamplingPlace, sampling_threads

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from app.authentication import ReadOrSampleScope
-from app.fair_route import FairRoute
+from app.fairness.route import FairRoute
 from core.datasets import builtin
 from core.limits import Limits
 from core.settings import Quotas, get_settings

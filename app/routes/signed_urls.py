@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from app import signed_urls
 from app.authentication import ReadOrSampleScope
-from app.fair_route import FairRoute
+from app.fairness.route import FairRoute
 from core import api_keys, audit
 from core.database import write
 from core.errors import FieldError, ValidationFailed

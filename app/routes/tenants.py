@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 
 from app.authentication import AdminScope, check_operator
-from app.fair_route import FairRoute
+from app.fairness.route import FairRoute
 from app.sampling.model_cache import get_model_cache
 from app.schemas.pagination import After, Limit, Page, build_page, page_size
 from core import audit, tenants

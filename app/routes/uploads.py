@@ -11,8 +11,8 @@ from fastapi import APIRouter, Header, Request, Response
 from fastapi import Path as PathParameter
 
 from app.authentication import Caller, DataScope
-from app.fair_route import FairRoute
-from app.fair_turns import FairThreads
+from app.fairness.route import FairRoute
+from app.fairness.turns import FairThreads
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
     SaveResponse,

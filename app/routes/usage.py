@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from app import quotas
 from app.authentication import ReadScope
-from app.fair_route import FairRoute
+from app.fairness.route import FairRoute
 from core import quotas as stored_quotas
 from core import usage
 from core.database import read

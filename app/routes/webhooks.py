@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from app.authentication import AdminScope
-from app.fair_route import FairRoute
+from app.fairness.route import FairRoute
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
     SaveResponse,

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from app.authentication import ReadScope
-from app.fair_route import FairRoute
+from app.fairness.route import FairRoute
 from core import jobs, workers
 from core.database import read
 from core.devices import DeviceKind

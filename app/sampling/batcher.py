@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app import sampling_metrics
-from app.fair_queue import MAX_RECENT
-from app.fair_shares import FairShares, request_shares
+from app.fairness.queue import MAX_RECENT
+from app.fairness.shares import FairShares, request_shares
 from app.sampling.fair_lock import FairLock
 from modalities.turns import BatchSource
 

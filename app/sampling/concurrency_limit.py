@@ -10,7 +10,7 @@ from typing import Annotated
 from fastapi import Depends
 
 from app.authentication import SampleScope
-from app.fair_turns import FairThreads
+from app.fairness.turns import FairThreads
 from app.quotas import concurrent_samples
 from core.errors import Unavailable
 from core.settings import get_settings

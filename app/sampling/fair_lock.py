@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from app.fair_queue import FairQueue
+from app.fairness.queue import FairQueue
 
 
 class FairLock:

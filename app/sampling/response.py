@@ -13,7 +13,7 @@ from starlette.types import Receive
 
 from app import content_negotiation, quotas
 from app.authentication import Caller
-from app.fair_streaming import FairStreamingResponse
+from app.fairness.streaming import FairStreamingResponse
 from app.sampling.batcher import ClientDisconnected
 from app.sampling.concurrency_limit import sampling_threads
 from app.sampling.service import SampleStream, get_sampling_service

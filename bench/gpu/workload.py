@@ -22,9 +22,9 @@ from models.metrics.images import trained_classifiers
 from models.placement import CPU
 from models.settings import DeviceKind
 from models.tabular.data import LabeledRows
-from models.tabular.dp_accountant import NoiseScales
-from models.tabular.dp_domains import ColumnDomain
-from models.tabular.dp_training import train_with_noise
+from models.tabular.differential_privacy.accountant import NoiseScales
+from models.tabular.differential_privacy.domains import ColumnDomain
+from models.tabular.differential_privacy.training import train_with_noise
 from models.tabular.schema import ColumnSchema
 from models.tabular.settings import TableData
 from models.tabular.settings import resolve as resolve_table

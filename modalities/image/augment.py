@@ -13,9 +13,9 @@ from core.storage import StoredObject
 from modalities import stored_samplers
 from modalities.augmentation import AugmentationInput, Json
 from modalities.image.ingest import summarize
+from modalities.image.upload.arrays.npy_store import ImageStore
 from modalities.image.upload.decoded_dataset import DecodedDataset
 from modalities.image.upload.finalize import finalize
-from modalities.image.upload.npy_store import ImageStore
 from models.augmentation import classifiers
 from models.augmentation.lift import TrainClassifier
 from models.augmentation.training_sets import TrainingPool

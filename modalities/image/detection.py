@@ -8,14 +8,14 @@ from core.datasets.file_type import ARCHIVE_SUFFIXES, COMPRESSED_TYPES, detect_f
 from core.datasets.peek import Peek
 from core.datasets.stream import DecompressedReader
 from core.errors import DatasetUnreadable
-from modalities.image.upload.parquet_footer import (
+from modalities.image.upload.arrays.parquet_footer import (
     ARROW_SIGNATURES,
     SIGNATURE,
     is_arrow_of_images,
     is_parquet_of_images,
     starts_with_images,
 )
-from modalities.image.upload.pixel_columns import find_pixel_columns
+from modalities.image.upload.arrays.pixel_columns import find_pixel_columns
 
 _IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"}

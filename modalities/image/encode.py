@@ -22,7 +22,7 @@ from PIL import Image
 
 from core.datasets.chunk_buffer import ChunkBuffer
 from modalities.base import Split
-from modalities.image.upload.npy_store import BLOCK_BYTES
+from modalities.image.upload.arrays.npy_store import BLOCK_BYTES
 
 # A percent sign too, so that the encoding can be undone.
 _FORBIDDEN_CHARS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029<>:\"/\\|?*%]")

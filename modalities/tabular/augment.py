@@ -20,7 +20,7 @@ from modalities.augmentation import AugmentationInput, Json
 from modalities.tabular.schema import Column, Schema
 from modalities.tabular.type_casting import arrow_type
 from modalities.tabular.typed_parquet import arrow_schema, typed_batches
-from modalities.tabular.upload import spool
+from modalities.tabular.upload.files import spool
 from modalities.tabular.upload.reading import ROWS_FILE, update_table_schema
 from modalities.tabular.upload.schema_overrides import SchemaOverrides
 from modalities.tabular.upload.summary import TableSummary
@@ -31,9 +31,9 @@ from models.augmentation.training_sets import TrainingPool
 from models.checkpoint import unpack
 from models.errors import AcceptanceRateTooLow
 from models.tabular import batched_sampling
-from models.tabular.id_columns import IdColumn
-from models.tabular.id_fitting import rest_kind
-from models.tabular.joined_text_search import find_joined_texts
+from models.tabular.identifiers.columns import IdColumn
+from models.tabular.identifiers.fitting import rest_kind
+from models.tabular.relations.joined_text_search import find_joined_texts
 from models.tabular.sampling import TableSampler
 from models.tabular.sampling_plan import RowIndexRange
 from models.tabular.schema import ColumnSchema

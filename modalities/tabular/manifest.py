@@ -11,7 +11,7 @@ from modalities.tabular.csv_output import CsvDialect
 from modalities.tabular.formatting import format_values, to_json_values
 from modalities.tabular.schema import ORDERED_TYPES, Column
 from models.tabular.data import CONSTANT, LabeledRows
-from models.tabular.dp_domains import ColumnDomain
+from models.tabular.differential_privacy.domains import ColumnDomain
 
 TARGET_BINS = 10  # equally frequent ranges of a numeric target
 MAX_LISTED_VALUES = 100  # of a column, in the model's manifest

@@ -131,8 +131,8 @@ def _build_networks(
     tokenizer: "Tokenizer", settings: "TableSettings", tensors: Mapping[str, "Tensor"]
 ) -> "dict[str, nn.Module]":
     """Build the networks in their training layout; a TableSampler rearranges the weights."""
-    from models.tabular import gan_networks
-    from models.tabular.autoregressive_networks import build_critic, build_generator
+    from models.tabular.autoregressive.networks import build_critic, build_generator
+    from models.tabular.gan import networks as gan_networks
 
     networks: dict[str, nn.Module] = {"generator": build_generator(tokenizer, settings)}
     if settings.architecture == "gan":

@@ -15,9 +15,14 @@ from modalities.tabular.schema import Schema
 from modalities.tabular.training_options import DifferentialPrivacy, TableTrainingSpec
 from modalities.tabular.typed_parquet import typed_batches
 from modalities.training import TrainingRun
-from models.tabular import dp_domains, dp_training
 from models.tabular.data import LabeledRows
-from models.tabular.dp_accountant import AccountantMissing, PrivacyBudget, PrivacyBudgetUnreachable
+from models.tabular.differential_privacy import domains as dp_domains
+from models.tabular.differential_privacy import training as dp_training
+from models.tabular.differential_privacy.accountant import (
+    AccountantMissing,
+    PrivacyBudget,
+    PrivacyBudgetUnreachable,
+)
 from models.tabular.prepare import filter_rows, plan_relations
 from models.tabular.schema import ColumnSchema, UnsupportedColumn
 from models.tabular.settings import TableSettings

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from modalities.tabular.schema import Column
 from modalities.tabular.type_casting import arrow_type, cast
-from modalities.tabular.upload.spool import ParquetSpool
+from modalities.tabular.upload.files.spool import ParquetSpool
 
 _METADATA_KEY = b"semblance.schema"
 

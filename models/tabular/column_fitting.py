@@ -8,7 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from models.tabular.categorical_columns import CategoricalColumn, Column, TokenLayout, Tokens
-from models.tabular.numeric_columns import NumericColumn
+from models.tabular.numbers.columns import NumericColumn
 from models.tabular.schema import ColumnSchema, UnsupportedColumn
 
 LABEL_LAST_BELOW_ROWS = 5_000  # a numeric label comes last in smaller tables

@@ -13,7 +13,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from models.tabular.autoregressive_sampler import AllowedTokens
+from models.tabular.autoregressive.sampler import AllowedTokens
 from models.tabular.categorical_columns import CategoricalColumn, Column, similar_values
 from models.tabular.conditions import Condition, InvalidCondition, NoMatchingValue, not_a_column
 from models.tabular.tokenizer import Tokenizer

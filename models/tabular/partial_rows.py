@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.placement import upload
-from models.tabular.autoregressive_sampler import UNKNOWN_TOKEN, LateTokens
+from models.tabular.autoregressive.sampler import UNKNOWN_TOKEN, LateTokens
 from models.tabular.categorical_columns import (
     CategoricalColumn,
     Column,
@@ -22,14 +22,14 @@ from models.tabular.categorical_columns import (
     as_text,
     similar_values,
 )
-from models.tabular.close_columns import CloseColumn
 from models.tabular.conditions import InvalidPartialRow, not_a_column
 from models.tabular.given_columns import given_column
-from models.tabular.near_columns import NearColumn
-from models.tabular.number_scale import numeric_values
-from models.tabular.numeric_columns import NumericColumn
-from models.tabular.relation_solving import solve_sources
-from models.tabular.relations import as_floats
+from models.tabular.numbers.columns import NumericColumn
+from models.tabular.numbers.scale import numeric_values
+from models.tabular.relations.close_columns import CloseColumn
+from models.tabular.relations.near_columns import NearColumn
+from models.tabular.relations.relation import as_floats
+from models.tabular.relations.solving import solve_sources
 from models.tabular.text_sources import with_sources
 from models.tabular.tokenizer import Tokenizer
 

@@ -10,24 +10,24 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from models.tabular.close_columns import CloseColumn
-from models.tabular.coded_columns import BoundedColumn
 from models.tabular.constraint_checks import satisfies
 from models.tabular.constraints import Constraint
 from models.tabular.data import LabeledRows
-from models.tabular.joined_text_search import find_joined_texts
-from models.tabular.joined_texts import JoinedText
-from models.tabular.near_columns import NearColumn
-from models.tabular.near_relations import (
+from models.tabular.relations.close_columns import CloseColumn
+from models.tabular.relations.coded_columns import BoundedColumn
+from models.tabular.relations.coding import RelationCoding
+from models.tabular.relations.detection import detect_relations
+from models.tabular.relations.joined_text_search import find_joined_texts
+from models.tabular.relations.joined_texts import JoinedText
+from models.tabular.relations.near_columns import NearColumn
+from models.tabular.relations.near_relations import (
     MIN_RATIOS_GAIN_BITS,
     find_near_columns,
     saved_bits,
 )
-from models.tabular.near_sums import find_near_sums
-from models.tabular.relation_coding import RelationCoding
-from models.tabular.relation_detection import detect_relations
-from models.tabular.relation_planning import independent_relations, plan_coding
-from models.tabular.relations import Relation, enabled
+from models.tabular.relations.near_sums import find_near_sums
+from models.tabular.relations.planning import independent_relations, plan_coding
+from models.tabular.relations.relation import Relation, enabled
 from models.tabular.schema import UnsupportedColumn
 from models.tabular.settings import TableSettings
 from models.tabular.tokenizer import Tokenizer

@@ -12,7 +12,7 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from models.tabular.autoregressive_sampler import TokenSampler
+from models.tabular.autoregressive.sampler import TokenSampler
 from models.tabular.categorical_columns import Floats, as_text
 from models.tabular.data import LabeledRows
 from models.tabular.tokenizer import Tokenizer

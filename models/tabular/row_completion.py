@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from models.errors import AcceptanceRateTooLow
 from models.noise import Indices, attempt_stream, uniforms
 from models.placement import upload
-from models.tabular.autoregressive_sampler import UNKNOWN_TOKEN, AutoregressiveSampler
+from models.tabular.autoregressive.sampler import UNKNOWN_TOKEN, AutoregressiveSampler
 from models.tabular.categorical_columns import Floats, Tokens
 from models.tabular.conditions import CompletionUnsupported
 from models.tabular.partial_rows import PartialRows

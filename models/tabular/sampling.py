@@ -21,15 +21,15 @@ from models.checkpoint import UnreadableCheckpoint, weights_of
 from models.errors import AcceptanceRateTooLow
 from models.noise import Indices, attempt_stream, uniforms
 from models.placement import CPU, upload
-from models.tabular import gan_networks
-from models.tabular.autoregressive_networks import Critic, build_critic, build_generator
-from models.tabular.autoregressive_sampler import (
+from models.tabular.autoregressive.networks import Critic, build_critic, build_generator
+from models.tabular.autoregressive.sampler import (
     AutoregressiveSampler,
     TokenSampler,
 )
 from models.tabular.categorical_columns import Floats, Tokens
 from models.tabular.condition_plan import ConditionPlan, plan_conditions
 from models.tabular.constraints import Constraint
+from models.tabular.gan import networks as gan_networks
 from models.tabular.settings import CONTENT, TableSettings
 from models.tabular.tokenizer import Tokenizer
 

@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 from models.tabular.categorical_columns import CategoricalColumn
 from models.tabular.conditions import InvalidPartialRow
 from models.tabular.given_columns import given_column
-from models.tabular.id_words import in_case
-from models.tabular.joined_texts import (
+from models.tabular.identifiers.words import in_case
+from models.tabular.relations.joined_texts import (
     FULL_DATE_WAYS,
     OPTIONAL_WAYS,
     REST,

@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.tabular.autoregressive.near_lookups import NearLookup, find_near_lookups
+from models.tabular.autoregressive.structural_zeros import NO_ZEROS, StructuralZeros
 from models.tabular.categorical_columns import Arrays, Column, Floats, Tokens
 from models.tabular.column_fitting import (
     column_types,
@@ -26,15 +28,13 @@ from models.tabular.constraint_checks import add_totals, satisfies
 from models.tabular.constraints import Constraint
 from models.tabular.data import MAX_HOLDOUT_ROWS, LabeledRows
 from models.tabular.fixed_combinations import fit_combinations, is_one_of
-from models.tabular.id_columns import IdColumn
-from models.tabular.id_fitting import fit_id_columns
-from models.tabular.joined_texts import JoinedText, add_joined_texts
-from models.tabular.near_lookups import NearLookup, find_near_lookups
-from models.tabular.relation_coding import NO_CODING, RelationCoding
+from models.tabular.identifiers.columns import IdColumn
+from models.tabular.identifiers.fitting import fit_id_columns
+from models.tabular.numbers.sub_bins import add_sub_bins
+from models.tabular.relations.coding import NO_CODING, RelationCoding
+from models.tabular.relations.joined_texts import JoinedText, add_joined_texts
 from models.tabular.row_hashes import hash_rows, hash_table
 from models.tabular.schema import ColumnSchema, UnsupportedColumn
-from models.tabular.structural_zeros import NO_ZEROS, StructuralZeros
-from models.tabular.sub_bins import add_sub_bins
 
 PREFIX = "tokenizer."  # of tensor names
 

@@ -7,10 +7,10 @@ import torch
 from models import training_loop
 from models.checkpoint import load_state
 from models.placement import CPU
-from models.tabular.autoregressive_training import AutoregressiveTrainer
+from models.tabular.autoregressive.training import AutoregressiveTrainer
 from models.tabular.checkpoint import load_tokenizer
 from models.tabular.data import LabeledRows
-from models.tabular.gan_training import GanTrainer
+from models.tabular.gan.training import GanTrainer
 from models.tabular.prepare import RelationPlan, filter_rows, fit_tokenizer, plan_relations
 from models.tabular.preview import ScatterPreview
 from models.tabular.settings import TableSettings

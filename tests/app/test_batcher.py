@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.fair_shares import FairShares
+from app.fairness.shares import FairShares
 from app.sampling.batcher import (
     IDLE_S,
     Batcher,

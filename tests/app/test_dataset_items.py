@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from modalities.tabular.upload.spool import ParquetSpool
+from modalities.tabular.upload.files.spool import ParquetSpool
 from tests.factories import create_dataset, create_digits_dataset
 
 PEOPLE = "age,income,city\n" + "".join(

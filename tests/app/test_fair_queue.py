@@ -1,6 +1,6 @@
 """Turns of owners."""
 
-from app.fair_queue import MAX_RECENT, FairQueue
+from app.fairness.queue import MAX_RECENT, FairQueue
 
 
 def filled(items: str) -> FairQueue[str]:

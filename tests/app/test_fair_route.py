@@ -16,7 +16,7 @@ from fastapi.routing import APIRoute
 import app
 from app.authentication import Caller
 from app.byte_range import ranged_response
-from app.fair_route import FairRoute
+from app.fairness.route import FairRoute
 from app.main import ROUTE_MODULES
 from app.routes import dashboard, docs
 
@@ -118,4 +118,4 @@ def test_no_route_of_the_api_uses_threads_that_tenants_do_not_share() -> None:
         for path in Path(app.__file__).parent.rglob("*.py")
         if SHARED_THREADS.search(path.read_text())
     ]
-    assert streaming == ["fair_streaming.py"]
+    assert streaming == ["streaming.py"]

@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from app.fair_shares import HEADROOM, MAX_REST_S, MEMORY_S, REST_PER_WORK, FairShares
+from app.fairness.shares import HEADROOM, MAX_REST_S, MEMORY_S, REST_PER_WORK, FairShares
 
 
 class Shares(FairShares):

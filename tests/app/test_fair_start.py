@@ -5,8 +5,8 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from app.fair_shares import FairShares
-from app.fair_start import STARTS_PER_TICK, FairStartMiddleware
+from app.fairness.shares import FairShares
+from app.fairness.start import STARTS_PER_TICK, FairStartMiddleware
 from app.request_owner import remember_owner
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from app.fair_shares import FairShares
-from app.fair_turns import FairThreads, FairTurns
+from app.fairness.shares import FairShares
+from app.fairness.turns import FairThreads, FairTurns
 
 
 class Occupied:

@@ -177,19 +177,26 @@ def test_only_the_training_loop_that_adds_noise_reads_rows(
         "modalities.tabular.typed_parquet.TypedParquet._cast",
         "modalities.tabular.typed_parquet.TypedParquet.batches",
         "modalities.tabular.typed_parquet.typed_batches",
-        "modalities.tabular.upload.spool.ParquetSpool.batches",
+        "modalities.tabular.upload.files.spool.ParquetSpool.batches",
         "modalities.tabular.type_casting.cast",
         "modalities.tabular.train.open_table",
         "models.tabular.data.LabeledRows.split",
     }
     callers = {"modalities.tabular.train.train", "modalities.tabular.train._train_privately"}
-    assert "models.tabular.dp_training.PoissonBatches.batch_at" in functions
+    assert "models.tabular.differential_privacy.training.PoissonBatches.batch_at" in functions
     unexpected = {
         name
         for name in functions - readers - callers
-        if not name.startswith(("models.tabular.dp_training.", "models.tabular.dp_tokenizer."))
+        if not name.startswith(
+            (
+                "models.tabular.differential_privacy.training.",
+                "models.tabular.differential_privacy.tokenizer.",
+            )
+        )
         and not name.startswith("models.tabular.categorical_columns.")
-        and not name.startswith(("models.tabular.numeric_columns.", "models.tabular.number_scale."))
+        and not name.startswith(
+            ("models.tabular.numbers.columns.", "models.tabular.numbers.scale.")
+        )
         and not name.startswith("models.tabular.data.")
         and not name.endswith((".<lambda>", "<genexpr>", "<listcomp>"))
     }

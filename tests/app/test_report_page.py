@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.report_page import render_page
+from app.pages.report_page import render_page
 from app.schemas.reports import Report
 from core.errors import JobError
 

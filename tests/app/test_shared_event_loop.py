@@ -17,8 +17,8 @@ from starlette.testclient import TestClient
 from starlette.types import Message
 
 from app import error_handlers
-from app.fair_route import FairRoute, route_threads
-from app.fair_streaming import FairStreamingResponse
+from app.fairness.route import FairRoute, route_threads
+from app.fairness.streaming import FairStreamingResponse
 from app.main import create_app
 from app.sampling.response import SampleStreamingResponse
 from core import process_folder

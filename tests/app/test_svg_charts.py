@@ -1,7 +1,7 @@
 """Line charts and histograms as SVG."""
 
-from app import svg_charts
-from app.svg_charts import Chart
+from app.pages import svg_charts
+from app.pages.svg_charts import Chart
 
 
 def line_chart(title: str, series: dict[str, list[tuple[float, float]]]) -> Chart:

@@ -9,9 +9,9 @@ import pytest
 
 from models import seeding
 from models.images.training import ImageTrainer
-from models.tabular.autoregressive_training import AutoregressiveTrainer
-from models.tabular.dp_training import PrivateTrainer
-from models.tabular.gan_training import GanTrainer
+from models.tabular.autoregressive.training import AutoregressiveTrainer
+from models.tabular.differential_privacy.training import PrivateTrainer
+from models.tabular.gan.training import GanTrainer
 from tests.virtual_gpu import Counts, VirtualGpu
 
 

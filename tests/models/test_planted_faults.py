@@ -13,10 +13,10 @@ from models.images.feature_extractor import FeatureNetwork
 from models.images.training import train as train_images
 from models.images.vae_gan.training import VaeGan
 from models.microbatch import Part
-from models.tabular.autoregressive_phases import CriticPhase, GeneratorPhase
+from models.tabular.autoregressive.phases import CriticPhase, GeneratorPhase
 from models.tabular.data import LabeledRows
-from models.tabular.dp_training import PrivateTrainer
-from models.tabular.gan_training import GanTrainer
+from models.tabular.differential_privacy.training import PrivateTrainer
+from models.tabular.gan.training import GanTrainer
 from models.tabular.training import train as train_rows
 from tests.models.conftest import Steps
 from tests.models.images import tiny as images

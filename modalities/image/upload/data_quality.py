@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.datasets.data_quality import Issue, Severity
-from modalities.image.upload.labels import UNLABELED
+from modalities.image.upload.arrays.npy_store import StoredImages
+from modalities.image.upload.labels.labels import UNLABELED
 from modalities.image.upload.near_duplicates import find_near_duplicates
-from modalities.image.upload.npy_store import StoredImages
 from modalities.image.upload.summary import Label
 
 MIN_CLASS_IMAGES = 20

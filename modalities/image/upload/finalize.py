@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from core.datasets.data_quality import Issue
 from core.datasets.errors import unreadable_error
 from core.limits import Limits
+from modalities.image.upload.arrays.npy_store import StoredImages, stretch_binary
 from modalities.image.upload.data_quality import find_issues
 from modalities.image.upload.decoded_dataset import DecodedDataset
-from modalities.image.upload.labels import UNLABELED
-from modalities.image.upload.npy_store import StoredImages, stretch_binary
+from modalities.image.upload.labels.labels import UNLABELED
 from modalities.image.upload.preview import draw_preview
 from modalities.image.upload.summary import ImageSummary, Label
 

@@ -7,8 +7,8 @@ from urllib.parse import unquote
 import numpy as np
 from numpy.typing import NDArray
 
+from modalities.image.upload.labels.split_names import Role
 from modalities.image.upload.options import PartUse
-from modalities.image.upload.split_names import Role
 
 Levels = tuple[str, ...]
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from core.datasets.errors import printable, unreadable_error
 from modalities.image.upload.folder_layout import Folder, Levels
-from modalities.image.upload.split_names import (
+from modalities.image.upload.labels.split_names import (
     is_neutral,
     role_of_name,
     roles_of_level,

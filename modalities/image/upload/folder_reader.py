@@ -9,11 +9,11 @@ from core.datasets.errors import unreadable_error
 from core.limits import Limits
 from modalities.image.upload.archive import Archive, read_up_to
 from modalities.image.upload.archive_index import ArchiveIndex, describe_ignored
-from modalities.image.upload.class_name_files import find_class_names
 from modalities.image.upload.decoded_dataset import DecodedDataset
 from modalities.image.upload.image_files import load_images
-from modalities.image.upload.label_sources import label_images
-from modalities.image.upload.labels import rename_labels
+from modalities.image.upload.labels.class_name_files import find_class_names
+from modalities.image.upload.labels.label_sources import label_images
+from modalities.image.upload.labels.labels import rename_labels
 from modalities.image.upload.options import ImageOptions
 
 

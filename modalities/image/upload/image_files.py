@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.limits import Limits
+from modalities.image.upload.arrays.npy_store import ImageStore
 from modalities.image.upload.decode import (
     ImageProblem,
     include_range,
@@ -17,7 +18,6 @@ from modalities.image.upload.decode import (
     oriented_size,
 )
 from modalities.image.upload.image_loader import ImageLoader, NeedsValueRange
-from modalities.image.upload.npy_store import ImageStore
 from modalities.image.upload.options import ImageOptions
 from modalities.image.upload.resize import Size, choose_size
 from modalities.image.upload.value_range import ValueRange

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modalities.image.upload.image_names import ImageNames
-from modalities.image.upload.label_table import LabelTable
-from modalities.image.upload.split_names import Role, role_of_name
+from modalities.image.upload.labels.label_table import LabelTable
+from modalities.image.upload.labels.split_names import Role, role_of_name
 
 _MIN_SHARE = 0.5  # of the lines must name an image
 _MIN_COVERAGE = 0.9  # of the images must be listed

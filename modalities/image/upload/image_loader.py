@@ -10,6 +10,7 @@ from PIL import Image
 from core.datasets.data_quality import Issue
 from core.datasets.errors import ErrorCollector
 from core.limits import Limits
+from modalities.image.upload.arrays.npy_store import ImageStore
 from modalities.image.upload.decode import (
     PIL_FORMATS,
     ImageProblem,
@@ -20,7 +21,6 @@ from modalities.image.upload.decode import (
     open_image,
     oriented_size,
 )
-from modalities.image.upload.npy_store import ImageStore
 from modalities.image.upload.options import ImageOptions
 from modalities.image.upload.resize import Size, choose_size, resize_image
 from modalities.image.upload.value_range import ValueRange

@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
-from modalities.image.upload.split_names import role_of_name
+from modalities.image.upload.labels.split_names import role_of_name
 
 _END = -1
 _LAST_DIGITS = re.compile(r"(?<=\D)\d{3,}$")  # shorter ones are also numbers of labels

@@ -14,7 +14,7 @@ from core.datasets.source import SourceFile
 from core.datasets.stream import damaged_error
 from core.errors import DatasetUnreadable
 from core.limits import MIB, Limits
-from modalities.image.upload.parquet_footer import ARROW_SIGNATURES
+from modalities.image.upload.arrays.parquet_footer import ARROW_SIGNATURES
 
 Batches = Iterator[pa.RecordBatch]
 

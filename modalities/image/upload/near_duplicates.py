@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from modalities.image.upload.npy_store import Images, StoredImages
+from modalities.image.upload.arrays.npy_store import Images, StoredImages
 
 MAX_COMPARED = 10_000  # images; a random sample of this size represents a larger dataset
 THUMBNAIL_SIDE = 16  # pixels

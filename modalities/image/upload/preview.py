@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from modalities.image.upload.labels import UNLABELED
-from modalities.image.upload.npy_store import StoredImages
+from modalities.image.upload.arrays.npy_store import StoredImages
+from modalities.image.upload.labels.labels import UNLABELED
 from models.images.contact_sheet import Section, draw_sheet
 
 MAX_ROWS = 20

@@ -11,7 +11,6 @@ from core.datasets.file_type import ARCHIVE_SUFFIXES, HEAD_BYTES, IMAGE_TYPES, u
 from core.datasets.source import SourceFile
 from core.errors import DatasetUnreadable, StorageFull
 from core.limits import Limits
-from modalities.image.upload import idx, npz, parquet_images
 from modalities.image.upload.archive import (
     Archive,
     DecompressedReader,
@@ -26,16 +25,17 @@ from modalities.image.upload.archive_index import (
     index_archive,
     is_hidden,
 )
-from modalities.image.upload.array_reader import read_arrays
+from modalities.image.upload.arrays import idx, npz, parquet_images
+from modalities.image.upload.arrays.array_reader import read_arrays
+from modalities.image.upload.arrays.npy_store import BLOCK_BYTES
+from modalities.image.upload.arrays.parquet_footer import ARROW_SIGNATURES, SIGNATURE
+from modalities.image.upload.arrays.pixel_columns import find_pixel_columns, read_head
+from modalities.image.upload.arrays.pixel_table import read_pixel_table
 from modalities.image.upload.decode import FORMATS, strict_decoding
 from modalities.image.upload.decoded_dataset import DecodedDataset
 from modalities.image.upload.finalize import finalize
 from modalities.image.upload.folder_reader import read_image_files
-from modalities.image.upload.npy_store import BLOCK_BYTES
 from modalities.image.upload.options import ImageOptions
-from modalities.image.upload.parquet_footer import ARROW_SIGNATURES, SIGNATURE
-from modalities.image.upload.pixel_columns import find_pixel_columns, read_head
-from modalities.image.upload.pixel_table import read_pixel_table
 from modalities.image.upload.summary import ImageSummary
 
 _MAX_NESTING = 2  # levels of archives in archives

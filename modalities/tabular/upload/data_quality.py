@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 from core.datasets.data_quality import MAX_STORED_EXAMPLES, Issue, Severity
 from modalities.tabular.schema import PERSONAL_KINDS, Schema
 from modalities.tabular.typed_parquet import TypedParquet
-from modalities.tabular.upload.code_columns import is_public_code
-from modalities.tabular.upload.identifier_kinds import is_nearly_unique, kind_of_texts
-from modalities.tabular.upload.ordered_categories import are_groups, are_symbols
 from modalities.tabular.upload.profile import ColumnProfile
-from modalities.tabular.upload.public_rows import names_public_rows
 from modalities.tabular.upload.target_leakage import find_leaking_columns
-from modalities.tabular.upload.text_exceptions import text_exceptions_issue
-from modalities.tabular.upload.type_inference import InferredColumn
-from models.tabular.public_words import MAX_LISTED, are_listed
+from modalities.tabular.upload.types.code_columns import is_public_code
+from modalities.tabular.upload.types.identifier_kinds import is_nearly_unique, kind_of_texts
+from modalities.tabular.upload.types.ordered_categories import are_groups, are_symbols
+from modalities.tabular.upload.types.public_rows import names_public_rows
+from modalities.tabular.upload.types.text_exceptions import text_exceptions_issue
+from modalities.tabular.upload.types.type_inference import InferredColumn
+from models.tabular.identifiers.public_words import MAX_LISTED, are_listed
 
 RARE_VALUE_COUNT = 10  # rows; values in fewer may identify somebody
 MIN_RARE_VALUES = 5

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from modalities.tabular.formatting import boolean_texts, format_values, to_json_values
 from modalities.tabular.schema import ORDERED_TYPES, Column
 from modalities.tabular.type_casting import arrow_type
-from modalities.tabular.upload.column_stats import ValueCounts
+from modalities.tabular.upload.types.column_stats import ValueCounts
 
 HISTOGRAM_BINS = 20
 MAX_TOP_VALUES = 20

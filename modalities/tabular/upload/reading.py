@@ -22,37 +22,37 @@ from modalities.tabular.forms.number_inference import has_thousands_comma
 from modalities.tabular.schema import LABEL_TYPES, Column, Schema
 from modalities.tabular.type_casting import arrow_type, cast
 from modalities.tabular.typed_parquet import TypedParquet, arrow_schema
-from modalities.tabular.upload import spool
-from modalities.tabular.upload.column_stats import (
-    TextColumnStats,
-    TypedColumnStats,
-    sample_texts,
-)
-from modalities.tabular.upload.csv_text import MAX_STRIPPED_TEXTS
 from modalities.tabular.upload.data_quality import (
     READING_ISSUE_CODES,
     find_reading_issues,
     find_schema_issues,
 )
-from modalities.tabular.upload.date_orders import give_one_order
-from modalities.tabular.upload.form_candidates import FormCandidate, find_candidates
-from modalities.tabular.upload.numbered_columns import give_one_type
-from modalities.tabular.upload.open_table import EXTRACTED, open_table
+from modalities.tabular.upload.files import spool
+from modalities.tabular.upload.files.csv_text import MAX_STRIPPED_TEXTS
+from modalities.tabular.upload.files.open_table import EXTRACTED, open_table
+from modalities.tabular.upload.files.spool import ParquetSpool
+from modalities.tabular.upload.layout.numbered_columns import give_one_type
+from modalities.tabular.upload.layout.repeated_row_numbers import identify_repeated_numbers
 from modalities.tabular.upload.profile import ColumnProfile, profile_column
-from modalities.tabular.upload.public_rows import (
+from modalities.tabular.upload.raw_table import MAX_EXAMPLES, RawTable, table_error
+from modalities.tabular.upload.read_options import INFER_ALL, ReadOptions
+from modalities.tabular.upload.relations import find_relations
+from modalities.tabular.upload.schema_overrides import SchemaOverrides
+from modalities.tabular.upload.schema_validation import apply_overrides
+from modalities.tabular.upload.summary import TableSummary
+from modalities.tabular.upload.types.column_stats import (
+    TextColumnStats,
+    TypedColumnStats,
+    sample_texts,
+)
+from modalities.tabular.upload.types.date_orders import give_one_order
+from modalities.tabular.upload.types.form_candidates import FormCandidate, find_candidates
+from modalities.tabular.upload.types.public_rows import (
     are_codes,
     names_public_rows,
     show_codes_of_public_rows,
 )
-from modalities.tabular.upload.raw_table import MAX_EXAMPLES, RawTable, table_error
-from modalities.tabular.upload.read_options import INFER_ALL, ReadOptions
-from modalities.tabular.upload.relations import find_relations
-from modalities.tabular.upload.repeated_row_numbers import identify_repeated_numbers
-from modalities.tabular.upload.schema_overrides import SchemaOverrides
-from modalities.tabular.upload.schema_validation import apply_overrides
-from modalities.tabular.upload.spool import ParquetSpool
-from modalities.tabular.upload.summary import TableSummary
-from modalities.tabular.upload.type_inference import InferredColumn, infer_text, infer_typed
+from modalities.tabular.upload.types.type_inference import InferredColumn, infer_text, infer_typed
 
 _MAX_MISSING_WORD = 64  # characters
 ROWS_FILE = "rows.parquet"

@@ -6,10 +6,10 @@ import pyarrow as pa
 
 from modalities.tabular.schema import Schema
 from modalities.tabular.typed_parquet import TypedParquet
-from models.tabular.joined_text_search import find_joined_texts
-from models.tabular.near_relations import find_near_columns
-from models.tabular.relation_detection import detect_relations
-from models.tabular.relation_planning import independent_relations, plan_coding
+from models.tabular.relations.detection import detect_relations
+from models.tabular.relations.joined_text_search import find_joined_texts
+from models.tabular.relations.near_relations import find_near_columns
+from models.tabular.relations.planning import independent_relations, plan_coding
 
 EXAMINED_ROWS = 50_000  # in memory at a time; training examines all of its rows
 

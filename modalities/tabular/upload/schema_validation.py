@@ -21,10 +21,10 @@ from modalities.tabular.schema import (
     Schema,
 )
 from modalities.tabular.typed_parquet import TypedParquet
-from modalities.tabular.upload.column_stats import SAMPLED_GROUPS, SAMPLED_TEXTS
-from modalities.tabular.upload.form_candidates import find_candidates
-from modalities.tabular.upload.identifier_kinds import kind_of_texts
 from modalities.tabular.upload.schema_overrides import ColumnOverride, SchemaOverrides
+from modalities.tabular.upload.types.column_stats import SAMPLED_GROUPS, SAMPLED_TEXTS
+from modalities.tabular.upload.types.form_candidates import find_candidates
+from modalities.tabular.upload.types.identifier_kinds import kind_of_texts
 
 # Formats that an error message suggests.
 _EXAMPLES: dict[str, tuple[str, ...]] = {

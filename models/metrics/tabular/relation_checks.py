@@ -8,11 +8,11 @@ import pyarrow as pa
 
 from models.metrics.scores import Estimate, Score, create_score
 from models.tabular.data import LabeledRows
-from models.tabular.joined_text_search import find_joined_texts
-from models.tabular.joined_texts import JoinedText
-from models.tabular.relation_detection import detect_relations
-from models.tabular.relation_planning import independent_relations
-from models.tabular.relations import Relation
+from models.tabular.relations.detection import detect_relations
+from models.tabular.relations.joined_text_search import find_joined_texts
+from models.tabular.relations.joined_texts import JoinedText
+from models.tabular.relations.planning import independent_relations
+from models.tabular.relations.relation import Relation
 
 MAX_NAIVE_ROWS = 10_000
 

@@ -5,7 +5,7 @@ import pytest
 
 from modalities.tabular.arrow_types import to_output_type
 from modalities.tabular.formatting import to_json_values
-from modalities.tabular.upload.code_columns import has_code_name
+from modalities.tabular.upload.types.code_columns import has_code_name
 from tests.modalities.tabular.conftest import Read
 from tests.modalities.tabular.factories import build_column_csv, build_csv, build_parquet
 

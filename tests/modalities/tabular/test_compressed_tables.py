@@ -90,7 +90,7 @@ def test_an_array_of_objects_is_a_table(
 ) -> None:
     rows = [{"id": i, "v": i / 2, "s": "[}" if i % 2 else None} for i in range(9)]
     for size in (256 * 1024, 7):
-        monkeypatch.setattr("modalities.tabular.upload.text_file.CHUNK_BYTES", size)
+        monkeypatch.setattr("modalities.tabular.upload.files.text_file.CHUNK_BYTES", size)
         table = read(json.dumps(rows, indent=indent), "a.json")
         assert table.summary.format == "json"
         assert table.values("v")[:3] == [0.0, 0.5, 1.0]

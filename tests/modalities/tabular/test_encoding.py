@@ -4,7 +4,7 @@
 
 import pytest
 
-from modalities.tabular.upload.encoding import guess_encodings
+from modalities.tabular.upload.files.encoding import guess_encodings
 
 TEXTS = {
     "cp949": "번호,이름,주소,금액\n1,김민수,서울특별시 강남구 역삼동,1200원\n",

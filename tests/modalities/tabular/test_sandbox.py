@@ -14,7 +14,7 @@ from core.errors import DatasetUnreadable, ValidationFailed
 from core.limits import Limits
 from modalities.tabular.ingest import read_table_in_sandbox, update_table_schema_in_sandbox
 from modalities.tabular.typed_parquet import typed_batches
-from modalities.tabular.upload import spool
+from modalities.tabular.upload.files import spool
 from modalities.tabular.upload.preview import preview_rows
 from modalities.tabular.upload.reading import read_table
 from modalities.tabular.upload.schema_overrides import ColumnOverride, SchemaOverrides

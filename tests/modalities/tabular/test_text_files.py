@@ -97,7 +97,7 @@ def test_quoted_fields_may_span_chunk_boundaries(
     whole = read(text).values("a")
     assert whole == ['x\n" ,y', "z", "p\r\nq", None, "u"]
     for size in (1, 2, 3, 5, 7):
-        monkeypatch.setattr("modalities.tabular.upload.text_file.CHUNK_BYTES", size)
+        monkeypatch.setattr("modalities.tabular.upload.files.text_file.CHUNK_BYTES", size)
         assert read(text).values("a") == whole
 
 

@@ -16,7 +16,7 @@ from core.datasets import arrow_messages, parquet_pages, sandbox
 from core.errors import DatasetUnreadable
 from core.limits import MIB, Limits
 from modalities.tabular.ingest import read_table_in_sandbox
-from modalities.tabular.upload import parquet_arrow_reader
+from modalities.tabular.upload.files import parquet_arrow_reader
 from modalities.tabular.upload.schema_overrides import SchemaOverrides
 from tests.core.datasets.children import PeakMemory
 from tests.modalities.tabular.conftest import Read, Reject, write_source

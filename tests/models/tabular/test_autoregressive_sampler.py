@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.tabular.autoregressive_sampler import AutoregressiveSampler, SubBinStep
+from models.tabular.autoregressive.sampler import AutoregressiveSampler, SubBinStep
 from models.tabular.categorical_columns import NO_SUB_BIN
 from tests.models.tabular.tiny_networks import make_generator
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pyarrow as pa
 
-from models.tabular.relation_detection import detect_relations
-from models.tabular.relation_planning import plan_coding
+from models.tabular.relations.detection import detect_relations
+from models.tabular.relations.planning import plan_coding
 
 ROWS = 400
 

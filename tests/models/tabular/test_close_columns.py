@@ -6,13 +6,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from models.tabular.close_columns import CloseColumn
 from models.tabular.conditions import InvalidCondition, InvalidPartialRow
 from models.tabular.data import LabeledRows
-from models.tabular.near_relations import find_near_columns
 from models.tabular.partial_rows import PartialRows
 from models.tabular.prepare import plan_relations
-from models.tabular.relation_coding import RelationCoding
+from models.tabular.relations.close_columns import CloseColumn
+from models.tabular.relations.coding import RelationCoding
+from models.tabular.relations.near_relations import find_near_columns
 from models.tabular.row_completion import complete_rows
 from models.tabular.sampling import TableSampler
 from models.tabular.schema import ColumnSchema

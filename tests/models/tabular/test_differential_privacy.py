@@ -11,15 +11,16 @@ import torch
 from models.checkpoint import read_state, unpack
 from models.microbatch import Position, split
 from models.settings import InvalidSettings
-from models.tabular import dp_tokenizer, dp_training
 from models.tabular.data import LabeledRows
-from models.tabular.dp_accountant import (
+from models.tabular.differential_privacy import tokenizer as dp_tokenizer
+from models.tabular.differential_privacy import training as dp_training
+from models.tabular.differential_privacy.accountant import (
     NoiseScales,
     PrivacyBudget,
     PrivacyBudgetUnreachable,
     epsilon_spent,
 )
-from models.tabular.dp_domains import ColumnDomain, parse_domains
+from models.tabular.differential_privacy.domains import ColumnDomain, parse_domains
 from models.tabular.sampling import TableSampler
 from models.tabular.schema import ColumnSchema
 from models.tabular.settings import TableData, TableSettings, resolve

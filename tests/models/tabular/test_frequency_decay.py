@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
+from models.tabular.autoregressive.token_embeddings import TokenEmbeddings
 from models.tabular.settings import TableData, resolve
-from models.tabular.token_embeddings import TokenEmbeddings
 
 
 def distance_of_neighbors(frequency_decay: float) -> float:

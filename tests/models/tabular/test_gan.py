@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from models.tabular.data import LabeledRows
-from models.tabular.gan_networks import RowFeaturizer
+from models.tabular.gan.networks import RowFeaturizer
 from models.tabular.sampling import TableSampler
 from models.tabular.schema import ColumnSchema
 from models.tabular.tokenizer import Tokenizer

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from models.tabular.autoregressive_phases import GeneratorPhase
+from models.tabular.autoregressive.phases import GeneratorPhase
 from models.tabular.data import TokenBatches
 from models.tabular.tokenizer import Tokenizer
 from tests.models.tabular.tiny_tables import make_people, make_settings

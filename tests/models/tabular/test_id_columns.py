@@ -8,13 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from models.tabular.id_columns import IdColumn
-from models.tabular.id_kinds import FITTERS
-from models.tabular.id_numbered import numbered_names
-from models.tabular.id_things import fit_things
-from models.tabular.id_words import in_ascii, in_case
-from models.tabular.library_words import names
-from models.tabular.person_names import name_locale
+from models.tabular.identifiers.columns import IdColumn
+from models.tabular.identifiers.kinds import FITTERS
+from models.tabular.identifiers.library_words import names
+from models.tabular.identifiers.numbered import numbered_names
+from models.tabular.identifiers.person_names import name_locale
+from models.tabular.identifiers.things import fit_things
+from models.tabular.identifiers.words import in_ascii, in_case
 
 FIRST, LAST = ("Anna", "Ben", "Carla", "David"), ("Braun", "Fischer", "Klein", "Lang", "Vogel")
 PEOPLE = [f"{a} {b}" for a in FIRST for b in LAST]

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from models.tabular.id_columns import IdColumn
-from models.tabular.id_lists import Lists
+from models.tabular.identifiers.columns import IdColumn
+from models.tabular.identifiers.lists import Lists
 
 ITEMS = ["Action", "Adventure", "Comedy", "Crime", "Drama", "Horror", "Mystery", "Thriller"]
 

@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from models.tabular.id_fitting import fit_id_columns
-from models.tabular.joined_text_search import find_joined_texts
-from models.tabular.region_shapes import RegionShapes
+from models.tabular.identifiers.fitting import fit_id_columns
+from models.tabular.identifiers.region_shapes import RegionShapes
+from models.tabular.relations.joined_text_search import find_joined_texts
 from models.tabular.schema import ColumnSchema
 from models.tabular.tokenizer import Tokenizer
 

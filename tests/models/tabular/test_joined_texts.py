@@ -9,13 +9,13 @@ import pyarrow as pa
 import pytest
 
 from models.tabular.conditions import InvalidPartialRow
-from models.tabular.id_columns import IdColumn
-from models.tabular.id_email_ends import EmailEnds
-from models.tabular.id_fitting import fit_id_columns
-from models.tabular.id_words import EXAMPLE_DOMAINS
-from models.tabular.joined_text_search import find_joined_texts
-from models.tabular.joined_texts import JoinedText
+from models.tabular.identifiers.columns import IdColumn
+from models.tabular.identifiers.email_ends import EmailEnds
+from models.tabular.identifiers.fitting import fit_id_columns
+from models.tabular.identifiers.words import EXAMPLE_DOMAINS
 from models.tabular.partial_rows import PartialRows
+from models.tabular.relations.joined_text_search import find_joined_texts
+from models.tabular.relations.joined_texts import JoinedText
 from models.tabular.row_completion import complete_rows
 from models.tabular.sampling import TableSampler
 from models.tabular.schema import ColumnSchema

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from models.placement import CPU
-from models.tabular.autoregressive_phases import OrderedBatches
+from models.tabular.autoregressive.label_contrast import LabelContrast, add_copies
+from models.tabular.autoregressive.phases import OrderedBatches
 from models.tabular.data import TokenBatches
-from models.tabular.label_contrast import LabelContrast, add_copies
 from models.tabular.schema import ColumnSchema
 from models.tabular.settings import TableData, resolve
 from models.tabular.tokenizer import Tokenizer

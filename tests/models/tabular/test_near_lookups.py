@@ -7,12 +7,12 @@ import pyarrow as pa
 import pytest
 import torch
 
-from models.tabular.autoregressive_sampler import (
+from models.tabular.autoregressive.near_lookups import NearLookup, find_near_lookups
+from models.tabular.autoregressive.sampler import (
     UNKNOWN_TOKEN,
     AutoregressiveSampler,
     SubBinStep,
 )
-from models.tabular.near_lookups import NearLookup, find_near_lookups
 from models.tabular.schema import ColumnSchema, ColumnType
 from models.tabular.tokenizer import Tokenizer
 from tests.models.tabular.tiny_networks import make_generator

@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from models.tabular.number_endings import Endings
-from models.tabular.numeric_columns import NumericColumn
+from models.tabular.numbers.columns import NumericColumn
+from models.tabular.numbers.endings import Endings
 from models.tabular.partial_rows import PartialRows
 from models.tabular.row_completion import complete_rows
 from models.tabular.schema import ColumnSchema

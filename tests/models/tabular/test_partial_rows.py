@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from models.tabular.autoregressive_networks import build_generator
-from models.tabular.autoregressive_phases import random_order
-from models.tabular.autoregressive_sampler import UNKNOWN_TOKEN, AutoregressiveSampler
+from models.tabular.autoregressive.networks import build_generator
+from models.tabular.autoregressive.phases import random_order
+from models.tabular.autoregressive.sampler import UNKNOWN_TOKEN, AutoregressiveSampler
 from models.tabular.conditions import (
     CompletionUnsupported,
     InvalidCondition,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.tabular.quantiles import MAX_CELLS, Quantiles
+from models.tabular.numbers.quantiles import MAX_CELLS, Quantiles
 
 rng = np.random.default_rng(2)
 

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 import torch
 
-from models.tabular.bin_edges import equal_bins, fit_bin_edges
 from models.tabular.data import TokenBatches
+from models.tabular.numbers.bin_edges import equal_bins, fit_bin_edges
 from models.tabular.rare_labels import visits_per_epoch
 from models.tabular.schema import ColumnSchema
 from tests.models.tabular.tiny_tables import train_sampler

@@ -9,9 +9,9 @@ import pytest
 from models.checkpoint import unpack
 from models.tabular.categorical_columns import CategoricalColumn
 from models.tabular.data import LabeledRows
-from models.tabular.id_columns import IdColumn
-from models.tabular.id_templates import Counter
-from models.tabular.numeric_columns import NumericColumn
+from models.tabular.identifiers.columns import IdColumn
+from models.tabular.identifiers.templates import Counter
+from models.tabular.numbers.columns import NumericColumn
 from models.tabular.preview import REAL
 from models.tabular.sampling import RowHashesMissing, TableSampler
 from models.tabular.schema import ColumnSchema, UnsupportedColumn

@@ -12,12 +12,12 @@ import pytest
 from models.errors import AcceptanceRateTooLow
 from models.tabular.conditions import InvalidPartialRow
 from models.tabular.data import LabeledRows
-from models.tabular.discrete_relations import find_lookups
 from models.tabular.partial_rows import PartialRows
 from models.tabular.prepare import plan_relations
-from models.tabular.relation_coding import RelationCoding
-from models.tabular.relation_detection import detect_relations
-from models.tabular.relation_planning import plan_coding
+from models.tabular.relations.coding import RelationCoding
+from models.tabular.relations.detection import detect_relations
+from models.tabular.relations.discrete_relations import find_lookups
+from models.tabular.relations.planning import plan_coding
 from models.tabular.row_completion import complete_rows
 from models.tabular.sampling import TableSampler
 from models.tabular.schema import ColumnSchema, ColumnType

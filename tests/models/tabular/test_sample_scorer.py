@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.tabular.autoregressive_networks import build_critic
+from models.tabular.autoregressive.networks import build_critic
 from models.tabular.sample_scorer import realness
 from models.tabular.sampling import TableSampler
 from tests.models.tabular.tiny_tables import make_people, make_settings, train_sampler

@@ -7,10 +7,10 @@ import pyarrow as pa
 import pytest
 import torch
 
-from models.tabular.autoregressive_sampler import UNKNOWN_TOKEN, AutoregressiveSampler
+from models.tabular.autoregressive.sampler import UNKNOWN_TOKEN, AutoregressiveSampler
+from models.tabular.autoregressive.structural_zeros import StructuralZeros
 from models.tabular.categorical_columns import Tokens
 from models.tabular.schema import ColumnSchema, ColumnType
-from models.tabular.structural_zeros import StructuralZeros
 from models.tabular.tokenizer import Tokenizer
 from tests.models.tabular.tiny_networks import make_generator
 from tests.models.tabular.tiny_tables import Schema, train_sampler

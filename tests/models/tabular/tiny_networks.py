@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from models.tabular.autoregressive_networks import Generator
-from models.tabular.autoregressive_sampler import SubBinStep
+from models.tabular.autoregressive.networks import Generator
+from models.tabular.autoregressive.sampler import SubBinStep
 from models.tabular.categorical_columns import Floats
 
 

@@ -1,0 +1,1 @@
+"""Turns and shares of tenants, so that one leaves the service to others."""

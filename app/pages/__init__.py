@@ -1,0 +1,1 @@
+"""Pages of HTML: reports, comparisons and model cards, with their charts."""

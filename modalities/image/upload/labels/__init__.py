@@ -1,0 +1,1 @@
+"""Labels of images: in names of folders and files, and in files of labels."""

@@ -1,0 +1,1 @@
+"""Where the table is in a file: titles, headers, totals, other tables."""

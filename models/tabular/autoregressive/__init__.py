@@ -1,0 +1,1 @@
+"""The architecture `autoregressive`: rows token by token."""

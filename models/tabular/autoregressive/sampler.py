@@ -1,0 +1,280 @@
+"""Sampling of rows from an autoregressive generator, step by step: uniforms in, tokens out."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from models.placement import upload
+from models.tabular.autoregressive.near_lookups import LookupPenalties, NearLookup
+from models.tabular.autoregressive.networks import Generator
+from models.tabular.autoregressive.structural_zeros import NO_ZEROS, StructuralZeros, ZeroPenalties
+from models.tabular.categorical_columns import NO_SUB_BIN
+
+SubBinStep = tuple[int, int, int] | None  # as in Tokenizer.sub_bin_steps
+AllowedTokens = Mapping[int, Tensor]  # by step, a (K,) mask of the tokens that may be sampled
+MIN_EXCLUDED = 1e-3  # probability of excluded tokens that counts; less is a rounding error
+UNKNOWN_TOKEN = -1  # in a partial row: the token is not given
+# By the first step of a column, a function of (S, B) tokens of which the steps before are sampled.
+# It returns the (steps, B) given tokens of the column, UNKNOWN_TOKEN where nothing is given, and
+# the (B,) probabilities of the given values if their tokens are sampled.
+LateTokens = Mapping[int, Callable[[Tensor], tuple[Tensor, Tensor]]]
+
+
+class TokenSampler(Protocol):
+    """A generator that turns `num_uniforms` uniforms per row into the tokens of a row."""
+
+    num_uniforms: int
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def sample(
+        self, u: Tensor, allowed: AllowedTokens, order: Sequence[int] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return (S, B) tokens and (num_decode_uniforms, B) positions within bins.
+
+        `u` has (num_uniforms, B) numbers in (0, 1). `order` lists all steps in sampling order.
+        """
+
+
+class AutoregressiveSampler:
+    """The current weights of a generator, split by step."""
+
+    @torch.no_grad()
+    def __init__(
+        self,
+        network: Generator,
+        sub_bin_steps: Sequence[SubBinStep],
+        num_decode_uniforms: int = 0,
+        zeros: StructuralZeros = NO_ZEROS,
+        near_lookups: Sequence[NearLookup] = (),
+    ) -> None:
+        """Split the weights of `network`.
+
+        `num_decode_uniforms` is the number of uniforms per row that `sample` passes through to the
+        decoder, as positions within bins. Pairs in `zeros`, and pairs of columns in `near_lookups`
+        that these do not have, are not sampled.
+        """
+        self.num_uniforms = len(sub_bin_steps) + num_decode_uniforms
+        self.device = network.start.device
+        self._sub_bin_steps = sub_bin_steps
+        self._start, self._norm = network.start.detach(), network.norm
+        self._attention = network.attention.detach()
+        table = network.tokens().detach()
+        sizes = network.heads.sizes
+        self._embeddings = list(table.split(sizes))
+        self._cell_sizes: list[int] = [0] * len(sizes)  # 0: the embedding depends on one token
+        for step, free in enumerate(self._embeddings):
+            if (fine := network.fine.table_of(step)) is not None:
+                cells = fine.view(-1, len(free) - 1, fine.shape[1]) + free[1:]
+                self._cell_sizes[step] = len(free) - 1
+                self._embeddings[step] = torch.cat([cells.flatten(0, 1), free[:1]])
+        hidden = [weight.detach() for weight in (network.w1, network.b1[:, 0])]
+        residual = [weight.detach() for weight in (network.w2, network.b2[:, 0])]
+        self._hidden_layers = list(zip(*hidden, strict=True))
+        self._residual_layers = list(zip(*residual, strict=True))
+        self._heads = [network.heads.head_at(step) for step in range(len(sizes))]
+        self._zeros = ZeroPenalties(zeros, sizes, self.device)
+        self._lookups = LookupPenalties(near_lookups, sizes, self.device)
+
+    def sample(
+        self, u: Tensor, allowed: AllowedTokens, order: Sequence[int] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        steps = len(self._sub_bin_steps)
+        return self.sample_tokens(u[:steps], allowed, order), u[steps:]
+
+    @torch.no_grad()
+    def sample_tokens(
+        self, u: Tensor, allowed: AllowedTokens, order: Sequence[int] | None = None
+    ) -> Tensor:
+        """Map (S, B) uniforms to (S, B) tokens by inverse transform sampling of each step.
+
+        `order` lists all steps; the steps of one column must follow each other.
+        """
+        tokens = torch.full(u.shape, UNKNOWN_TOKEN, device=u.device)
+        is_in_order = order is None
+        order, attention, embedded = self._in_order(order, u)
+        for k, step in enumerate(order):
+            token, context = tokens[step], self._context(attention[k, :k], embedded[:k])
+            before = tokens[:step] if is_in_order else tokens
+            penalties = self._zeros.of(step, before), self._lookups.of(step, before)
+            cdf = self._cdf(step, context, penalties, allowed.get(step))
+            token.copy_(_inverse_cdf(cdf, u[step]))
+            token.masked_fill_(~self._is_active(step, tokens), NO_SUB_BIN)
+            self._embed(step, tokens, embedded[k])
+        return tokens
+
+    @torch.no_grad()
+    def complete(
+        self,
+        u: Tensor,
+        resampling_u: Tensor,
+        given: Tensor,
+        order: Sequence[int] | None = None,
+        late: LateTokens | None = None,
+    ) -> Tensor:
+        """Return (S, N) tokens: those in `given` unchanged, the others sampled given all of them.
+
+        `given` (S, N) holds UNKNOWN_TOKEN where the token must be sampled. Given tokens also
+        influence the steps before them, by a particle filter (Gordon et al. 1993): each row has M
+        particles, sampled from `u` (S, M * N). At each given token the particles are resampled in
+        proportion to the likelihood of that token. Where a later token is given with which only
+        some values occur, one of these is sampled, and their probability is the likelihood.
+        `resampling_u` (S + 1, N) has one uniform per step for the resampling, and one for the
+        final choice of a particle. `late` are the given values whose tokens depend on values that
+        are sampled before.
+        """
+        n, num_particles = given.shape[1], u.shape[1] // given.shape[1]
+        tokens = torch.full(u.shape, UNKNOWN_TOKEN, device=u.device)
+        is_in_order = order is None
+        order, attention, embedded = self._in_order(order, u)
+        identical = torch.ones(n, dtype=torch.bool, device=u.device)  # all particles of the row
+        given = given.repeat(1, num_particles)
+        for k, step in enumerate(order):
+            weight = None
+            if late and step in late:
+                column, weight = late[step](tokens)
+                is_late = column[0] != UNKNOWN_TOKEN
+                steps = slice(step, step + len(column))
+                given[steps] = torch.where(is_late, column, given[steps])
+            context = self._context(attention[k, :k], embedded[:k])
+            before = tokens[:step] if is_in_order else tokens
+            penalties = self._zeros.of(step, before), self._lookups.of(step, before)
+            cdf = self._cdf(step, context, penalties, None)
+            possible, mass = self._restrict_to_given(step, cdf, tokens, given)
+            is_given = given[step] != UNKNOWN_TOKEN
+            given_tokens = given[step].clamp_min(0)
+            tokens[step] = torch.where(is_given, given_tokens, _inverse_cdf(possible, u[step]))
+            is_active = self._is_active(step, tokens)
+            tokens[step].masked_fill_(~is_active, NO_SUB_BIN)
+            is_weighted = (is_given & is_active).view(num_particles, n)
+            is_restricted = is_active & ~is_given & (mass < 1 - MIN_EXCLUDED)
+            is_restricted = is_restricted.view(num_particles, n)
+            reweighted = (is_weighted | is_restricted).any(0) & ~identical
+            if reweighted.any():
+                cdf_before = F.pad(cdf, (1, 0)).gather(1, given_tokens[:, None])
+                likelihood = (cdf.gather(1, given_tokens[:, None]) - cdf_before)[:, 0]
+                likelihood = likelihood if weight is None else likelihood * weight
+                otherwise = torch.where(is_restricted, mass.view(num_particles, n), 1.0)
+                likelihood = torch.where(is_weighted, likelihood.view(num_particles, n), otherwise)
+                ancestors = _systematic_resampling(likelihood, resampling_u[step], reweighted)
+                tokens, given = (
+                    rows.view(-1, num_particles, n)
+                    .gather(1, ancestors.expand(len(rows), -1, -1))
+                    .flatten(1)
+                    for rows in (tokens, given)
+                )
+                sources = ancestors * n + torch.arange(n, device=u.device)
+                embedded[:k] = embedded[:k].index_select(1, sources.flatten())
+            identical &= (is_given | ~is_active).view(num_particles, n).all(0)
+            if weight is not None:
+                identical &= ~is_late.view(num_particles, n).any(0)
+            self._embed(step, tokens, embedded[k])
+        chosen = (resampling_u[-1] * num_particles).long().clamp(max=num_particles - 1)
+        return tokens.view(-1, num_particles, n)[:, chosen, torch.arange(n, device=u.device)]
+
+    def _restrict_to_given(
+        self, step: int, cdf: Tensor, tokens: Tensor, given: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return a (B, K) cumulative distribution over tokens that occur with given later values.
+
+        It ends at the (B,) probability of these tokens, which is returned, too. If there are none,
+        all tokens remain, with the probability 0.
+        """
+        penalties = self._lookups.of(step, torch.where(tokens == UNKNOWN_TOKEN, given, tokens))
+        if penalties is None:
+            return cdf, cdf[:, -1]
+        possible = (F.pad(cdf, (1, 0)).diff(dim=1) * (penalties == 0)).cumsum(1)
+        mass = possible[:, -1]
+        return torch.where(mass[:, None] > 0, possible, cdf), mass
+
+    def _in_order(
+        self, order: Sequence[int] | None, u: Tensor
+    ) -> tuple[Sequence[int], Tensor, Tensor]:
+        """Return all steps in order, their (S, S) attention, and an (S, B, D) buffer.
+
+        The buffer is for the embeddings of the tokens, in the same order.
+        """
+        embedded = self._start.new_empty(len(self._sub_bin_steps), u.shape[1], len(self._start))
+        if order is None:
+            return range(len(self._sub_bin_steps)), self._attention, embedded
+        index = upload(torch.tensor(order), u.device)
+        return order, self._attention[index][:, index], embedded
+
+    def _context(self, attention: Tensor, embedded: Tensor) -> Tensor:
+        """Return the (B, D) context of a step, given the (n, B, D) embeddings of earlier tokens."""
+        context = torch.mv(embedded.flatten(1).T, attention).view(embedded.shape[1:])
+        return context.add_(self._start)
+
+    def _cdf(
+        self,
+        step: int,
+        context: Tensor,
+        penalties: Sequence[Tensor | None],
+        allowed: Tensor | None,
+    ) -> Tensor:
+        """Return (B, K): the cumulative distribution over a step's tokens.
+
+        The (B, K) `penalties` are added to the logits, and tokens outside the mask `allowed` (K,)
+        have no probability.
+        """
+        x = self._norm(context)
+        w1, b1 = self._hidden_layers[step]
+        w2, b2 = self._residual_layers[step]
+        w, b = self._heads[step]
+        if len(b) == 1:  # a single token needs no network
+            return torch.ones(len(context), 1, device=context.device)
+        h = F.silu(torch.addmm(b1, x, w1), inplace=True)
+        logits = torch.addmm(b, x + torch.addmm(b2, h, w2), w)
+        for added in penalties:
+            if added is not None:
+                logits.add_(added)
+        if self._sub_bin_steps[step] is not None:
+            logits[:, NO_SUB_BIN] = -torch.inf
+        if allowed is not None:
+            logits.masked_fill_(~allowed, -torch.inf)
+        return torch.softmax(logits, 1).cumsum(1)
+
+    def _embed(self, step: int, tokens: Tensor, out: Tensor) -> None:
+        """Write the (B, D) embeddings of the tokens of a step, given all (S, B) tokens."""
+        table, index, sub_bin_step = self._embeddings[step], tokens[step], self._sub_bin_steps[step]
+        if self._cell_sizes[step] and sub_bin_step is not None:
+            first, low, _ = sub_bin_step
+            cells = (tokens[first] - low) * self._cell_sizes[step] + index - 1
+            index = torch.where(index == NO_SUB_BIN, len(table) - 1, cells)
+        torch.index_select(table, 0, index, out=out)
+
+    def _is_active(self, step: int, tokens: Tensor) -> Tensor:
+        """Return (B,): False at a sub-bin step of a row that has no bin."""
+        sub_bin_step = self._sub_bin_steps[step]
+        if sub_bin_step is None:
+            return torch.ones(tokens.shape[1], dtype=torch.bool, device=tokens.device)
+        first, low, high = sub_bin_step
+        return (tokens[first] >= low) & (tokens[first] < high)
+
+
+def _inverse_cdf(cdf: Tensor, u: Tensor) -> Tensor:
+    """Map (B, K) cumulative distributions and (B,) uniforms to (B,) tokens."""
+    # Stay below the total: rounding must not select a token of probability 0 after the last one.
+    target = u.unsqueeze(1) * (cdf[:, -1:] * (1 - 1e-6))
+    return torch.searchsorted(cdf, target, right=True)[:, 0]
+
+
+def _systematic_resampling(likelihood: Tensor, u: Tensor, reweighted: Tensor) -> Tensor:
+    """Return (M, N) ancestor indices of M particles of N rows, given their (M, N) likelihoods.
+
+    Systematic resampling (Kitagawa 1996) with one uniform per row, `u` (N,). Particles of rows
+    outside the mask `reweighted` (N,), or whose likelihoods are all 0, keep their own index.
+    """
+    num_particles = len(likelihood)
+    cumulative = likelihood.clamp_min(0).double().cumsum(0)
+    particles = torch.arange(num_particles, device=u.device)[:, None]
+    targets = (particles + u) / num_particles * (cumulative[-1] * (1 - 1e-9))
+    ancestors = torch.searchsorted(cumulative.T.contiguous(), targets.T.contiguous(), right=True).T
+    own_index = particles.expand_as(ancestors)
+    return torch.where(
+        reweighted & (cumulative[-1] > 0), ancestors.clamp(max=num_particles - 1), own_index
+    )

@@ -1,0 +1,159 @@
+"""Structural zeros: pairs of tokens that chance would join, but that no training row has.
+
+A generator gives every pair of values some probability, such as that of a team in a league in which
+it never played. Sampling avoids the pairs of two columns that the training rows do not have, if
+rows that have new ones of them are practically impossible.
+
+Sources: Bishop, Fienberg and Holland 1975, "Discrete multivariate analysis", chapter 5; Good 1953,
+"The population frequencies of species".
+"""
+
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.tabular.autoregressive.near_lookups import PENALTY
+from models.tabular.categorical_columns import Arrays, Tokens
+
+MAX_UNSEEN_SHARE = 0.001  # of all rows, estimated, that have a pair which no training row has
+MIN_EXPECTED_RATIO = 20  # of their share if the columns were independent, to that estimate
+MAX_SEEN_ONCE = 0.05  # pairs of a token that one row has, relative to its rows
+MIN_EVIDENCE_NATS = 7.0  # that it misses some tokens of the other column: a chance of 1 in 1,000
+MAX_STEPS = 64  # that are compared pairwise
+MAX_CELLS = 1 << 20  # pairs of tokens that a model stores
+
+
+@dataclass(frozen=True)
+class StructuralZeros:
+    """By a pair of steps, the first one before the second one: which of their tokens may meet.
+
+    The masks of `may_meet` have shape (K, K'), with the tokens of the first and the second step.
+    """
+
+    may_meet: Mapping[tuple[int, int], NDArray[np.bool_]]
+
+    @classmethod
+    def fit(cls, tokens: Tokens, sizes: Sequence[int], steps: Sequence[int]) -> Self:
+        """Find the structural zeros of (S, N) tokens between any two of `steps`.
+
+        `sizes` are the numbers of tokens of all steps. Of too many, those that would be most
+        frequent by chance are kept.
+        """
+        candidates = []
+        for a, b in combinations(steps[:MAX_STEPS], 2):
+            counts = np.zeros(sizes[a] * sizes[b], np.int64)
+            present = np.bincount(tokens[a] * sizes[b] + tokens[b])
+            counts[: len(present)] = present
+            chance, may_meet = _structural_zeros(counts.reshape(sizes[a], sizes[b]))
+            if may_meet is not None:
+                candidates.append((chance, (a, b), may_meet))
+        candidates.sort(key=lambda item: (-item[0], item[1]))
+        kept, cells = {}, 0
+        for _, pair, may_meet in candidates:
+            if cells + may_meet.size <= MAX_CELLS:
+                kept[pair] = may_meet
+                cells += may_meet.size
+        return cls(kept)
+
+    def pack(self) -> tuple[list[list[int]], Arrays]:
+        """Return the pairs of steps, and the arrays that `unpack` needs."""
+        arrays = {f"zeros.{i}": np.packbits(mask) for i, mask in enumerate(self.may_meet.values())}
+        return [list(pair) for pair in self.may_meet], arrays
+
+    @classmethod
+    def unpack(
+        cls,
+        pairs: Sequence[Sequence[int]],
+        arrays: Mapping[str, NDArray[Any]],
+        sizes: Sequence[int],
+    ) -> Self:
+        """Load what `pack` returned; `sizes` are the numbers of tokens of all steps."""
+        may_meet = {}
+        for i, (a, b) in enumerate(pairs):
+            mask = np.unpackbits(arrays[f"zeros.{i}"], count=sizes[a] * sizes[b])
+            may_meet[a, b] = mask.astype(bool).reshape(sizes[a], sizes[b])
+        return cls(may_meet)
+
+
+NO_ZEROS = StructuralZeros({})
+
+
+def _structural_zeros(counts: NDArray[np.int64]) -> tuple[float, NDArray[np.bool_] | None]:
+    """Return the mask of the tokens that may meet, given the (K, K') counts of pairs in rows.
+
+    The first number is the share of the other pairs if the columns were independent. The mask is
+    None if new pairs are plausible: by Good's estimate, the share of unseen pairs is that of the
+    pairs that are seen once, between tokens that several rows have.
+    """
+    rows = counts.sum()
+    is_sure = _is_sure(counts)[:, None] & _is_sure(counts.T)
+    may_meet = (counts > 0) | ~is_sure
+    totals, other_totals = counts.sum(1, keepdims=True), counts.sum(0, keepdims=True)
+    seen_once = (counts == 1) & (totals > 1) & (other_totals > 1)
+    unseen = max(int(seen_once.sum()), 1) / rows
+    chance = float((totals * other_totals)[~may_meet].sum() / rows**2)
+    is_structural = unseen <= MAX_UNSEEN_SHARE and chance >= MIN_EXPECTED_RATIO * unseen
+    return chance, may_meet if is_structural else None
+
+
+def _is_sure(counts: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return the (K,) mask of first tokens whose rows tell which second ones they never meet.
+
+    Few of their pairs may be seen once, and as many rows with other tokens would not all miss the
+    second tokens that they miss. Otherwise samples would repeat the few rows of a rare value.
+    """
+    totals = counts.sum(1)
+    seen_once = (counts == 1).sum(1)
+    missed = (counts == 0) @ (counts.sum(0) / counts.sum())
+    with np.errstate(divide="ignore", invalid="ignore"):  # no rows are no evidence: 0 * inf is NaN
+        evidence = -totals * np.log1p(-np.minimum(missed, 1.0))
+    return (seen_once <= MAX_SEEN_ONCE * totals) & (evidence >= MIN_EVIDENCE_NATS)
+
+
+class ZeroPenalties:
+    """Penalties on the logits of tokens that may not meet other tokens of a row.
+
+    They are finite: where each token of a step would break a pair, those that break the fewest
+    remain.
+    """
+
+    def __init__(self, zeros: StructuralZeros, sizes: Sequence[int], device: torch.device) -> None:
+        masks: dict[int, dict[int, NDArray[np.bool_]]] = {}
+        for (a, b), mask in zeros.may_meet.items():
+            masks.setdefault(a, {})[b] = mask.T
+            masks.setdefault(b, {})[a] = mask
+        self._tables = {}
+        for step, by_other in masks.items():
+            others = sorted(by_other)
+            ends = np.cumsum([sizes[other] for other in others])
+            # The last row is that of unknown tokens.
+            table = np.pad(np.concatenate([~by_other[i] for i in others]), ((0, 1), (0, 0)))
+            self._tables[step] = (
+                others,
+                torch.tensor(others, device=device),
+                torch.tensor([0, *ends[:-1]], device=device)[:, None],
+                torch.from_numpy(table.astype(np.float32) * PENALTY).to(device),
+            )
+
+    def of(self, step: int, tokens: Tensor) -> Tensor | None:
+        """Return the (B, K) penalties of a step, or None if it has none.
+
+        `tokens` (S', B) are those of the first S' steps, negative where they are unknown.
+        """
+        if step not in self._tables:
+            return None
+        others, index, starts, table = self._tables[step]
+        count = bisect_left(others, len(tokens))
+        if not count:
+            return None
+        rows = tokens.index_select(0, index[:count])
+        rows = torch.where(rows < 0, len(table) - 1, rows + starts[:count])
+        return F.embedding_bag(rows.T, table, mode="sum")

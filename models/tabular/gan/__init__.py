@@ -1,0 +1,1 @@
+"""The architecture `gan`: whole rows at once."""

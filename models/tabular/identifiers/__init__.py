@@ -1,0 +1,1 @@
+"""Identifiers: new values of the form that the values of a column have."""

@@ -1,0 +1,83 @@
+"""Fitting of the identifier columns of a table."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from models.tabular.column_fitting import column_values
+from models.tabular.identifiers.columns import IdColumn, Source
+from models.tabular.identifiers.email_ends import EmailEnds
+from models.tabular.identifiers.missing_identifiers import MissingWith
+from models.tabular.identifiers.region_shapes import RegionShapes
+from models.tabular.identifiers.regions import RegionPrefixes
+from models.tabular.identifiers.templates import Counter
+from models.tabular.relations.joined_texts import JoinedText
+from models.tabular.schema import ColumnSchema
+
+
+def fit_id_columns(
+    table: pa.Table,
+    schema: Sequence[ColumnSchema],
+    names: Sequence[str],
+    joined_texts: Sequence[JoinedText],
+    min_value_count: int,
+) -> Iterator[IdColumn]:
+    """Yield the fitted columns `names` of a table; of joined texts, only their rest is fitted."""
+    rests = {joined.column: joined.rest(table) for joined in joined_texts if joined.has_rest}
+    kinds = {column.name: column.format for column in schema}
+    learned = {column.name for column in schema if column.type == "category" and column.in_samples}
+    learned -= {joined.column for joined in joined_texts}  # they follow the codes
+    regions = {name: column_values(table, name) for name in table.schema.names if name in learned}
+    # Columns that are drawn before an identifier; of identifiers, only where they are missing.
+    joined = {each.column for each in joined_texts}
+    earlier = {
+        column.name: column_values(table, column.name)
+        for column in schema
+        if column.in_samples
+        and column.name in table.column_names
+        and column.name not in {*names, *joined}
+    }
+    for name in names:
+        arrow = table.schema.field(name).type
+        if name in rests:
+            kind = rest_kind(next(j for j in joined_texts if j.column == name), rests[name], schema)
+            id_column = IdColumn.fit(name, arrow, rests[name], min_value_count, kind)
+            source = _within_digits(id_column.source, rests[name])
+            yield replace(id_column, source=source, rows_per_value=1)
+            continue
+        values = column_values(table, name)
+        id_column = IdColumn.fit(name, arrow, values, min_value_count, kinds[name])
+        if not min_value_count:
+            prefixes = RegionPrefixes.fit(name, values, regions)
+            shapes = RegionShapes.fit(name, values, regions)
+            missing_with = MissingWith.fit(values, earlier)
+            earlier[name] = pc.if_else(values.is_valid(), True, pa.scalar(None, pa.bool_()))
+            id_column = replace(
+                id_column, prefixes=prefixes, shapes=shapes, missing_with=missing_with
+            )
+        yield id_column
+
+
+def _within_digits(source: Source, rest: pa.Array) -> Source:
+    """Return a counter that keeps the number of digits if all rests have the same.
+
+    Next to a date or another column, numbers may repeat: those of each day start again.
+    """
+    lengths = pc.min_max(pc.utf8_length(rest)).as_py()
+    if not isinstance(source, Counter) or lengths["min"] != lengths["max"]:
+        return source
+    return replace(source, digits=lengths["max"])
+
+
+def rest_kind(joined: JoinedText, rest: pa.Array, schema: Sequence[ColumnSchema]) -> str | None:
+    """Return the kind of what the other columns do not determine: ends of addresses, or numbers.
+
+    Next to a new name, it may repeat. Otherwise it is as unique as the whole text: None.
+    """
+    identifiers = {column.name for column in schema if column.type == "id"} - {joined.column}
+    if not joined.has_new_part(identifiers):
+        return None
+    first = rest.drop_null().slice(0, 1).to_pylist()
+    return "email_end" if EmailEnds.fit(first) is not None else "quantity"

@@ -1,0 +1,1 @@
+"""Numbers as tokens: bins, positions within them, scales and last digits."""

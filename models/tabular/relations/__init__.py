@@ -1,0 +1,1 @@
+"""Relations between columns: their search, and codings that keep them."""

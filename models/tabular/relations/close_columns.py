@@ -1,0 +1,104 @@
+"""Numbers that are often close to another number of the row, such as last month's balance.
+
+Cells of quantiles are too wide to show by how much the two differ. So where they are close, the
+ratio of both is learned in a separate column, which comes before the number. The number itself
+is learned, too, so that later columns see it; decoding replaces it by the base times the ratio.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+
+from models.tabular.categorical_columns import Floats
+from models.tabular.numbers.grid import NumberGrid
+from models.tabular.relations.relation import Rows, array, as_floats
+
+
+@dataclass(frozen=True)
+class CloseColumn:
+    """A number that is often close to that of the column `base`.
+
+    The coded rows have the ratio of both in the column `ratio_name`. It is missing if the ratio
+    differs from 1 by more than `width`, or if the number is one of `common`: frequent values are
+    learned as they are. Decoded values stay between `low` and `high`. These and `common` are in
+    units of the last of the column's `decimals`; -1 decimals: floats, not rounded.
+    """
+
+    name: str
+    base: str
+    width: float
+    decimals: int
+    low: float
+    high: float
+    common: tuple[float, ...]
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return (self.base,)
+
+    @property
+    def relation_name(self) -> str:
+        """Return a formula that identifies the relation in a table."""
+        return f"{self.name} ~ {self.base}"
+
+    @property
+    def ratio_name(self) -> str:
+        return self.relation_name
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what clients see: no values of rows."""
+        return {"name": self.relation_name, "kind": "near_value", "columns": [self.base, self.name]}
+
+    def coded_type(self, arrow: pa.DataType) -> pa.DataType:
+        return arrow
+
+    def encode(self, rows: Rows, arrow: pa.DataType) -> pa.Array:  # noqa: ARG002 - see CodedColumn
+        """Return the values as they are; `encode_ratio` returns the other coded column."""
+        return array(rows, self.name)
+
+    def encode_ratio(self, rows: Rows) -> pa.Array:
+        values = array(rows, self.name)
+        numbers, is_missing = NumberGrid(values.type, self.decimals).to_grid(values)
+        numbers = np.where(is_missing, np.nan, numbers)
+        ratios = self.ratios(numbers, self._in_units(as_floats(array(rows, self.base))))
+        return pa.array(ratios, pa.float64(), mask=np.isnan(ratios))
+
+    def ratios(self, numbers: Floats, base: Floats) -> Floats:
+        """Return the (N,) ratios of numbers and bases in units, NaN where they are not close."""
+        ratios = numbers / np.where(base == 0, np.nan, base)
+        is_close = (np.abs(ratios - 1) <= self.width) & ~np.isin(numbers, self.common)
+        return np.where(is_close, ratios, np.nan)
+
+    def decode(self, coded: Rows, arrow: pa.DataType) -> pa.Array:
+        values = array(coded, self.name)
+        grid = NumberGrid(arrow, self.decimals)
+        numbers, is_missing = grid.to_grid(values)
+        ratios = as_floats(array(coded, self.ratio_name))
+        products = ratios * self._in_units(as_floats(array(coded, self.base)))
+        is_close = np.isfinite(products)
+        products = np.clip(np.where(is_close, products, self.low), self.low, self.high)
+        if self.decimals >= 0:
+            products = np.rint(products).astype(np.int64)
+        return grid.from_grid(np.where(is_close, products, numbers), is_missing & ~is_close)
+
+    def _in_units(self, base: Floats) -> Floats:
+        return base * 10.0 ** max(self.decimals, 0)
+
+    def pack(self) -> dict[str, Any]:
+        return {
+            "close_to": self.base,
+            "name": self.name,
+            "width": self.width,
+            "decimals": self.decimals,
+            "low": self.low,
+            "high": self.high,
+            "common": list(self.common),
+        }
+
+    @classmethod
+    def unpack(cls, packed: Mapping[str, Any]) -> Self:
+        values = {name: value for name, value in packed.items() if name != "close_to"}
+        return cls(**{**values, "base": packed["close_to"], "common": tuple(packed["common"])})

@@ -1,0 +1,211 @@
+"""Coding of rows by the relations between their columns, so that generated rows satisfy them.
+
+Before tokenization, a column that others determine is left out, and a column that others bound
+becomes its distance from the bound. Decoding computes the columns again. Relations that no coding
+enforces are checked: rows that break one are generated again, as those that leave their limits.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+from numpy.typing import NDArray
+
+from models.tabular.numbers.grid import NumberGrid, is_numeric
+from models.tabular.relations.close_columns import CloseColumn
+from models.tabular.relations.coded_columns import (
+    BoundedColumn,
+    CodedColumn,
+    RemainderColumn,
+    unpack_column,
+)
+from models.tabular.relations.near_columns import NearColumn
+from models.tabular.relations.relation import Relation, Rows, array, as_floats
+
+LIMIT_TOLERANCE = 1e-9  # of the limits of a column
+
+
+@dataclass(frozen=True)
+class RelationCoding:
+    """The coded columns, in decoding order, and the relations that samples satisfy.
+
+    Those in `checked` do not follow from the coding. `limits` are the smallest and the largest
+    number of coded columns and of their sources in the training rows: what follows from other
+    numbers may be beyond them, such as a negative count.
+    """
+
+    columns: tuple[CodedColumn, ...] = ()
+    relations: tuple[Relation, ...] = ()
+    checked: tuple[Relation, ...] = ()
+    limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The names of the coded columns."""
+        return frozenset(column.name for column in self.columns)
+
+    @cached_property
+    def near(self) -> Mapping[str, NearColumn]:
+        """The near columns by name, which are coded without a relation."""
+        return {column.name: column for column in self.columns if isinstance(column, NearColumn)}
+
+    @cached_property
+    def close(self) -> Mapping[str, CloseColumn]:
+        """The close columns by the names of their ratios, which only coded rows have."""
+        return {c.ratio_name: c for c in self.columns if isinstance(c, CloseColumn)}
+
+    @cached_property
+    def near_sums(self) -> tuple[Relation, ...]:
+        """The sums with exceptions by which columns are coded."""
+        remainders = (c.relation for c in self.columns if isinstance(c, RemainderColumn))
+        return tuple(relation for relation in remainders if relation.kind == "near_sum")
+
+    def coded_schema(self, schema: pa.Schema) -> pa.Schema:
+        """Return the schema of coded rows with the columns of `schema`."""
+        coded = {
+            c.name: c.coded_type(schema.field(c.name).type)
+            for c in self.columns
+            if c.name in schema.names
+        }
+        ratios = {c.name: c.ratio_name for c in self.close.values()}
+        types: dict[str, pa.DataType | None] = {}
+        for name in schema.names:
+            if name in ratios:
+                types[ratios[name]] = pa.float64()
+            types[name] = coded.get(name, schema.field(name).type)
+        return pa.schema([(name, type) for name, type in types.items() if type is not None])
+
+    def encode(self, rows: pa.Table) -> pa.Table:
+        """Return the coded rows."""
+        if not self.columns:
+            return rows
+        schema = self.coded_schema(rows.schema)
+        arrays = {
+            column.name: column.encode(rows, rows.schema.field(column.name).type)
+            for column in self.columns
+            if column.name in schema.names
+        }
+        arrays |= {name: close.encode_ratio(rows) for name, close in self.close.items()}
+        return pa.table(
+            {n: arrays[n] if n in arrays else rows.column(n) for n in schema.names}, schema=schema
+        )
+
+    def decode(self, coded: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+        """Return the rows; `schema` has their types and the order of their columns.
+
+        A bounded column stays within its limits, which its relations allow.
+        """
+        if not self.columns:
+            return coded
+        arrays, _ = self._decode(coded, schema)
+        fields = [item for item in schema if item.name in arrays]
+        return pa.RecordBatch.from_arrays(
+            [arrays[item.name] for item in fields], schema=pa.schema(fields)
+        )
+
+    @property
+    def may_reject(self) -> bool:
+        """Return True if `is_valid` may reject a row."""
+        return bool(self.limits or self.checked)
+
+    def is_valid(
+        self, coded: pa.RecordBatch, schema: pa.Schema
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return the (N,) masks of coded rows that satisfy the relations and that are in limits."""
+        arrays, in_limits = self._decode(coded, schema)
+        rows = pa.RecordBatch.from_pydict(arrays)
+        satisfied = np.ones(len(rows), bool)
+        for relation in self.checked:
+            satisfied &= relation.holds(rows)
+        return satisfied, in_limits
+
+    def _decode(
+        self, coded: pa.RecordBatch, schema: pa.Schema
+    ) -> tuple[dict[str, pa.Array], NDArray[np.bool_]]:
+        arrays = dict(zip(coded.schema.names, coded.columns, strict=True))
+        in_limits = np.ones(len(coded), bool)
+        for column in self.columns:
+            rows = pa.RecordBatch.from_pydict(arrays)
+            arrow = schema.field(column.name).type
+            values = column.decode(rows, arrow)
+            if column.name in self.limits:
+                low, high = self.limits[column.name]
+                numbers, margin = as_floats(values), LIMIT_TOLERANCE * max(abs(low), abs(high))
+                is_outside = (numbers < low - margin) | (numbers > high + margin)
+                in_limits &= ~is_outside
+                if is_outside.any() and isinstance(column, BoundedColumn):
+                    grid = NumberGrid(arrow, column.decimals)
+                    nearest = np.clip(np.nan_to_num(numbers), low, high)
+                    limited = grid.from_floats(nearest, np.isnan(numbers))
+                    values = pa.compute.if_else(pa.array(is_outside), limited, values)
+            arrays[column.name] = values
+        return arrays, in_limits
+
+    def with_limits(self, table: pa.Table) -> Self:
+        """Return a copy with the limits of coded columns and their sources in the training rows."""
+        limits = {}
+        exact = [c for c in self.columns if not isinstance(c, NearColumn | CloseColumn)]
+        for name in dict.fromkeys(name for c in exact for name in (c.name, *c.sources)):
+            values = array(table, name)
+            if not is_numeric(values.type) or name in self.near:
+                continue
+            numbers = as_floats(values)
+            finite = numbers[np.isfinite(numbers)]
+            if len(finite):
+                limits[name] = float(finite.min()), float(finite.max())
+        return replace(self, limits=limits)
+
+    def satisfied(self, rows: Rows) -> NDArray[np.bool_]:
+        """Return the (N,) mask of rows that satisfy all relations."""
+        mask = np.ones(len(rows), bool)
+        for relation in self.relations:
+            mask &= relation.holds(rows)
+        return mask
+
+    def is_plausible(self, rows: Rows, given: Mapping[str, NDArray[np.bool_]]) -> NDArray[np.bool_]:
+        """Return the (N,) mask of rows in which what follows from given values is plausible.
+
+        These numbers exceed the limits by at most half of their distance, unless a given number is
+        beyond its own limits. They have a sign that training rows have, unless a given one has not.
+        """
+        nothing = np.zeros(len(rows), bool)
+        mask, is_beyond, has_new_sign = ~nothing, nothing.copy(), nothing.copy()
+        for check_given in (True, False):
+            for name, (low, high) in self.limits.items():
+                numbers, is_given = as_floats(array(rows, name)), given.get(name, nothing)
+                changes_sign = ((numbers < 0) & (low >= 0)) | ((numbers > 0) & (high <= 0))
+                if check_given:
+                    is_beyond |= is_given & ((numbers < low) | (numbers > high))
+                    has_new_sign |= is_given & changes_sign
+                    continue
+                slack = (high - low) / 2
+                is_far = (numbers < low - slack) | (numbers > high + slack)
+                mask &= is_given | ~((changes_sign & ~has_new_sign) | (is_far & ~is_beyond))
+        return mask
+
+    def pack(self) -> dict[str, Any]:
+        packed: dict[str, Any] = {
+            "columns": [column.pack() for column in self.columns],
+            "relations": [relation.pack() for relation in self.relations],
+        }
+        if self.checked:
+            packed["checked"] = [relation.pack() for relation in self.checked]
+        if self.limits:
+            packed["limits"] = {name: list(limits) for name, limits in self.limits.items()}
+        return packed
+
+    @classmethod
+    def unpack(cls, packed: Mapping[str, Any]) -> Self:
+        columns = tuple(map(unpack_column, packed["columns"]))
+        limits = {name: (low, high) for name, (low, high) in packed.get("limits", {}).items()}
+        relations, checked = (
+            tuple(map(Relation.unpack, packed.get(name, ()))) for name in ("relations", "checked")
+        )
+        return cls(columns, relations, checked, limits)
+
+
+NO_CODING = RelationCoding()

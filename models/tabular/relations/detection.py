@@ -1,0 +1,186 @@
+"""Search for relations that all rows with values satisfy and that chance does not explain."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from itertools import permutations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+
+from models.tabular.categorical_columns import Floats
+from models.tabular.constraints import NUMERIC_TYPES
+from models.tabular.numbers.grid import NumberGrid, is_numeric
+from models.tabular.relations.discrete_relations import (
+    MAX_COMPARED_COLUMNS,
+    MIN_EXPECTED_VIOLATIONS,
+    find_date_lookups,
+    find_distinct,
+    find_lookups,
+)
+from models.tabular.relations.equation_detection import find_equations
+from models.tabular.relations.factor_detection import find_factors
+from models.tabular.relations.relation import Relation, array, as_floats, available_parts, date_part
+from models.tabular.relations.screened_numbers import (
+    FIRST_ROWS,
+    MIN_EVIDENCE_BITS,
+    MIN_ROWS,
+    ScreenedNumber,
+    evidence_bits,
+)
+from models.tabular.relations.sum_detection import find_rounded_balances, find_rounded_sums
+
+MAX_STEP_SHARE = 0.1  # distinct values of a step function, relative to the rows
+TEMPORAL_TYPES = ("datetime", "time", "duration")
+SCREENING_ROWS = 5_000  # yield candidates, which are then checked on all rows
+
+
+def detect_relations(
+    table: pa.Table, types: Mapping[str, str], *, min_value_count: int = 0
+) -> list[Relation]:
+    """Detect the relations between the columns in `types`, which maps names to types.
+
+    Relations whose parameters are values of single rows are left out if `min_value_count` is set,
+    and so are the rarer values of a lookup.
+    """
+    sample = _screened_rows(table)
+    if len(sample) < MIN_ROWS:
+        return []
+    numbers = [
+        ScreenedNumber.of(sample, name)
+        for name, type in types.items()
+        if _is_number(type, sample.schema.field(name).type)
+    ]
+    numbers = [number for number in numbers if not np.isinf(number.values).any()]
+    equations = [*find_equations(numbers), *_date_parts(sample, numbers)]
+    related = _column_sets(equations)
+    candidates = [*equations, *_orders(numbers)]
+    if not min_value_count:
+        candidates += _steps(table, numbers, {relation.columns for relation in equations})
+        candidates += find_factors(sample, table, types, numbers, related)
+    # Last, because these columns may be coded by an exact relation.
+    candidates += find_rounded_sums(numbers, related)
+    candidates += find_rounded_balances(numbers, _column_sets(candidates))
+    candidates = _with_precision(candidates, table, numbers)
+    relations = [relation for relation in candidates if relation.holds(table).all()]
+    relations += find_lookups(table, types, min_value_count)
+    related = _column_sets(relations)
+    if not min_value_count:
+        relations += find_date_lookups(table, types, related)
+    return relations + find_distinct(table, types, related)
+
+
+def _column_sets(relations: Iterable[Relation]) -> set[frozenset[str]]:
+    return {frozenset(relation.columns) for relation in relations}
+
+
+def _with_precision(
+    relations: Iterable[Relation], table: pa.Table, numbers: list[ScreenedNumber]
+) -> list[Relation]:
+    """Return the relations with the precision of the column that they determine or bound."""
+    decimals = {n.name: NumberGrid.fit(array(table, n.name)).decimals for n in numbers}
+    digits = {number.name: number.digits for number in numbers}
+    return [
+        replace(relation, decimals=decimals[relation.last], digits=digits[relation.last])
+        for relation in relations
+    ]
+
+
+def _is_number(type: str, arrow: pa.DataType) -> bool:
+    """Return True for numbers, dates and times, and for flags."""
+    is_ordered = type in (*NUMERIC_TYPES, *TEMPORAL_TYPES) and is_numeric(arrow)
+    return is_ordered or bool(pa.types.is_boolean(arrow))
+
+
+def _screened_rows(table: pa.Table) -> pa.Table:
+    """Return a sample of the rows in their order: the first ones of a sorted table are alike."""
+    if len(table) <= SCREENING_ROWS:
+        return table
+    chosen = np.random.default_rng(0).choice(len(table), SCREENING_ROWS, replace=False)
+    return table.take(pa.array(np.sort(chosen)))
+
+
+def _date_parts(rows: pa.Table, numbers: list[ScreenedNumber]) -> Iterator[Relation]:
+    for source in (number for number in numbers if number.is_datetime):
+        dates = array(rows, source.name)
+        parts = {part: as_floats(date_part(dates, part)) for part in available_parts(source.type)}
+        for total in numbers:
+            for part, computed in parts.items():
+                if source is total or not _may_be(part, source.type, total.type):
+                    continue
+                if _differ(computed[:FIRST_ROWS], total.values[:FIRST_ROWS]):
+                    continue
+                both = np.isfinite(computed) & np.isfinite(total.values)
+                if (
+                    both.sum() >= MIN_ROWS
+                    and not _differ(computed, total.values)
+                    and evidence_bits(total.values[both]) >= MIN_EVIDENCE_BITS
+                ):
+                    yield Relation("date_part", (source.name, total.name), part=part)
+
+
+def _differ(a: Floats, b: Floats) -> bool:
+    """Return True if a row has two different values; missing ones do not differ."""
+    return bool((np.abs(a - b) > 0).any())
+
+
+def _may_be(part: str, source: pa.DataType, total: pa.DataType) -> bool:
+    """Return True if a column of the type `total` may hold a part of datetimes."""
+    if part == "date":
+        return bool(total == source)
+    return bool(total == pa.time64("us") if part == "time" else pa.types.is_integer(total))
+
+
+def _steps(
+    table: pa.Table, numbers: list[ScreenedNumber], excluded: set[tuple[str, ...]]
+) -> Iterator[Relation]:
+    """Yield monotone step functions of columns with many more values than steps."""
+    compared = [number for number in numbers if not number.is_flag][:MAX_COMPARED_COLUMNS]
+    for source, total in permutations(compared, 2):
+        if (source.name, total.name) in excluded or not 2 <= total.distinct <= source.distinct / 2:
+            continue
+        columns = (source.name, total.name)
+        if _fit_steps(columns, source.values, total.values) is None:
+            continue
+        # Rows that were not screened may have further steps, or other positions of them.
+        values = (as_floats(array(table, name)) for name in columns)
+        if relation := _fit_steps(columns, *values):
+            yield relation
+
+
+def _fit_steps(columns: tuple[str, str], x: Floats, y: Floats) -> Relation | None:
+    """Return the monotone step function from (N,) `x` to `y`; None if chance may explain it."""
+    both = np.isfinite(x) & np.isfinite(y)
+    order = np.argsort(x[both], kind="stable")
+    x, y = x[both][order], y[both][order]
+    changes = np.flatnonzero(np.diff(y))
+    directions = np.unique(np.sign(np.diff(y)[changes]))
+    if len(x) < MIN_ROWS or len(changes) >= MAX_STEP_SHARE * len(x):
+        return None
+    if len(directions) != 1 or (x[changes] == x[changes + 1]).any():
+        return None
+    # The positions of the steps are fitted: each costs as much as the choice of a row.
+    if evidence_bits(y) - len(changes) * math.log2(len(x)) < MIN_EVIDENCE_BITS:
+        return None
+    keys = (x[changes] + x[changes + 1]) / 2
+    values = [y[0], *y[changes + 1]]
+    return Relation("step", columns, keys=tuple(map(float, keys)), values=tuple(map(float, values)))
+
+
+def _orders(numbers: list[ScreenedNumber]) -> Iterator[Relation]:
+    temporal = [number for number in numbers if number.is_temporal][:MAX_COMPARED_COLUMNS]
+    plain = [number for number in numbers if number.is_plain][:MAX_COMPARED_COLUMNS]
+    for low, high in (*permutations(plain, 2), *permutations(temporal, 2)):
+        if low.is_temporal and low.type != high.type:
+            continue
+        if _is_order(low.values, high.values):
+            yield Relation("order", (low.name, high.name))
+
+
+def _is_order(low: Floats, high: Floats) -> bool:
+    both_present = ~(np.isnan(low) | np.isnan(high))
+    a, b = low[both_present], high[both_present]
+    if len(a) < MIN_ROWS or (a > b).any() or not (a < b).any():
+        return False
+    return bool(np.searchsorted(np.sort(b), a).mean() > MIN_EXPECTED_VIOLATIONS)

@@ -1,0 +1,94 @@
+"""Near sums: numbers that are the sum of two others in most rows.
+
+The area of two floors is mostly the living area, but some houses have a further part; wins and
+losses are mostly the games, but some games are ties. Such a total is learned as what the sum
+leaves, which is 0 in most rows.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import pyarrow as pa
+
+from models.tabular.categorical_columns import Floats
+from models.tabular.numbers.grid import NumberGrid, is_numeric
+from models.tabular.relations.near_relations import (
+    MAX_COLUMNS,
+    MIN_ROWS,
+    held_out_bits,
+    sampled_rows,
+)
+from models.tabular.relations.relation import Relation, array, as_floats
+
+MIN_EXACT_SHARE = 0.3  # of the rows with values have exactly the sum
+FIRST_ROWS = 200  # rule out most sums
+MIN_FIRST_SHARE, MIN_FIRST_BOTH_SHARE = 0.2, 0.02  # of them have a sum that is not 0, of two terms
+MIN_TERM_SHARE = 0.02  # of the rows, in which a term is not 0
+MIN_GAIN_BITS = (
+    1.0  # per held-out value, compared with the total and with its difference from a term
+)
+
+
+@dataclass(frozen=True)
+class _Number:
+    name: str
+    values: Floats  # (N,) in units of the last decimal of any column; NaN where missing
+
+
+def find_near_sums(
+    table: pa.Table, types: Mapping[str, str], excluded: Collection[str]
+) -> list[Relation]:
+    """Return the near sums, the one that saves most bits first. Those in `excluded` are no totals.
+
+    Only sums are tried that have no exact relation: `excluded` has the columns that these code.
+    """
+    names = [
+        name
+        for name, type in types.items()
+        if type in ("integer", "number") and is_numeric(table.schema.field(name).type)
+    ]
+    rows, is_fitted = sampled_rows(len(table))
+    if len(rows) < MIN_ROWS:
+        return []
+    sample = table.select(names).take(pa.array(rows))
+    decimals = {name: NumberGrid.fit(array(sample, name)).decimals for name in names}
+    names = [name for name in names if decimals[name] >= 0][:MAX_COLUMNS]
+    scale = 10.0 ** max((decimals[name] for name in names), default=0)
+    numbers = {name: np.rint(as_floats(array(sample, name)) * scale) for name in names}
+    gains: dict[Relation, float] = {}
+    for a, b, total in _screened(numbers, excluded):
+        rest = numbers[total] - numbers[a] - numbers[b]
+        present = rest[np.isfinite(rest)]
+        if len(present) < MIN_ROWS or (present == 0).mean() < MIN_EXACT_SHARE:
+            continue
+        unit = np.full(len(rest), scale / 10.0 ** decimals[total])
+        with_rest = held_out_bits(rest, is_fitted, unit)
+        others = [numbers[total], numbers[total] - numbers[a], numbers[total] - numbers[b]]
+        gain = min(
+            float(np.nanmean(held_out_bits(other, is_fitted, unit) - with_rest)) for other in others
+        )
+        if gain >= MIN_GAIN_BITS:
+            gains[Relation("near_sum", (a, b, total), decimals=decimals[total])] = gain
+    return sorted(gains, key=gains.__getitem__, reverse=True)
+
+
+def _screened(
+    numbers: Mapping[str, Floats], excluded: Collection[str]
+) -> Iterator[tuple[str, str, str]]:
+    """Yield two terms and a total that the first rows do not rule out."""
+    totals = [name for name in numbers if name not in excluded]
+    if not totals:
+        return
+    first = np.stack([numbers[name][:FIRST_ROWS] for name in totals])
+    terms = [n for n, values in numbers.items() if (np.abs(values) > 0).mean() >= MIN_TERM_SHARE]
+    for a, b in combinations(terms, 2):
+        terms_first = numbers[a][:FIRST_ROWS], numbers[b][:FIRST_ROWS]
+        both = (terms_first[0] != 0) & (terms_first[1] != 0)
+        is_sum = (first == terms_first[0] + terms_first[1]) & (first != 0)
+        is_possible = is_sum.mean(1) >= MIN_FIRST_SHARE
+        is_possible &= (is_sum & both).mean(1) >= MIN_FIRST_BOTH_SHARE
+        for index in np.flatnonzero(is_possible):
+            if totals[index] not in (a, b):
+                yield a, b, totals[index]

@@ -1,0 +1,278 @@
+"""Choice of the columns that are coded, given the relations of a table."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from graphlib import TopologicalSorter
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+
+from models.tabular.numbers.grid import NumberGrid
+from models.tabular.relations.close_columns import CloseColumn
+from models.tabular.relations.coded_columns import (
+    BoundedColumn,
+    CodedColumn,
+    DerivedColumn,
+    RemainderColumn,
+)
+from models.tabular.relations.coding import RelationCoding
+from models.tabular.relations.near_columns import NearColumn
+from models.tabular.relations.relation import SUMS, Relation, array, as_floats
+
+Edge = tuple[str, str]  # the first column is at most the second one
+MAX_ADDED_BITS = 0.1  # per value, by coding a column by its bounds or by a sum
+ALL_DECIMALS = 99  # of floats that are not rounded
+FOLLOWING_ROWS = 500  # of columns in another order show whether a relation follows from others
+
+
+def plan_coding(
+    relations: Sequence[Relation],
+    table: pa.Table,
+    fixed: Collection[str],
+    near: Sequence[NearColumn | CloseColumn] = (),
+    near_sums: Sequence[Relation] = (),
+) -> RelationCoding:
+    """Return the coding that keeps as many of the relations as possible.
+
+    `table` has the training rows. The columns in `fixed` are not coded. No relation codes those in
+    `near`, and none bounds them or their bases. The totals of `near_sums` are coded by these where
+    no equation codes them.
+    """
+    planner = _Planner(table, frozenset(fixed))
+    for relation in relations:
+        if relation.kind not in ("order", "distinct"):
+            planner.derive(relation)
+    for relation in near_sums:
+        planner.leave_rest(relation)
+    planner.bound([relation for relation in relations if relation.kind == "order"], near)
+    planner.check([relation for relation in relations if relation.kind == "distinct"])
+    return RelationCoding(planner.in_decoding_order(), tuple(planner.kept), tuple(planner.checked))
+
+
+def independent_relations(relations: Sequence[Relation], table: pa.Table) -> list[Relation]:
+    """Return the relations without those that follow from others."""
+    return list(plan_coding(relations, table, ()).relations)
+
+
+class _Planner:
+    def __init__(self, table: pa.Table, fixed: frozenset[str]) -> None:
+        self.table, self.fixed = table, fixed
+        self.columns: list[CodedColumn] = []
+        self.kept: list[Relation] = []
+        self.checked: list[Relation] = []  # of the kept ones, those that coding does not enforce
+        self.sources: dict[str, set[str]] = {}  # of each coded column
+        self.near_edges: set[Edge] = set()  # from the terms of near sums to their totals
+
+    def derive(self, relation: Relation) -> None:
+        """Leave a column out that the others of `relation` determine, if one can be."""
+        last = self.table.schema.field(relation.last)
+        is_sum_of_flags = relation.kind == "sum" and pa.types.is_boolean(last.type)
+        candidates = relation.columns if relation.kind in SUMS else (relation.last,)
+        free = [name for name in candidates if self._may_follow(name, relation)]
+        # Rows that were learned mostly satisfy it, other than an equation between numbers.
+        may_be_checked = relation.kind in ("lookup", "step", "date_part")
+        is_checked = may_be_checked and relation.last in self.fixed
+        # First, because many columns that determine each other have very many relations.
+        if not (free or is_sum_of_flags or is_checked):
+            return
+        if self.sources.keys() & relation.columns and self._follows(relation):
+            return
+        if is_sum_of_flags or not free:
+            self.check([relation])  # a sum of flags may be no flag
+            return
+        name = next((name for name in self._by_preference(relation) if name in free), None)
+        if name is None:
+            return
+        self.columns.append(self._derived(relation, name))
+        self.sources[name] = set(relation.columns) - {name}
+        self.kept.append(relation)
+
+    def leave_rest(self, relation: Relation) -> None:
+        """Code the total of a near sum as what the sum leaves, if no other relation codes it."""
+        if self._may_follow(relation.last, relation):
+            self.columns.append(self._derived(relation, relation.last))
+            self.sources[relation.last] = set(relation.columns[:-1])
+            self.near_edges |= {(term, relation.last) for term in relation.columns[:-1]}
+
+    def _by_preference(self, relation: Relation) -> list[str]:
+        """Return the columns that may be left out, the preferred one first.
+
+        Of a sum, these are the last column and the terms with the most decimals; others would not
+        be exact. The errors of small terms are small relative to the largest one.
+        """
+        *terms, last = relation.columns
+        if relation.kind not in SUMS:
+            return [last]
+        terms.sort(key=self._mean_size, reverse=True)
+        finest = max(map(self._decimals, relation.columns))
+        exact = [name for name in terms if self._decimals(name) == finest]
+        candidates = [*exact, last] if finest > self._decimals(last) else [last, *exact]
+        # What follows from other columns loses its frequent values, such as a limit.
+        bits = {name: _entropy(array(self.table, name)) for name in relation.columns}
+        enough = max(bits.values()) - MAX_ADDED_BITS
+        return sorted(candidates, key=lambda name: max(0.0, enough - bits[name]))
+
+    def _may_follow(self, name: str, relation: Relation) -> bool:
+        """Return True if column `name` may be left out, without a cycle of columns."""
+        sources = set(relation.columns) - {name}
+        is_free = name not in self.fixed and name not in self.sources
+        return is_free and not any(self._depends(source, name) for source in sources)
+
+    def _mean_size(self, name: str) -> float:
+        return float(np.nanmean(np.abs(as_floats(array(self.table, name)))))
+
+    def _decimals(self, name: str) -> int:
+        decimals = NumberGrid.fit(array(self.table, name)).decimals
+        return decimals if decimals >= 0 else ALL_DECIMALS
+
+    def _follows(self, relation: Relation) -> bool:
+        """Return True if the coded columns satisfy `relation` even in rows that do not exist."""
+        # Others neither change the columns of the relation nor depend on each other's rows.
+        needed = _reachable(self.sources, relation.columns)
+        coding = RelationCoding(tuple(c for c in self.in_decoding_order() if c.name in needed))
+        names = [name for name in self.table.column_names if name in needed]
+        sample = self.table.select(names).slice(0, FOLLOWING_ROWS)
+        rng = np.random.default_rng(0)
+        coded = coding.encode(sample).combine_chunks()
+        mixed = [column.take(pa.array(rng.permutation(len(coded)))) for column in coded.columns]
+        batch = pa.table(mixed, schema=coded.schema).combine_chunks().to_batches()[0]
+        return bool(relation.holds(coding.decode(batch, sample.schema)).all())
+
+    def in_decoding_order(self) -> tuple[CodedColumn, ...]:
+        columns = {column.name: column for column in self.columns}
+        # Sorted, because the order of a set differs between processes.
+        sources = {name: sorted(names) for name, names in self.sources.items()}
+        order = TopologicalSorter(sources).static_order()
+        return tuple(columns[name] for name in order if name in columns)
+
+    def _derived(self, relation: Relation, name: str) -> DerivedColumn | RemainderColumn:
+        values = array(self.table, name)
+        decimals = 0 if relation.kind == "lookup" else NumberGrid.fit(values).decimals
+        if relation.kind in ("rounded_sum", "near_sum"):
+            return RemainderColumn(name, relation, decimals)
+        column = DerivedColumn(name, relation, decimals, omitted=True)
+        computed = column.decode(self.table, values.type)
+        is_omitted = pa.compute.equal(computed.is_null(), values.is_null(nan_is_null=True))
+        return DerivedColumn(name, relation, decimals, bool(pa.compute.all(is_omitted).as_py()))
+
+    def bound(
+        self, relations: Sequence[Relation], near: Sequence[NearColumn | CloseColumn]
+    ) -> None:
+        """Code the columns that others bound, unless that loses their frequent values.
+
+        Columns in `near` are coded by these, and their orders are checked.
+        """
+        orders = {(order.columns[0], order.columns[1]): order for order in relations}
+        derived = {column.name for column in self.columns}
+        immovable = self.fixed | derived | {name for c in near for name in (c.name, c.base)}
+        independent = {
+            (low, high)
+            for low, high in orders
+            if not self._depends(low, high) and not self._depends(high, low)
+        }
+        self.columns += near
+        self.sources |= {column.name: {column.base} for column in near}
+        edges = {edge for edge in independent if not immovable.issuperset(edge)}
+        edges = _without_implied(edges)
+        upward, downward = (self._place(edges, immovable, upward=up) for up in (True, False))
+        # Ties go upward: durations and remainders usually follow what they begin with.
+        chosen = min((upward, downward), key=self._added_bits)
+        # A value that many rows have, such as zero, has another distance from the bound in each.
+        chosen = [column for column in chosen if self._added_bits([column]) <= MAX_ADDED_BITS]
+        self.columns += chosen
+        self.sources |= {column.name: set(column.sources) for column in chosen}
+        enforced = {(low, c.name) for c in chosen for low in c.lower}
+        enforced |= {(c.name, high) for c in chosen for high in c.upper}
+        self.kept += [orders[edge] for edge in sorted(edges & enforced)]
+        others = _without_implied(independent) - enforced | self.near_edges & orders.keys()
+        self.check([orders[edge] for edge in sorted(others)])
+
+    def check(self, relations: Sequence[Relation]) -> None:
+        """Keep relations by generating rows again that break them."""
+        self.kept += relations
+        self.checked += relations
+
+    def _place(
+        self, edges: set[Edge], immovable: Collection[str], *, upward: bool
+    ) -> list[BoundedColumn]:
+        """Return the bounded columns, each measured from columns that are placed before it.
+
+        The lowest columns stay, or the highest ones if `upward` is False. Columns that an immovable
+        one bounds from the other side are placed last, starting next to it.
+        """
+        directed = edges if upward else {(high, low) for low, high in edges}
+        # Sorted, because the order of a set differs between processes.
+        before = _group((high, low) for low, high in sorted(directed))
+        order = list(TopologicalSorter(before).static_order())
+        movable = [name for name in order if name not in immovable]
+        before_fixed = _reachable(before, immovable)
+        sequence = [name for name in movable if name not in before_fixed]
+        sequence += [name for name in reversed(movable) if name in before_fixed]
+        sources = dict(self.sources)
+        placed, columns = set(immovable), []
+        for name in sequence:
+            usable = {other for other in placed if name not in _reachable(sources, [other])}
+            lower = tuple(sorted(a for a, b in edges if b == name and a in usable))
+            upper = tuple(sorted(b for a, b in edges if a == name and b in usable))
+            placed.add(name)
+            if lower or upper:
+                columns.append(self._bounded(name, lower, upper))
+                sources[name] = {*lower, *upper}
+        return columns
+
+    def _bounded(self, name: str, lower: tuple[str, ...], upper: tuple[str, ...]) -> BoundedColumn:
+        grid = NumberGrid.fit(array(self.table, name))
+        numbers, is_missing = grid.to_grid(array(self.table, name))
+        mean = float(np.rint(numbers[~is_missing].mean()))
+        return BoundedColumn(name, lower, upper, grid.decimals, mean).with_usual_default(self.table)
+
+    def _added_bits(self, columns: Sequence[BoundedColumn]) -> float:
+        """Return by how much the entropy of the columns grows when they are coded.
+
+        Coding a column of round values, such as full hours, would lose them.
+        """
+        bits = 0.0
+        for column in columns:
+            values = array(self.table, column.name)
+            bits += _entropy(column.encode(self.table, values.type)) - _entropy(values)
+        return round(bits, 2)
+
+    def _depends(self, name: str, source: str) -> bool:
+        """Return True if the decoding of column `name` needs column `source`."""
+        return source in _reachable(self.sources, [name])
+
+
+def _reachable(following: Mapping[str, Iterable[str]], starts: Iterable[str]) -> set[str]:
+    """Return the names in `starts`, those that follow them, and so on."""
+    reached, pending = set(starts), list(starts)
+    while pending:
+        new = set(following.get(pending.pop(), ())) - reached
+        reached |= new
+        pending += new
+    return reached
+
+
+def _entropy(values: pa.Array) -> float:
+    """Return the empirical entropy in bits."""
+    counts = values.value_counts().field("counts").to_numpy(zero_copy_only=False)
+    shares = counts / counts.sum()
+    return float(-(shares * np.log2(shares)).sum())
+
+
+def _group(edges: Iterable[Edge]) -> dict[str, list[str]]:
+    """Return the second names of the edges by the first name."""
+    following: dict[str, list[str]] = {}
+    for first, second in edges:
+        following.setdefault(first, []).append(second)
+    return following
+
+
+def _without_implied(edges: set[Edge]) -> set[Edge]:
+    """Return the edges without those that follow from two others."""
+    above = _group(edges)
+    reached = {low: _reachable(above, highs) for low, highs in above.items()}
+    return {
+        (low, high)
+        for low, high in edges
+        if not any(high in reached.get(middle, ()) for middle in reached[low])
+    }

@@ -1,0 +1,310 @@
+"""Relations that hold between the columns of a row, such as orders, sums and lookups.
+
+A relation of kind `order` bounds one column by another, and one of kind `distinct` excludes equal
+values. All other kinds determine the last of their columns: it is a function of the columns before
+it, up to the rounding of its decimals, or, for a `rounded_sum`, of the decimals of all columns. A
+`near_sum` has exceptions.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Protocol, Self, TypeAlias, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+from numpy.typing import NDArray
+
+from models.tabular.categorical_columns import Floats, as_text
+from models.tabular.numbers.grid import is_numeric
+
+Kind = Literal[
+    "order",
+    "distinct",
+    "sum",
+    "rounded_sum",
+    "near_sum",
+    "linear",
+    "product",
+    "ratio",
+    "factor",
+    "elapsed",
+    "date_part",
+    "step",
+    "lookup",
+]
+ROUNDING = 0.5 + 1e-6  # units of the last decimal
+FLOAT_TOLERANCE = 1e-9  # of floats that are not rounded, relative to what they are computed from
+SUMS = ("sum", "rounded_sum", "near_sum")
+SOLVABLE = (*SUMS, "linear", "product")
+DATE_PARTS = ("year", "quarter", "month", "day", "day_of_week", "date")
+ALL_PARTS = (*DATE_PARTS, "hour", "minute", "second", "time")
+Rows: TypeAlias = pa.Table | pa.RecordBatch
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A relation between `columns`.
+
+    - `order`: the first column is at most the second one.
+    - `distinct`: the two columns are never equal.
+    - `sum`: the last column is the sum of the others, with `signs` (default: plus), and `offset`.
+    - `rounded_sum`: the last column is a sum that was computed before all columns were rounded.
+    - `near_sum`: the last column is the sum of the others in most rows.
+    - `linear`: factor * first + offset.
+    - `product`: factor * first * second.
+    - `ratio`: factor * first / second + offset.
+    - `factor`: the second column times a factor that each value of the first one has.
+    - `elapsed`: factor * (second - first) + offset, of two datetimes or times in ticks; `part` is
+      the unit of time that the factor converts to, if it is one.
+    - `date_part`: a part of a datetime, such as its year, its date or its time of day.
+    - `step`: a monotone step function of a number, datetime or time.
+    - `lookup`: each value of the first column, or of a part of it, has a single one of the last.
+
+    `decimals` are those of the last column, -1 if it is not rounded, and `digits` the significant
+    ones to which it was rounded, 0 if only its decimals were.
+    `keys` and `values` are the steps of a step function, the texts of a lookup, or the texts and
+    their factors.
+    """
+
+    kind: Kind
+    columns: tuple[str, ...]
+    factor: float = 1.0
+    offset: float = 0.0
+    part: str = ""
+    decimals: int = 0
+    keys: tuple[Any, ...] = ()
+    values: tuple[Any, ...] = ()
+    signs: tuple[int, ...] = ()
+    digits: int = 0
+
+    @property
+    def last(self) -> str:
+        """Return the column that the relation bounds or, of most kinds, determines."""
+        return self.columns[-1]
+
+    @property
+    def name(self) -> str:
+        """Return a formula that identifies the relation in a table."""
+        *sources, last = self.columns
+        if self.kind == "order":
+            return f"{sources[0]} <= {last}"
+        if self.kind == "distinct":
+            return f"{sources[0]} != {last}"
+        if self.kind in SUMS:
+            sign = {"sum": "=", "rounded_sum": "≈", "near_sum": "~"}[self.kind]
+            return f"{self._sum_text()} {sign} {last}"
+        if self.kind == "date_part":
+            return f"{self.part}({sources[0]}) = {last}"
+        if self.kind in ("step", "lookup"):
+            source = f"{self.part}({sources[0]})" if self.part else sources[0]
+            return f"{source} -> {last}"
+        if self.kind == "linear" and self.factor == -1 and self.offset > 0:
+            return f"{self.offset:.6g} - {sources[0]} = {last}"
+        terms = {
+            "linear": sources[0],
+            "product": " * ".join(sources),
+            "ratio": " / ".join(sources),
+            "factor": " * ".join((f"factor({sources[0]})", *sources[1:])),
+            "elapsed": f"{self.part}({' - '.join(reversed(sources))})",
+        }
+        factor = "" if self.factor == 1 or self.part else f"{self.factor:.6g} * "
+        offset = (
+            "" if self.offset == 0 else f" {'+' if self.offset > 0 else '-'} {abs(self.offset):.6g}"
+        )
+        return f"{factor}{terms[self.kind]}{offset} = {last}"
+
+    def _sum_text(self) -> str:
+        terms = list(zip(self.term_signs, self.columns[:-1], strict=True))
+        if self.offset:
+            terms.append((1 if self.offset > 0 else -1, f"{abs(self.offset):.6g}"))
+        added, subtracted = ([name for s, name in terms if s == sign] for sign in (1, -1))
+        return " - ".join([" + ".join(added), *subtracted])
+
+    @property
+    def term_signs(self) -> tuple[int, ...]:
+        """Return the signs of the terms of a sum."""
+        return self.signs or (1,) * (len(self.columns) - 1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what clients see: no values of rows."""
+        return {"name": self.name, "kind": self.kind, "columns": list(self.columns)}
+
+    def pack(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def unpack(cls, packed: Mapping[str, Any]) -> Self:
+        tuples = {name: tuple(packed[name]) for name in ("columns", "keys", "values", "signs")}
+        return cls(**{**packed, **tuples})
+
+    def can_solve(self, name: str) -> bool:
+        """Return True if numbers of the source `name` follow from the other columns."""
+        if self.columns.count(name) > 1:  # a square has two roots
+            return False
+        return self.kind in SOLVABLE or (self.kind == "factor" and name == self.columns[1])
+
+    def solve(self, rows: Rows, name: str) -> Floats:
+        """Return the unrounded numbers of column `name` that follow from the other columns.
+
+        NaN where one of them is missing. Supports the columns of `can_solve` and the last one.
+        """
+        if name == self.last:
+            return self.compute_numbers(rows)
+        if self.kind == "factor":
+            factors = self._factors(array(rows, self.columns[0]))
+            return as_floats(array(rows, self.last)) / np.where(factors == 0, np.nan, factors)
+        others = [as_floats(array(rows, column)) for column in self.columns if column != name]
+        if self.kind in SUMS:
+            signs = dict(zip(self.columns, self.term_signs, strict=False))
+            own = signs.pop(name)
+            return own * (others[-1] - self._signed_sum(signs.values(), others))
+        if self.kind == "linear":
+            return (others[0] - self.offset) / self.factor
+        assert self.kind == "product"  # noqa: S101 - see the docstring
+        return others[1] / (self.factor * np.where(others[0] == 0, np.nan, others[0]))
+
+    def compute_numbers(self, rows: Rows) -> Floats:
+        """Return the unrounded numbers of the last column; NaN where a source is missing."""
+        sources = [array(rows, name) for name in self.columns[:-1]]
+        if self.kind == "date_part":
+            return as_floats(date_part(sources[0], self.part))
+        if self.kind == "factor":
+            return self._factors(sources[0]) * as_floats(sources[1])
+        numbers = [as_floats(source) for source in sources]
+        if self.kind == "step":
+            index = np.searchsorted(np.array(self.keys), numbers[0], side="right")
+            return np.where(np.isnan(numbers[0]), np.nan, np.array(self.values, float)[index])
+        if self.kind in SUMS:
+            return self._signed_sum(self.term_signs, numbers)
+        if self.kind == "ratio":
+            divisor = np.where(numbers[1] == 0, np.nan, numbers[1])
+            return self.factor * numbers[0] / divisor + self.offset
+        if self.kind == "product":
+            return self.factor * numbers[0] * numbers[1]
+        base = numbers[1] - numbers[0] if self.kind == "elapsed" else numbers[0]
+        return self.factor * base + self.offset
+
+    def _signed_sum(self, signs: Iterable[int], numbers: Iterable[Floats]) -> Floats:
+        terms = [sign * values for sign, values in zip(signs, numbers, strict=False)]
+        return np.asarray(np.sum(terms, axis=0) + self.offset)
+
+    def _factors(self, keys: pa.Array) -> Floats:
+        """Return the (N,) factors of keys, NaN of those without one."""
+        index = pa.compute.index_in(as_text(keys), value_set=pa.array(self.keys, pa.string()))
+        return as_floats(pa.array(self.values, pa.float64()).take(index))
+
+    def look_up(self, source: pa.Array) -> pa.Array:
+        """Return the texts of the last column, given the first one.
+
+        A number that no training row has is given the value of the nearest one.
+        """
+        if self.part:
+            source = date_part(source, self.part)
+        keys = pa.array(self.keys, pa.string())
+        index = pa.compute.index_in(as_text(source), value_set=keys)
+        if is_numeric(source.type) and index.null_count:
+            numbers = as_floats(keys.drop_null().cast(source.type))
+            order = np.argsort(numbers)
+            middles = (numbers[order][1:] + numbers[order][:-1]) / 2
+            nearest = order[np.searchsorted(middles, as_floats(source))]
+            nearest += np.searchsorted(np.flatnonzero(keys.is_null()), nearest, side="right")
+            unknown = pa.compute.and_(index.is_null(), source.is_valid())
+            index = pa.compute.if_else(unknown, pa.array(nearest, pa.int32()), index)
+        return pa.array(self.values, pa.string()).take(index)
+
+    def holds(self, rows: Rows) -> NDArray[np.bool_]:
+        """Return the (N,) mask of rows for which the relation holds.
+
+        Missing values satisfy it, and so do keys that no training row has.
+        """
+        last = array(rows, self.last)
+        if self.kind == "lookup":
+            source = array(rows, self.columns[0])
+            computed = self.look_up(source)
+            equal = pa.compute.equal(computed, as_text(last)).fill_null(False)
+            both_missing = pa.compute.and_(computed.is_null(), last.is_null())
+            keys = as_text(date_part(source, self.part) if self.part else source)
+            has_key = pa.compute.is_in(keys, pa.array(self.keys, pa.string()))
+            is_free = pa.compute.or_(pa.compute.invert(has_key), last.is_null())
+            mask = pa.compute.or_(pa.compute.or_(equal, both_missing), is_free)
+            return np.asarray(mask.to_numpy(zero_copy_only=False), bool)
+        if self.kind == "distinct":
+            different = pa.compute.not_equal(as_text(array(rows, self.columns[0])), as_text(last))
+            return np.asarray(different.fill_null(True).to_numpy(zero_copy_only=False), bool)
+        if self.kind == "order":
+            ordered = pa.compute.less_equal(array(rows, self.columns[0]), last)
+            return np.asarray(ordered.fill_null(True).to_numpy(zero_copy_only=False), bool)
+        computed = self.compute_numbers(rows)
+        if self.decimals < 0:
+            tolerance = FLOAT_TOLERANCE * self._magnitude(rows, computed)
+        else:
+            # Each number that was rounded may have changed the sum.
+            roundings = len(self.columns) if self.kind == "rounded_sum" else 1
+            tolerance = roundings * rounding_tolerance(computed, self.decimals, self.digits)
+        # The comparison is negated, so that a missing value satisfies it.
+        return np.asarray(~(np.abs(computed - as_floats(last)) > tolerance))
+
+    def _magnitude(self, rows: Rows, computed: Floats) -> Floats:
+        """Return the (N,) size of the numbers from which the last column is computed."""
+        if self.kind == "sum":
+            sources = [as_floats(array(rows, name)) for name in self.columns[:-1]]
+            return np.asarray(np.sum(np.abs(sources), axis=0) + abs(self.offset))
+        return np.abs(computed - self.offset) + abs(self.offset)
+
+
+def available_parts(arrow: pa.DataType, parts: Sequence[str] = ALL_PARTS) -> list[str]:
+    """Return those of `parts` that datetimes of a type have."""
+    return [part for part in parts if part in DATE_PARTS or not pa.types.is_date(arrow)]
+
+
+def date_part(values: pa.Array, part: str) -> pa.Array:
+    """Return one of ALL_PARTS of datetimes: integers, datetimes, or times."""
+    if part == "date":
+        return pa.compute.floor_temporal(values, unit="day")
+    if part == "time":
+        return values.cast(pa.time64("us"))
+    return getattr(pa.compute, part)(values)
+
+
+def rounding_tolerance(values: Floats, decimals: int, digits: int) -> Floats:
+    """Return by how much (N,) computed values may differ from those that were rounded."""
+    sizes = np.abs(values)
+    if decimals < 0:
+        return FLOAT_TOLERANCE * sizes
+    if not digits:
+        return np.full(len(values), ROUNDING * 10.0**-decimals)
+    exponents = np.floor(np.log10(np.maximum(sizes, 10.0**-decimals)))
+    return np.asarray(ROUNDING * 10.0 ** np.maximum(exponents + 1 - digits, -decimals))
+
+
+def as_floats(values: pa.Array) -> Floats:
+    """Return numbers, or dates and times in their unit, as floats; NaN where missing."""
+    if pa.types.is_temporal(values.type):
+        values = values.cast(pa.int64() if values.type.bit_width == 64 else pa.int32())
+    return np.asarray(
+        values.cast(pa.float64(), safe=False).fill_null(np.nan).to_numpy(zero_copy_only=False),
+        np.float64,
+    )
+
+
+def array(rows: Rows, name: str) -> pa.Array:
+    column = rows.column(name)
+    if not isinstance(column, pa.ChunkedArray):
+        return column
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+Named = TypeVar("Named", bound=_Named)
+
+
+def enabled(relations: Sequence[Named], setting: bool | list[str]) -> list[Named]:
+    """Return the relations that the hyperparameter `relations` does not switch off."""
+    if isinstance(setting, bool):
+        return list(relations) if setting else []
+    return [relation for relation in relations if relation.name not in setting]

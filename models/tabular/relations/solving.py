@@ -1,0 +1,72 @@
+"""Changes to rows whose given values follow from values that are not given."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+from numpy.typing import NDArray
+
+from models.tabular.numbers.grid import NumberGrid
+from models.tabular.relations.close_columns import CloseColumn
+from models.tabular.relations.coded_columns import BoundedColumn, DerivedColumn, RemainderColumn
+from models.tabular.relations.coding import RelationCoding
+from models.tabular.relations.near_columns import NearColumn
+from models.tabular.relations.relation import array
+
+
+def solve_sources(
+    coding: RelationCoding,
+    coded: pa.RecordBatch,
+    rows: pa.RecordBatch,
+    given: Mapping[str, NDArray[np.bool_]],
+) -> pa.RecordBatch:
+    """Return `coded` with the sources of given coded columns changed to agree with them.
+
+    `rows` are the decoded rows with the given values. Only columns that are neither coded nor given
+    are changed.
+    """
+    arrays = dict(zip(coded.schema.names, coded.columns, strict=True))
+    nothing = np.zeros(len(coded), bool)
+    for column in coding.columns:
+        if isinstance(column, NearColumn | CloseColumn):  # any two values agree with each other
+            continue
+        is_given = given.get(column.name, nothing)
+        free = [name for name in column.sources if name in arrays and name not in coding.names]
+        for name in free:
+            is_changed = is_given & ~given.get(name, nothing)
+            if is_changed.any() and (solved := _solve(column, name, coded, rows)) is not None:
+                mask = pa.compute.and_(pa.array(is_changed), solved.is_valid())
+                arrays[name] = pa.compute.if_else(mask, solved, arrays[name])
+                break
+    return pa.RecordBatch.from_arrays(
+        [arrays[name] for name in coded.schema.names], schema=coded.schema
+    )
+
+
+def _solve(
+    column: DerivedColumn | RemainderColumn | BoundedColumn,
+    name: str,
+    coded: pa.RecordBatch,
+    rows: pa.RecordBatch,
+) -> pa.Array | None:
+    """Return the values of source `name` that agree with `column` in `rows`, if they follow."""
+    arrow = coded.schema.field(name).type
+    if isinstance(column, BoundedColumn):
+        values = array(rows, column.name)
+        if len(column.sources) > 1 or arrow != values.type:
+            return None
+        grid = NumberGrid(arrow, column.decimals)
+        numbers, is_missing = grid.to_grid(values)
+        distances = array(coded, column.name)
+        distance, no_distance = NumberGrid(distances.type, min(column.decimals, 0)).to_grid(
+            distances
+        )
+        bound = numbers + np.abs(distance) if column.upper else numbers - np.abs(distance)
+        return grid.from_grid(bound, is_missing | no_distance)
+    if not column.relation.can_solve(name):
+        return None
+    numbers = column.relation.solve(rows, name)
+    is_missing = ~np.isfinite(numbers)
+    grid = NumberGrid(arrow, 0 if pa.types.is_integer(arrow) else column.decimals)
+    return grid.from_floats(np.where(is_missing, 0.0, numbers), is_missing)
