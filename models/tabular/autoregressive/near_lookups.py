@@ -4,9 +4,8 @@ A city nearly determines its state, but some states have cities of the same name
 be wrong. Most cities have too few rows for a generator to learn their states. Sampling avoids the
 pairs of values of two such columns that no training row has.
 
-Sources: Good 1953, "The population frequencies of species": the share of new pairs is estimated by
-that of the pairs that a single row has. Fleiss 1971, "Measuring nominal scale agreement among many
-raters": kappa, the agreement of two rows above that of chance.
+Source: Good 1953, "The population frequencies of species": the share of new pairs is estimated by
+that of the pairs that a single row has.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,16 +20,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.tabular.categorical_columns import CategoricalColumn, Column, Floats, Tokens
+from models.tabular.relations.agreement import MIN_KAPPA, kappa_of_frequent_values
 
 AnyTokens = TypeVar("AnyTokens", Tokens, Tensor)
 
 MAX_NEW_SHARE = 0.15  # of the rows, estimated: a value that others have, with a new partner
 MAX_NEW_RATIO = 0.2  # of these rows to those that there were if the columns were independent
 MAX_RARE_NEW_RATIO, MAX_RARE_ROWS = 0.3, 4  # the same of rare values, of few rows each
-# Several rows of one thing, such as the visits of a patient, have the same values of columns that
-# are independent. Values that several things have show this: their rows disagree.
-FREQUENT_VALUES = 0.1  # of the values of several rows
-MIN_KAPPA = 0.7
 MIN_EXPECTED_NEW = 50.0  # rows with a new partner, if the columns were independent
 MIN_EXPECTED_OF_VALUE, MAX_RATIO_OF_VALUE = 20.0, 0.5  # else a value may meet all others
 MAX_COLUMNS = 40  # that are compared pairwise
@@ -140,7 +136,7 @@ def _find_free(source: _Values, total: _Values) -> NDArray[np.int64] | None:
         or new.sum() > MAX_NEW_SHARE * len(codes[0])
         or new.sum() > MAX_NEW_RATIO * expected.sum()
         or rare_new.sum() > MAX_RARE_NEW_RATIO * rare_expected.sum()
-        or _kappa_of_frequent(a, counts, rows, shares) < MIN_KAPPA
+        or kappa_of_frequent_values(a, b, counts) < MIN_KAPPA
     ):
         return None
     is_free = (expected >= MIN_EXPECTED_OF_VALUE) & (new > MAX_RATIO_OF_VALUE * expected)
@@ -163,25 +159,6 @@ def _pairs_of(source: _Values, total: _Values, free: NDArray[np.int64]) -> NDArr
     if source.missing:
         a, b = np.append(a, np.full(totals, sources - 1)), np.append(b, np.arange(totals))
     return np.stack([source.numbers[a], total.numbers[b]], 1).astype(np.int32)
-
-
-def _kappa_of_frequent(
-    a: NDArray[np.int64], counts: NDArray[np.int64], rows: NDArray[np.int64], shares: Floats
-) -> float:
-    """Return the agreement of the rows of a frequent value on the value of the other column.
-
-    The (P,) pairs of values with the indices `a` have `counts` rows, the (A,) values of the first
-    column `rows`, and those of the second one (B,) `shares` of all rows.
-    """
-    is_repeated = rows > 1
-    by_chance = float(np.square(shares).sum())
-    if not is_repeated.any() or by_chance == 1:
-        return 0.0
-    agreeing = np.bincount(a, counts * (counts - 1.0), minlength=len(rows))
-    agreement = agreeing[is_repeated] / (rows * (rows - 1))[is_repeated]
-    most_first = np.argsort(-rows[is_repeated], kind="stable")
-    frequent = most_first[: max(1, round(FREQUENT_VALUES * len(most_first)))]
-    return (float(agreement[frequent].mean()) - by_chance) / (1 - by_chance)
 
 
 def values_of(tokens: AnyTokens, steps: slice, sizes: Sequence[int]) -> AnyTokens:
