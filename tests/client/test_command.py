@@ -80,9 +80,11 @@ def test_a_detached_job_is_printed_and_can_be_cancelled(people: None, api: Clien
 def test_models_datasets_and_jobs_are_deleted_after_a_question(people: None, api: Client) -> None:
     job = run("jobs").stdout.split("\t")[0]
     dataset = next(api.iter_datasets())["id"]
-    refused = run("delete", "people", job, input="n\n")
-    assert (refused.code, refused.stdout) == (130, "")
-    assert f"Delete people:1, {job}?" in refused.stderr
+    for answer in ("n\n", ""):
+        refused = run("delete", "people", job, input=answer)
+        assert (refused.code, refused.stdout) == (1, "")
+        assert f"Delete people:1, {job}?" in refused.stderr
+        assert "Nothing was deleted. Pass --yes" in refused.stderr
     assert [model["reference"] for model in api.iter_models()] == ["people:1"]
 
     deleted = run("delete", "people", job, input="y\n")

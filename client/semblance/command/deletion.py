@@ -1,6 +1,6 @@
 """`semblance delete`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import click
 
@@ -37,7 +37,7 @@ def delete(
         # Several names may be those of the same model.
         deletions = dict(_deletion(client, name, cascade=cascade) for name in names)
         if not yes:
-            click.confirm(f"Delete {', '.join(deletions)}?", abort=True, err=True)
+            _confirm(deletions)
         deleted = []
         try:
             for title, run in deletions.items():
@@ -48,6 +48,14 @@ def delete(
         finally:
             if as_json:
                 print_json({"deleted": deleted})
+
+
+def _confirm(titles: Iterable[str]) -> None:
+    try:
+        click.confirm(f"Delete {', '.join(titles)}?", abort=True, err=True)
+    except click.Abort as error:  # also in a script, where nobody can answer
+        message = "Nothing was deleted. Pass --yes to delete without a question."
+        raise click.ClickException(message) from error
 
 
 def _deletion(client: Client, name: str, *, cascade: bool) -> tuple[str, Callable[[], None]]:
