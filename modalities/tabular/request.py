@@ -182,7 +182,8 @@ def _plan_rows(
         if selection.balance_labels:
             raise balance_conflict("`labels` or `conditions`")
         counts = _condition_counts(options.conditions, selection.count)
-        return plan_per_condition(counts, seed=seed, offset=offset)
+        are_labels = _are_labels(manifest, [where for where, _ in counts])
+        return plan_per_condition(counts, seed=seed, offset=offset, are_labels=are_labels)
     if selection.labels is None and selection.count is None:
         raise ValidationFailed("Send `labels`, `count` or `conditions`.")
     check_selection(selection)
@@ -192,15 +193,14 @@ def _plan_rows(
             (conditions[name], n)
             for name, n in count_labels(manifest, selection.labels or {}).items()
         ]
-        return plan_per_condition(counts, seed=seed, offset=offset)
+        return plan_per_condition(counts, seed=seed, offset=offset, are_labels=True)
     balanced = _balanced_conditions(manifest) if selection.balance_labels else [{}]
     return plan_total(selection.count, balanced, seed=seed, offset=offset)
 
 
 def read_plan(manifest: Json, plan: Json, seed: int) -> TablePlan:
     ranges = tuple(
-        RowIndexRange(part["start"], part["stop"], tuple(part["conditions"]))
-        for part in plan["ranges"]
+        RowIndexRange(**part | {"conditions": tuple(part["conditions"])}) for part in plan["ranges"]
     )
     indices = RowSamplingPlan(
         ranges,
@@ -214,6 +214,14 @@ def read_plan(manifest: Json, plan: Json, seed: int) -> TablePlan:
 def _label_conditions(manifest: Json) -> dict[str, Where]:
     column = manifest["target_column"]
     return {label["name"]: {column: label["value"]} for label in manifest["labels"]}
+
+
+def _are_labels(manifest: Json, conditions: Sequence[Where]) -> bool:
+    """Return whether each condition has another label of the target column."""
+    if not manifest["labels"]:
+        return False
+    labels = [where.get(manifest["target_column"]) for where in conditions]
+    return all(isinstance(x, str | int) for x in labels) and len(set(labels)) == len(labels)
 
 
 def _balanced_conditions(manifest: Json) -> Sequence[Where]:

@@ -39,6 +39,7 @@ def iter_batches(sampler: TableSampler, plan: RowSamplingPlan) -> Iterator[Sampl
                 indices,
                 index_range.conditions,
                 seen,
+                identifier_numbers=index_range.identifier_numbers(indices),
                 exclude_training_rows=plan.exclude_training_rows,
             )
 
@@ -50,17 +51,16 @@ def generate_batch(
     conditions: tuple[Where, ...],
     seen: set[Any] | None = None,
     *,
+    identifier_numbers: NDArray[np.int64] | None = None,
     exclude_training_rows: bool = False,
 ) -> SampleBatch:
     """Generate one row for each index.
 
     With several conditions, row k meets condition k mod len(conditions). `seen` holds the values of
-    rows that unique constraints compare with; accepted rows are added to it.
+    rows that unique constraints compare with; accepted rows are added to it. `identifier_numbers`
+    are the indices by default.
     """
-    if len(conditions) == 1:
-        return sampler.sample(
-            seed, indices, conditions[0], seen, exclude_training_rows=exclude_training_rows
-        )
+    numbers = indices if identifier_numbers is None else identifier_numbers
     condition_index = indices % len(conditions)
     parts = [
         sampler.sample(
@@ -68,11 +68,14 @@ def generate_batch(
             indices[condition_index == i],
             condition,
             seen,
+            identifier_numbers=numbers[condition_index == i],
             exclude_training_rows=exclude_training_rows,
         )
         for i, condition in enumerate(conditions)
         if (condition_index == i).any()
     ]
+    if len(conditions) == 1:
+        return parts[0]
     original_order = np.argsort(
         np.concatenate([np.flatnonzero(condition_index == i) for i in range(len(conditions))])
     )

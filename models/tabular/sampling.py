@@ -114,13 +114,14 @@ class TableSampler:
         conditions: Mapping[str, Any] | None = None,
         seen: set[Any] | None = None,
         *,
+        identifier_numbers: Indices | None = None,
         exclude_training_rows: bool = False,
     ) -> SampleBatch:
         """Generate one row for each index.
 
         `conditions` maps columns to what `Condition.parse` accepts (see `plan_conditions`). Where a
         constraint requires unique rows, they differ from each other and from those in `seen`, to
-        which they are added.
+        which they are added. `identifier_numbers` are the indices by default.
 
         Raises InvalidCondition, RowHashesMissing, and AcceptanceRateTooLow if some row has no
         accepted candidate.
@@ -171,7 +172,8 @@ class TableSampler:
                 _remedy(plan, unique),
                 conditions=conditions,
             )
-        id_values = self.id_values(seed, indices, done.tokens)
+        numbers = indices if identifier_numbers is None else identifier_numbers
+        id_values = self.id_values(seed, numbers, done.tokens)
         return SampleBatch(self.tokenizer.decode(done.tokens, done.u, id_values), acceptance)
 
     def _try_candidates(
@@ -301,12 +303,12 @@ class TableSampler:
             np.minimum(scores[:num_rows].double().cpu().numpy() - self.always_accept_score, 0.0)
         )
 
-    def id_values(self, seed: int, indices: Indices, tokens: Tokens) -> dict[str, pa.Array]:
+    def id_values(self, seed: int, numbers: Indices, tokens: Tokens) -> dict[str, pa.Array]:
         """Return the identifiers of the items.
 
         With a label, item k of each label gets its own identifier.
         """
-        index = indices
+        index = numbers
         if self.tokenizer.columns[0].name == self.tokenizer.target_column:
             for step, size in enumerate(self.tokenizer.columns[0].layout.step_sizes):
                 index = index * size + tokens[step]

@@ -1,7 +1,7 @@
 """Sampling plans: the indices of the requested rows and the conditions that they satisfy.
 
-Row k depends on (seed, condition, k) alone. With labels or conditions, k counts from `offset` for
-each of them.
+Row k depends on (seed, condition, k) alone; its identifiers also on the number of conditions and on
+which of them it meets. With labels or conditions, k counts from `offset` for each of them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,9 +19,19 @@ Where = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class RowIndexRange(IndexRange):
-    """Indices of rows. Row k meets `conditions[k mod len(conditions)]`."""
+    """Indices of rows. Row k meets `conditions[k mod len(conditions)]`.
+
+    Each of the `num_parts` parts of a plan counts its rows from the same index on. Their
+    identifiers have different numbers.
+    """
 
     conditions: tuple[Where, ...]
+    part: int = 0
+    num_parts: int = 1
+
+    def identifier_numbers(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the numbers of the identifiers of rows."""
+        return indices * self.num_parts + self.part
 
     def iter_chunks(self, size: int) -> Iterator[NDArray[np.int64]]:
         for first in range(self.start, self.stop, size):
@@ -49,13 +59,18 @@ class RowSamplingPlan:
 
 
 def plan_per_condition(
-    counts: Sequence[tuple[Where, int]], *, seed: int, offset: int
+    counts: Sequence[tuple[Where, int]], *, seed: int, offset: int, are_labels: bool = False
 ) -> RowSamplingPlan:
-    """Plan the given number of rows for each condition, one condition after the other."""
+    """Plan the given number of rows for each condition, one condition after the other.
+
+    Where the conditions are different labels, these are part of the numbers of identifiers anyway,
+    and row k of a label is the same whatever other labels are requested.
+    """
+    num_parts = 1 if are_labels else len(counts)
     return RowSamplingPlan(
         tuple(
-            RowIndexRange(offset, offset + count, (condition,))
-            for condition, count in counts
+            RowIndexRange(offset, offset + count, (condition,), part % num_parts, num_parts)
+            for part, (condition, count) in enumerate(counts)
             if count
         ),
         seed,

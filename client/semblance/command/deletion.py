@@ -34,16 +34,20 @@ def delete(
     if cascade and not all(name.startswith("ds_") for name in names):
         raise click.UsageError("--cascade is for datasets (ds_…) only.")
     with connect(url, key) as client:
-        deletions = [_deletion(client, name, cascade=cascade) for name in names]
-        titles = [title for title, _ in deletions]
+        # Several names may be those of the same model.
+        deletions = dict(_deletion(client, name, cascade=cascade) for name in names)
         if not yes:
-            click.confirm(f"Delete {', '.join(titles)}?", abort=True, err=True)
-        for title, run in deletions:
-            run()
-            if not as_json:
-                print_line(title)
-    if as_json:
-        print_json({"deleted": titles})
+            click.confirm(f"Delete {', '.join(deletions)}?", abort=True, err=True)
+        deleted = []
+        try:
+            for title, run in deletions.items():
+                run()
+                deleted.append(title)
+                if not as_json:
+                    print_line(title)
+        finally:
+            if as_json:
+                print_json({"deleted": deleted})
 
 
 def _deletion(client: Client, name: str, *, cascade: bool) -> tuple[str, Callable[[], None]]:

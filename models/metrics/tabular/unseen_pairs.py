@@ -8,12 +8,14 @@ from numpy.typing import NDArray
 
 from models.metrics.scores import Estimate, Score, create_score
 from models.metrics.tabular.frames import Bins, CategoryMaps, Compared, NumericFrame
+from models.tabular.relations.agreement import MIN_KAPPA, kappa_of_frequent_values
 from models.training_callbacks import CheckStop
 
 MAX_COLUMNS = 32  # whose pairs are compared
 # In pairs of columns with a larger share of training rows whose pair no other training row has,
 # such as the cities of birth and of death, new pairs are usual.
 MAX_NEW_SHARE = 0.1
+MAX_COMPARED_ROWS = 100_000  # in which one column determines the other, or not
 MAX_REPORTED_PAIRS = 10  # of columns
 MAX_COUNTED_PAIRS = 1 << 22  # of values, in one array
 
@@ -29,7 +31,8 @@ def score_unseen_pairs(
 
     Missing is a value, too. A pair is new if training rows have both values, but not together. The
     real reference is the share of holdout rows with a new pair. There is no score without two
-    columns that seldom have new pairs: those of a training row are compared with the other rows.
+    columns of which one nearly determines the other, so that they seldom have new pairs: those of a
+    training row are compared with the other rows.
 
     The second result describes the pairs of columns in which samples have the most new pairs.
     """
@@ -48,6 +51,8 @@ def score_unseen_pairs(
     for a, b in combinations(names, 2):
         check_stop()
         sizes = [int(codes[name].max()) + 1 for name in (a, b)]
+        if not _is_determined(codes[a][: len(train)], codes[b][: len(train)]):
+            continue
         pairs = codes[a] * sizes[1] + codes[b]
         counts = _training_counts(pairs, is_train, sizes[0] * sizes[1])
         is_new = is_seen[a] & is_seen[b] & (counts == is_train)
@@ -70,6 +75,20 @@ def score_unseen_pairs(
         per_label={" and ".join(entry["columns"]): entry["in_samples"] for entry in report},
     )
     return [score], report
+
+
+def _is_determined(a: Bins, b: Bins) -> bool:
+    """Return whether one of two columns of (N,) codes nearly determines the other, or both do."""
+    compared = slice(None, None, max(1, len(a) // MAX_COMPARED_ROWS))
+    a, b = a[compared], b[compared]
+    pairs, counts = np.unique(a * (int(b.max()) + 1) + b, return_counts=True)
+    first, second = np.divmod(pairs, int(b.max()) + 1)
+    for source, total in ((first, second), (second, first)):
+        is_present = source > 0
+        present = source[is_present], total[is_present], counts[is_present]
+        if kappa_of_frequent_values(*present) >= MIN_KAPPA:
+            return True
+    return False
 
 
 def _codes(parts: list[NDArray[np.float64]]) -> Bins:

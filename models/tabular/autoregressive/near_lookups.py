@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.tabular.categorical_columns import CategoricalColumn, Column, Floats, Tokens
+from models.tabular.relations.agreement import MIN_KAPPA, kappa_of_frequent_values
 
 AnyTokens = TypeVar("AnyTokens", Tokens, Tensor)
 
@@ -29,7 +30,8 @@ MAX_RARE_NEW_RATIO, MAX_RARE_ROWS = 0.3, 4  # the same of rare values, of few ro
 MIN_EXPECTED_NEW = 50.0  # rows with a new partner, if the columns were independent
 MIN_EXPECTED_OF_VALUE, MAX_RATIO_OF_VALUE = 20.0, 0.5  # else a value may meet all others
 MAX_COLUMNS = 40  # that are compared pairwise
-MAX_CELLS = 1 << 23  # of the tokens of a step, given the value of another column
+MAX_COMPARED_ROWS = 100_000
+MAX_CELLS = 1 << 24  # of all tables of penalties, with 4 bytes each
 PENALTY = -50.0  # of a logit: its odds fall to those of rounding errors
 
 
@@ -78,40 +80,47 @@ def find_near_lookups(
 
     `slices` are the steps of `columns`, and `sizes` are the numbers of tokens of all steps.
     """
+    if not tokens.shape[1]:
+        return []
     discrete = [
         _Values.of(tokens, column, steps, sizes)
         for column, steps in zip(columns, slices, strict=True)
         if isinstance(column, CategoricalColumn) or not column.layout.bins
     ]
-    lookups = []
-    for pair in combinations(discrete[:MAX_COLUMNS], 2):
+    lookups, cells = [], 0
+    for first, second in combinations(discrete[:MAX_COLUMNS], 2):
         # The column of fewer values cannot determine the other one.
-        source, total = sorted(pair, key=lambda values: len(values.numbers), reverse=True)
-        pairs = _pairs_of_near_lookup(source, total)
-        widest = max(sizes[i] for steps in (source.steps, total.steps) for i in _range(steps))
-        if pairs is not None and len(pairs) * widest <= MAX_CELLS:
-            first, second = pair
-            pairs = pairs if source is first else np.ascontiguousarray(pairs[:, ::-1])
-            lookups.append(NearLookup((first.steps, second.steps), pairs))
+        source, total = sorted((first, second), key=lambda v: len(v.numbers), reverse=True)
+        free = _find_free(source, total)
+        if free is None:
+            continue
+        pairs = _pairs_of(source, total, free)
+        cells += len(pairs) * sum(sizes[i] for v in (first, second) for i in _range(v.steps))
+        if cells > MAX_CELLS:
+            break
+        pairs = pairs if source is first else np.ascontiguousarray(pairs[:, ::-1])
+        lookups.append(NearLookup((first.steps, second.steps), pairs))
     return lookups
 
 
-def _pairs_of_near_lookup(source: _Values, total: _Values) -> NDArray[np.int32] | None:
-    """Return the pairs of values, or None if the first column does not nearly determine the other.
+def _find_free(source: _Values, total: _Values) -> NDArray[np.int64] | None:
+    """Return the codes of the second column that may meet all values of the first one.
 
-    Other than for a structural zero, a value of few rows counts: the others show that it determines
-    the value of the other column. A missing value of the first column determines none.
+    Return None if the first column does not nearly determine the other. A missing value of the
+    first column determines none.
     """
     sources, totals = len(source.numbers), len(total.numbers)
     if totals - total.missing < 2:
         return None
-    pairs, counts = np.unique(source.codes * totals + total.codes, return_counts=True)
+    compared = slice(None, None, max(1, len(source.codes) // MAX_COMPARED_ROWS))
+    codes = source.codes[compared], total.codes[compared]
+    pairs, counts = np.unique(codes[0] * totals + codes[1], return_counts=True)
+    is_present = pairs // totals < sources - source.missing
+    pairs, counts = pairs[is_present], counts[is_present]
     a, b = pairs // totals, pairs % totals
-    is_present = a < sources - source.missing
-    rows = np.bincount(a[is_present], counts[is_present], minlength=sources)
-    shares = np.bincount(b[is_present], counts[is_present], minlength=totals)
-    shares = shares / max(shares.sum(), 1)
-    is_new = is_present & (counts == 1)
+    rows = np.bincount(a, counts, minlength=sources)
+    shares = np.bincount(b, counts, minlength=totals) / max(counts.sum(), 1)
+    is_new = counts == 1
 
     def count_new(is_compared: NDArray[np.bool_]) -> tuple[NDArray[np.int64], Floats]:
         """Return the (K,) rows with a new partner, by this, and how many chance would have."""
@@ -124,15 +133,27 @@ def _pairs_of_near_lookup(source: _Values, total: _Values) -> NDArray[np.int32] 
     rare_new, rare_expected = count_new((rows > 1) & (rows <= MAX_RARE_ROWS))
     if (
         min(expected.sum(), rare_expected.sum()) < MIN_EXPECTED_NEW
-        or new.sum() > MAX_NEW_SHARE * len(source.codes)
+        or new.sum() > MAX_NEW_SHARE * len(codes[0])
         or new.sum() > MAX_NEW_RATIO * expected.sum()
         or rare_new.sum() > MAX_RARE_NEW_RATIO * rare_expected.sum()
+        or kappa_of_frequent_values(a, b, counts) < MIN_KAPPA
     ):
         return None
     is_free = (expected >= MIN_EXPECTED_OF_VALUE) & (new > MAX_RATIO_OF_VALUE * expected)
-    free = np.flatnonzero(is_free)
+    return np.flatnonzero(is_free)
+
+
+def _pairs_of(source: _Values, total: _Values, free: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Return the (P, 2) pairs of values of the rows, and those with a free or a missing value.
+
+    Other than for a structural zero, a value of few rows counts: the others show that it determines
+    the value of the other column.
+    """
+    sources, totals = len(source.numbers), len(total.numbers)
     present = np.arange(sources - source.missing)
-    is_kept = is_present & ~is_free[b]
+    pairs = np.unique(source.codes * totals + total.codes)
+    a, b = pairs // totals, pairs % totals
+    is_kept = (a < len(present)) & ~np.isin(b, free)
     a = np.concatenate([a[is_kept], np.repeat(present, len(free))])
     b = np.concatenate([b[is_kept], np.tile(free, len(present))])
     if source.missing:

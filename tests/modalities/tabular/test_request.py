@@ -1,12 +1,14 @@
-"""The part of a request that a rejection points at."""
+"""Plans of requests: the numbers of identifiers, and the part that a rejection points at."""
 
+import json
 from typing import Any
 
+import numpy as np
 import pytest
 
 from modalities.selection import Selection
 from modalities.tabular.options import TableSampleOptions
-from modalities.tabular.request import plan_samples
+from modalities.tabular.request import TablePlan, plan_samples, read_plan
 from models.errors import AcceptanceRateTooLow
 
 MANIFEST: dict[str, Any] = {
@@ -58,3 +60,35 @@ def test_a_rejection_points_at_the_part_of_the_request_that_causes_it(
     )
     error = AcceptanceRateTooLow(0, 3, 0.0, "Relax the conditions.", **rejected)
     assert plan.pointer_to_rejection(error) == pointer
+
+
+def plan(selection: dict[str, Any], conditions: list[dict[str, Any]] | None = None) -> TablePlan:
+    options = {} if conditions is None else {"conditions": conditions}
+    return plan_samples(
+        MANIFEST, Selection(**selection), TableSampleOptions.model_validate(options), seed=1
+    )
+
+
+def numbers_of(plan: TablePlan) -> list[int]:
+    ranges = plan.indices.ranges
+    return [n for r in ranges for n in r.identifier_numbers(np.arange(r.start, r.stop)).tolist()]
+
+
+@pytest.mark.parametrize("other", [{"age": 40}, {"city": "Rome", "age": 40}, {"city": "Rome"}])
+def test_rows_of_all_conditions_have_different_identifiers(other: dict[str, Any]) -> None:
+    """Also those of the shards of a generation job, and of the next page."""
+    conditions = [{"where": {"city": "Rome", "age": 30}, "count": 50}, {"where": other, "count": 9}]
+    whole = plan({}, conditions)
+    stored = read_plan(MANIFEST, json.loads(json.dumps(whole.to_dict())), 1)
+    shards = [n for first in (0, 20, 40) for n in numbers_of(stored.slice(first, first + 20))]
+    assert shards == numbers_of(whole)
+    numbers = [*shards, *numbers_of(plan({"offset": 50}, conditions))]
+    assert len(set(numbers)) == len(numbers) == 118
+
+
+def test_identifiers_of_a_label_do_not_depend_on_other_labels() -> None:
+    """Numbers of labels may be equal, because the label is a part of the identifier."""
+    both = [{"where": {"city": city}, "count": 3} for city in ("Rome", "Oslo")]
+    assert numbers_of(plan({"labels": {"Rome": 3}})) == [0, 1, 2]
+    assert numbers_of(plan({"labels": {"Rome": 3, "Oslo": 3}})) == [0, 1, 2] * 2
+    assert numbers_of(plan({}, both)) == [0, 1, 2] * 2

@@ -46,6 +46,22 @@ def score(people: pa.Table, samples: pa.Table) -> tuple[list[Score], list[dict[s
     return score_unseen_pairs(train, holdout, (synthetic, train, naive_rows), maps, never_stop)
 
 
+def make_visits(patients: int, visits: int, seed: int) -> pa.Table:
+    """Return visits of patients, whose cities and states are independent."""
+    rng = np.random.default_rng(seed)
+    table = {
+        "city": [f"city {i}" for i in np.repeat(rng.integers(60, size=patients), visits)],
+        "state": [f"state {i}" for i in np.repeat(rng.integers(80, size=patients), visits)],
+        "age": rng.integers(18, 90, patients * visits),
+    }
+    return pa.table(table).take(rng.permutation(patients * visits))
+
+
+@pytest.mark.parametrize("visits", [1, 3, 5])
+def test_several_rows_of_one_thing_make_no_rule_for_other_things(visits: int) -> None:
+    assert score(make_visits(400, visits, 1), make_visits(1_000, 1, 2)) == ([], [])
+
+
 def test_samples_with_cities_in_wrong_states_are_poor() -> None:
     samples = make_people(1_000, 2, misplaced=0.2)
     [rate], pairs = score(make_people(1_000, 1, misplaced=0.002), samples)

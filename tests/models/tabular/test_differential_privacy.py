@@ -171,26 +171,26 @@ def test_every_function_that_reads_rows_is_reviewed() -> None:
     """
     one_row_at_a_time = {
         "tabular.data.LabeledRows.take",
-        "tabular.dp_tokenizer.clamp_to_domain",
+        "tabular.differential_privacy.tokenizer.clamp_to_domain",
         "tabular.categorical_columns.CategoricalColumn.encode",
         "tabular.categorical_columns.as_text",
         "tabular.categorical_columns.TokenLayout.is_bin",
-        "tabular.numeric_columns.NumericColumn.encode",
-        "tabular.numeric_columns.NumericColumn._tokens",
-        "tabular.quantiles.Quantiles.ranks",
-        "tabular.quantiles.Quantiles._ranks_in",
-        "tabular.number_scale.Scale.to_scaled",
-        "tabular.number_scale.Scale._to_integers",
-        "tabular.number_scale.numeric_values",
+        "tabular.numbers.columns.NumericColumn.encode",
+        "tabular.numbers.columns.NumericColumn._tokens",
+        "tabular.numbers.quantiles.Quantiles.ranks",
+        "tabular.numbers.quantiles.Quantiles._ranks_in",
+        "tabular.numbers.scale.Scale.to_scaled",
+        "tabular.numbers.scale.Scale._to_integers",
+        "tabular.numbers.scale.numeric_values",
     }
     with_noise = {
-        "tabular.dp_training.noisy_counts",
-        "tabular.dp_training.PoissonBatches.batch_at",
+        "tabular.differential_privacy.training.noisy_counts",
+        "tabular.differential_privacy.training.PoissonBatches.batch_at",
     }
     callers_of_the_others = {
-        "tabular.dp_training.PoissonBatches.__init__",
-        "tabular.dp_training.train_with_noise",
-        "tabular.dp_tokenizer.tokenize_rows",
+        "tabular.differential_privacy.training.PoissonBatches.__init__",
+        "tabular.differential_privacy.training.train_with_noise",
+        "tabular.differential_privacy.tokenizer.tokenize_rows",
     }
     rows = split_rows(make_residents(1))
     reading = {

@@ -91,6 +91,40 @@ def test_rare_values_must_determine_the_other_column_too() -> None:
     assert lookups_of(make_places(rows=2_000)) == [("city", "state")]
 
 
+@pytest.mark.parametrize("visits", [2, 3, 5])
+def test_several_rows_of_one_thing_are_no_near_lookup(visits: int) -> None:
+    """Jobs and towns of patients are independent, but the same in all visits of a patient."""
+    rng = np.random.default_rng(0)
+    columns = {
+        name: np.repeat(rng.choice(count, 2_000, p=weights / weights.sum()), visits)
+        for name, count in (("job", 1_500), ("town", 200))
+        for weights in [1 / np.arange(1, count + 1) ** 0.6]
+    }
+    assert not lookups_of(
+        pa.table({name: pa.array([f"{name} {n}" for n in c]) for name, c in columns.items()})
+    )
+
+
+def test_near_lookups_have_a_budget_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = make_places()
+    table = pa.table([*place.columns, place["city"]], names=[*place.column_names, "again"])
+    table = table.set_column(3, "again", pa.compute.replace_substring(table["again"], "c", "k"))
+    tokenizer = learn(table)
+    first, *others = tokenizer.near_lookups
+    assert others
+    steps = [i for each in first.steps for i in range(each.start, each.stop)]
+    cells = len(first.pairs) * sum(tokenizer.step_sizes[i] for i in steps)
+    monkeypatch.setattr("models.tabular.autoregressive.near_lookups.MAX_CELLS", cells)
+    assert [each.steps for each in learn(table).near_lookups] == [first.steps]
+
+
+def test_a_table_without_rows_has_no_near_lookup() -> None:
+    tokenizer = learn(make_places())
+    tokens = np.empty((len(tokenizer.step_sizes), 0), np.int32)
+    columns = tokenizer.columns, tokenizer.column_slices, tokenizer.step_sizes
+    assert find_near_lookups(tokens, *columns) == []
+
+
 @pytest.mark.parametrize("order", [None, [3, 2, 0, 1]], ids=["in order", "in another order"])
 def test_samples_have_pairs_of_training_rows_only(order: list[int] | None) -> None:
     table = make_places()

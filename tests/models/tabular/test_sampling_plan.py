@@ -1,12 +1,18 @@
 """Row counts per condition, and the index ranges of the rows."""
 
 from dataclasses import replace
+from pathlib import Path
 
+import pyarrow as pa
+
+from models.tabular.batched_sampling import iter_batches
 from models.tabular.sampling_plan import (
     plan_partial_rows,
     plan_per_condition,
     plan_total,
 )
+from models.tabular.schema import ColumnSchema
+from tests.models.tabular.tiny_tables import train_sampler
 
 
 def test_each_condition_starts_at_the_offset_and_zero_counts_are_skipped() -> None:
@@ -35,3 +41,25 @@ def test_chunks_cover_all_indices_once() -> None:
         [7, 8, 9, 10],
         [11, 12],
     ]
+
+
+def test_identifiers_of_rows_of_several_conditions_are_unique(tmp_path: Path) -> None:
+    rows = range(400)
+    table = pa.table(
+        {
+            "order": pa.array(range(1_000, 1_400)),
+            "city": pa.array([("Rome", "Oslo", "Bonn")[i % 3] for i in rows]),
+            "mail": pa.array([f"person{i * 37}@example.org" for i in rows]),
+        }
+    )
+    schema = (
+        ColumnSchema("order", "id"),
+        ColumnSchema("city", "category"),
+        ColumnSchema("mail", "id"),
+    )
+    sampler = train_sampler(table, schema, tmp_path, steps=5)
+    counts = [({"city": city}, 50) for city in ("Rome", "Oslo", "Bonn")]
+    batches = iter_batches(sampler, plan_per_condition([*counts, ({}, 50)], seed=1, offset=0))
+    samples = pa.Table.from_batches(batch.rows for batch in batches)
+    for name in ("order", "mail"):
+        assert len(samples[name].unique()) == 200
