@@ -96,6 +96,10 @@ def _fit_persons(texts: Sequence[str], min_value_count: int) -> TemplateSet:
     is_reversed = person_names.are_family_first(texts[:MAX_LOCALE_TEXTS], locale)
     tokens = [person_names.name_tokens(t, given=given, family_first=is_reversed) for t in texts]
     form = " {}."
+    if person_names.are_family_with_initials(texts[:MAX_LOCALE_TEXTS]):
+        pools |= person_names.unseen_family_pools(texts, locale)
+        have_dots = 2 * sum(text.endswith(".") for text in texts) > len(texts)
+        form = form if have_dots else " {}"  # such as Perez, E J
     if all(map(str.isascii, texts)):
         pools = {kind: id_words.in_ascii(pool) or pool for kind, pool in pools.items()}
     if all(text.islower() and " " not in text for text in texts):

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from functools import lru_cache
 
-from models.tabular.identifiers.library_words import known_names, names
+from models.tabular.identifiers.coined_words import coin_words
+from models.tabular.identifiers.library_words import POOL_SIZE, known_names, names
 from models.tabular.identifiers.templates import Pool
 from models.tabular.identifiers.tokens import NAME_KINDS, Token, Tokens
 from models.tabular.identifiers.word_letters import (
@@ -37,6 +38,14 @@ _TITLE = re.compile(
     r"|major|ing|mag|dipl|phd|md|don|dona|von|van|de|den|der|da|do|dos|del|della|di|la|le|du|al|bin"
     r"|ibn|ter|zu|af|och|and|und|et|with|rep|sen|senator|gov|governor|congressman|congresswoman|hon"
     r"|lt|sgt|capt|gen|adm|mayor|justice|judge|ambassador|pastor|father|sister|brother|officer|det"
+)
+MIN_COINED_SUPPORT = 2  # family names in which a letter follows others, as in coined ones
+MIN_WITH_INITIALS = 0.8  # share of the texts that are family names with initials
+MIN_INITIALS = 6  # different ones; sizes such as S, M, L and grades have fewer
+_FAMILY_WITH_INITIALS = re.compile(
+    r"[^\W\d_](?:['\u2019. -]{0,2}[^\W\d_])+\.?(?:, ?(?:jr|sr)\.?)?, ?"
+    r"(?P<initial>[^\W\d_])(?:(?:\.[ -]?|[ -])[^\W\d_]){0,2}\.?(?:,? (?:jr|sr)\.?)?",
+    re.IGNORECASE,
 )
 _JOINT = re.compile(r"(?i)and|und|et|y|with|&|;|/|\|")  # between the names of several people
 
@@ -91,6 +100,14 @@ def are_family_first(texts: Sequence[str], locale: str) -> bool:
     return sum(_ends_with_given_name(t, given) for t in texts) >= MIN_FAMILY_FIRST * len(texts)
 
 
+def are_family_with_initials(texts: Sequence[str]) -> bool:
+    """Return True for names such as `Perez, E` or `De La Cruz, J. M.`, whatever the column is."""
+    matches = [_FAMILY_WITH_INITIALS.fullmatch(without_marks(text).strip()) for text in texts]
+    initials = [match["initial"].casefold() for match in matches if match]
+    fitting = len(initials) >= MIN_WITH_INITIALS * len(texts)
+    return fitting and len(set(initials)) >= MIN_INITIALS
+
+
 def name_locale(texts: Sequence[str]) -> str:
     """Return the locale whose names are the most common in the texts."""
     scripts = Counter(map(script_of, texts)).most_common(1)
@@ -130,7 +147,7 @@ def name_tokens(text: str, *, given: bool = False, family_first: bool = False) -
         family |= {max((i for i in words if i < joint), default=-1) for joint in joints}
     tokens = []
     for i, part in enumerate(parts):
-        if i not in words:
+        if i not in words or part.casefold() == "jr":  # which Mr and Mrs cannot replace
             tokens.append(Token(part, "9" if part.isdigit() else ""))
         elif len(part) == 1 and part.isascii():
             tokens.append(Token(part, "A" if part.isupper() else "a"))
@@ -157,3 +174,19 @@ def name_pools(locale: str) -> dict[str, Pool]:
     initials = tuple(dict.fromkeys(name[0] for name in names(locale)[0]))
     cases = {f"initial-{case}": in_case(initials, case) for case in ("upper", "lower", "title")}
     return {**pools, **cases, "title": ("Dr", "Mr", "Mrs", "Ms")}
+
+
+def unseen_family_pools(texts: Sequence[str], locale: str) -> dict[str, Pool]:
+    """Return pools of family names that no text has; those that the library lacks are coined.
+
+    Next to an initial, many of the family names of a large table would repeat one of its people.
+    """
+    seen = {word.casefold() for text in texts for word in WORD_PATTERN.findall(text)}
+    known = known_names(locale)[1]
+    unseen = [name for name in known if name.casefold() not in seen][:POOL_SIZE]
+    if 2 * len(unseen) < POOL_SIZE:
+        coined = coin_words(known, (), POOL_SIZE, MIN_COINED_SUPPORT)
+        composed = (word.replace("i\u0307", "i") for word in coined)  # the Turkish capital I
+        unseen += [word for word in composed if word.casefold() not in seen]
+    pool = unseen or known
+    return {f"{NAME_KINDS[1]}-{case}": in_case(pool, case) for case in ("upper", "lower", "title")}

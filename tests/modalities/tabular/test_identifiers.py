@@ -408,6 +408,25 @@ def test_people_with_initials_are_people(read: Read) -> None:
     assert read(build_column_csv(*people, name="name"))["name"].format == "person"
 
 
+@pytest.mark.parametrize("dot", ["", "."])
+@pytest.mark.parametrize("name", ["name", "customer", "a"])
+def test_family_names_with_initials_are_people_in_any_column(
+    name: str, dot: str, read: Read
+) -> None:
+    people = [f"{last}, {first}{dot}" for last in LAST for first in "ABCDEFGHJK"]
+    people[7] = people[7].replace(",", " Jr.,")
+    for blank in ("", " "):
+        table = read(build_column_csv(*(f'"{blank}{person}"' for person in people), name=name))
+        assert (table[name].type, table[name].format) == ("id", "person")
+
+
+def test_things_with_letters_are_not_people(read: Read) -> None:
+    sizes = [f"{a} {b}, {c}" for a in ("Blue", "White", "Black") for b in LAST for c in "SML"]
+    vitamins = [f"{word}, {c}" for word in ("Vitamin", "Factor") for c in "ABCDEFGHIJKLMN"]
+    for things in (sizes, vitamins):
+        assert read(build_column_csv(*(f'"{thing}"' for thing in things)))["a"].format != "person"
+
+
 def test_codes_of_a_public_list_behind_a_word_are_shown(read: Read) -> None:
     codes = "DE FR IT ES PT NL BE LU AT CH PL CZ SK HU RO BG GR SE FI DK NO IS IE EE"
     words = ["territory", "country", "country"] * 8

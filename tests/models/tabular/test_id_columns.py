@@ -627,3 +627,25 @@ def test_units_of_distances_stay_after_their_numbers() -> None:
     ]
     new_places = fresh(places, 300)
     assert all(re.search(r"\d ?KM\b", place) for place in new_places)
+
+
+@pytest.mark.parametrize("dot", ["", "."])
+@pytest.mark.parametrize("locale", ["en_US", "tr_TR"])
+def test_family_names_with_initials_are_never_those_of_a_large_table(locale: str, dot: str) -> None:
+    family = names(locale)[1]
+    people = [f"{family[i * 7 % len(family)]}, {chr(65 + i % 23)}{dot}" for i in range(3_000)]
+    people[:30] = [person.replace(",", " Jr.,") for person in people[:30]]  # 1 %
+    generated = fresh(people, 800, "person")
+    assert not set(generated) & set(people)
+    assert all(re.fullmatch(r"[^\W\d_]+, [A-Z]" + re.escape(dot), name) for name in generated)
+
+
+def test_new_initials_after_family_names_look_like_the_others() -> None:
+    people = [f"{last}, {chr(65 + i)}" for i, last in enumerate(LAST * 4)]
+    assert all(re.fullmatch(r"\w+,( [A-Z])+", name) for name in fresh(people, 20_000, "person"))
+
+
+def test_juniors_do_not_become_other_titles() -> None:
+    people = [f"{last}{' Jr.' * (i < 5)}, {chr(65 + i)}" for i, last in enumerate(LAST * 5)]
+    titles = {name.partition(",")[0].partition(" ")[2] for name in fresh(people, 300, "person")}
+    assert titles == {"", "Jr."}

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from modalities.tabular.schema import PERSONAL_KINDS
 from models.tabular.identifiers.east_asian_names import best_locale
 from models.tabular.identifiers.person_names import (
+    are_family_with_initials,
     given_name_share,
     is_title,
     name_locale,
@@ -153,6 +154,10 @@ def _are_names(name: str, texts: Sequence[str], *, are_people: bool) -> bool:
     if east_asian >= (MIN_EAST_ASIAN if EAST_ASIAN_NAME.search(name) else SURE_EAST_ASIAN):
         return True
     bare = [" ".join(_NICKNAME.sub(" ", text).lstrip("-\u2013*\u2022@ ").split()) for text in texts]
+    if are_family_with_initials(bare):
+        # Few things have this form, and those share a word that is no name, as in Vitamin, C.
+        is_known = name_share(texts, name_locale(texts)) >= MIN_NAME_SHARE_EXPLICIT
+        return is_known or not _share_a_word(bare)
     fitting = sum(map(_is_people, bare)) / len(bare)
     if fitting < MIN_FITTING_PEOPLE or _share_a_word(bare):
         return False
