@@ -116,6 +116,26 @@ class TablePlan(SelectionPlan):
             return "/balance_labels"
         return "/labels" if error.conditions else "/count"
 
+    def column_without_match(self, conditions: Where) -> str | None:
+        """Return a column of which no value satisfies its condition, or None.
+
+        Columns that follow from others have no tokens, so only their samples show this.
+        """
+        domains = {each["name"]: each.get("domain") or {} for each in self.manifest["columns"]}
+        for name, condition in conditions.items():
+            values = domains.get(name, {}).get("values")
+            if values is None or domains[name]["more"] or isinstance(condition, Mapping):
+                continue
+            wanted = condition if isinstance(condition, list) else [condition]
+            if None not in wanted and {str(each) for each in wanted}.isdisjoint(values):
+                return name
+        return None
+
+    def describe_values(self, name: str) -> str:
+        """Return a phrase for an error message with some values of a categorical column."""
+        domain = next(c["domain"] for c in self.manifest["columns"] if c["name"] == name)
+        return f"; its values are text, such as {', '.join(map(repr, domain['values'][:5]))}"
+
     def describe_range(self, name: str) -> str:
         """Return a phrase for an error message with the smallest and largest value of a column."""
         columns = self.manifest["columns"]

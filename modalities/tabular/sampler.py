@@ -12,6 +12,7 @@ from models.device import resolve_device
 from models.errors import AcceptanceRateTooLow
 from models.tabular import batched_sampling
 from models.tabular.conditions import (
+    NO_MATCH,
     CompletionUnsupported,
     InvalidCondition,
     InvalidPartialRow,
@@ -50,6 +51,9 @@ class TablePlanSampler(Sampler):
                     return
                 yield batch
         except AcceptanceRateTooLow as error:
+            if (column := plan.column_without_match(error.conditions or {})) is not None:
+                message = NO_MATCH + plan.describe_values(column)
+                raise _condition_error(plan, NoMatchingValue(column, message)) from error
             error.pointer = plan.pointer_to_rejection(error)
             raise
         except InvalidCondition as error:

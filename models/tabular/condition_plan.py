@@ -15,7 +15,13 @@ from torch import Tensor
 
 from models.tabular.autoregressive.sampler import AllowedTokens
 from models.tabular.categorical_columns import CategoricalColumn, Column, similar_values
-from models.tabular.conditions import Condition, InvalidCondition, NoMatchingValue, not_a_column
+from models.tabular.conditions import (
+    NO_MATCH,
+    Condition,
+    InvalidCondition,
+    NoMatchingValue,
+    not_a_column,
+)
 from models.tabular.tokenizer import Tokenizer
 
 
@@ -126,8 +132,7 @@ def _token_masks(column: Column, condition: Condition) -> list[Tensor]:
     if not masks[0].any():
         raise NoMatchingValue(
             column.name,
-            "has no value in the training data that satisfies the condition"
-            + similar_values(column, [] if condition.values is None else condition.values),
+            NO_MATCH + similar_values(column, [] if condition.values is None else condition.values),
         )
     return masks
 

@@ -17,6 +17,8 @@ COMPARISONS = {
     "lt": pa.compute.less,
 }
 
+NO_MATCH = "has no value in the training data that satisfies the condition"
+
 
 class InvalidCondition(ValueError):
     """A condition on `column` that the model's rows cannot satisfy."""

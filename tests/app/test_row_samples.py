@@ -226,6 +226,26 @@ def test_an_invalid_sample_request_is_rejected_by_name(service: TestClient) -> N
         assert expected in response.text, body
 
 
+def test_values_of_columns_that_follow_from_others_are_suggested(client: TestClient) -> None:
+    cities = {"Rome": "Lazio", "Milan": "Lombardy", "Turin": "Piedmont", "Nice": "Provence"}
+    lines = [f"{city},{cities[city]},{20 + i % 40}" for i, city in enumerate([*cities] * 60)]
+    dataset = create_dataset("\n".join(["city,region,age", *lines]).encode(), "towns.csv")
+    body = {
+        "kind": "training",
+        "dataset": dataset,
+        "name": "towns",
+        "hyperparameters": TINY_TABLE_CONFIG,
+        "budget": {"steps": 2},
+    }
+    assert client.post("/v1/jobs", json=body).status_code == 202
+    assert run_next(["training"])
+    conditions = [{"where": {"age": 30}, "count": 1}, {"where": {"region": "Alps"}, "count": 1}]
+    response = client.post("/v1/models/towns/samples", json={"conditions": conditions})
+    (error,) = response.json()["errors"]
+    assert (response.status_code, error["pointer"]) == (422, "/conditions/1/where/region")
+    assert "its values are text, such as 'Lazio', 'Lombardy'" in error["message"]
+
+
 def test_sampling_options_list_labels_columns_and_constraints(service: TestClient) -> None:
     options = service.get("/v1/models/people/sampling-options").json()
     assert [label["name"] for label in options["labels"]] == ["<=50K", ">50K"]
