@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
+from app.fairness.route import route_threads
 from core.errors import NotFound, SemblanceError, Unavailable
 from core.validation_errors import validation_failed
 
@@ -44,14 +45,12 @@ def problem_response(
 async def _semblance_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, SemblanceError)  # noqa: S101 - registered for this class alone
     problem = error.to_problem()
-    if isinstance(error, NotFound) and error.suggestion and _may_list_names(request):
-        problem["detail"] += f" {error.suggestion}"
+    if isinstance(error, NotFound) and error.suggest is not None:
+        caller = getattr(request.state, "caller", None)
+        if caller is not None and caller.scopes & {"read", "admin"}:  # it may list names
+            suggestion = await route_threads.run(caller.tenant_id, error.suggest)
+            problem["detail"] = f"{problem['detail']} {suggestion}".rstrip()
     return problem_response(request, problem, error.headers)
-
-
-def _may_list_names(request: Request) -> bool:
-    caller = getattr(request.state, "caller", None)
-    return caller is not None and bool(caller.scopes & {"read", "admin"})
 
 
 async def _request_error(request: Request, error: Exception) -> JSONResponse:

@@ -8,6 +8,8 @@ from functools import partial
 from hashlib import sha256
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -31,7 +33,7 @@ class HttpMethodsMiddleware:
         if scope["method"] == "OPTIONS" and (allowed := self._find_methods(scope)):
             await _send_options(send, _format(allowed))
             return
-        is_head = scope["method"] == "HEAD"
+        is_head = scope["is_head"] = scope["method"] == "HEAD"
         if is_head:
             scope["method"] = "GET"
             scope["headers"] = [item for item in scope["headers"] if item[0] != b"range"]
@@ -91,7 +93,7 @@ class _Sender:
             headers = MutableHeaders(scope=message)
             if message["status"] == 405:
                 headers["allow"] = _format(self._find_allowed())
-            if message["status"] == 200 and is_match(self._if_none_match, headers.get("etag")):
+            if _is_unchanged(message["status"], self._if_none_match, headers.get("etag")):
                 self._without_body = True
                 message["status"] = 304
                 for name in ("content-length", "content-type", "content-disposition"):
@@ -103,6 +105,17 @@ class _Sender:
             await self._send(message)
         elif message.get("more_body"):
             raise _ResponseSent
+
+
+def sends_content(request: Request, response: Response) -> bool:
+    """Return True if the client of a GET will receive the body: not for HEAD, nor with a 304."""
+    if_none_match, etag = request.headers.get("if-none-match"), response.headers.get("etag")
+    is_unchanged = _is_unchanged(response.status_code, if_none_match, etag)
+    return not (request.scope["is_head"] or is_unchanged)
+
+
+def _is_unchanged(status: int, if_none_match: str | None, etag: str | None) -> bool:
+    return status == 200 and is_match(if_none_match, etag)
 
 
 def etag_of(content: bytes) -> str:

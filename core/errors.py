@@ -27,7 +27,7 @@ Messages name the field, the file or the limit. They may repeat names that the c
 never other values from a customer's data, a path or a secret.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal, Self, get_args
 
@@ -116,10 +116,12 @@ class NotFound(SemblanceError):
     title = "Not found"
     code = "not_found"
 
-    def __init__(self, detail: str, *, suggestion: str = "", **options: Any) -> None:
-        """`suggestion` is a sentence with similar names, for callers that may list them."""
+    def __init__(
+        self, detail: str, *, suggest: Callable[[], str] | None = None, **options: Any
+    ) -> None:
+        """`suggest` returns a sentence with similar names, for callers that may list them."""
         super().__init__(detail, **options)
-        self.suggestion = suggestion
+        self.suggest = suggest
 
 
 class NotAcceptable(SemblanceError):

@@ -6,7 +6,7 @@ a model is `job_…@latest`, `job_…@best` or `job_…@1200`.
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import delete as delete_rows
@@ -133,26 +133,28 @@ def get(session: Session, tenant_id: str, reference: str) -> Model:
             query = query.where(Alias.name == match["name"], Alias.alias == match["alias"])
     model = session.scalar(query.order_by(Model.version.desc()).limit(1))
     if model is None:
-        suggestion = "" if name is None else _suggestion(session, tenant_id, name)
-        raise NotFound(f"Model {reference} does not exist.", suggestion=suggestion)
+        suggest = None if name is None else _suggestion(session, tenant_id, name)
+        raise NotFound(f"Model {reference} does not exist.", suggest=suggest)
     return model
 
 
-def _suggestion(session: Session, tenant_id: str, name: str) -> str:
-    """Return a sentence with the newest version and the aliases of the model, or similar names."""
+def _suggestion(session: Session, tenant_id: str, name: str) -> Callable[[], str]:
+    """Return what creates a sentence with the newest version and aliases, or with similar names."""
     newest = select(func.max(Model.version)).where(Model.tenant_id == tenant_id, Model.name == name)
     if (version := session.scalar(newest)) is not None:
         aliases = select(Alias.alias).where(Alias.tenant_id == tenant_id, Alias.name == name)
         names = [f"{name}@{alias}" for alias in session.scalars(aliases.order_by(Alias.alias))]
         more = f"; its aliases are {', '.join(names)}" if names else ""
-        return f"Its newest version is {name}:{version}{more}."
-    similar = session.scalars(
+        return lambda: f"Its newest version is {name}:{version}{more}."
+    newest_names = (
         select(Model.name)
         .where(Model.tenant_id == tenant_id)
-        .distinct()
+        .group_by(Model.name)
+        .order_by(func.max(Model.id).desc())
         .limit(similar_names.MAX_COMPARED)
     )
-    return similar_names.did_you_mean(similar_names.closest(name, similar))
+    others = session.scalars(newest_names).all()
+    return lambda: similar_names.did_you_mean(similar_names.closest(name, others))
 
 
 def training_state_of(session: Session, model: Model) -> StoredObject | None:

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from importlib.metadata import version
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from app import byte_range, content_negotiation
 from app.authentication import DataReadScope, DataScope, ReadScope
@@ -19,7 +19,7 @@ from app.byte_range import RANGE_HEADERS, IfRangeHeader, RangeHeader
 from app.content_negotiation import AcceptHeader
 from app.fairness.route import FairRoute, route_threads
 from app.fairness.streaming import FairStreamingResponse
-from app.http_methods import etag_of
+from app.http_methods import etag_of, sends_content
 from app.openapi_responses import responses
 from app.schemas.datasets import DatasetProfile, Issues
 from app.schemas.pagination import page_size
@@ -165,6 +165,7 @@ def read_dataset_preview(
     ),
 )
 def read_content(
+    request: Request,
     dataset_id: str,
     caller: DataReadScope,
     split: Annotated[
@@ -185,7 +186,7 @@ def read_content(
 
     The file is encoded while it is sent, so the response has a length only after a complete
     download. A range is answered when the whole file has been encoded once. The audit log has an
-    entry for each request.
+    entry for each response with content.
     """
     with read() as session:
         dataset = repository.get_ready(session, caller.tenant_id, dataset_id)
@@ -199,8 +200,6 @@ def read_content(
         accept=accept,
         default=next(iter(modality.content_formats)),
     )
-    with write() as session:
-        audit.record(session, caller, "dataset.download", dataset.id)
     etag = _content_etag(dataset, split, output_format)
     headers = {
         "ETag": etag,
@@ -231,18 +230,23 @@ def read_content(
         headers |= {"Accept-Ranges": "bytes", "Content-Encoding": "identity"}
         chunks = encode()
         body = itertools.chain([next(chunks)], chunks)  # an error comes before the response starts
-        return FairStreamingResponse(
+        response = FairStreamingResponse(
             route_threads, caller.tenant_id, body, headers=headers, media_type=media_type
         )
-    return byte_range.ranged_response(
-        lambda start, end: byte_range.cut(encode(), start, end),
-        _content_sizes[etag],
-        range,
-        if_range,
-        tenant_id=caller.tenant_id,
-        headers=headers,
-        media_type=media_type,
-    )
+    else:
+        response = byte_range.ranged_response(
+            lambda start, end: byte_range.cut(encode(), start, end),
+            _content_sizes[etag],
+            range,
+            if_range,
+            tenant_id=caller.tenant_id,
+            headers=headers,
+            media_type=media_type,
+        )
+    if sends_content(request, response):
+        with write() as session:
+            audit.record(session, caller, "dataset.download", dataset.id)
+    return response
 
 
 # Sizes of encoded datasets by ETag. A size is small and never changes.

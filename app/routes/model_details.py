@@ -17,6 +17,7 @@ from app.authentication import (
 from app.byte_range import RANGE_HEADERS, IfRangeHeader, RangeHeader, cut, ranged_response
 from app.content_negotiation import AcceptHeader
 from app.fairness.route import FairRoute, route_threads
+from app.http_methods import sends_content
 from app.idempotent_requests import (
     IdempotencyKeyHeader,
     SaveResponse,
@@ -202,19 +203,22 @@ def read_architecture(
     ),
 )
 def export_model(
-    reference: str, caller: DataReadScope, range: RangeHeader = None, if_range: IfRangeHeader = None
+    request: Request,
+    reference: str,
+    caller: DataReadScope,
+    range: RangeHeader = None,
+    if_range: IfRangeHeader = None,
 ) -> Response:
     """Download the model as a zip file that another service can import.
 
     The archive has a manifest with the SHA-256 of each file, the weights as safetensors, the
     model manifest and the model card. Its bytes are the same until the next evaluation, so a
     download can be resumed with `Range` and `If-Range`. The audit log has an entry for each
-    request.
+    response with content.
     """
-    with write() as session:
+    with read() as session:
         model = model_registry.get(session, caller.tenant_id, reference)
         evaluations = model_report.load_evaluations(session, model)
-        audit.record(session, caller, "model.download", model.id)
     from app.model_archive import ModelExport  # pyarrow is slow to load
 
     card = build_card(model, model_report.build_report(model, evaluations, get_storage()))
@@ -223,7 +227,7 @@ def export_model(
         "ETag": f'"{archive.sha256}"',
         "Content-Disposition": f'attachment; filename="{model.id}.zip"',
     }
-    return ranged_response(
+    response = ranged_response(
         lambda start, end: cut(archive.stream(get_storage()), start, end),
         archive.size,
         range,
@@ -232,6 +236,10 @@ def export_model(
         headers=headers,
         media_type="application/zip",
     )
+    if sends_content(request, response):
+        with write() as session:
+            audit.record(session, caller, "model.download", model.id)
+    return response
 
 
 @router.post(

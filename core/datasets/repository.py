@@ -1,5 +1,6 @@
 """Queries and state changes of datasets: `validating`, then `ready` or `failed`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,22 +90,29 @@ def add_validating(
 def get(session: Session, tenant_id: str, dataset_id: str) -> Dataset:
     dataset = session.get(Dataset, dataset_id)
     if dataset is None or dataset.tenant_id != tenant_id:
-        suggestion = _suggestion(session, tenant_id, dataset_id)
-        raise NotFound(f"Dataset {dataset_id} does not exist.", suggestion=suggestion)
+        suggest = _suggestion(session, tenant_id, dataset_id)
+        raise NotFound(f"Dataset {dataset_id} does not exist.", suggest=suggest)
     return dataset
 
 
-def _suggestion(session: Session, tenant_id: str, name: str) -> str:
-    """Return a sentence with the ids of datasets that have a similar name; requests need the id."""
+def _suggestion(session: Session, tenant_id: str, name: str) -> Callable[[], str] | None:
+    """Return what creates a sentence with the ids of datasets that have a similar name.
+
+    Requests need the id.
+    """
     if name.startswith("ds_"):
-        return ""
+        return None
     newest = select(Dataset.name, Dataset.id).where(Dataset.tenant_id == tenant_id)
     newest = newest.order_by(Dataset.id.desc()).limit(similar_names.MAX_COMPARED)
     ids: dict[str, str] = {}
     for row in session.execute(newest):
         ids.setdefault(row.name, row.id)
-    close = similar_names.closest(name, ids)
-    return similar_names.did_you_mean(f"{ids[each]} ({each})" for each in close)
+
+    def suggest() -> str:
+        close = similar_names.closest(name, ids)
+        return similar_names.did_you_mean(f"{ids[each]} ({each})" for each in close)
+
+    return suggest
 
 
 def get_ready(session: Session, tenant_id: str, dataset_id: str) -> Dataset:

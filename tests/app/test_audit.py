@@ -101,6 +101,25 @@ def test_downloads_of_training_data_and_of_models_are_recorded(people: TestClien
     assert {entry["key"] for entry in entries} == {people.get("/v1/keys/self").json()["id"]}
 
 
+def test_requests_that_download_nothing_are_not_recorded(people: TestClient) -> None:
+    dataset = people.get("/v1/datasets").json()["data"][0]["id"]
+    for path, action in (
+        (f"/v1/datasets/{dataset}/content", "dataset.download"),
+        ("/v1/models/people/export", "model.download"),
+    ):
+        etag = people.get(path).headers["ETag"]
+        for method, headers, status, entries in (
+            ("HEAD", {}, 200, 1),
+            ("GET", {"If-None-Match": etag}, 304, 1),
+            ("GET", {"Range": "bytes=99999999-"}, 416, 1),
+            ("GET", {"Range": "bytes=0-9"}, 206, 2),
+            ("GET", {"Range": "bytes=0-9", "If-None-Match": etag}, 206, 3),
+            ("GET", {"If-None-Match": '"other"'}, 200, 4),
+        ):
+            assert people.request(method, path, headers=headers).status_code == status
+            assert actions(people, f"?action={action}") == [action] * entries
+
+
 def test_a_rejected_change_leaves_no_entry(client: TestClient, add_job: AddJob) -> None:
     job = add_job()
     assert client.delete(f"/v1/datasets/{job.dataset_id}").status_code == 409

@@ -80,9 +80,11 @@ def test_a_detached_job_is_printed_and_can_be_cancelled(people: None, api: Clien
 def test_models_datasets_and_jobs_are_deleted_after_a_question(people: None, api: Client) -> None:
     job = run("jobs").stdout.split("\t")[0]
     dataset = next(api.iter_datasets())["id"]
-    refused = run("delete", "people", job, input="n\n")
-    assert (refused.code, refused.stdout) == (130, "")
-    assert f"Delete people:1, {job}?" in refused.stderr
+    for answer in ("n\n", ""):
+        refused = run("delete", "people", job, input=answer)
+        assert (refused.code, refused.stdout) == (1, "")
+        assert f"Delete people:1, {job}?" in refused.stderr
+        assert "Nothing was deleted. Pass --yes" in refused.stderr
     assert [model["reference"] for model in api.iter_models()] == ["people:1"]
 
     deleted = run("delete", "people", job, input="y\n")
@@ -93,6 +95,18 @@ def test_models_datasets_and_jobs_are_deleted_after_a_question(people: None, api
     assert (unknown.code, "does not exist" in unknown.stderr) == (1, True)
     assert json.loads(run("delete", dataset, "--yes", "--json").stdout) == {"deleted": [dataset]}
     assert not list(api.iter_datasets())
+
+
+def test_names_of_the_same_model_delete_it_once(people: None) -> None:
+    deleted = run("delete", "people", "people:1", "people", "--yes", "--json")
+    assert (deleted.code, json.loads(deleted.stdout)) == (0, {"deleted": ["people:1"]})
+
+
+def test_what_was_deleted_is_printed_if_a_later_deletion_fails(people: None, api: Client) -> None:
+    dataset = next(api.iter_datasets())["id"]
+    run("train", dataset, "--detach")  # an unfinished job needs its dataset
+    failed = run("delete", "people", dataset, "--yes", "--json")
+    assert (failed.code, json.loads(failed.stdout)) == (1, {"deleted": ["people:1"]})
 
 
 def test_a_dataset_is_deleted_with_what_came_from_it_on_request(people: None, api: Client) -> None:

@@ -125,7 +125,7 @@ class AsyncOperations(AsyncCalls):
 
         The file is encoded while it is sent, so the response has a length only after a complete
         download. A range is answered when the whole file has been encoded once. The audit log has
-        an entry for each request.
+        an entry for each response with content.
         """
         return await self._bytes(
             "GET",
@@ -947,7 +947,7 @@ class AsyncOperations(AsyncCalls):
         The archive has a manifest with the SHA-256 of each file, the weights as safetensors, the
         model manifest and the model card. Its bytes are the same until the next evaluation, so a
         download can be resumed with `Range` and `If-Range`. The audit log has an entry for each
-        request.
+        response with content.
         """
         return await self._bytes("GET", f"/v1/models/{quote(reference)}/export")
 

@@ -123,7 +123,7 @@ class Operations(Calls):
 
         The file is encoded while it is sent, so the response has a length only after a complete
         download. A range is answered when the whole file has been encoded once. The audit log has
-        an entry for each request.
+        an entry for each response with content.
         """
         return self._bytes(
             "GET",
@@ -921,7 +921,7 @@ class Operations(Calls):
         The archive has a manifest with the SHA-256 of each file, the weights as safetensors, the
         model manifest and the model card. Its bytes are the same until the next evaluation, so a
         download can be resumed with `Range` and `If-Range`. The audit log has an entry for each
-        request.
+        response with content.
         """
         return self._bytes("GET", f"/v1/models/{quote(reference)}/export")
 

@@ -1,6 +1,6 @@
 """`semblance delete`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import click
 
@@ -34,16 +34,28 @@ def delete(
     if cascade and not all(name.startswith("ds_") for name in names):
         raise click.UsageError("--cascade is for datasets (ds_…) only.")
     with connect(url, key) as client:
-        deletions = [_deletion(client, name, cascade=cascade) for name in names]
-        titles = [title for title, _ in deletions]
+        # Several names may be those of the same model.
+        deletions = dict(_deletion(client, name, cascade=cascade) for name in names)
         if not yes:
-            click.confirm(f"Delete {', '.join(titles)}?", abort=True, err=True)
-        for title, run in deletions:
-            run()
-            if not as_json:
-                print_line(title)
-    if as_json:
-        print_json({"deleted": titles})
+            _confirm(deletions)
+        deleted = []
+        try:
+            for title, run in deletions.items():
+                run()
+                deleted.append(title)
+                if not as_json:
+                    print_line(title)
+        finally:
+            if as_json:
+                print_json({"deleted": deleted})
+
+
+def _confirm(titles: Iterable[str]) -> None:
+    try:
+        click.confirm(f"Delete {', '.join(titles)}?", abort=True, err=True)
+    except click.Abort as error:  # also in a script, where nobody can answer
+        message = "Nothing was deleted. Pass --yes to delete without a question."
+        raise click.ClickException(message) from error
 
 
 def _deletion(client: Client, name: str, *, cascade: bool) -> tuple[str, Callable[[], None]]:

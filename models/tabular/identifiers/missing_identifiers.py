@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 MAX_VALUES = 100  # different values of a category that is examined
-MIN_ROWS, MAX_CHANCE = 2, 0.05  # rows of a value, and the probability that all lack it by chance
+MIN_ROWS = 2  # of a value
+MAX_CHANCE = 0.05  # that by chance all rows of any value of any column lack an identifier
 
 
 @dataclass(frozen=True)
@@ -38,16 +39,22 @@ class MissingWith:
         if not 0 < missing < rows:
             return None
         is_missing = identifiers.is_null().to_numpy(zero_copy_only=False)
+        categories = {
+            name: _as_texts(column).dictionary_encode("encode") for name, column in columns.items()
+        }
+        categories = {
+            name: encoded
+            for name, encoded in categories.items()
+            if 1 < len(encoded.dictionary) <= MAX_VALUES
+        }
+        num_compared = sum(len(encoded.dictionary) for encoded in categories.values())
         best, most = None, 0
-        for name, column in columns.items():
-            encoded = _as_texts(column).dictionary_encode("encode")
-            if not 1 < len(encoded.dictionary) <= MAX_VALUES:
-                continue
+        for name, encoded in categories.items():
             codes = encoded.indices.to_numpy()
             counts = np.bincount(codes)
             lacking = np.bincount(codes, is_missing)
             is_lacked = (counts == lacking) & (counts >= MIN_ROWS)
-            is_lacked &= (missing / rows) ** counts < MAX_CHANCE
+            is_lacked &= (missing / rows) ** counts < MAX_CHANCE / num_compared
             explained = int(counts[is_lacked].sum())
             if explained > most:
                 values = encoded.dictionary.filter(pa.array(is_lacked)).to_pylist()

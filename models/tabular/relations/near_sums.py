@@ -22,6 +22,7 @@ from models.tabular.relations.near_relations import (
 )
 from models.tabular.relations.relation import Relation, array, as_floats
 
+MIN_COMPLETE_SHARE = 0.99  # of the rows with the total have both terms
 MIN_EXACT_SHARE = 0.3  # of the rows with values have exactly the sum
 FIRST_ROWS = 200  # rule out most sums
 MIN_FIRST_SHARE, MIN_FIRST_BOTH_SHARE = 0.2, 0.02  # of them have a sum that is not 0, of two terms
@@ -61,7 +62,9 @@ def find_near_sums(
     for a, b, total in _screened(numbers, excluded):
         rest = numbers[total] - numbers[a] - numbers[b]
         present = rest[np.isfinite(rest)]
-        if len(present) < MIN_ROWS or (present == 0).mean() < MIN_EXACT_SHARE:
+        # Where a term is missing, the rest is the whole total.
+        is_complete = len(present) >= MIN_COMPLETE_SHARE * np.isfinite(numbers[total]).sum()
+        if not is_complete or len(present) < MIN_ROWS or (present == 0).mean() < MIN_EXACT_SHARE:
             continue
         unit = np.full(len(rest), scale / 10.0 ** decimals[total])
         with_rest = held_out_bits(rest, is_fitted, unit)

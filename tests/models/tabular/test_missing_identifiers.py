@@ -5,6 +5,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from models.tabular.identifiers.missing_identifiers import MissingWith
 from models.tabular.schema import ColumnSchema
 from models.tabular.tokenizer import Tokenizer
 
@@ -69,6 +70,17 @@ def test_an_identifier_that_is_missing_in_any_rows_stays_so(samples: pa.RecordBa
     lacks_total = samples.column("total").is_null().to_numpy(zero_copy_only=False)
     lacks_note = samples.column("note").is_null().to_numpy(zero_copy_only=False)
     assert 0.3 < lacks_note[lacks_total].mean() < 0.7
+
+
+def test_identifiers_that_are_missing_at_random_have_no_rule() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        ids = pa.array([None if rng.random() < 0.2 else f"a{i}" for i in range(400)])
+        columns = {
+            f"column {j}": pa.array([f"v{value}" for value in rng.zipf(1.6, 400).clip(max=60)])
+            for j in range(15)
+        }
+        assert MissingWith.fit(ids, columns) is None
 
 
 def test_an_identifier_is_missing_with_the_categories_that_lack_it(

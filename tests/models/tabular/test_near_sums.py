@@ -76,6 +76,17 @@ def test_a_sum_of_which_one_term_is_mostly_zero_is_no_near_sum() -> None:
     assert not plan(table).coding.near_sums
 
 
+def test_a_sum_of_which_a_term_is_often_missing_is_no_near_sum() -> None:
+    """The rest would be the whole total in rows that lack a term, such as a bonus."""
+    table = make_houses(3_000)
+    for share, is_coded in ((0.7, False), (0.005, True)):
+        is_missing = np.random.default_rng(3).random(len(table)) < share
+        upper = pa.array(np.array(table["upper"]), mask=is_missing)
+        living = np.where(is_missing, np.array(table["ground"]), np.array(table["living"]))
+        lacking = table.set_column(2, "upper", upper).set_column(3, "living", pa.array(living))
+        assert bool(plan(lacking).coding.near_sums) == is_coded
+
+
 def test_samples_have_the_sum_as_often_as_rows(tmp_path: Path) -> None:
     table = make_houses()
     sampler = train_sampler(table, schema_of(table), tmp_path, steps=3)
