@@ -52,3 +52,17 @@ def test_up_to_a_hundred_examples_of_an_issue_are_listed_on_request(client: Test
             assert (issue["count"], len(issue["examples"])) == (count, shown)
             assert len(set(issue["examples"])) == shown
     assert client.get(f"{path}?examples=101").status_code == 422
+
+
+def test_lines_between_the_pages_of_a_printed_list_are_for_keys_that_may_read_data(
+    client: TestClient, reader: dict[str, str]
+) -> None:
+    pages = "Printed by Anna Example\n".join(
+        "".join(f"|x{i % 7}|{i * 1.5 + page}|\n" for i in range(60)) for page in range(3)
+    )
+    dataset = create_dataset(("|a|b|\n" + pages).encode(), "a.txt")
+    path = f"/v1/datasets/{dataset}/issues"
+    assert "Printed by Anna" in client.get(path).text
+    hidden = client.get(path, headers=reader)
+    assert "comment_lines" in hidden.text
+    assert "Anna" not in hidden.text

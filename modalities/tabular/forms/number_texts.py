@@ -19,8 +19,6 @@ from modalities.tabular.forms.numbers import (
 
 # Decimals of numbers that a program has computed from others with fewer ones.
 _MIN_NOISE_DECIMALS, _NOISE_DECIMALS, _MAX_NOISE_STEPS, _MAX_NOISE = 12, 9, 4, 0.3
-# Decimals of a few computed numbers among others, such as 5202.6426724643 among amounts of money.
-_MAX_LONG, _MIN_LONG_TEXTS, _MIN_MORE_DECIMALS = 0.1, 5, 4
 _MAX_SIGNIFICANT = 9  # more digits are those of computed floats
 
 
@@ -37,7 +35,6 @@ class NumberTexts:
     integers_only: bool = True
     min_length: int = 99  # characters of the shortest text
     plain_zeros: int = 0  # texts such as 0, less those such as 0.00
-    small_decimals: int = 0  # of numbers below one, which rounding would change most
     exponent_decimals: int = 0  # that the few texts with an exponent need in a plain form
 
     def add(self, bodies: pa.StringArray) -> None:
@@ -54,8 +51,6 @@ class NumberTexts:
         self.min_length = min(self.min_length, pc.min(pc.utf8_length(bodies)).as_py() or 99)
         is_zero = pc.match_substring_regex(bodies, r"^0?\.?0*$").to_numpy(zero_copy_only=False)
         self.plain_zeros += int((is_zero & (counts == 0)).sum()) - int((is_zero & padded).sum())
-        is_small = pc.match_substring_regex(bodies, r"^0?\.").to_numpy(zero_copy_only=False)
-        self.small_decimals = max(self.small_decimals, int(counts[is_small].max(initial=0)))
         _increment(self.decimals, counts)
         _increment(self.padded, counts[padded])
         if self.integers_only:
@@ -91,7 +86,6 @@ class NumberTexts:
         low, high = min(self.decimals, default=0), max(self.decimals, default=0)
         if self.form.exponent:
             return self._complete_scientific(low, high)
-        high = self.usual_decimals
         is_fixed = self.form.scales or self.form.whole_digits > 1  # no pattern has both
         if max(high, self.exponent_decimals) > MAX_DECIMALS and not is_fixed:
             return replace(self.form, significant=self._all_digits, leading_zero=True)
@@ -104,19 +98,6 @@ class NumberTexts:
         # Distinct texts show whether zero has decimals, as the other numbers do.
         plain_zero = low > 0 and self.plain_zeros > 0
         return replace(self.form, min_decimals=low, max_decimals=high, plain_zero=plain_zero)
-
-    @property
-    def usual_decimals(self) -> int:
-        """The decimals that are enough for all texts but those of a few computed numbers."""
-        high, total = max(self.decimals, default=0), sum(self.decimals.values())
-        for decimals in range(max(1, self.small_decimals), high - _MIN_MORE_DECIMALS + 1):
-            if _MIN_LONG_TEXTS <= self.longer(decimals) <= _MAX_LONG * total:
-                return decimals
-        return high
-
-    def longer(self, decimals: int) -> int:
-        """Return the number of texts with more decimals."""
-        return sum(n for each, n in self.decimals.items() if each > decimals)
 
     @property
     def _all_digits(self) -> int:

@@ -33,7 +33,6 @@ READING_ISSUE_CODES = frozenset(
         "mixed_types",
         "odd_values",
         "changed_times",
-        "rounded_numbers",
         "unread_numbers",
         "non_finite",
         "missing_value_markers",
@@ -79,18 +78,6 @@ def find_reading_issues(inferred: Sequence[InferredColumn]) -> list[Issue]:
             "non_finite",
             [(c.column.name, c.non_finite, c.non_finite_rows) for c in inferred if c.non_finite],
             "NaN and infinite numbers cannot be learned; they are treated as missing.",
-        ),
-        _issue(
-            "rounded_numbers",
-            "info",
-            [
-                f"{c.column.name}: {c.rounded:,} different values, more than {c.column.decimals} "
-                "decimals"
-                for c in inferred
-                if c.rounded
-            ],
-            "A few numbers of these columns have many more decimals than the others and were "
-            "rounded. If the decimals matter, write all numbers of the column with as many.",
         ),
         _row_issue(
             "changed_times",
@@ -143,7 +130,7 @@ def find_reading_issues(inferred: Sequence[InferredColumn]) -> list[Issue]:
 
 
 def _format_issues(inferred: Sequence[InferredColumn]) -> list[Issue | None]:
-    ambiguous = [c for c in inferred if c.other_formats]
+    ambiguous = [c for c in inferred if c.other_formats and not c.order_from]
     return [
         _issue(
             "mixed_date_formats",
@@ -162,6 +149,17 @@ def _format_issues(inferred: Sequence[InferredColumn]) -> list[Issue | None]:
             [f"{c.column.name}: {', '.join(c.offsets[:5])}" for c in inferred if c.offsets],
             "The times have different offsets, which samples could not keep, so these columns are "
             "excluded. To convert the times to UTC, set the column's `type` to `datetime`.",
+        ),
+        _issue(
+            "ambiguous_date_format",
+            "info",
+            [
+                f"{c.column.name}: {c.column.format}, as in {c.order_from}"
+                for c in inferred
+                if c.order_from
+            ],
+            "The values fit more than one format. The one of another column of dates is used. If "
+            "it is wrong, set the column's `format` in the schema.",
         ),
         *(
             _issue(

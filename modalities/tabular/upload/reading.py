@@ -195,7 +195,7 @@ def _infer_columns(raw: ParquetSpool, table: RawTable, limits: Limits) -> list[I
         show_codes_of_public_rows(columns)
     give_one_type(columns, raw, limits.categories_max)
     identify_repeated_numbers(columns, raw)
-    give_one_order(columns)
+    give_one_order(columns, raw)
     return columns
 
 
@@ -313,8 +313,6 @@ def _cast(values: pa.Array, inferred: InferredColumn) -> pa.Array:
         values = values.cast(pa.string())
     stored = _RAW_COLUMNS[values.type]
     typed = cast(values, stored, column)
-    if inferred.rounded and column.decimals is not None:
-        typed = pc.round(typed, ndigits=column.decimals)
     for reader in inferred.readers[1:]:
         typed = pc.coalesce(typed, cast(values, stored, reader))
     return typed

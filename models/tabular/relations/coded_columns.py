@@ -1,8 +1,8 @@
 """Columns as relations to other columns code them: left out, as a remainder or as a distance."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Self, TypeAlias
+from dataclasses import asdict, dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -87,17 +87,6 @@ class BoundedColumn:
     upper: tuple[str, ...]
     decimals: int
     default: float
-
-    def with_usual_default(self, rows: Rows) -> Self:
-        """Return a copy with the bound that is nearest to the default as the new default.
-
-        Then all distances are multiples of the same unit: times of full minutes stay ones.
-        """
-        bounds, has_bound = self._main_bound(rows)
-        bounds = bounds[has_bound]
-        if not len(bounds):
-            return self
-        return replace(self, default=float(bounds[np.abs(bounds - self.default).argmin()]))
 
     @property
     def sources(self) -> tuple[str, ...]:

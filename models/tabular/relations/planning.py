@@ -223,8 +223,10 @@ class _Planner:
     def _bounded(self, name: str, lower: tuple[str, ...], upper: tuple[str, ...]) -> BoundedColumn:
         grid = NumberGrid.fit(array(self.table, name))
         numbers, is_missing = grid.to_grid(array(self.table, name))
-        mean = float(np.rint(numbers[~is_missing].mean()))
-        return BoundedColumn(name, lower, upper, grid.decimals, mean).with_usual_default(self.table)
+        # Then times of full minutes stay ones where a bound is missing.
+        unit = float(np.gcd.reduce(numbers[~is_missing])) if grid.decimals >= 0 else 1.0
+        mean = float(np.rint(numbers[~is_missing].mean() / max(unit, 1.0)) * max(unit, 1.0))
+        return BoundedColumn(name, lower, upper, grid.decimals, mean)
 
     def _added_bits(self, columns: Sequence[BoundedColumn]) -> float:
         """Return by how much the entropy of the columns grows when they are coded.

@@ -38,6 +38,12 @@ def test_quantities_with_similar_names_stay_numbers(name: str, read: Read) -> No
     assert read(build_column_csv(*numbers, name=name))[name].type == "integer"
 
 
+@pytest.mark.parametrize("name", ["konto", "GL Account", "Kostenstelle"])
+def test_amounts_of_accounts_are_numbers(name: str, read: Read) -> None:
+    amounts = [f"{i * 7.31 + 5:.2f}" for i in range(ROWS)]
+    assert read(build_column_csv(*amounts, name=name))[name].type == "number"
+
+
 def test_the_word_before_id_may_be_that_of_another_column(read: Read) -> None:
     numbers = [362 + i * 7_919 % 900_000 for i in range(120)]
     names = [f"line {i % 9}" for i in range(120)]

@@ -533,6 +533,8 @@ def test_a_total_above_the_rows_may_be_in_a_later_cell(read: Read) -> None:
     issue = table.issue("total_rows")
     assert issue is not None
     assert (issue["examples"], table.summary.rows) == (["Grand total"], 30)
+    brands = read("date,channel,sessions\n,Total,90\n" + rows)
+    assert (brands.summary.rows, brands.issue("total_rows")) == (31, None)
     gaps = "".join(f"{i},{'abc'[i % 3]},{i * 3}\n,Total,{i}\n" for i in range(20))
     assert read("date,channel,sessions\n" + gaps).summary.rows == 40
 
@@ -550,6 +552,16 @@ def test_lines_between_the_pages_of_a_printed_list_are_left_out(read: Read) -> N
     issue = table.issue("comment_lines")
     assert issue is not None
     assert issue["examples"] == ["Stock list   page 1", "Stock list   page 2"]
+
+
+def test_rows_of_a_pipe_file_with_a_mostly_empty_column_stay(read: Read) -> None:
+    rows = [f"{'' if i % 10 else 'Jr.'}|Smith{i % 37}|Rome{i % 5}" for i in range(300)]
+    table = read("\n".join(["suffix|last|city", *rows]) + "\n", "people.txt")
+    assert table.summary.rows == 300
+    assert table.values("suffix").count("Jr.") == 30
+    ends = [f"{row}|" for row in rows]
+    table = read("\n".join(["suffix|last|city|", *ends]) + "\n", "people.txt")
+    assert (table.summary.rows, table.values("suffix").count("Jr.")) == (300, 30)
 
 
 def test_explained_abbreviations_below_a_table_are_left_out(read: Read) -> None:

@@ -94,17 +94,47 @@ def test_invalid_datetimes_stay_a_category(text: str, read: Read) -> None:
     assert table.preview("a")[0] == text
 
 
+ORDERED = [f"{1 + i % 12:02}/{1 + i % 11:02}/2024" for i in range(40)]
+
+
 def test_other_dates_of_a_table_show_the_order_of_day_and_month(read: Read) -> None:
-    first = [f"{1 + i % 12}/{1 + i % 11}/2024" for i in range(40)]
-    later = [f"{1 + i % 12}/{1 + i % 28}/2024" for i in range(40)]
-    table = read(build_csv({"ordered": first, "paid": later, "n": range(40)}))
-    assert (table["ordered"].format, table["paid"].format) == ("%-m/%-d/%Y", "%-m/%-d/%Y")
-    assert table.issue("ambiguous_date_format") is None
-    assert table.preview("ordered")[:2] == first[:2]
-    different = [f"{1 + i % 28}/{1 + i % 12}/2024" for i in range(40)]
-    table = read(build_csv({"ordered": first, "paid": later, "sent": different}))
-    assert table["ordered"].format == "%-d/%-m/%Y"
-    assert table.issue("ambiguous_date_format") is not None
+    later = [f"{1 + i % 12:02}/{1 + i % 28:02}/2024" for i in range(40)]
+    table = read(build_csv({"ordered": ORDERED, "paid": later, "n": range(40)}))
+    assert (table["ordered"].format, table["paid"].format) == ("%m/%d/%Y", "%m/%d/%Y")
+    assert table.preview("ordered")[:2] == ORDERED[:2]
+    issue = table.issue("ambiguous_date_format")
+    assert issue is not None
+    assert (issue["severity"], issue["examples"]) == ("info", ["ordered: %m/%d/%Y, as in paid"])
+    different = [f"{1 + i % 28:02}/{1 + i % 12:02}/2024" for i in range(40)]
+    table = read(build_csv({"ordered": ORDERED, "paid": later, "sent": different}))
+    assert table["ordered"].format == "%d/%m/%Y"
+    issue = table.issue("ambiguous_date_format")
+    assert issue is not None
+    assert issue["severity"] == "warning"
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        ["12/31/2021"] * 40,
+        [f"{1 + i % 12:02}.{1 + i % 28:02}.2021" for i in range(40)],
+        [f"{1 + i % 12:02}/{1 + i % 28:02}/21" for i in range(40)],
+    ],
+    ids=["constant", "separator", "year"],
+)
+def test_dates_of_another_kind_do_not_show_the_order(others: list[str], read: Read) -> None:
+    table = read(build_csv({"ordered": ORDERED, "other": others}))
+    assert table["ordered"].format == "%d/%m/%Y"
+    issue = table.issue("ambiguous_date_format")
+    assert issue is not None
+    assert issue["severity"] == "warning"
+
+
+def test_dates_that_begin_with_the_year_do_not_show_the_order(read: Read) -> None:
+    short = [f"{1 + i % 12:02}/{1 + i % 11:02}/{1 + i % 9:02}" for i in range(40)]
+    year_first = [f"{70 + i % 25}-{1 + i % 12:02}-{1 + i % 28:02}" for i in range(40)]
+    table = read(build_csv({"ordered": short, "born": year_first}))
+    assert (table["ordered"].format, table["born"].format) == ("%d/%m/%y", "%y-%m-%d")
 
 
 def test_ambiguous_date_format_is_reported(read: Read) -> None:

@@ -44,7 +44,6 @@ from modalities.tabular.upload.read_options import ReadOptions
 
 _MAX_WRONG_ROWS = 1_000  # reading stops after these
 _MAX_FOOTER_ROWS = 10
-_MIN_BORDERED = 0.8  # share of the lines that begin with the delimiter
 _OF_TRANSPOSED = ReadOptions(delimiter=",", quote='"', escape="", comment="")
 
 
@@ -185,14 +184,17 @@ def _used_options(
 
 
 def _is_bordered(sample: Sample, dialect: CsvDialect, layout: CsvLayout) -> bool:
-    """Return True if the rows begin with the delimiter, as those of printed lists do."""
-    rows = [line for line in sample.lines[layout.first_line - 1 :] if line.strip()]
-    begins = sum(line.startswith(dialect.delimiter) for line in rows)
-    return dialect.delimiter == "|" and begins >= _MIN_BORDERED * len(rows)
+    """Return True if all rows begin and end with the delimiter, as those of printed lists do.
+
+    Lines without a delimiter are rulers and titles of pages.
+    """
+    lines = map(str.strip, sample.lines[layout.first_line - 1 :])
+    rows = [line for line in lines if dialect.delimiter in line]
+    return dialect.delimiter == "|" and all(line[0] == line[-1] == "|" for line in rows)
 
 
 def _lines_between_issue(lines: Sequence[str], delimiter: str) -> Issue:
-    hint = f"These lines between the rows do not begin with {delimiter} and were left out."
+    hint = f"These lines between the rows have no {delimiter} and were left out."
     examples = tuple(map(printable, dict.fromkeys(lines)))[:MAX_EXAMPLES]
     return Issue("comment_lines", "info", len(lines), examples, hint)
 

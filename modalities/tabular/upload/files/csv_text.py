@@ -30,8 +30,8 @@ class CsvNormalizer(io.RawIOBase):
 
     Each read returns part of a sequence of complete rows. Errors are also stored in `error`,
     because pyarrow replaces the exceptions that a Python file raises. `first_line` is the line of
-    the file in which `chunks` begin, from 1. With `is_bordered`, all rows begin with the delimiter,
-    and other lines are left out: rulers and titles of the pages of a printed list.
+    the file in which `chunks` begin, from 1. With `is_bordered`, lines without a delimiter are left
+    out: rulers and titles of the pages of a printed list.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class CsvNormalizer(io.RawIOBase):
         ends, blanks = (dialect.column_separator, "\n", "\r"), blank[1:-1].replace("\\t", "\t")
         self._blank_pairs = [pair for e in ends for b in blanks for pair in (e + b, b + e)]
         self._blank_ends = tuple(blanks)
-        self._between = re.compile(rf"^(?!{delimiter})[^\r\n]*(?:\r\n|\r|\n|\Z)", re.MULTILINE)
+        self._between = re.compile(rf"^[^{delimiter}\r\n]*(?:\r\n|\r|\n|\Z)", re.MULTILINE)
         self._null = re.compile(rf"{begin}\\N{end}")
         comment = re.escape(dialect.comment)
         self._comment = re.compile(

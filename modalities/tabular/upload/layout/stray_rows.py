@@ -42,6 +42,8 @@ _NOTE = re.compile(
     r"|nota|figures?|excludes?|includes?|see|for more|this|these|please|stand|remarks?|legend|key|"
     r"generated|exported|end of)\b|#|//|[*\u00a9\u2020(\[]|\d+[.)] |\S{1,3}: |\S{1,6} = \S|https?://"
 )
+_SUM_TOLERANCE = 1e-9
+_PLAIN_NUMBER = r"^\s*-?[0-9]+(?:\.[0-9]+)?\s*$"
 _SENTENCE = re.compile(r"\W*(?:[^\W\d_]+[\W\d_]+){3}[^\W\d_]")  # four words, in linear time
 _LABEL = re.compile(r"[^\W\d_][^:]{0,30}:\s*")
 
@@ -75,12 +77,13 @@ class StrayRows:
     def _without_first_totals(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Leave out totals and shares above the rows, if no two rows have the same name.
 
-        A total in a later cell is one, too, if only its row lacks the first cell.
+        A total in a later cell is one, too, if only its row lacks the first cell and it has the sum
+        of a column: a brand may have the name Total.
         """
         first = batch.column(0)
         if first.null_count == 1 and len(batch) > 1 and not first[0].is_valid:
             cells = _cells(batch.slice(0, 1))
-            if any(cells) and _is_new_total(batch, *_first_filled(cells)):
+            if any(cells) and _is_new_total(batch, *_first_filled(cells)) and _has_sum(batch):
                 self._first_totals = [str(_first_filled(cells)[1])]
                 return batch.slice(1)
         if len(batch.columns) < _MIN_COLUMNS or first.type != pa.string() or first.null_count:
@@ -325,6 +328,20 @@ def _first_filled(cells: Sequence[object]) -> tuple[int, object]:
 def _is_new_total(batch: pa.RecordBatch, column: int, cell: object) -> bool:
     """Return True for a label of a total that no other row of the batch has in the column."""
     return _is_label(cell, _TOTAL) and batch.column(column).to_pylist().count(cell) == 1
+
+
+def _has_sum(batch: pa.RecordBatch) -> bool:
+    """Return True if a number of the first row is at least the sum of the others in its column.
+
+    It is larger than the sum if the table has more rows than the batch.
+    """
+    for column in batch.columns:
+        texts = column.drop_null().cast(pa.string())
+        if column[0].is_valid and pc.all(pc.match_substring_regex(texts, _PLAIN_NUMBER)).as_py():
+            first, *others = pc.utf8_trim_whitespace(texts).cast(pa.float64()).to_pylist()
+            if 0 < sum(others) <= first * (1 + _SUM_TOLERANCE):
+                return True
+    return False
 
 
 def _is_label(cell: object, pattern: str) -> bool:

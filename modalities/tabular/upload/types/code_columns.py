@@ -18,7 +18,11 @@ _KEY = re.compile(
 _POINTED_KEY = re.compile(r"(?i:(?:^|[\W_])ids?$)|[a-z]I[dD]$")
 _CODE = re.compile(
     r"(?i)codes?(?:$|[\W_\d])|^codes?[A-Z]|(?:^|[\W_])(?:c[oó]d(?:igo|ice)?|kode?|kennzahl|kennziffer|"
-    r"schl[uü]ssel|cve|clave|(?:gegen|sach)?konto|kostenstelle|kostentr[aä]ger|buchungskreis|"
+    r"schl[uü]ssel|cve|clave)(?:$|[\W_])"
+)
+# Whole numbers only: a column of this name may have the balance of an account.
+_ACCOUNT = re.compile(
+    r"(?i)(?:^|[\W_])(?:(?:gegen|sach)?konto|kostenstelle|kostentr[aä]ger|buchungskreis|"
     r"cost[\W_]?cent(?:er|re)|(?:gl|ledger)[\W_]?account)(?:$|[\W_])"
 )
 # Codes of things, persons, firms, airports and postal codes, which may belong to one row each.
@@ -53,7 +57,8 @@ def has_code_name(name: str, others: Collection[str] = ()) -> bool:
     """
     if _MEASURE.search(name):
         return False
-    is_named = any(pattern.search(name) for pattern in (_KEY, _CODE, _LISTS, _PUBLIC))
+    patterns = (_KEY, _CODE, _ACCOUNT, _LISTS, _PUBLIC)
+    is_named = any(pattern.search(name) for pattern in patterns)
     return is_named or is_joined_id(name, others)
 
 

@@ -64,7 +64,6 @@ class InferredColumn:
     mixed_form: str = ""  # of the other values
     non_finite: int = 0
     non_finite_rows: list[int] = field(default_factory=list)
-    rounded: int = 0  # different numbers with more decimals than samples have
     changed: int = 0  # times that are written otherwise, such as 24:00
     changed_rows: list[int] = field(default_factory=list)
     quantity_class: str = ""  # of texts that contain numbers, but are not read as numbers
@@ -72,6 +71,7 @@ class InferredColumn:
     null_words: tuple[str, ...] = ()  # of these, those of identifiers, which no form refuses
     merged: Counter[str] = field(default_factory=Counter)  # texts that differ in outer blanks only
     other_formats: tuple[str, ...] = ()
+    order_from: str = ""  # column whose dates show which of the formats it is
     offsets: tuple[str, ...] = ()  # time zone offsets that one column cannot keep
     names_rows: bool = False  # each row has another entry of a public list
     are_codes: bool = False  # numbers and codes that are no words, and not consecutive
@@ -231,21 +231,12 @@ def _infer_form(
         odd=best.odd,
         odd_rows=best.odd_rows,
         odd_classes=best.odd_classes,
-        rounded=_count_rounded(best),
         changed=best.changed,
         changed_rows=best.changed_rows,
         non_finite=best.non_finite,
         non_finite_rows=best.non_finite_rows,
         other_formats=tuple(format for format in formats if format != own_format),
     )
-
-
-def _count_rounded(candidate: FormCandidate) -> int:
-    """Return the number of different numbers with more decimals than the form of the column."""
-    if not isinstance(candidate.reader, NumberReader) or candidate.reader.form.exponent:
-        return 0
-    texts = candidate.reader.texts
-    return texts.longer(texts.usual_decimals)
 
 
 def infer_typed(
