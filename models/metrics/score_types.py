@@ -150,7 +150,7 @@ SCORE_TYPES: dict[str, ScoreType] = {
     ),
     "unseen_pair_rate": ScoreType(
         "Share of samples with a pair of values that no training row has, such as a city in a "
-        "wrong state, in categorical columns whose values seldom form new pairs.",
+        "wrong state, in columns of which one nearly determines the other.",
         "lower",
         rules=(verdict_rules.UNSEEN_PAIRS,),
     ),
