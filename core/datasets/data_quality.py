@@ -10,8 +10,10 @@ MAX_STORED_EXAMPLES = 100  # of an issue
 SHOWN_EXAMPLES = 5  # by default
 # Issues whose examples quote cells or lines of the file. Only keys that may read data see them.
 QUOTING_CODES = frozenset(
-    {"title_lines", "comment_lines", "footer_lines", "group_headings", "subtotal_rows"}
-    | {"total_rows", "side_tables", "stacked_tables", "missing_words", "merged_values"}
+    {
+        *("title_lines", "comment_lines", "footer_lines", "group_headings", "subtotal_rows"),
+        *("total_rows", "side_tables", "stacked_tables", "missing_words", "merged_values"),
+    }
 )
 
 

@@ -119,30 +119,35 @@ class TablePlan(SelectionPlan):
     def column_without_match(self, conditions: Where) -> str | None:
         """Return a column of which no value satisfies its condition, or None.
 
-        Columns that follow from others have no tokens, so only their samples show this.
+        Columns that follow from others have no tokens, so only their samples show this. Only texts
+        are compared: other values may be written in several ways.
         """
-        domains = {each["name"]: each.get("domain") or {} for each in self.manifest["columns"]}
         for name, condition in conditions.items():
-            values = domains.get(name, {}).get("values")
-            if values is None or domains[name]["more"] or isinstance(condition, Mapping):
+            domain = self._domain(name)
+            texts = condition if isinstance(condition, list) else [condition]
+            if "values" not in domain or domain["more"]:
                 continue
-            wanted = condition if isinstance(condition, list) else [condition]
-            if None not in wanted and {str(each) for each in wanted}.isdisjoint(values):
+            are_texts = all(isinstance(text, str) for text in texts)
+            if are_texts and not set(texts) & set(domain["values"]):
                 return name
         return None
 
     def describe_values(self, name: str) -> str:
         """Return a phrase for an error message with some values of a categorical column."""
-        domain = next(c["domain"] for c in self.manifest["columns"] if c["name"] == name)
-        return f"; its values are text, such as {', '.join(map(repr, domain['values'][:5]))}"
+        values = self._domain(name)["values"]
+        return f"; its values are text, such as {', '.join(map(repr, values[:5]))}"
 
     def describe_range(self, name: str) -> str:
         """Return a phrase for an error message with the smallest and largest value of a column."""
-        columns = self.manifest["columns"]
-        domain = next((c.get("domain") for c in columns if c["name"] == name), None) or {}
+        domain = self._domain(name)
         if domain.get("min") is None:
             return ""
         return f"; its values are from {domain['min']} to {domain['max']}"
+
+    def _domain(self, name: str) -> Json:
+        """Return the values or the range of a column; nothing for an identifier."""
+        columns = self.manifest["columns"]
+        return next((c.get("domain") for c in columns if c["name"] == name), None) or {}
 
     def count_labels(self, batch: "SampleBatch") -> Mapping[str, int]:
         names = {label["value"]: label["name"] for label in self.manifest["labels"]}
@@ -202,7 +207,9 @@ def _plan_rows(
         if selection.balance_labels:
             raise balance_conflict("`labels` or `conditions`")
         counts = _condition_counts(options.conditions, selection.count)
-        are_labels = _are_labels(manifest, [where for where, _ in counts])
+        columns = parse_sample_columns(manifest)
+        plain = [plain_conditions(columns, where) for where, _ in counts]
+        are_labels = _are_labels(manifest, plain)
         return plan_per_condition(counts, seed=seed, offset=offset, are_labels=are_labels)
     if selection.labels is None and selection.count is None:
         raise ValidationFailed("Send `labels`, `count` or `conditions`.")

@@ -95,9 +95,10 @@ def find_near_lookups(
         if free is None:
             continue
         pairs = _pairs_of(source, total, free)
-        cells += len(pairs) * sum(sizes[i] for v in (first, second) for i in _range(v.steps))
-        if cells > MAX_CELLS:
-            break
+        added = len(pairs) * sum(sizes[i] for v in (first, second) for i in _range(v.steps))
+        if cells + added > MAX_CELLS:
+            continue
+        cells += added
         pairs = pairs if source is first else np.ascontiguousarray(pairs[:, ::-1])
         lookups.append(NearLookup((first.steps, second.steps), pairs))
     return lookups

@@ -182,11 +182,11 @@ def unseen_family_pools(texts: Sequence[str], locale: str) -> dict[str, Pool]:
     Next to an initial, many of the family names of a large table would repeat one of its people.
     """
     seen = {word.casefold() for text in texts for word in WORD_PATTERN.findall(text)}
-    known = known_names(locale)[1]
-    unseen = [name for name in known if name.casefold() not in seen][:POOL_SIZE]
+    library = known_names(locale)[1]
+    unseen = [name for name in library if name.casefold() not in seen][:POOL_SIZE]
     if 2 * len(unseen) < POOL_SIZE:
-        coined = coin_words(known, (), POOL_SIZE, MIN_COINED_SUPPORT)
+        coined = coin_words(library, (), POOL_SIZE, MIN_COINED_SUPPORT)
         composed = (word.replace("i\u0307", "i") for word in coined)  # the Turkish capital I
         unseen += [word for word in composed if word.casefold() not in seen]
-    pool = unseen or known
+    pool = unseen or library
     return {f"{NAME_KINDS[1]}-{case}": in_case(pool, case) for case in ("upper", "lower", "title")}

@@ -6,7 +6,6 @@ leaves, which is 0 in most rows.
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -27,15 +26,7 @@ MIN_EXACT_SHARE = 0.3  # of the rows with values have exactly the sum
 FIRST_ROWS = 200  # rule out most sums
 MIN_FIRST_SHARE, MIN_FIRST_BOTH_SHARE = 0.2, 0.02  # of them have a sum that is not 0, of two terms
 MIN_TERM_SHARE = 0.02  # of the rows, in which a term is not 0
-MIN_GAIN_BITS = (
-    1.0  # per held-out value, compared with the total and with its difference from a term
-)
-
-
-@dataclass(frozen=True)
-class _Number:
-    name: str
-    values: Floats  # (N,) in units of the last decimal of any column; NaN where missing
+MIN_GAIN_BITS = 1.0  # per held-out value, over the total and over its difference from a term
 
 
 def find_near_sums(

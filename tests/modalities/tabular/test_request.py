@@ -15,7 +15,7 @@ MANIFEST: dict[str, Any] = {
     "target_column": "city",
     "labels": [{"name": name, "value": name} for name in ("Rome", "Oslo")],
     "columns": [
-        {"name": "city", "type": "category", "domain": {"values": ["Rome", "Oslo"]}},
+        {"name": "city", "type": "category", "domain": {"values": ["Rome", "Oslo"], "more": 0}},
         {"name": "age", "type": "integer", "domain": {"min": 18, "max": 79}},
     ],
 }
@@ -84,6 +84,31 @@ def test_rows_of_all_conditions_have_different_identifiers(other: dict[str, Any]
     assert shards == numbers_of(whole)
     numbers = [*shards, *numbers_of(plan({"offset": 50}, conditions))]
     assert len(set(numbers)) == len(numbers) == 118
+
+
+@pytest.mark.parametrize(
+    ("conditions", "column"),
+    [
+        ({"age": 30, "city": "Bonn"}, "city"),
+        ({"city": ["Bonn", "Riga"]}, "city"),
+        ({"city": ["Bonn", "Oslo"]}, None),
+        ({"city": None}, None),  # missing
+        ({"age": 300}, None),
+        ({"member": True}, None),  # whose values are listed as texts
+        ({"name": "Ann"}, None),  # not all values are listed
+    ],
+)
+def test_a_column_without_a_matching_value_is_named(
+    conditions: dict[str, Any], column: str | None
+) -> None:
+    columns = [
+        *MANIFEST["columns"],
+        {"name": "member", "type": "boolean", "domain": {"values": ["true"], "more": 0}},
+        {"name": "name", "type": "category", "domain": {"values": ["Eve"], "more": 900}},
+    ]
+    manifest = {**MANIFEST, "columns": columns}
+    plan = plan_samples(manifest, Selection(count=1), TableSampleOptions(), seed=1)
+    assert plan.column_without_match(conditions) == column
 
 
 def test_identifiers_of_a_label_do_not_depend_on_other_labels() -> None:
