@@ -34,7 +34,8 @@ class Selection(RequestModel):
     seed: Seed | None = Field(
         None, description="Random seed. Default: a random one, returned with the samples."
     )
-    offset: Annotated[int, Field(ge=0, le=2**62)] = Field(
+    # Identifiers are numbered by offset, label and condition, with 62 bits in all.
+    offset: Annotated[int, Field(ge=0, le=2**40)] = Field(
         0,
         description="Index of the first sample in the unlimited sequence of a seed. Default: 0.",
     )

@@ -1,4 +1,4 @@
-"""Error that both samplers raise when rejection sampling accepts too few candidates."""
+"""Errors of samplers that depend on the request."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -31,3 +31,7 @@ class AcceptanceRateTooLow(Exception):
         self.accepted, self.requested, self.acceptance_rate = accepted, requested, acceptance_rate
         self.conditions, self.partial_row = conditions, partial_row
         self.pointer = ""
+
+
+class IdentifiersExhausted(Exception):
+    """The numbers of the identifiers of some rows have more than 62 bits."""

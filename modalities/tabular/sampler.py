@@ -9,7 +9,7 @@ from modalities.tabular.request import TablePlan
 from modalities.turns import Turns
 from models.checkpoint import unpack
 from models.device import resolve_device
-from models.errors import AcceptanceRateTooLow
+from models.errors import AcceptanceRateTooLow, IdentifiersExhausted
 from models.tabular import batched_sampling
 from models.tabular.conditions import (
     NO_MATCH,
@@ -56,6 +56,12 @@ class TablePlanSampler(Sampler):
                 raise _condition_error(plan, NoMatchingValue(column, message)) from error
             error.pointer = plan.pointer_to_rejection(error)
             raise
+        except IdentifiersExhausted as error:
+            message = "There are no identifiers for rows of so large an index."
+            raise ValidationFailed(
+                f"`offset`: {message}",
+                field_errors=[FieldError("/offset", "identifiers_exhausted", message)],
+            ) from error
         except InvalidCondition as error:
             raise _condition_error(plan, error) from error
         except InvalidPartialRow as error:

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, Self
 
 import numpy as np
@@ -18,8 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.checkpoint import UnreadableCheckpoint, weights_of
-from models.errors import AcceptanceRateTooLow
+from models.errors import AcceptanceRateTooLow, IdentifiersExhausted
 from models.noise import Indices, attempt_stream, uniforms
+from models.permutation import MAX_SIZE
 from models.placement import CPU, upload
 from models.tabular.autoregressive.networks import Critic, build_critic, build_generator
 from models.tabular.autoregressive.sampler import (
@@ -123,8 +125,8 @@ class TableSampler:
         constraint requires unique rows, they differ from each other and from those in `seen`, to
         which they are added. `identifier_numbers` are the indices by default.
 
-        Raises InvalidCondition, RowHashesMissing, and AcceptanceRateTooLow if some row has no
-        accepted candidate.
+        Raises InvalidCondition, RowHashesMissing, IdentifiersExhausted, and AcceptanceRateTooLow
+        if some row has no accepted candidate.
         """
         if exclude_training_rows and self.tokenizer.hashes is None:
             raise RowHashesMissing
@@ -307,11 +309,18 @@ class TableSampler:
         """Return the identifiers of the items.
 
         With a label, item k of each label gets its own identifier.
+
+        Raises:
+            IdentifiersExhausted: The numbers are too large.
         """
+        first = self.tokenizer.columns[0]
+        is_label = first.name == self.tokenizer.target_column
+        step_sizes = first.layout.step_sizes if is_label else ()
+        if numbers.max(initial=0) >= MAX_SIZE // prod(step_sizes):
+            raise IdentifiersExhausted
         index = numbers
-        if self.tokenizer.columns[0].name == self.tokenizer.target_column:
-            for step, size in enumerate(self.tokenizer.columns[0].layout.step_sizes):
-                index = index * size + tokens[step]
+        for step, size in enumerate(step_sizes):
+            index = index * size + tokens[step]
         return {
             id_column.name: id_column.values(seed, index) for id_column in self.tokenizer.id_columns
         }

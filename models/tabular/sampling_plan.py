@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.errors import IdentifiersExhausted
+from models.permutation import MAX_SIZE
 from models.sampling_plan import IndexRange, slice_ranges
 
 # By column: a value, a list of values, or {"gte": …, "gt": …, "lte": …, "lt": …}.
@@ -30,7 +32,13 @@ class RowIndexRange(IndexRange):
     num_parts: int = 1
 
     def identifier_numbers(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the numbers of the identifiers of rows."""
+        """Return the numbers of the identifiers of rows.
+
+        Raises:
+            IdentifiersExhausted: The numbers are too large.
+        """
+        if indices.max(initial=0) >= MAX_SIZE // self.num_parts:
+            raise IdentifiersExhausted
         return indices * self.num_parts + self.part
 
     def iter_chunks(self, size: int) -> Iterator[NDArray[np.int64]]:

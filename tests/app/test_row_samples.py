@@ -216,6 +216,7 @@ INVALID_REQUESTS: list[tuple[dict[str, Any], str]] = [
     ({"conditions": [{"where": {"age": 30}, "fraction": 0.5}]}, "fraction"),
     ({"conditions": []}, "/conditions"),
     ({"count": 3, "layout": "grid"}, "/layout"),
+    ({"count": 3, "offset": 2**62}, "/offset"),
 ]
 
 
@@ -224,6 +225,12 @@ def test_an_invalid_sample_request_is_rejected_by_name(service: TestClient) -> N
         response = request_samples(service, **body)
         assert response.status_code == 422, body
         assert expected in response.text, body
+
+
+def test_the_largest_offset_has_rows_with_identifiers(service: TestClient) -> None:
+    conditions = [{"where": {"age": each}, "count": 2} for each in ({"gte": 30}, {"lt": 30})]
+    rows = sample_rows(service, conditions=conditions, offset=2**40)
+    assert len({row["id"] for row in rows}) == 4
 
 
 def test_values_of_columns_that_follow_from_others_are_suggested(client: TestClient) -> None:

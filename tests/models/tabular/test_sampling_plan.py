@@ -3,9 +3,13 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pytest
 
+from models.errors import IdentifiersExhausted
 from models.tabular.batched_sampling import iter_batches
+from models.tabular.sampling import TableSampler
 from models.tabular.sampling_plan import (
     plan_partial_rows,
     plan_per_condition,
@@ -43,7 +47,23 @@ def test_chunks_cover_all_indices_once() -> None:
     ]
 
 
-def test_identifiers_of_rows_of_several_conditions_are_unique(tmp_path: Path) -> None:
+def test_rows_of_large_indices_have_identifiers_or_are_rejected(tmp_path: Path) -> None:
+    """Numbers of identifiers have 62 bits: index, condition and label."""
+    sampler = train_orders(tmp_path, label="city")
+    conditions = [({"city": "Rome"}, 2), ({}, 2)]
+    for offset in (2**40, 2**58):
+        plan = plan_per_condition(conditions, seed=1, offset=offset)
+        samples = pa.Table.from_batches(batch.rows for batch in iter_batches(sampler, plan))
+        assert all(len(samples[name].unique()) == 4 for name in ("order", "mail"))
+    for offset in (2**60, 2**61, 2**62 - 2):
+        plan = plan_per_condition(conditions, seed=1, offset=offset)
+        with pytest.raises(IdentifiersExhausted):
+            list(iter_batches(sampler, plan))
+    with pytest.raises(IdentifiersExhausted):
+        sampler.sample(1, np.array([2**62]))
+
+
+def train_orders(folder: Path, label: str | None = None) -> TableSampler:
     rows = range(400)
     table = pa.table(
         {
@@ -57,7 +77,11 @@ def test_identifiers_of_rows_of_several_conditions_are_unique(tmp_path: Path) ->
         ColumnSchema("city", "category"),
         ColumnSchema("mail", "id"),
     )
-    sampler = train_sampler(table, schema, tmp_path, steps=5)
+    return train_sampler(table, schema, folder, steps=5, label=label)
+
+
+def test_identifiers_of_rows_of_several_conditions_are_unique(tmp_path: Path) -> None:
+    sampler = train_orders(tmp_path)
     counts = [({"city": city}, 50) for city in ("Rome", "Oslo", "Bonn")]
     batches = iter_batches(sampler, plan_per_condition([*counts, ({}, 50)], seed=1, offset=0))
     samples = pa.Table.from_batches(batch.rows for batch in batches)

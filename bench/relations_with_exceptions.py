@@ -1,0 +1,140 @@
+"""Relations with exceptions in samples: `python -m bench.relations_with_exceptions FILE…`.
+
+The service's reader reads each CSV file, and a model of the preset `fast` learns nine tenths of the
+rows. The first table has the pairs of categorical columns of `unseen_pair_rate`: the share of
+samples with a pair of values that no training row has, without and with near lookups (the same
+weights), and of held-out rows. The second one has near sums: the share of the rows in which the sum
+holds, in the training rows and in samples of models without and with it.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from bench.tables import Budget
+from core.datasets.source import SourceFile
+from core.limits import Limits
+from modalities.tabular.typed_parquet import typed_batches
+from modalities.tabular.upload.reading import read_table
+from modalities.tabular.upload.schema_overrides import SchemaOverrides
+from models.checkpoint import unpack
+from models.metrics.scores import Score
+from models.metrics.tabular.evaluation import evaluate
+from models.tabular.data import LabeledRows
+from models.tabular.relations.relation import Relation
+from models.tabular.sampling import TableSampler
+from models.tabular.schema import ColumnSchema
+from models.tabular.settings import TableData, budget, resolve
+from models.tabular.training import train
+
+PRESET = "fast"
+MAX_SAMPLES = 10_000
+
+
+def check_stop() -> None:
+    """Never stop."""
+
+
+def read(path: Path, folder: Path) -> tuple[pa.Table, list[ColumnSchema]]:
+    """Return the rows and the schema that an upload of the file has."""
+    summary = read_table([SourceFile(path, path.name)], SchemaOverrides(), Limits(), folder)
+    columns = summary.schema.columns
+    table = pa.Table.from_batches(list(typed_batches(folder / "rows.parquet", columns)))
+    return table, [ColumnSchema.from_dict(column.to_dict()) for column in columns]
+
+
+def learn(rows: LabeledRows, relations: bool | list[str], seed: int) -> tuple[Any, dict[str, Any]]:
+    """Return the tensors and the header of a trained model."""
+    types = [column.type for column in rows.schema if column.in_samples and column.type != "id"]
+    categories = types.count("category") + types.count("boolean")
+    data = TableData(len(rows.table), len(types), categories)
+    settings = resolve(data, PRESET, {"relations": relations})
+    run = Budget(budget(data, settings, PRESET)["steps"])
+    train(rows, settings, run, seed=seed)
+    assert run.saved is not None  # noqa: S101 - every run ends with a save
+    with tempfile.NamedTemporaryFile() as file:
+        Path(file.name).write_bytes(run.saved.model)
+        tensors, header = unpack(Path(file.name))
+        return {name: tensor.clone() for name, tensor in tensors.items()}, header
+
+
+def sample(model: tuple[Any, dict[str, Any]], rows: int, seed: int) -> pa.Table:
+    sampler = TableSampler.load(*model)
+    return pa.Table.from_batches([sampler.sample(seed + 1_000, np.arange(rows)).rows])
+
+
+def pair_scores(
+    data: LabeledRows, samples: pa.Table, seed: int
+) -> tuple[Score | None, dict[str, dict[str, Any]]]:
+    """Return `unseen_pair_rate` and the report on each pair of columns."""
+    result = evaluate(data, samples, seed=seed, check_stop=check_stop)
+    score = next((each for each in result.scores if each.name == "unseen_pair_rate"), None)
+    pairs = result.report_sections["unseen_pairs"]
+    return score, {", ".join(pair["columns"]): pair for pair in pairs}
+
+
+def share_of(relation: Relation, table: pa.Table) -> float:
+    """Return the share of the rows with all values in which a near sum holds."""
+    *terms, total = (
+        table[name].cast(pa.float64()).to_numpy(zero_copy_only=False) for name in relation.columns
+    )
+    rest = np.round(total - sum(terms), relation.decimals or 0)
+    return float((rest[np.isfinite(rest)] == 0).mean())
+
+
+def run(path: Path, seed: int) -> tuple[list[str], list[str]]:
+    """Return the lines of both tables for a file."""
+    with tempfile.TemporaryDirectory(prefix="semblance-bench-") as name:
+        table, schema = read(path, Path(name))
+    data = LabeledRows.split(table, schema, target_column=None, holdout_fraction=0.1, seed=seed)
+    tensors, header = learn(data, relations=True, seed=seed)
+    count = min(len(data.train), MAX_SAMPLES)
+    samples = sample((tensors, header), count, seed)
+    metadata = {**header["tokenizer"], "near_lookups": []}
+    before = sample((tensors, {**header, "tokenizer": metadata}), count, seed)
+    title = f"{path.stem}, seed {seed}"
+    (old, old_pairs), (new, new_pairs) = (
+        pair_scores(data, each, seed) for each in (before, samples)
+    )
+    pairs = []
+    if old is not None and new is not None:
+        rate = [old.value, new.value, old.real_reference or 0.0]
+        pairs.append(f"| {title} | any | {' | '.join(f'{100 * x:.1f} %' for x in rate)} |")
+    for columns, pair in old_pairs.items():
+        now = new_pairs.get(columns, {"in_samples": 0.0})["in_samples"]
+        shares = [pair["in_samples"], now, pair["in_holdout"]]
+        pairs.append(f"| {title} | {columns} | {' | '.join(f'{100 * x:.1f} %' for x in shares)} |")
+    near_sums = TableSampler.load(tensors, header).tokenizer.coding.near_sums
+    sums = []
+    if near_sums:
+        other = sample(learn(data, [each.name for each in near_sums], seed), count, seed)
+        for each in near_sums:
+            shares = [share_of(each, t) for t in (data.take(data.train), other, samples)]
+            cells = " | ".join(f"{100 * share:.1f} %" for share in shares)
+            sums.append(f"| {title} | {each.name} | {cells} |")
+    return pairs, sums
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    results = [run(path, seed) for path in options.files for seed in options.seeds]
+    print(
+        "| table | columns | without near lookups | with | held-out rows |\n|---|---|---|---|---|"
+    )
+    print("\n".join(line for pairs, _ in results for line in pairs))
+    print("\n| table | sum | training rows | without near sum | with |\n|---|---|---|---|---|")
+    print("\n".join(line for _, sums in results for line in sums))
+
+
+if __name__ == "__main__":
+    main()
