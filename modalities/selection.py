@@ -35,7 +35,7 @@ class Selection(RequestModel):
         None, description="Random seed. Default: a random one, returned with the samples."
     )
     # Identifiers are numbered by offset, label and condition, with 62 bits in all.
-    offset: Annotated[int, Field(ge=0, le=2**40)] = Field(
+    offset: Annotated[int, Field(ge=0, le=2**53)] = Field(
         0,
         description="Index of the first sample in the unlimited sequence of a seed. Default: 0.",
     )

@@ -51,7 +51,7 @@ def test_rows_of_large_indices_have_identifiers_or_are_rejected(tmp_path: Path) 
     """Numbers of identifiers have 62 bits: index, condition and label."""
     sampler = train_orders(tmp_path, label="city")
     conditions = [({"city": "Rome"}, 2), ({}, 2)]
-    for offset in (2**40, 2**58):
+    for offset in (2**53, 2**58):
         plan = plan_per_condition(conditions, seed=1, offset=offset)
         samples = pa.Table.from_batches(batch.rows for batch in iter_batches(sampler, plan))
         assert all(len(samples[name].unique()) == 4 for name in ("order", "mail"))
