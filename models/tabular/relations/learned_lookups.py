@@ -6,9 +6,9 @@ determined columns, such as the airline or the treatment. So these are learned f
 that has them.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from math import isqrt
+from math import isqrt, prod
 
 import numpy as np
 import pyarrow as pa
@@ -25,8 +25,8 @@ MIN_KEYS = 20
 MAX_ROWS_PER_KEY = 100  # on average
 MIN_KEYS_PER_VALUE = 2  # of a determined column, on average
 MAX_KEY_CORRELATION = 0.4  # of ranks with other numbers; a quantity has more than a number of a key
-MAX_CELLS = 1 << 24  # of all tables of the tokens that keys have
-DISCRETE_TYPES = ("category", "boolean")
+MAX_CELLS = 1 << 24  # of all tables of excluded tokens, with 1 byte each
+CATEGORY_TYPES = ("category", "boolean")
 
 
 def learn_lookups(
@@ -58,33 +58,37 @@ def _is_plain_lookup(relation: Relation) -> bool:
 class _Chooser:
     def __init__(self, table: pa.Table, types: Mapping[str, str]) -> None:
         self._table, self._types = table, types
-        self._cells = 0  # of the columns that were chosen
+        self._counts: dict[str, int] = {}
+        self._learned: dict[str, list[int]] = {}  # numbers of values of learned columns by last key
 
     def is_learned(self, key: str, last_key: str, name: str) -> bool:
         """Return True if a column is learned although a key determines it.
 
         Combinations of values are stored by the last one of a chain of keys.
         """
-        keys, values, combinations = map(self._count, (key, name, last_key))
-        cells = combinations * (_num_tokens(combinations) + _num_tokens(values))
+        keys, values = self._count(key), self._count(name)
+        learned = {**self._learned, last_key: [*self._learned.get(last_key, ()), values]}
         is_learned = (
             keys >= max(MIN_KEYS, MIN_KEYS_PER_VALUE * values)
             and len(self._table) <= MAX_ROWS_PER_KEY * keys
-            and self._cells + cells <= MAX_CELLS
+            and sum(_num_cells(self._count(k), v) for k, v in learned.items()) <= MAX_CELLS
             and (
-                self._types[name] in DISCRETE_TYPES or values <= max_exact_values(len(self._table))
+                self._types[name] in CATEGORY_TYPES or values <= max_exact_values(len(self._table))
             )
             and self._is_identifying(key, name)
         )
-        self._cells += cells if is_learned else 0
+        if is_learned:
+            self._learned = learned
         return is_learned
 
     def _count(self, name: str) -> int:
-        return len(array(self._table, name).unique().drop_null())
+        if name not in self._counts:
+            self._counts[name] = len(array(self._table, name).unique().drop_null())
+        return self._counts[name]
 
     def _is_identifying(self, key: str, name: str) -> bool:
         """Return True if the values of a key only identify something, other than a quantity."""
-        if self._types[key] in DISCRETE_TYPES:
+        if self._types[key] in CATEGORY_TYPES:
             return True
         if self._types[key] != "integer":
             return False
@@ -103,6 +107,9 @@ class _Chooser:
         return True
 
 
-def _num_tokens(values: int) -> int:
-    """Return about how many tokens a categorical column with this number of values has."""
-    return values if values <= MAX_SINGLE_STEP_VALUES else 2 * isqrt(values) + 2
+def _num_cells(keys: int, values: Sequence[int]) -> int:
+    """Return the largest size of the tables of a key and of columns with numbers of values."""
+    combinations = min(keys, prod(values))
+    tokens = keys if keys <= MAX_SINGLE_STEP_VALUES else isqrt(keys) + 1  # of each of two steps
+    of_key = combinations * tokens + min(keys, combinations * tokens) * tokens
+    return keys * sum(values) + of_key

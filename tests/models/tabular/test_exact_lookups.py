@@ -15,7 +15,7 @@ from models.tabular.conditions import InvalidPartialRow
 from models.tabular.data import LabeledRows
 from models.tabular.partial_rows import PartialRows
 from models.tabular.prepare import plan_relations
-from models.tabular.row_completion import complete_rows
+from models.tabular.row_completion import NUM_PARTICLES, complete_rows
 from models.tabular.sampling import TableSampler
 from models.tabular.schema import ColumnSchema, ColumnType
 from models.tabular.tokenizer import Tokenizer
@@ -80,8 +80,11 @@ def sampler(
 
 
 def complete(sampler: TableSampler, given: list[dict[str, Any]]) -> pa.RecordBatch:
+    """Return completed rows, each of which is the first that is tried."""
     partial_rows = PartialRows.parse(sampler.tokenizer, given)
-    return complete_rows(sampler, 1, np.arange(len(given)), partial_rows).rows
+    batch = complete_rows(sampler, 1, np.arange(len(given)), partial_rows)
+    assert batch.acceptance_rate >= 1 / NUM_PARTICLES
+    return batch.rows
 
 
 VISITS, SCHEMA = make_visits()
@@ -218,6 +221,23 @@ def test_a_condition_on_a_first_key_rejects_no_row(tmp_path: Path) -> None:
     batch = sampler.sample(1, np.arange(100), {"patient": "p7"})
     assert values_of(batch.rows, "patient") == {("p7",)}
     assert batch.acceptance_rate == 1.0
+
+
+def test_numbers_of_keys_can_be_requested(tmp_path: Path) -> None:
+    number = [int(patient[1:]) for patient in VISITS["patient"].to_pylist()]
+    table = replaced(VISITS, "patient", number)
+    schema = tuple(
+        ColumnSchema(c.name, "integer" if c.name == "patient" else c.type) for c in SCHEMA
+    )
+    sampler = train_sampler(table, schema, tmp_path, steps=20, critic_budget_fraction=0.0)
+    assert "patient" in sampler.tokenizer.coding.keys.values()
+    rows = sampler.sample(1, np.arange(50), {"patient": {"gte": 100, "lt": 200}}).rows
+    assert set(rows["patient"].to_pylist()) <= set(range(100, 200))
+    assert values_of(rows, *LEARNED) <= values_of(table, *LEARNED)
+    completed = complete(sampler, [{"patient": 7}]).to_pylist()[0]
+    assert completed.items() >= {name: PATIENT["p7"][name] for name in ("center", "sex")}.items()
+    with pytest.raises(InvalidPartialRow, match="its values are others, such as"):
+        complete(sampler, [{"patient": 4_711}])
 
 
 def test_partial_rows_get_a_key_with_the_given_values(sampler: TableSampler) -> None:
