@@ -52,7 +52,7 @@ def delete(
 
 @dataclass(frozen=True)
 class Deletion:
-    """What is deleted under a name; `others` are the datasets that are deleted with it."""
+    """Deletion of a resource; `others` are the datasets that are deleted with it."""
 
     name: str
     question: str
