@@ -137,8 +137,9 @@ class PartialRows:
             near = tokenizer.coding.near.get(column.name)
             if near is None or column.name not in self.values:
                 continue
-            base_given = self.given.get(near.base, np.zeros(self.tokens.shape[1], bool))
-            if (is_late := self.given[column.name] & ~base_given).any():
+            nothing = np.zeros(self.tokens.shape[1], bool)
+            has_bases = np.logical_and.reduce([self.given.get(n, nothing) for n in near.sources])
+            if (is_late := self.given[column.name] & ~has_bases).any():
                 result[steps.start] = partial(
                     self._tokens_given_base, tokenizer, decode_u, column, near, is_late
                 )
@@ -159,9 +160,13 @@ class PartialRows:
         sampled. The B rows of `tokens` repeat the rows of this object.
         """
         repeats = tokens.shape[1] // len(is_late)
-        base = self._decoded(tokenizer, near.base, tokens.cpu().numpy(), decode_u, repeats)
-        values = pa.concat_arrays([self.values[column.name]] * repeats)
-        rows = pa.RecordBatch.from_arrays([values, base], [near.name, near.base])
+        sampled, values = tokens.cpu().numpy(), self.values[column.name]
+        values = pa.concat_arrays([values] * repeats)
+        arrays = {
+            name: self._decoded(tokenizer, name, sampled, decode_u, repeats)
+            for name in near.sources
+        }
+        rows = pa.RecordBatch.from_pydict({near.name: values, **arrays})
         coded = near.encode(rows, values.type)
         late = column.encode(coded, None)
         low, high = (as_floats(column.decode(late, np.full(len(coded), u))) for u in (0.0, 1.0))
@@ -171,7 +176,7 @@ class PartialRows:
         outside = np.abs(numbers - np.clip(numbers, low, high)) / width
         probability = np.where(high > low, 1 / width, 1.0) / (1 + outside**4)
         if near.kind == "ratio":  # a width of the ratio is wider if the base is larger
-            probability /= np.maximum(as_floats(base), 1e-12)
+            probability /= np.maximum(near.bases(rows), 1e-12)
         late[:, ~np.tile(is_late, repeats)] = UNKNOWN_TOKEN
         weight = np.nan_to_num(probability, nan=1.0).astype(np.float32)
         return upload(torch.from_numpy(late), tokens.device), upload(
@@ -191,8 +196,11 @@ class PartialRows:
         coding = tokenizer.coding
         close = next((c for c in coding.close.values() if c.name == name), None)
         if (near := coding.near.get(name) or close) is not None:
-            base = self._decoded(tokenizer, near.base, tokens, decode_u, repeats)
-            arrays = {name: values, near.base: base}
+            arrays = {
+                source: self._decoded(tokenizer, source, tokens, decode_u, repeats)
+                for source in near.sources
+            }
+            arrays[name] = values
             if close is not None:
                 arrays[close.ratio_name] = self._decoded(
                     tokenizer, close.ratio_name, tokens, decode_u, repeats

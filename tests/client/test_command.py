@@ -111,8 +111,16 @@ def test_what_was_deleted_is_printed_if_a_later_deletion_fails(people: None, api
 
 def test_a_dataset_is_deleted_with_what_came_from_it_on_request(people: None, api: Client) -> None:
     dataset = next(api.iter_datasets())["id"]
+    run("augment", dataset, "--strategy", "balance", "--detach")
+    assert run_next(["evaluation"])
+    augmented = next(each["id"] for each in api.iter_datasets() if each["id"] != dataset)
     assert run("delete", "people", "--cascade", "--yes").code == 2
-    assert run("delete", dataset, "--cascade", "--yes").stdout == f"{dataset}\n"
+    kept = run("delete", dataset, input="n\n")
+    assert f"{dataset} (1 model, 2 jobs, 1 dataset that came from it remain)?" in kept.stderr
+    refused = run("delete", dataset, "--cascade", input="n\n")
+    assert "1 dataset that came from it too)?" in refused.stderr
+    deleted = run("delete", augmented, dataset, "--cascade", "--yes")
+    assert (deleted.code, deleted.stdout) == (0, f"{dataset}\n")
     assert not list(api.iter_models())
     assert not list(api.iter_jobs())
 

@@ -4,6 +4,8 @@ import ast
 import json
 import tempfile
 import zipfile
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import pytest
 import semblance
 import torch
 from PIL import Image
-from semblance.notebook.inputs import to_file
+from semblance.notebook.inputs import to_file, to_partial_rows
 from semblance.notebook.torch_data import apportion
 from torch.utils.data import DataLoader
 
@@ -99,6 +101,45 @@ def test_arrays_tensors_and_tables_become_files(tmp_path: Path) -> None:
     assert pq.read_table(to_file(table, None, tmp_path)).equals(table)
     with pytest.raises(TypeError, match="generator"):
         to_file((i for i in range(3)), None, tmp_path)
+    with pytest.raises(ValueError, match="no rows"):
+        to_file(table.slice(0, 0), None, tmp_path)
+
+
+def test_named_levels_of_an_index_become_columns(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"store": ["A", "B"], "day": [1, 2], "sales": [3, 4]})
+    for index, columns in (
+        (["store", "day"], ["store", "day", "sales"]),
+        (["day"], ["day", "store", "sales"]),
+    ):
+        file = to_file(frame.set_index(index), None, tmp_path)
+        assert pq.read_table(file).column_names == columns
+    assert pq.read_table(to_file(frame[:1], None, tmp_path)).column_names == [*frame.columns]
+
+
+def test_missing_cells_of_a_table_are_generated_and_those_of_mappings_are_missing() -> None:
+    table = pa.table(
+        {
+            "age": [30, None],
+            "since": pa.array([date(2024, 5, 1), None]),
+            "fee": pa.array([None, Decimal("1.50")]),
+        }
+    )
+    assert to_partial_rows(table) == [{"age": 30, "since": "2024-05-01"}, {"fee": "1.50"}]
+    assert to_partial_rows([{"age": np.int64(30), "city": None}]) == [{"age": 30, "city": None}]
+    with pytest.raises(TypeError, match="partial_rows"):
+        to_partial_rows({"age": 30})
+
+
+def test_a_data_frame_of_partial_rows_is_completed(service: LiveApplication) -> None:
+    pandas = pytest.importorskip("pandas")
+    with connect(service, "people") as connected:
+        rows = pandas.DataFrame({"age": [30, None], "income": [None, ">50K"]})
+        samples = connected.model("people").samples(partial_rows=rows, seed=1)
+        assert len(samples) == 2
+        completed = samples.to_pandas()
+        assert (completed["age"][0], completed["income"][1]) == (30, ">50K")
+        assert completed.notna().all(axis=None)
 
 
 def test_pictures_and_datasets_of_pairs_become_folders(tmp_path: Path) -> None:

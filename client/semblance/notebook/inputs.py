@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import date, time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +18,19 @@ def to_file(data: Any, labels: Any, folder: Path) -> Path:
     `data` is one of:
 
     - a path to a file or a folder;
-    - a DataFrame of pandas or another library with the Arrow interface, or an Arrow table;
+    - a DataFrame of pandas or another library with the Arrow interface, or an Arrow table; named
+      levels of an index become columns;
     - images as an array or tensor (N, H, W), (N, H, W, 3) or (N, 3, H, W), with `labels` (N,);
     - a sequence of PIL images with `labels`, or of pairs of an image and a label, such as a dataset
       of torchvision.
 
     Raises:
         TypeError: `data` is none of these.
-        ValueError: The number of labels is not the number of images.
+        ValueError: The number of labels is not the number of images, or a table has no rows.
     """
     if isinstance(data, str | Path):
         return Path(data)
-    if hasattr(data, "__arrow_c_stream__") or type(data).__module__.startswith("pandas"):
+    if _is_table(data):
         return _write_table(data, folder / "table.parquet")
     if hasattr(data, "shape") and hasattr(data, "dtype"):
         return _write_arrays(data, labels, folder / "images.npz")
@@ -38,11 +41,49 @@ def to_file(data: Any, labels: Any, folder: Path) -> Path:
     )
 
 
-def _write_table(table: Any, file: Path) -> Path:
-    pyarrow, parquet = require("pyarrow", "tables"), require("pyarrow.parquet", "tables")
+def to_partial_rows(rows: Any) -> list[dict[str, Any]]:
+    """Return partial rows as JSON objects; in a table, missing cells are those to generate.
+
+    Raises:
+        TypeError: `rows` is neither a table nor a sequence of mappings.
+    """
+    if _is_table(rows):
+        given = (
+            {name: value for name, value in row.items() if value is not None}
+            for row in _to_arrow(rows).to_pylist()
+        )
+    elif isinstance(rows, Sequence) and all(isinstance(row, Mapping) for row in rows):
+        given = (dict(row) for row in rows)
+    else:
+        raise TypeError("`partial_rows` must be a table or a list with a mapping for each row.")
+    return [{name: _to_json(value) for name, value in row.items()} for row in given]
+
+
+def _to_json(value: Any) -> Any:
+    """Return dates, times and decimal numbers as text, and scalars of NumPy as Python's."""
+    if isinstance(value, date | time | Decimal):
+        return str(value) if isinstance(value, Decimal) else value.isoformat()
+    return value.item() if hasattr(value, "item") else value
+
+
+def _is_table(data: Any) -> bool:
+    return hasattr(data, "__arrow_c_stream__") or type(data).__module__.startswith("pandas")
+
+
+def _to_arrow(table: Any) -> Any:
+    pyarrow = require("pyarrow", "tables")
     if type(table).__module__.startswith("pandas"):
-        table = pyarrow.Table.from_pandas(table, preserve_index=False)
-    parquet.write_table(pyarrow.table(table), file)
+        if any(name is not None for name in table.index.names):
+            table = table.reset_index()
+        return pyarrow.Table.from_pandas(table, preserve_index=False)
+    return pyarrow.table(table)
+
+
+def _write_table(data: Any, file: Path) -> Path:
+    table = _to_arrow(data)
+    if table.num_rows == 0:
+        raise ValueError("The table has no rows.")
+    require("pyarrow.parquet", "tables").write_table(table, file)
     return file
 
 

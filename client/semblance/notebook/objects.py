@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from semblance.notebook import html
 from semblance.notebook.extras import require
+from semblance.notebook.inputs import to_partial_rows
 from semblance.notebook.samples import Samples
 
 if TYPE_CHECKING:
@@ -191,12 +192,15 @@ class Model(Resource):
     ) -> Samples:
         """Return samples: a number of each label, `{"cat": 300}`, or a total number.
 
-        `options` takes the options of `Client.samples`, such as `conditions` for tables.
+        `options` takes the options of `Client.samples`, such as `conditions` for tables. The
+        `partial_rows` of a table may be a DataFrame, whose missing cells are generated.
         """
         request: dict[str, Any] = {
             "seed": secrets.randbits(SEED_BITS) if seed is None else seed,
             **options,
         }
+        if request.get("partial_rows") is not None:
+            request["partial_rows"] = to_partial_rows(request["partial_rows"])
         if isinstance(labels, int):
             request["count"] = labels
         elif labels is not None:

@@ -97,7 +97,7 @@ class Samples:
             return int(request["count"])
         counts: list[int] = [condition["count"] for condition in request.get("conditions", ())]
         counts += (request.get("labels") or {}).values()
-        return sum(counts) + len(request.get("partial_rows", ()))
+        return sum(counts) + len(request.get("partial_rows") or ())
 
     @functools.cached_property
     def _preview(self) -> str:

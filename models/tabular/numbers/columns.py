@@ -79,6 +79,9 @@ class NumericColumn:
         bins = min(BINS, max(1, len(binned) // MIN_VALUES_PER_BIN)) if len(binned) else 0
         layout = TokenLayout(int(is_exact.sum()), bins, (), bool(is_missing.any()))
         quantiles, unset = Quantiles.fit(binned), np.empty(0)
+        if scale.usual_decimals >= 0:
+            interpolated = quantiles.is_interpolated(quantiles.ranks(binned, None))
+            scale = scale.with_finer_share(binned[interpolated])
         column = cls(name, scale, distinct[is_exact], quantiles, layout, unset, unset)
         return column._with_bins(layout, scaled, None if labels is None else labels[~is_missing])
 
@@ -178,8 +181,12 @@ class NumericColumn:
                 position = (np.maximum(tokens[step, is_bin] - 1, 0) + position) / size
             bins = tokens[0, is_bin] - self.layout.exact_values
             ranks = self.bin_edges[bins] + position * np.diff(self.bin_edges)[bins]
-            values = self.quantiles.at(np.minimum(ranks, 1 - 1e-9))
-            scaled[is_bin] = self.scale.with_decimals(values)
+            ranks = np.minimum(ranks, 1 - 1e-9)
+            values = self.quantiles.at(ranks)
+            if self.scale.usual_decimals >= 0:
+                interpolated = self.quantiles.is_interpolated(ranks)
+                values = np.where(interpolated, self.scale.with_decimals(values), values)
+            scaled[is_bin] = values
         return self.scale.from_scaled(scaled, is_missing)
 
     def pack(self) -> tuple[dict[str, Any], Arrays]:

@@ -100,6 +100,11 @@ class Quantiles:
             return low + position * (high - low)
         return np.minimum(low + (position * (high - low + 1)).astype(np.int64), high)
 
+    def is_interpolated(self, ranks: Floats) -> NDArray[np.bool_]:
+        """Return the (N,) mask of ranks whose values are between those of the column."""
+        cells = np.minimum(np.searchsorted(self.ends, ranks, side="right"), len(self.ends) - 1)
+        return np.asarray(self.lows[cells] < self.highs[cells])
+
     @property
     def _starts(self) -> Floats:
         return np.concatenate([[0.0], self.ends[:-1]])

@@ -72,6 +72,13 @@ class Scale:
                 return replace(self, usual_decimals=decimals, finer_share=finer_share)
         return self
 
+    def with_finer_share(self, values: Floats) -> Self:
+        """Return a copy with the share of (N,) new numbers that have more decimals than usual."""
+        if not len(values):
+            return self
+        finer_share = 1 - float(_has_decimals(values, self.usual_decimals, self.arrow).mean())
+        return replace(self, finer_share=finer_share)
+
     def with_endings(self, multiples: NDArray[Any], repeated: NDArray[Any]) -> Self:
         """Return a copy with the endings of (N,) multiples of `unit`, if these are not uniform.
 

@@ -1,4 +1,4 @@
-"""Numbers that are coded relative to another number of the row: by their ratio, or as copies."""
+"""Numbers that are coded relative to others of the row: by a ratio, or as copies."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,18 +13,21 @@ from models.tabular.numbers.grid import NumberGrid
 from models.tabular.relations.relation import Rows, array, as_floats
 
 NearKind = Literal["ratio", "copy"]
+Operation = Literal["*", "/"]
 EQUALITY_TOLERANCE = 1e-6  # in units of the last decimal
 
 
 @dataclass(frozen=True)
 class NearColumn:
-    """A column that is coded relative to the column `base`.
+    """A column that is coded relative to the column `base`, or to its product or quotient.
 
     `ratio` divides by the base, and `copy` has a mark where both are equal. Where the base is
-    missing (or, for a ratio, not positive), it is `default`. Values in `common` stay as they are: a
-    copy is none of them, and a ratio codes them as marks. Marks count down from `first_mark`, below
-    all other coded values. Decoded values stay between `low` and `high`. Numbers are in units of
-    the last of the column's `decimals`; -1 decimals: floats, not rounded.
+    missing (or, for a ratio, not positive), it is `default`. With `factor`, the base is multiplied
+    or divided by that column, and a number that equals the rounded result has the ratio 1. Values
+    in `common` stay as they are: a copy is none of them, and a ratio codes them as marks. Marks
+    count down from `first_mark`, below all other coded values. Decoded values stay between `low`
+    and `high`, and are multiples of `step` above `low`. Numbers are in units of the last of the
+    column's `decimals`; -1 decimals: floats, not rounded.
     """
 
     name: str
@@ -36,21 +39,35 @@ class NearColumn:
     high: float
     common: tuple[float, ...]
     first_mark: float
+    factor: str = ""
+    operation: Operation = "*"
+    step: int = 1
 
     @property
     def sources(self) -> tuple[str, ...]:
-        return (self.base,)
+        return (self.base, self.factor) if self.factor else (self.base,)
 
     @property
     def relation_name(self) -> str:
         """Return a formula that identifies the relation in a table."""
+        if self.factor:
+            return f"{self.base} {self.operation} {self.factor} ~ {self.name}"
         sign = {"ratio": "/", "copy": "="}[self.kind]
         return f"{self.name} {sign} {self.base}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return what clients see: no values of rows."""
-        columns = [self.base, self.name]
-        return {"name": self.relation_name, "kind": f"near_{self.kind}", "columns": columns}
+        kind = f"near_{self.kind}"
+        if self.factor:
+            kind = "near_product" if self.operation == "*" else "near_quotient"
+        return {"name": self.relation_name, "kind": kind, "columns": [*self.sources, self.name]}
+
+    def bases(self, rows: Rows) -> Floats:
+        """Return the (N,) numbers to which those of the column are relative; NaN where missing."""
+        bases = as_floats(array(rows, self.base))
+        if not self.factor:
+            return bases
+        return combine(bases, as_floats(array(rows, self.factor)), self.operation)
 
     def coded_type(self, _: pa.DataType) -> pa.DataType:
         return pa.float64() if self.decimals < 0 or self.kind == "ratio" else pa.int64()
@@ -58,7 +75,7 @@ class NearColumn:
     def encode(self, rows: Rows, arrow: pa.DataType) -> pa.Array:
         values = array(rows, self.name)
         numbers, is_missing = NumberGrid(values.type, self.decimals).to_grid(values)
-        coded = self.relative(numbers, as_floats(array(rows, self.base)))
+        coded = self.relative(numbers, self.bases(rows))
         return pa.array(coded, self.coded_type(arrow), mask=is_missing)
 
     def relative(self, numbers: NDArray[Any], base: Floats) -> NDArray[Any]:
@@ -69,6 +86,8 @@ class NearColumn:
             is_copy = (numbers == base) & has_base & ~np.isin(numbers, self.common)
             return np.where(is_copy, mark, numbers)
         coded = numbers / base
+        if self.factor and self.decimals >= 0:
+            coded = np.where((self._rounded(base) == numbers) & (numbers > 0), 1.0, coded)
         common = np.array(self.common)
         index = np.searchsorted(common, numbers)
         is_common = np.append(common, np.nan)[index] == numbers
@@ -78,7 +97,7 @@ class NearColumn:
         column = array(coded, self.name)
         is_missing = column.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
         values = column.fill_null(0).to_numpy(zero_copy_only=False)
-        base, _ = self._in_units(as_floats(array(coded, self.base)))
+        base, _ = self._in_units(self.bases(coded))
         is_mark = ~is_missing & (values <= self.first_mark)
         if self.kind == "copy":
             numbers = np.where(is_mark, base, values)
@@ -90,8 +109,14 @@ class NearColumn:
             numbers = np.where(is_mark, common[np.minimum(index, last)], numbers)
         numbers = np.clip(np.where(is_missing, self.low, numbers), self.low, self.high)
         if self.decimals >= 0:
-            numbers = np.rint(numbers).astype(np.int64)
+            numbers = self._rounded(numbers)
         return NumberGrid(arrow, self.decimals).from_grid(numbers, is_missing)
+
+    def _rounded(self, numbers: NDArray[Any]) -> NDArray[np.int64]:
+        if self.step == 1:
+            return np.rint(numbers).astype(np.int64)
+        steps = np.rint((numbers - self.low) / self.step)
+        return (steps * self.step + self.low).astype(np.int64)
 
     def _in_units(self, base: Floats) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Return the (N,) bases in units of this column, and the mask of rows that have one."""
@@ -105,6 +130,8 @@ class NearColumn:
         return rounded.astype(np.int64), has_base & (np.abs(base - rounded) < EQUALITY_TOLERANCE)
 
     def pack(self) -> dict[str, Any]:
+        factor = {"factor": self.factor, "operation": self.operation} if self.factor else {}
+        step = {"step": self.step} if self.step != 1 else {}
         return {
             "near": self.kind,
             "name": self.name,
@@ -115,9 +142,16 @@ class NearColumn:
             "high": self.high,
             "common": list(self.common),
             "first_mark": self.first_mark,
+            **factor,
+            **step,
         }
 
     @classmethod
     def unpack(cls, packed: Mapping[str, Any]) -> "NearColumn":
         values = {name: value for name, value in packed.items() if name != "near"}
         return cls(**{**values, "kind": packed["near"], "common": tuple(packed["common"])})
+
+
+def combine(bases: Floats, factors: Floats, operation: Operation) -> Floats:
+    """Return (N,) products or quotients; NaN where the divisor is not positive."""
+    return bases * factors if operation == "*" else bases / np.where(factors > 0, factors, np.nan)

@@ -1,14 +1,17 @@
 """Near relations: numbers that are simpler given another number of the row.
 
-A number may nearly follow from another one (rooms and bedrooms of a block), or often be its copy (a
-payment of the whole balance) or close to it (balances of two months). Such a column is coded as
-its ratio to the other one, with a mark where both are equal, or with the ratio where both are close
+A number may nearly follow from another one (rooms and bedrooms of a block) or from a product of two
+(charges of a month and months), or often be a copy (a payment of the whole balance) or close to
+another one (balances of two months). Such a column is coded as its ratio to the other one or to the
+product, with a mark where both are equal, or with the ratio where both are close
 (`close_columns.py`). The coding that saves most bits on held-out rows is used, if it saves enough
 of them.
 """
 
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import permutations
 from typing import Self
 
 import numpy as np
@@ -20,7 +23,7 @@ from models.tabular.numbers.grid import NumberGrid, is_numeric
 from models.tabular.numbers.scale import Scale, numeric_values
 from models.tabular.relations.close_columns import CloseColumn
 from models.tabular.relations.coded_columns import BoundedColumn, CodedColumn
-from models.tabular.relations.near_columns import NearColumn
+from models.tabular.relations.near_columns import NearColumn, Operation, combine
 from models.tabular.relations.relation import array, as_floats
 
 MIN_ROWS = 500
@@ -32,9 +35,14 @@ MIN_RATIOS_GAIN_BITS = 1.0  # per row, of ratios instead of differences from bou
 MIN_CLOSE_GAIN_BITS = 0.2  # more than by other codings: it adds a column
 CLOSE_WIDTHS = (0.02, 0.1, 0.3)  # differences of a ratio from 1 that are tried
 MIN_CORRELATION = 0.6  # of ranks; the others are not tried
+MIN_PRODUCT_GAIN_BITS = 0.5  # more than by other codings
+MAX_FACTORS = 12  # columns before a number, of which products and quotients are screened
+SCREENED_ROWS, MIN_SCREENED_ROWS = 1_000, 100
+MAX_SCREENED_SPREAD = 0.5  # of ratios to a product, relative to those to one of its factors
 COMMON_SHARE = 0.015  # of the rows; more frequent values have tokens of their own
 MIN_POSITIVE_SHARE = 0.99  # of the bases of a ratio; a few may be errors
 MIN_COPY_SHARE = 0.02
+MIN_EXACT_SHARE = 0.3  # of the numbers are the rounded product or quotient
 MIN_CLOSE_SHARE, MIN_CLOSE_LIFT = 0.1, 1.5  # the lift: relative to bases of other rows
 BINS, MIN_VALUES_PER_BIN = 64, 20
 SAME_VALUE_WEIGHTS = (0.0, 0.5, 0.9)  # of equal values, next to a histogram; the best one counts
@@ -92,6 +100,9 @@ def saved_bits(table: pa.Table, columns: Sequence[CodedColumn]) -> float:
             if isinstance(column, CloseColumn):
                 bits = _close_bits(column, number, base, is_fitted, one)
             else:
+                if column.factor:
+                    factor = _Number.fit(column.factor, array(sample, column.factor))
+                    base = base.combined(factor, column.operation)
                 bits = _near_bits(column, number, base, is_fitted, one)
         saved += float(np.nanmean(held_out_bits(number.values, is_fitted, one) - bits))
     return saved
@@ -132,6 +143,11 @@ def _best_coding(
                 close_gains[close] = float(np.nanmean(plain_bits - bits))
     least = max(gains.values(), default=0.0) + MIN_CLOSE_GAIN_BITS
     gains |= {close: gain for close, gain in close_gains.items() if gain > least}
+    least = max(gains.values(), default=MIN_GAIN_BITS["ratio"]) + MIN_PRODUCT_GAIN_BITS
+    for column, product in _product_codings(number, bases):
+        gain = np.nanmean(plain_bits - _near_bits(column, number, product, is_fitted, one))
+        if gain > least:
+            gains[column] = float(gain)
     return max(gains, key=gains.__getitem__) if gains else None
 
 
@@ -143,10 +159,13 @@ def _with_range(column: NearColumn | CloseColumn, values: pa.Array) -> NearColum
         return replace(column, low=low, high=high)
     # The mark of copies is so far below that no other value equals it.
     mark = low - max(high - low, 1.0) if column.kind == "copy" else column.first_mark
-    return replace(column, low=low, high=high, first_mark=mark)
+    step = column.step
+    if step > 1:
+        step = int(np.gcd.reduce(numbers[~is_missing] - numbers[~is_missing].min()))
+    return replace(column, low=low, high=high, first_mark=mark, step=step)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Number:
     """A column of numbers. `values` (N,) are in units of the last decimal; NaN where missing."""
 
@@ -155,7 +174,8 @@ class _Number:
     values: Floats
     decimals: int
     is_fine: bool  # has enough values
-    is_codable: bool  # has no round values or endings, which a ratio would lose
+    step: int  # of which all values are multiples, above the smallest one
+    is_codable: bool  # has no endings, which a ratio would lose
 
     @classmethod
     def fit(cls, name: str, column: pa.Array) -> Self:
@@ -169,15 +189,19 @@ class _Number:
         if scale.unit:
             scale = scale.with_endings(distinct[counts == 1], distinct[counts > 1])
         is_fine = len(present) >= MIN_ROWS and len(distinct) > MIN_DISTINCT
-        is_codable = scale.unit <= 1 and scale.endings is None
-        return cls(name, floats, values, decimals, is_fine, is_codable)
+        step = max(scale.unit, 1)
+        return cls(name, floats, values, decimals, is_fine, step, scale.endings is None)
 
     def unit_of(self, num_rows: int) -> Floats:
         """Return the (N,) distances of the values to the next possible ones."""
-        return np.full(num_rows, 1.0 if self.decimals >= 0 else FLOAT_UNIT)
+        return np.full(num_rows, self.step if self.decimals >= 0 else FLOAT_UNIT)
 
     def in_units(self, other: "_Number") -> Floats:
         return self.in_table * 10.0 ** max(other.decimals, 0)
+
+    def combined(self, factor: "_Number", operation: Operation) -> Self:
+        """Return the product or quotient with another column, as a base of ratios."""
+        return replace(self, in_table=combine(self.in_table, factor.in_table, operation))
 
 
 def _codings(number: _Number, base: _Number) -> Iterator[NearColumn]:
@@ -192,10 +216,11 @@ def _codings(number: _Number, base: _Number) -> Iterator[NearColumn]:
     median = median if number.decimals < 0 else float(np.rint(median))
     copies = (number.values == bases) & ~np.isin(number.values, common)
     column = NearColumn(
-        number.name, base.name, "ratio", number.decimals, median, low, high, tuple(common), -1.0
+        *(number.name, base.name, "ratio", number.decimals, median, low, high, tuple(common), -1.0),
+        step=number.step,
     )
     if copies.mean() > MIN_COPY_SHARE:
-        yield replace(column, kind="copy", first_mark=low - max(high - low, 1.0))
+        yield replace(column, kind="copy", first_mark=low - max(high - low, 1.0), step=1)
     is_positive = low >= 0 and (bases[both] > 0).mean() >= MIN_POSITIVE_SHARE
     if not (number.is_codable and is_positive):
         return
@@ -203,9 +228,41 @@ def _codings(number: _Number, base: _Number) -> Iterator[NearColumn]:
         yield column
 
 
+def _product_codings(
+    number: _Number, bases: Sequence[_Number]
+) -> Iterator[tuple[NearColumn, _Number]]:
+    """Yield the codings of a column relative to products and quotients of two others, and these."""
+    factors = [base for base in bases if np.nanmin(base.in_table) >= 0][:MAX_FACTORS]
+    logs = {each: np.log(_positive(each.in_table[:SCREENED_ROWS])) for each in (number, *factors)}
+    both: tuple[Operation, ...] = ("*", "/")
+    for (i, a), (k, b) in permutations(enumerate(factors), 2):
+        for operation in both if i < k else both[1:]:
+            other = logs[b] if operation == "*" else -logs[b]
+            spreads = _spread(logs[number] - logs[a]), _spread(logs[number] - other)
+            if not _spread(logs[number] - logs[a] - other) < MAX_SCREENED_SPREAD * min(spreads):
+                continue
+            base = a.combined(b, operation)
+            # Exact multiples have endings of their own, which the ratio 1 keeps.
+            is_exact = np.abs(number.values - base.in_units(number)) <= number.step / 2
+            is_codable = number.is_codable or is_exact.mean() >= MIN_EXACT_SHARE
+            for column in _codings(replace(number, is_codable=is_codable), base):
+                if column.kind == "ratio":
+                    yield replace(column, factor=b.name, operation=operation), base
+
+
+def _positive(values: Floats) -> Floats:
+    return np.where(values > 0, values, np.nan)
+
+
+def _spread(logs: Floats) -> float:
+    """Return the standard deviation of the present values, infinite if they are few."""
+    present = logs[np.isfinite(logs)]
+    return float(present.std()) if len(present) >= MIN_SCREENED_ROWS else math.inf
+
+
 def _close_codings(number: _Number, base: _Number) -> Iterator[CloseColumn]:
     """Yield the codings of a column by ratios where it is close to another one."""
-    if not number.is_codable:
+    if not number.is_codable or number.step > 1:
         return
     common = tuple(_common_values(number.values))
     low, high = float(np.nanmin(number.values)), float(np.nanmax(number.values))

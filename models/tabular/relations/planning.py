@@ -173,14 +173,14 @@ class _Planner:
         """
         orders = {(order.columns[0], order.columns[1]): order for order in relations}
         derived = {column.name for column in self.columns}
-        immovable = self.fixed | derived | {name for c in near for name in (c.name, c.base)}
+        immovable = self.fixed | derived | {name for c in near for name in (c.name, *c.sources)}
         independent = {
             (low, high)
             for low, high in orders
             if not self._depends(low, high) and not self._depends(high, low)
         }
         self.columns += near
-        self.sources |= {column.name: {column.base} for column in near}
+        self.sources |= {column.name: set(column.sources) for column in near}
         edges = {edge for edge in independent if not immovable.issuperset(edge)}
         edges = _without_implied(edges)
         upward, downward = (self._place(edges, immovable, upward=up) for up in (True, False))

@@ -73,15 +73,37 @@ def test_ratios_and_copies_are_found_and_survive_coding() -> None:
         assert pa.Table.from_batches([coding.decode(coded, rows.schema)]).equals(rows)
 
 
-@pytest.mark.parametrize("ending", [0.99, 0.0], ids=["prices with endings", "independent"])
-def test_other_columns_are_not_coded(ending: float) -> None:
+def make_near_prices() -> tuple[Any, Any]:
     rng = np.random.default_rng(2)
     price = rng.integers(10, 9_000, 1_500)
-    other = (
-        np.rint(price * rng.normal(1, 0.02, 1_500)) if ending else rng.integers(10, 9_000, 1_500)
-    )
-    table = pa.table({"price": price + ending, "other": np.abs(other) + ending})
+    return price, np.abs(np.rint(price * rng.normal(1, 0.02, 1_500)))
+
+
+@pytest.mark.parametrize("with_endings", [True, False], ids=["different endings", "independent"])
+def test_other_columns_are_not_coded(with_endings: bool) -> None:
+    rng = np.random.default_rng(3)
+    price, other = make_near_prices()
+    if with_endings:
+        price, other = (each + rng.choice([0.95, 0.99], 1_500) for each in (price, other))
+    else:
+        other = rng.permutation(other)
+    table = pa.table({"price": price, "other": other})
     assert find_near_columns(table, {"price": "number", "other": "number"}, ()) == []
+
+
+def test_the_ending_of_all_numbers_of_a_ratio_is_kept() -> None:
+    price, other = make_near_prices()
+    table = pa.table({"price": price + 0.99, "other": other + 0.99})
+    coding = RelationCoding(
+        tuple(find_near_columns(table, {"price": "number", "other": "number"}, ()))
+    )
+    assert [column.relation_name for column in coding.columns] == ["other / price"]
+    coded = coding.encode(table).combine_chunks()
+    mixed = pa.RecordBatch.from_arrays(
+        [coded["price"].chunk(0), coded["other"].chunk(0)[::-1]], schema=coded.schema
+    )
+    other = np.asarray(coding.decode(mixed, table.schema).column("other"))
+    assert np.array_equal(np.round(other % 1, 2), np.full(1_500, 0.99))
 
 
 def test_samples_have_as_many_copies_and_as_narrow_ratios(sampler: TableSampler) -> None:

@@ -122,6 +122,18 @@ def test_few_of_the_new_numbers_have_more_decimals_than_usual() -> None:
     assert 0.02 < (np.round(new, 6) != new).mean() < 0.08
 
 
+def test_repeated_numbers_keep_the_decimals_that_few_have() -> None:
+    """Rows of estimated areas: most are whole, but some decimals repeat, and so do others."""
+    generator = np.random.default_rng(5)
+    whole = np.floor(generator.gamma(2, 20, 2_000))
+    halves = np.repeat(np.arange(60) + 0.5, 5)
+    measured = np.round(generator.gamma(2, 20, 60), 9) + 1e-12 * generator.random(60)
+    values = np.concatenate([whole, halves, measured])
+    decoded = round_trip(pa.array(values), "number").to_numpy()
+    assert (decoded % 1 == 0.5).sum() == pytest.approx(300, abs=30)
+    assert (decoded % 0.5 != 0).sum() == pytest.approx(60, abs=20)
+
+
 def test_new_numbers_have_as_many_significant_digits_as_those_of_the_column() -> None:
     generator = np.random.default_rng(5)
     rounded = np.array([float(f"{value:.5g}") for value in generator.lognormal(5, 2, 3_000)])
