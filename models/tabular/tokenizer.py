@@ -21,7 +21,7 @@ from models.tabular.column_fitting import (
     column_types,
     column_values,
     fit_column,
-    next_to_keys,
+    keys_first,
     row_labels,
     sort_rank,
     unpack_column,
@@ -107,7 +107,7 @@ class Tokenizer:
             for name in names
         ]
         columns.sort(key=lambda column: sort_rank(column, target_column, len(table)))
-        columns = next_to_keys(columns, coding.keys)
+        columns = keys_first(columns, coding.keys, int(columns[0].name == target_column))
         id_names = [name for name, type in types.items() if type == "id"]
         totals = {constraint.total for constraint in constraints}
         others = uncoded.drop_columns([name for name in uncoded.column_names if name in totals])

@@ -147,13 +147,11 @@ def test_a_learned_column_may_be_a_key() -> None:
     assert [len(lookup.combinations) for lookup in tokenizer.exact_lookups] == [len(PATIENT)]
 
 
-def test_learned_columns_come_before_their_key_unless_it_is_first() -> None:
+def test_keys_come_first_and_after_their_columns_if_there_is_a_label() -> None:
     names = [column.name for column in learn(VISITS, SCHEMA).columns]
+    assert names == ["patient", "center", "sex", "visit", "score"]
+    names = [column.name for column in learn(VISITS, SCHEMA, label="visit").columns]
     assert names == ["visit", "center", "sex", "patient", "score"]
-    order = ["sex", "patient", "visit", "score", "center"]
-    schema = tuple(sorted(SCHEMA, key=lambda column: order.index(column.name)))
-    names = [column.name for column in learn(VISITS.select(order), schema).columns]
-    assert names == ["patient", "sex", "center", "visit", "score"]
 
 
 @pytest.mark.parametrize("order", [None, "reversed"])
