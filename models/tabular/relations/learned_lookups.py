@@ -22,7 +22,7 @@ from models.tabular.relations.near_relations import rank_correlation, sampled_ro
 from models.tabular.relations.relation import Relation, array, as_floats
 
 MIN_KEYS = 20
-MAX_ROWS_PER_KEY = 100  # on average
+MAX_ROWS_PER_KEY = 20  # on average; with more, a model learns as much from the key itself
 MIN_KEYS_PER_VALUE = 2  # of a determined column, on average
 MAX_KEY_CORRELATION = 0.4  # of ranks with other numbers; a quantity has more than a number of a key
 MAX_CELLS = 1 << 24  # of all tables of excluded tokens, with 1 byte each

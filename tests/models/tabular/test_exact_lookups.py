@@ -97,7 +97,7 @@ def test_columns_that_a_key_of_few_rows_determines_are_learned() -> None:
 
 
 def test_a_key_of_many_rows_has_no_learned_columns() -> None:
-    assert keys_of(*make_visits(patients=20)) == ()
+    assert keys_of(*make_visits(patients=60)) == ()
 
 
 def test_a_column_with_nearly_as_many_values_as_its_key_is_not_learned() -> None:
