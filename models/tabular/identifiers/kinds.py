@@ -10,6 +10,7 @@ from models.tabular.identifiers import words as id_words
 from models.tabular.identifiers.dates import DAY, dated_codes
 from models.tabular.identifiers.east_asian_names import best_locale, fit_east_asian_names
 from models.tabular.identifiers.paths import fit_paths
+from models.tabular.identifiers.patterns import IPV4
 from models.tabular.identifiers.public_words import are_listed
 from models.tabular.identifiers.templates import Pool, TemplateBuilder, TemplateSet
 from models.tabular.identifiers.thing_words import MIN_OWN_WORDS
@@ -40,7 +41,7 @@ _NUMBERED_STEM = re.compile(r"[a-z]+[0-9]{2,}")
 _ACRONYM = re.compile(r"[A-Z]{1,6}")
 _LONG_WORD = re.compile(r"[^\W\d_]{3,}")
 _IPV4_NETWORK = re.compile(r"\d+\.\d+")
-_IPV4 = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
+_IPV4 = re.compile(IPV4)
 
 
 def fit_codes(texts: Sequence[str], min_value_count: int) -> TemplateSet | None:
@@ -77,8 +78,7 @@ def is_wordy(texts: Sequence[str]) -> bool:
 
 
 def _fit_emails(texts: Sequence[str], min_value_count: int) -> TemplateSet:
-    addresses = [text for text in texts if "@" in text]  # others are words such as (blank)
-    tokens = [id_words.email_tokens(text) for text in addresses or texts]
+    tokens = [id_words.email_tokens(text) for text in texts]
     return fit_templates(
         tokens, id_words.email_pools(), min_value_count, extra=tuple("0123456789"), growth=-2
     )
@@ -125,14 +125,9 @@ def _fit_streets(texts: Sequence[str], min_value_count: int) -> TemplateSet:
 
 
 def _fit_ips(texts: Sequence[str], min_value_count: int) -> TemplateSet | None:
-    """Fit IPv4 addresses octet by octet, with the networks that are common, or other codes.
-
-    Names of hosts among mostly addresses become addresses, too.
-    """
-    addresses = [text for text in texts if _IPV4.fullmatch(text)]
-    if 2 * len(addresses) < len(texts):
+    """Fit IPv4 addresses octet by octet, with the networks that are common, or other codes."""
+    if not all(map(_IPV4.fullmatch, texts)):
         return fit_codes(texts, min_value_count)
-    texts = addresses
     octets: Pool = tuple(map(str, range(1, 255)))
     counts = Counter(_IPV4_NETWORK.match(text)[0] for text in texts)  # type: ignore[index]
     minimum = max(min_value_count, MIN_SHARED_COUNT, MIN_SHARED_FRACTION * len(texts))

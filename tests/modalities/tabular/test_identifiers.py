@@ -765,3 +765,27 @@ def test_long_lists_of_words_are_told_from_people_in_linear_time(read: Read) -> 
     words = ["RED", "TREE", "LAKE", "SUNSET", "GOLD", "PLAINS", "ZEBRA", "FALL", "SPRING", "ETHNIC"]
     lists = [f'"{", ".join(words[i % 7 :] + words * 4)} {2000 + i}"' for i in range(40)]
     assert read(build_column_csv(*lists, name="keywords"))["keywords"].format != "person"
+
+
+def test_other_texts_among_identifiers_are_named(read: Read) -> None:
+    addresses = [ip if i % 3 else "AWS Internal" for i, ip in enumerate(KINDS["ip"])]
+    people = [mail if i % 3 else PEOPLE[i] for i, mail in enumerate(KINDS["email"])]
+    codes = [*KINDS["uuid"][:-2], "x1", "y2"]
+    table = read(build_csv({"source": addresses, "contact": people, "request": codes}))
+    assert [table[name].format for name in ("source", "contact", "request")] == [
+        "ip",
+        "email",
+        "uuid",
+    ]
+    issue = table.issue("mixed_identifiers")
+    assert issue is not None
+    assert issue["examples"] == [
+        "source (ip): 40 of 120 rows have words that stay",
+        "contact (email): 40 of 120 rows have new texts",
+        "request (uuid): 2 of 120 rows become identifiers of the usual kind",
+    ]
+    assert "`read.missing`" in issue["hint"]
+
+
+def test_identifiers_of_one_kind_are_not_mixed(read: Read) -> None:
+    assert read(build_csv(KINDS)).issue("mixed_identifiers") is None
