@@ -7,11 +7,11 @@ from string import ascii_lowercase, ascii_uppercase
 
 from models.tabular.identifiers import library_words, person_names, street_names
 from models.tabular.identifiers import words as id_words
+from models.tabular.identifiers.city_regions import EXTRA, fit_cities_in_regions
 from models.tabular.identifiers.dates import DAY, dated_codes
 from models.tabular.identifiers.east_asian_names import best_locale, fit_east_asian_names
 from models.tabular.identifiers.paths import fit_paths
 from models.tabular.identifiers.patterns import IPV4
-from models.tabular.identifiers.public_words import are_listed
 from models.tabular.identifiers.templates import Pool, TemplateBuilder, TemplateSet
 from models.tabular.identifiers.thing_words import MIN_OWN_WORDS
 from models.tabular.identifiers.things import fit_things
@@ -31,7 +31,6 @@ MAX_LOCALE_TEXTS = 1_000  # that show the language of names
 MIN_EAST_ASIAN = 0.5  # share of the texts with a known family name
 MIN_IN_WORDS = 0.7  # share of the letters of words with codes, as in `Voyager V6`
 MIN_PHONES = 10**6  # combinations of the last digits
-MIN_PLACES, MIN_SHARED = 0.4, 3  # share of such texts; texts with a region that is kept
 MIN_VOWELS = 0.28  # share of the letters of words; random letters have fewer
 NO_VALUES: Sequence[Tokens] = [(Token("00000000", "9"),)]  # of a column without any value
 _WORD = re.compile(
@@ -49,7 +48,7 @@ def fit_codes(texts: Sequence[str], min_value_count: int) -> TemplateSet | None:
     if not texts:
         return fit_templates(NO_VALUES, {})
     if is_wordy(texts):
-        places = None if min_value_count else _fit_places(texts)
+        places = None if min_value_count else fit_cities_in_regions(texts)
         return places or fit_things(texts, min_value_count)
     dated = None if min_value_count else dated_codes(texts)
     if dated is not None:
@@ -160,30 +159,9 @@ def _fit_cities(texts: Sequence[str], min_value_count: int) -> TemplateSet:
         return things
     tokens = [(Token(text, "city"),) for text in texts]
     is_upper = 2 * sum(map(str.isupper, texts)) > len(texts)
-    cities, extra = (library_words.cities(), (" East", " North", " South"))
+    cities, extra = library_words.cities(), EXTRA
     pools = [tuple(map(str.upper, pool)) if is_upper else pool for pool in (cities, extra)]
     return fit_templates(tokens, {"city": pools[0]}, min_value_count, extra=pools[1])
-
-
-def _fit_places(texts: Sequence[str]) -> TemplateSet | None:
-    """Fit places such as `Montreal, Canada`: other cities before the countries or states.
-
-    Return None if the texts are not such places.
-    """
-    pairs = [text.rpartition(", ")[::2] for text in texts if text.count(", ") == 1]
-    regions = Counter(region for _, region in pairs)
-    if len(pairs) < MIN_PLACES * len(texts) or not are_listed(list(regions)):
-        return None
-    kept = [region for region, n in regions.items() if n >= MIN_SHARED or are_listed([region])]
-    if not kept:
-        return None
-    seen = {city for city, _ in pairs}
-    cities = tuple(city for city in library_words.cities() if city not in seen)
-    builder = TemplateBuilder()
-    extra: Pool = (" East", " North", " South")
-    for region in kept:
-        builder.add([cities, (f", {region}",)], float(regions[region]), 1, extra)
-    return builder.build()
 
 
 FITTERS: dict[str, Callable[[Sequence[str], int], TemplateSet | None]] = {
