@@ -45,7 +45,7 @@ READING_ISSUE_CODES = frozenset(
     | {"empty_rows", "files_ignored", "sheets_ignored", "error_cells", "merged_cells", "transposed"}
     | {"missing_words", "missing_words_unused", "dropped_nanoseconds"}
     | {"header_rows", "repeated_headers", "total_rows", "nested_objects", "lists"}
-    | {"stripped_blanks", "stripped_names"}
+    | {"stripped_blanks", "stripped_names", "guessed_encoding"}
     | {"group_headings", "subtotal_rows", "side_tables", "stacked_tables"}
 )
 
