@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from models.tabular.categorical_columns import Floats
-from models.tabular.numbers.grid import NumberGrid, is_numeric
+from models.tabular.numbers.grid import NumberGrid, UsualDecimals, is_numeric
 from models.tabular.numbers.scale import Scale, numeric_values
 from models.tabular.relations.close_columns import CloseColumn
 from models.tabular.relations.coded_columns import BoundedColumn, CodedColumn
@@ -155,6 +155,7 @@ class _Number:
     values: Floats
     decimals: int
     is_fine: bool  # has enough values
+    usual: UsualDecimals | None
     is_codable: bool  # has no round values or endings, which a ratio would lose
 
     @classmethod
@@ -170,7 +171,7 @@ class _Number:
             scale = scale.with_endings(distinct[counts == 1], distinct[counts > 1])
         is_fine = len(present) >= MIN_ROWS and len(distinct) > MIN_DISTINCT
         is_codable = scale.unit <= 1 and scale.endings is None
-        return cls(name, floats, values, decimals, is_fine, is_codable)
+        return cls(name, floats, values, decimals, is_fine, scale.usual, is_codable)
 
     def unit_of(self, num_rows: int) -> Floats:
         """Return the (N,) distances of the values to the next possible ones."""
@@ -192,7 +193,16 @@ def _codings(number: _Number, base: _Number) -> Iterator[NearColumn]:
     median = median if number.decimals < 0 else float(np.rint(median))
     copies = (number.values == bases) & ~np.isin(number.values, common)
     column = NearColumn(
-        number.name, base.name, "ratio", number.decimals, median, low, high, tuple(common), -1.0
+        name=number.name,
+        base=base.name,
+        kind="ratio",
+        decimals=number.decimals,
+        default=median,
+        low=low,
+        high=high,
+        common=tuple(common),
+        first_mark=-1.0,
+        usual=number.usual,
     )
     if copies.mean() > MIN_COPY_SHARE:
         yield replace(column, kind="copy", first_mark=low - max(high - low, 1.0))
@@ -211,7 +221,9 @@ def _close_codings(number: _Number, base: _Number) -> Iterator[CloseColumn]:
     low, high = float(np.nanmin(number.values)), float(np.nanmax(number.values))
     bases = base.in_units(number)
     for width in CLOSE_WIDTHS:
-        close = CloseColumn(number.name, base.name, width, number.decimals, low, high, common)
+        close = CloseColumn(
+            number.name, base.name, width, number.decimals, low, high, common, number.usual
+        )
         share, by_chance = (
             np.isfinite(close.ratios(number.values, other)).mean()
             for other in (bases, np.roll(bases, len(bases) // 2))
