@@ -24,6 +24,7 @@ from models.tabular.identifiers.tokens import (
     code_tokens,
     fit_templates,
     shape_coverage,
+    shared_words,
 )
 from models.tabular.identifiers.word_letters import without_marks
 
@@ -54,7 +55,9 @@ def fit_codes(texts: Sequence[str], min_value_count: int) -> TemplateSet | None:
     if dated is not None:
         tokens, days = dated
         return fit_templates(tokens, {DAY: days})
-    return fit_templates(code_tokens(texts), {}, min_value_count)
+    codes = code_tokens(texts)
+    words = shared_words(codes, min_value_count)
+    return fit_templates(codes, {}, min_value_count, kept_words=words)
 
 
 def is_wordy(texts: Sequence[str]) -> bool:

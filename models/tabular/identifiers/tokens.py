@@ -21,6 +21,7 @@ MIN_SHARED_COUNT = 10  # texts that must share a token that is kept
 NAME_KINDS = ("first", "last")  # prefixes of the classes of names of people
 MIN_SHAPE_FRACTION = 0.02  # of the texts; rarer shapes are left out
 MIN_SHARED_FRACTION = 0.01
+MIN_SHARED_WORD = 3  # texts that must share a word of a phrase that is kept
 MIN_WORD_COVERAGE = 0.5  # share of the words of a position that must be shared to keep them
 MIN_WORDS = 40  # of usual lengths in a pool
 MIN_DOMINANT = 0.8  # share of a character that is used alone at its position
@@ -142,13 +143,14 @@ def fit_templates(
     extra: Pool | None = None,
     growth: int | None = None,
     min_capacity: int = 0,
+    kept_words: frozenset[str] = frozenset(),
 ) -> TemplateSet:
     """Fit one template to each common shape.
 
     `word_pools` has a pool for each class of words. `extra` is the pool that is
     inserted before slot `growth` when all combinations are used; by default, characters of the
     last class are inserted after its last run. The last digits are free for at least
-    `min_capacity` combinations.
+    `min_capacity` combinations. `kept_words` stay even if fewer texts share them.
     """
     by_shape: dict[tuple[tuple[str, str], ...], list[Tokens]] = defaultdict(list)
     for tokens in texts:
@@ -159,7 +161,7 @@ def fit_templates(
     totals = Counter(text for tokens in texts for text in {token.text for token in tokens})
     shared = _shared_ends(texts, max(min_value_count, min(MIN_SHARED_COUNT, len(texts))))
     minimum = max(min_value_count, MIN_SHARED_COUNT, MIN_SHARED_FRACTION * len(texts))
-    shared_texts = frozenset(text for text, n in totals.items() if n >= minimum)
+    shared_texts = frozenset(text for text, n in totals.items() if n >= minimum) | kept_words
     alphabets = _used_alphabets(texts)
     builder = TemplateBuilder()
     for group in kept:
@@ -180,6 +182,26 @@ def fit_templates(
         at, pool = (last[0], tuple(last[1])) if extra is None else (end, extra)
         builder.add(slots, float(len(group)), at, pool)
     return builder.build()
+
+
+def shared_words(texts: Sequence[Tokens], min_value_count: int) -> frozenset[str]:
+    """Return the words of phrases, such as EVERY 2 WEEKS, that enough texts share.
+
+    A word has no digits or letters of the other case next to it, as a part of a code has.
+    """
+    counts: Counter[str] = Counter()
+    for tokens in texts:
+        kinds = ["", *(token.kind for token in tokens), ""]
+        if any(token.text == " " for token in tokens):
+            counts.update(
+                {
+                    token.text
+                    for i, token in enumerate(tokens)
+                    if token.kind in ("A", "a")
+                    if not kinds[i] and not kinds[i + 2]
+                }
+            )
+    return frozenset(w for w, n in counts.items() if n >= max(MIN_SHARED_WORD, min_value_count))
 
 
 def _used_alphabets(texts: Sequence[Tokens]) -> dict[str, str]:

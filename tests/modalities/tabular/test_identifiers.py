@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import unicodedata
 
 import numpy as np
@@ -789,3 +790,27 @@ def test_other_texts_among_identifiers_are_named(read: Read) -> None:
 
 def test_identifiers_of_one_kind_are_not_mixed(read: Read) -> None:
     assert read(build_csv(KINDS)).issue("mixed_identifiers") is None
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        [f"{i * 37 % 40}w{i % 7}d" for i in range(COUNT)],
+        [f"P{i * 7 % 61}Y{i % 12}M" for i in range(COUNT)],
+        [f"{i * 7 % 211} {('ms', 's')[i % 3 == 0]}" for i in range(COUNT)],
+        [f"{i * 7 % 211} {('d', 'mo', 'y')[i % 3]}" for i in range(COUNT)],
+    ],
+)
+def test_durations_of_several_units_are_quantities_of_the_same_sizes(
+    texts: list[str], read: Read
+) -> None:
+    table = read(build_column_csv(*texts))
+    assert table["a"].format == "quantity"
+    issue = table.issue("unread_numbers")
+    assert issue is not None
+    (example,) = issue["examples"]
+    assert example.endswith("values of the same sizes")
+    column = IdColumn.fit("a", pa.string(), pa.array(table.values("a")), kind="quantity")
+    samples = column.values(3, np.arange(200)).to_pylist()
+    classes = {re.sub(r"\d+", "9", text) for text in texts}
+    assert {re.sub(r"\d+", "9", text) for text in samples} == classes

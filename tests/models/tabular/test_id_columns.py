@@ -644,3 +644,18 @@ def test_juniors_do_not_become_other_titles() -> None:
     people = [f"{last}{' Jr.' * (i < 5)}, {chr(65 + i)}" for i, last in enumerate(LAST * 5)]
     titles = {name.partition(",")[0].partition(" ")[2] for name in fresh(people, 300, "person")}
     assert titles == {"", "Jr."}
+
+
+def test_words_of_phrases_with_codes_stay() -> None:
+    phrases = [f"{i} TIMES PER {unit}" for i in range(1, 9) for unit in ("DAY", "WEEK", "MONTH")]
+    phrases += [f"EVERY {i} WEEKS" for i in range(2, 9)] + [f"Q{i}H" for i in range(2, 25)]
+    pattern = r"\d+ TIMES PER (DAY|WEEK|MONTH)|EVERY \d+ WEEKS|Q\d+[A-Z]+"
+    assert all(re.fullmatch(pattern, text) for text in fresh(phrases, 60))
+    units = [f"{i}.5 to {i + 2}.5 g/L" for i in range(12)] + [f"{i} to {i} ng/mL" for i in range(9)]
+    assert {re.sub(r"[\d. ]+", "", text) for text in fresh(units, 100)} <= {"tog/L", "tong/mL"}
+
+
+def test_a_word_of_a_phrase_that_two_texts_share_does_not_stay() -> None:
+    phrases = [f"{i} ABCDE {word}" for i, word in enumerate(random_texts("AAAA", 40))]
+    generated = fresh([*phrases, "7 ABCDE XQXQ", "8 ABCDE XQXQ"], 400)
+    assert not [text for text in generated if text.endswith("XQXQ")]
