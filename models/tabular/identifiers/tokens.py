@@ -12,6 +12,7 @@ import string
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from models.tabular.identifiers.templates import Pool, TemplateBuilder, TemplateSet
 
@@ -185,23 +186,18 @@ def fit_templates(
 
 
 def shared_words(texts: Sequence[Tokens], min_value_count: int) -> frozenset[str]:
-    """Return the words of phrases, such as EVERY 2 WEEKS, that enough texts share.
+    """Return the parts of the words of phrases, such as EVERY 2 WEEKS, that enough texts share.
 
-    A word has no digits or letters of the other case next to it, as a part of a code has.
+    A word, such as mL, has no digits next to it, as a part of a code has.
     """
-    counts: Counter[str] = Counter()
+    counts: Counter[Tokens] = Counter()
     for tokens in texts:
-        kinds = ["", *(token.kind for token in tokens), ""]
         if any(token.text == " " for token in tokens):
-            counts.update(
-                {
-                    token.text
-                    for i, token in enumerate(tokens)
-                    if token.kind in ("A", "a")
-                    if not kinds[i] and not kinds[i + 2]
-                }
-            )
-    return frozenset(w for w, n in counts.items() if n >= max(MIN_SHARED_WORD, min_value_count))
+            runs = groupby(tokens, key=lambda token: bool(token.kind))
+            words = (tuple(run) for is_alphanumeric, run in runs if is_alphanumeric)
+            counts.update({word for word in words if all(token.kind in "Aa" for token in word)})
+    least = max(MIN_SHARED_WORD, min_value_count)
+    return frozenset(token.text for word, n in counts.items() if n >= least for token in word)
 
 
 def _used_alphabets(texts: Sequence[Tokens]) -> dict[str, str]:
