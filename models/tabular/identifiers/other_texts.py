@@ -42,7 +42,7 @@ _PLACEHOLDERS = (
     "phone pickup po provided published redacted refused removed restricted retired root "
     "scheck self server set shared specified stated support tba tbd temp transient unassigned "
     "unavailable unbekannt unidentified unknown unlisted unnamed unspecified url vacant "
-    "various via void webmaster website withheld "
+    "various via void walk webmaster website withheld "
 )
 
 
@@ -80,7 +80,7 @@ def find_other_texts(
         least = max(MIN_SHARED_COUNT, MIN_SHARED_FRACTION * total, min_value_count)
         shared = [text for text in others if counts[text] >= least]
         common = [t for t in others if counts[t] >= max(MIN_PUBLIC_COUNT, min_value_count)]
-        words = _without_people(shared) | set(filter(is_placeholder, common))
+        words = _without_people(shared) | {t for t in common if is_placeholder(t) or _are_public(t)}
     else:
         words = _frequent_words(counts, kind, min_value_count) if kind in _WORDY_KINDS else set()
         others = words
@@ -111,14 +111,22 @@ def _frequent_words(counts: Mapping[str, int], kind: str | None, min_value_count
 
 
 def is_placeholder(text: str) -> bool:
-    """Return True for marks, and for words that identify nobody and are not names of people."""
+    """Return True for marks, and for words that identify nobody and are not names of people.
+
+    One of the words says that there is no identifier: `Student` may be a value like others.
+    """
     words = {word.casefold() for word in _WORD.findall(text)}
+    placeholders = words & {*_PLACEHOLDERS.split()}
     if _DIGIT.search(text):
         return False
-    placeholders = {*_PLACEHOLDERS.split()}
-    if words <= placeholders:
-        return True
-    return words <= placeholders | public_words() and len(_without_people([text])) == 1
+    return not words or (bool(placeholders) and (words == placeholders or _are_public(text)))
+
+
+def _are_public(text: str) -> bool:
+    """Return True for public words that are not names of people."""
+    words = {word.casefold() for word in _WORD.findall(text)}
+    is_public = words <= public_words() | {*_PLACEHOLDERS.split()} and not _DIGIT.search(text)
+    return is_public and bool(_without_people([text]))
 
 
 @dataclass(frozen=True)

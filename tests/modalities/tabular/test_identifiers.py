@@ -814,3 +814,18 @@ def test_durations_of_several_units_are_quantities_of_the_same_sizes(
     samples = column.values(3, np.arange(200)).to_pylist()
     classes = {re.sub(r"\d+", "9", text) for text in texts}
     assert {re.sub(r"\d+", "9", text) for text in samples} == classes
+
+
+def test_given_names_in_any_column_become_given_names(read: Read) -> None:
+    given, family = names("en_US")
+    table = read(
+        build_csv(
+            {
+                "eliminated": given[:COUNT],
+                "baker_last": family[:COUNT],
+                "town": [f"{name}{end}" for name in family[:60] for end in ("ville", "dorf")],
+            }
+        )
+    )
+    assert table["eliminated"].format == table["baker_last"].format == "person"
+    assert table["town"].format != "person"

@@ -99,6 +99,7 @@ def test_a_name_of_a_person_does_not_stay_however_often_it_repeats() -> None:
     assert "Rose Young" not in _generate(texts, "person")
     assert not is_placeholder("Rose Young")
     assert is_placeholder("walk-in")
+    assert not is_placeholder("12345")
 
 
 def test_a_code_that_repeats_is_not_a_word() -> None:
@@ -120,3 +121,9 @@ def test_a_few_other_texts_do_not_show_a_form() -> None:
 
 def test_texts_of_a_column_of_another_kind_are_not_other_texts() -> None:
     assert find_other_texts(Counter(map(_person, range(ROWS))), "ip").rest == {}
+
+
+def test_a_value_of_public_words_is_not_another_text_among_words() -> None:
+    jobs = [f"{a} {b}" for a in ("Junior", "Chief", "Deputy") for b in WORDS.values()] * 2
+    assert find_other_texts(Counter([*jobs, *["Student"] * 20]), None).words == {}
+    assert find_other_texts(Counter([*jobs, *["Unknown"] * 20]), None).words == {"Unknown": 20}

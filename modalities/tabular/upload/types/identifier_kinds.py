@@ -29,6 +29,7 @@ MIN_NAME_SHARE_EXPLICIT, MIN_NAME_SHARE, MIN_NAME_SHARE_UNNAMED = 0.1, 0.3, 0.6
 MIN_FITTING_PEOPLE = 0.75  # share of people, where others have their firm after their name
 MIN_GIVEN_SHARE_OF_THINGS = 0.7  # of people in columns that are named as those of things
 # Texts that begin with a given name, in a column `name` and in others, and enough of these alone.
+MIN_SINGLE_WORDS, MIN_GIVEN_SHARE_ALONE = 0.8, 0.5
 MIN_GIVEN_SHARE, MIN_GIVEN_SHARE_UNNAMED, SURE_GIVEN_SHARE = 0.2, 0.3, 0.4
 
 _GROUPED_PHONE = r"(?:\+?1[ .-]?)?\d{3}[ .-]\d{3}[ .-]\d{4}"  # of North America
@@ -52,6 +53,7 @@ PERSON_NAME = re.compile(
     r"recipient|donor|contributor|applicant|victim|suspect|defendant|plaintiff|witness"
     r"|(?:recorded|collected|identified|determined|created|written|reviewed|approved|prepared|assigned|"
     r"modified|updated|entered|submitted|observed|reported|signed|issued|sold|handled)[\W_]?by$"
+    r"|[\W_](?:first|last)$"
 )
 # Words for name, contact, author, customer, patient, employee, student, teacher and member.
 EAST_ASIAN_NAME = re.compile(
@@ -190,6 +192,17 @@ def are_urls(texts: Sequence[str]) -> bool:
     """Return True for web addresses, and for paths of such addresses or of files."""
     texts = texts[:: max(1, len(texts) // MAX_EXAMINED)]
     return _share(PATTERNS["url"], texts) >= MIN_FITTING
+
+
+def are_given_names(texts: Sequence[str]) -> bool:
+    """Return True for single words most of which are given names, whatever the column is.
+
+    Columns of names of towns or plants have fewer of them.
+    """
+    texts = texts[:: max(1, len(texts) // MAX_EXAMINED)]
+    if _share(r"[^\W\d_]+", texts) < MIN_SINGLE_WORDS:
+        return False
+    return given_name_share(texts, name_locale(texts)) >= MIN_GIVEN_SHARE_ALONE
 
 
 def have_some_people(name: str, texts: Sequence[str]) -> bool:
