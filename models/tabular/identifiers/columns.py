@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from models.noise import uniforms
+from models.tabular.identifiers.city_regions import fit_cities_in_regions
 from models.tabular.identifiers.dates import Dates
 from models.tabular.identifiers.email_ends import EmailEnds
 from models.tabular.identifiers.kinds import FITTERS, fit_codes
@@ -207,9 +208,10 @@ def _fit_source(
     elif kind not in _UNCOUNTED and (counter := _counter(present, texts, min_value_count)):
         return counter
     if kind is None and texts and pa.types.is_string(present.type):
-        dates = None if min_value_count else Dates.fit(texts)
-        if source := dates or Lists.fit(texts, min_value_count):
+        if not min_value_count and (source := Dates.fit(texts) or fit_cities_in_regions(texts)):
             return source
+        if (lists := Lists.fit(texts, min_value_count)) is not None:
+            return lists
     fitter = FITTERS.get(kind or "", fit_codes)
     return fitter(texts, min_value_count) or numbered_names(name, texts)
 

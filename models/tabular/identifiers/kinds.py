@@ -7,7 +7,7 @@ from string import ascii_lowercase, ascii_uppercase
 
 from models.tabular.identifiers import library_words, person_names, street_names
 from models.tabular.identifiers import words as id_words
-from models.tabular.identifiers.city_regions import EXTRA, fit_cities_in_regions
+from models.tabular.identifiers.city_regions import EXTRA
 from models.tabular.identifiers.dates import DAY, dated_codes
 from models.tabular.identifiers.east_asian_names import best_locale, fit_east_asian_names
 from models.tabular.identifiers.paths import fit_paths
@@ -25,6 +25,7 @@ from models.tabular.identifiers.tokens import (
     fit_templates,
     shape_coverage,
     shared_words,
+    title_word_tokens,
 )
 from models.tabular.identifiers.word_letters import without_marks
 
@@ -49,15 +50,14 @@ def fit_codes(texts: Sequence[str], min_value_count: int) -> TemplateSet | None:
     if not texts:
         return fit_templates(NO_VALUES, {})
     if is_wordy(texts):
-        places = None if min_value_count else fit_cities_in_regions(texts)
-        return places or fit_things(texts, min_value_count)
+        return fit_things(texts, min_value_count)
     dated = None if min_value_count else dated_codes(texts)
     if dated is not None:
         tokens, days = dated
         return fit_templates(tokens, {DAY: days})
-    codes = code_tokens(texts)
+    codes, pools = title_word_tokens(texts, min_value_count) or (code_tokens(texts), {})
     words = shared_words(codes, min_value_count)
-    return fit_templates(codes, {}, min_value_count, kept_words=words)
+    return fit_templates(codes, pools, min_value_count, kept_words=words)
 
 
 def is_wordy(texts: Sequence[str]) -> bool:

@@ -36,3 +36,11 @@ def test_places_with_and_without_codes_stay_mixed() -> None:
     texts = [f"{CITIES[i % 30]}, OR" + f" 97{i * 37 % 1_000:03}" * (i % 4 > 0) for i in range(400)]
     plain = sum(text.endswith("OR") for text in _fresh(texts, 1_000))
     assert 200 < plain < 300
+
+
+def test_cities_and_states_that_repeat_are_not_lists_of_items() -> None:
+    states = [*BEGINNINGS]
+    texts = [f"{CITIES[i * 7 % 20]}, {states[i * 5 % 4]}" for i in range(60)]
+    generated = _fresh(texts, 300)
+    assert all(re.fullmatch(r".+, (OR|MA|TX|CA)", text) for text in generated)
+    assert not {text.partition(",")[0] for text in generated} & {*CITIES, *states}

@@ -659,3 +659,18 @@ def test_a_word_of_a_phrase_that_two_texts_share_does_not_stay() -> None:
     phrases = [f"{i} ABCDE {word}" for i, word in enumerate(random_texts("AAAA", 40))]
     generated = fresh([*phrases, "7 ABCDE XQXQ", "8 ABCDE XQXQ"], 400)
     assert not [text for text in generated if text.endswith("XQXQ")]
+
+
+def test_shared_words_after_postal_codes_stay_whole() -> None:
+    towns = ("Kiel", "Köln", "Bonn", "Trier", "Mainz", "Ulm")
+    texts = [f"{20_000 + i * 997} {towns[i % 6]}" for i in range(60)]
+    generated = fresh([*texts, "31000 Xantenbach"], 300)
+    assert all(re.fullmatch(rf"\d{{5}} ({'|'.join(towns)})", text) for text in generated)
+    assert len({text[:5] for text in generated}) > 200
+
+
+def test_codes_with_a_word_of_their_own_have_no_word_of_the_table() -> None:
+    own = [word.title() for word in random_texts("Aaaaa", 60)]
+    assert not {
+        text[6:] for text in fresh([f"{20_000 + i * 997} {w}" for i, w in enumerate(own)], 300)
+    } & {*own}

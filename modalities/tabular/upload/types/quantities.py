@@ -73,9 +73,10 @@ _IN_WORD = re.compile(r"[^\W\d_]\d")  # a number as a part of a word
 _NUMBERED = re.compile(r"(?:[#\u2116]|[Nn][or]\.?) ?\d+")  # such as #1030, of an order
 _YEAR = re.compile(r"1\d\d\d|20\d\d")
 _UNIT_WORDS = frozenset(_WORD.findall(_UNITS)) | {"mos", "mths", "Nm", "rpm", "hp", "and"}
+_UNIT_WORDS |= {"mmHg", "bpm", "dL", "mL", "IU", "kcal", "kJ", "ppm", "ppb", "mol", "mmol", "pcs"}
 MAX_LETTERS = 24  # of the words between the numbers; sentences have more
 MIN_NUMBERS = 0.6  # share of the texts with numbers among words such as DNF
-MAX_SHAPES, MIN_COVERAGE, MAX_SHORT = 6, 0.9, 3
+MAX_SHAPES, MIN_COVERAGE, MAX_SHORT = 12, 0.9, 3
 MIN_SHARED_SHAPE = 0.02  # share of the objects with the same words
 _MAX_WHOLE_DIGITS = 7  # of a number that is not a key
 
