@@ -834,3 +834,13 @@ def test_given_names_in_any_column_become_given_names(read: Read) -> None:
     )
     assert table["eliminated"].format == table["baker_last"].format == "person"
     assert table["town"].format != "person"
+
+
+def test_times_and_codes_among_words_are_neither_addresses_nor_accounts(read: Read) -> None:
+    times = [
+        f"{i % 24:02}:{i % 60:02}:{i * 7 % 60:02}" if i % 3 else f"w{i}x" for i in range(COUNT)
+    ]
+    codes = [f"AB{i % 90 + 10} {i:04} {i * 7:04}" if i % 3 else f"w-{i}" for i in range(COUNT)]
+    table = read(build_csv({"at": times, "code": codes}))
+    assert table["at"].format != "ip"
+    assert table["code"].format is None

@@ -45,7 +45,7 @@ _MEASURE = re.compile(
 _YEARS = range(1500, 2200)
 _YEAR_NAME = re.compile(r"(?i)year|season|jahr|ann[eé]e|a[nñ]o|saison|temporada")
 MIN_LONG_DIGITS, MIN_LONG_CODES, MAX_LONG_CODE_SHARE, MAX_ROUNDED = 9, 10, 0.34, 0.1
-MIN_SURE_DIGITS, MAX_SURE_ROUNDED = 12, 0.5
+MIN_SURE_DIGITS, MAX_SURE_SHARE, MAX_SURE_ROUNDED = 12, 0.9, 0.5
 _EPOCH = (10**9, 2_100_000_000)  # plausible seconds since 1970
 MIN_STEM = 4  # letters of the word before `id`
 MAX_CODE_CHARS = 16
@@ -100,7 +100,7 @@ def _have_code_digits(numbers: Sequence[int], valid: int) -> bool:
     low, high = min(numbers), max(numbers)
     are_measured = low < 10 ** (MIN_SURE_DIGITS - 1)
     max_share, max_rounded = (
-        (MAX_LONG_CODE_SHARE, MAX_ROUNDED) if are_measured else (1.0, MAX_SURE_ROUNDED)
+        (MAX_LONG_CODE_SHARE, MAX_ROUNDED) if are_measured else (MAX_SURE_SHARE, MAX_SURE_ROUNDED)
     )
     is_shared = MIN_LONG_CODES <= len(numbers) <= max_share * valid
     if not is_shared or low < 10 ** (MIN_LONG_DIGITS - 1) or len(str(low)) != len(str(high)):

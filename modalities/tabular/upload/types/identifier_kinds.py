@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from modalities.tabular.schema import PERSONAL_KINDS
 from models.tabular.identifiers.east_asian_names import best_locale
-from models.tabular.identifiers.patterns import PATTERNS, PHONE
+from models.tabular.identifiers.patterns import IPV4, PATTERNS, PHONE
 from models.tabular.identifiers.person_names import (
     are_family_with_initials,
     given_name_share,
@@ -134,8 +134,12 @@ def kind_of_texts(name: str, texts: Sequence[str], others: Collection[str] = ())
 
 
 def _kind_of_most(name: str, texts: Sequence[str]) -> str | None:
-    """Return the kind of most texts, among others such as names of hosts or of people."""
-    patterns = PATTERNS | ({"phone": PHONE} if PHONE_NAME.search(name) else {})
+    """Return the kind of most texts, among others such as names of hosts or of people.
+
+    Times look like IP addresses of version 6, and some codes like accounts.
+    """
+    patterns = {"url": PATTERNS["url"], "uuid": PATTERNS["uuid"], "email": PATTERNS["email"]}
+    patterns |= {"ip": IPV4} | ({"phone": PHONE} if PHONE_NAME.search(name) else {})
     mostly = (k for k, pattern in patterns.items() if _share(pattern, texts) >= MIN_FITTING_MOST)
     return next(mostly, None)
 
