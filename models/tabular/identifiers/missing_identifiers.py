@@ -64,7 +64,9 @@ class MissingWith:
 
     def apply(self, identifiers: pa.Array, rows: pa.RecordBatch) -> pa.Array:
         """Return the identifiers, without those of rows in which they are missing."""
-        texts = _as_texts(rows.column(self.column), only_missing=self.values == (None,))
+        # Of another identifier, as of a number, only the missing values show it.
+        only_missing = {*self.values} <= {None, ""}
+        texts = _as_texts(rows.column(self.column), only_missing=only_missing)
         is_missing = pc.is_in(texts, value_set=pa.array(self.values, pa.string()))
         return pc.if_else(is_missing, pa.scalar(None, identifiers.type), identifiers)
 

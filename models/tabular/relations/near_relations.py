@@ -19,7 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from models.tabular.categorical_columns import Floats
-from models.tabular.numbers.grid import NumberGrid, is_numeric
+from models.tabular.numbers.grid import NumberGrid, UsualDecimals, is_numeric
 from models.tabular.numbers.scale import Scale, numeric_values
 from models.tabular.relations.close_columns import CloseColumn
 from models.tabular.relations.coded_columns import BoundedColumn, CodedColumn
@@ -175,6 +175,7 @@ class _Number:
     decimals: int
     is_fine: bool  # has enough values
     step: int  # of which all values are multiples, above the smallest one
+    usual: UsualDecimals | None
     is_codable: bool  # has no endings, which a ratio would lose
 
     @classmethod
@@ -189,8 +190,8 @@ class _Number:
         if scale.unit:
             scale = scale.with_endings(distinct[counts == 1], distinct[counts > 1])
         is_fine = len(present) >= MIN_ROWS and len(distinct) > MIN_DISTINCT
-        step = max(scale.unit, 1)
-        return cls(name, floats, values, decimals, is_fine, step, scale.endings is None)
+        step, is_codable = max(scale.unit, 1), scale.endings is None
+        return cls(name, floats, values, decimals, is_fine, step, scale.usual, is_codable)
 
     def unit_of(self, num_rows: int) -> Floats:
         """Return the (N,) distances of the values to the next possible ones."""
@@ -216,8 +217,17 @@ def _codings(number: _Number, base: _Number) -> Iterator[NearColumn]:
     median = median if number.decimals < 0 else float(np.rint(median))
     copies = (number.values == bases) & ~np.isin(number.values, common)
     column = NearColumn(
-        *(number.name, base.name, "ratio", number.decimals, median, low, high, tuple(common), -1.0),
+        name=number.name,
+        base=base.name,
+        kind="ratio",
+        decimals=number.decimals,
+        default=median,
+        low=low,
+        high=high,
+        common=tuple(common),
+        first_mark=-1.0,
         step=number.step,
+        usual=number.usual,
     )
     if copies.mean() > MIN_COPY_SHARE:
         yield replace(column, kind="copy", first_mark=low - max(high - low, 1.0), step=1)
@@ -268,7 +278,9 @@ def _close_codings(number: _Number, base: _Number) -> Iterator[CloseColumn]:
     low, high = float(np.nanmin(number.values)), float(np.nanmax(number.values))
     bases = base.in_units(number)
     for width in CLOSE_WIDTHS:
-        close = CloseColumn(number.name, base.name, width, number.decimals, low, high, common)
+        close = CloseColumn(
+            number.name, base.name, width, number.decimals, low, high, common, number.usual
+        )
         share, by_chance = (
             np.isfinite(close.ratios(number.values, other)).mean()
             for other in (bases, np.roll(bases, len(bases) // 2))
