@@ -1,17 +1,20 @@
-"""Relations with exceptions in samples: `python -m bench.relations_with_exceptions FILE…`.
+"""Relations with exceptions and lookups: `python -m bench.relations_with_exceptions FILE…`.
 
 The service's reader reads each CSV file, and a model of the preset `fast` learns nine tenths of the
 rows. The first table has the pairs of categorical columns of `unseen_pair_rate`: the share of
 samples with a pair of values that no training row has, without and with near lookups (the same
 weights), and of held-out rows. The second one has near sums: the share of the rows in which the sum
-holds, in the training rows and in samples of models without and with it.
+holds, in the training rows and in samples of models without and with it. The third one has columns
+that a key determines, each with the three other columns of which samples have most new pairs: the
+share of these in samples of models that do not learn and that learn the determined columns.
 """
 
 import argparse
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +30,7 @@ from models.checkpoint import unpack
 from models.metrics.scores import Score
 from models.metrics.tabular.evaluation import evaluate
 from models.tabular.data import LabeledRows
+from models.tabular.relations import learned_lookups
 from models.tabular.relations.relation import Relation
 from models.tabular.sampling import TableSampler
 from models.tabular.schema import ColumnSchema
@@ -35,6 +39,7 @@ from models.tabular.training import train
 
 PRESET = "fast"
 MAX_SAMPLES = 10_000
+MAX_VALUES, SHOWN_PAIRS = 300, 3  # of a column that is paired with a learned one
 
 
 def check_stop() -> None:
@@ -88,8 +93,45 @@ def share_of(relation: Relation, table: pa.Table) -> float:
     return float((rest[np.isfinite(rest)] == 0).mean())
 
 
-def run(path: Path, seed: int) -> tuple[list[str], list[str]]:
-    """Return the lines of both tables for a file."""
+def new_pair_share(names: Sequence[str], rows: pa.Table, table: pa.Table) -> float:
+    """Return the share of rows with a pair of values that `table` has, but never together."""
+    first, second = ([t[name].to_pylist() for name in names] for t in (table, rows))
+    values = [set(column) for column in first]
+    seen = set(zip(*first, strict=True))
+    is_new = [
+        a in values[0] and b in values[1] and (a, b) not in seen
+        for a, b in zip(*second, strict=True)
+    ]
+    return float(np.mean(is_new))
+
+
+def lookup_lines(
+    title: str, data: LabeledRows, samples: pa.Table, keys: Mapping[str, str], seed: int
+) -> list[str]:
+    """Return the lines of the columns that `keys` determine and that are learned."""
+    table, held_out = data.take(data.train), data.take(data.holdout)
+    with patch.object(learned_lookups, "MAX_ROWS_PER_KEY", 0):
+        before = sample(learn(data, relations=True, seed=seed), len(samples), seed)
+    others = [
+        name
+        for name in samples.column_names
+        if name not in {*keys, *keys.values()} and len(table[name].unique()) <= MAX_VALUES
+    ]
+    lines = []
+    for name, key in keys.items():
+        shares = {
+            other: [new_pair_share((name, other), t, table) for t in (before, samples, held_out)]
+            for other in others
+        }
+        most = sorted(shares, key=lambda other: shares[other][0], reverse=True)[:SHOWN_PAIRS]
+        for other in most:
+            cells = " | ".join(f"{100 * share:.1f} %" for share in shares[other])
+            lines.append(f"| {title} | {key} -> {name} | {other} | {cells} |")
+    return lines
+
+
+def run(path: Path, seed: int) -> tuple[list[str], list[str], list[str]]:
+    """Return the lines of all tables for a file."""
     with tempfile.TemporaryDirectory(prefix="semblance-bench-") as name:
         table, schema = read(path, Path(name))
     data = LabeledRows.split(table, schema, target_column=None, holdout_fraction=0.1, seed=seed)
@@ -118,7 +160,8 @@ def run(path: Path, seed: int) -> tuple[list[str], list[str]]:
             shares = [share_of(each, t) for t in (data.take(data.train), other, samples)]
             cells = " | ".join(f"{100 * share:.1f} %" for share in shares)
             sums.append(f"| {title} | {each.name} | {cells} |")
-    return pairs, sums
+    keys = TableSampler.load(tensors, header).tokenizer.coding.keys
+    return pairs, sums, lookup_lines(title, data, samples, keys, seed) if keys else []
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -131,9 +174,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(
         "| table | columns | without near lookups | with | held-out rows |\n|---|---|---|---|---|"
     )
-    print("\n".join(line for pairs, _ in results for line in pairs))
+    print("\n".join(line for pairs, _, _ in results for line in pairs))
     print("\n| table | sum | training rows | without near sum | with |\n|---|---|---|---|---|")
-    print("\n".join(line for _, sums in results for line in sums))
+    print("\n".join(line for _, sums, _ in results for line in sums))
+    header = "| table | lookup | column | not learned | learned | held-out rows |"
+    print(f"\n{header}\n{'|---' * 6}|")
+    print("\n".join(line for _, _, lookups in results for line in lookups))
 
 
 if __name__ == "__main__":

@@ -213,6 +213,8 @@ def similar_values(column: Column, values: Iterable[pa.Scalar]) -> str:
     contained = [each for each in categories for text in texts if text and text in each]
     close = [each for text in texts for each in get_close_matches(text, categories)]
     similar = list(dict.fromkeys([*contained, *close, *categories]))[:MAX_SIMILAR_VALUES]
+    if pa.types.is_primitive(column.arrow):
+        return f"; its values are others, such as {', '.join(similar)}"
     return f"; its values are text, such as {', '.join(map(repr, similar))}"
 
 

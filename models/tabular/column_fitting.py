@@ -26,6 +26,21 @@ def sort_rank(column: Column, target_column: str | None, num_rows: int) -> int:
     return 1 if is_binned and num_rows < LABEL_LAST_BELOW_ROWS else -1
 
 
+def keys_first(columns: Sequence[Column], keys: Mapping[str, str], first: int) -> list[Column]:
+    """Return the columns with keys, and those that have one, moved after the `first` ones.
+
+    `keys` maps names of columns to the names of their keys. Other columns depend on these. A key
+    follows its columns, given which it is simpler to learn, unless no other column is before it.
+    """
+    ordered = list(columns[:first])
+    for column in columns[first:]:
+        if column.name in keys.values():
+            determined = [each for each in columns if keys.get(each.name) == column.name]
+            ordered += [*determined, column] if ordered else [column, *determined]
+    moved = {column.name for column in ordered}
+    return [*ordered, *(column for column in columns if column.name not in moved)]
+
+
 def column_types(
     arrow: pa.Schema, schema: Sequence[ColumnSchema], target_column: str | None
 ) -> dict[str, str]:

@@ -231,7 +231,8 @@ def _coded(
 ) -> tuple[pa.Array, NDArray[np.bool_]]:
     """Return the coded values of a column, and the mask of rows that determine them."""
     coded_column = next((c for c in tokenizer.coding.columns if c.name == name), None)
-    if coded_column is None or isinstance(coded_column, CloseColumn):
+    is_learned = isinstance(coded_column, CloseColumn) or name in tokenizer.coding.keys
+    if coded_column is None or is_learned:
         return values[name], given[name]
     if not all(source in values for source in coded_column.sources):
         return pa.nulls(len(values[name]), tokenizer.coded_arrow.field(name).type), np.zeros(

@@ -19,6 +19,7 @@ from models.tabular.relations.coding import RelationCoding
 from models.tabular.relations.detection import detect_relations
 from models.tabular.relations.joined_text_search import find_joined_texts
 from models.tabular.relations.joined_texts import JoinedText
+from models.tabular.relations.learned_lookups import learn_lookups
 from models.tabular.relations.near_columns import NearColumn
 from models.tabular.relations.near_relations import (
     MIN_RATIOS_GAIN_BITS,
@@ -147,6 +148,8 @@ def plan_relations(rows: LabeledRows, settings: TableSettings) -> RelationPlan:
     coding = plan_coding(kept, table, fixed, near, sums)
     if not settings.min_value_count:  # the limits are values of single rows
         coding = coding.with_limits(table)
+        if settings.architecture == "autoregressive":
+            coding = learn_lookups(coding, table, types, fixed)
     return RelationPlan(
         tuple(independent_relations(relations, table)),
         coding,

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.tabular.autoregressive.exact_lookups import ExactLookup
 from models.tabular.autoregressive.near_lookups import NearLookup, find_near_lookups
 from models.tabular.autoregressive.structural_zeros import NO_ZEROS, StructuralZeros
 from models.tabular.categorical_columns import Arrays, Column, Floats, Tokens
@@ -20,6 +21,7 @@ from models.tabular.column_fitting import (
     column_types,
     column_values,
     fit_column,
+    keys_first,
     row_labels,
     sort_rank,
     unpack_column,
@@ -49,7 +51,8 @@ class Tokenizer:
     `fixed_combinations` has, for each constraint of this kind, its (S', U) allowed combinations of
     tokens. `hashes` are the sorted hashes of training rows, which samples can exclude. `zeros` are
     the pairs of first tokens of columns that samples do not have, and `near_lookups` are columns
-    whose pairs of values samples have only if training rows do.
+    whose pairs of values samples have only if training rows do. `exact_lookups` are the keys of
+    learned columns: see `RelationCoding.keys`.
     """
 
     arrow: pa.Schema
@@ -63,6 +66,7 @@ class Tokenizer:
     joined_texts: tuple[JoinedText, ...] = ()
     zeros: StructuralZeros = NO_ZEROS
     near_lookups: tuple[NearLookup, ...] = ()
+    exact_lookups: tuple[ExactLookup, ...] = ()
 
     @classmethod
     def fit(
@@ -95,12 +99,15 @@ class Tokenizer:
         names = [name for name, type in types.items() if type != "id"]
         if not names:
             raise UnsupportedColumn(next(iter(types), ""), "no column is left to learn from")
+        # The number of a key only identifies it.
+        types |= dict.fromkeys(coding.keys.values(), "category")
         labels = row_labels(table, types, target_column, min_value_count, seed)
         columns = [
             fit_column(name, types[name], column_values(table, name), min_value_count, labels)
             for name in names
         ]
         columns.sort(key=lambda column: sort_rank(column, target_column, len(table)))
+        columns = keys_first(columns, coding.keys, int(columns[0].name == target_column))
         id_names = [name for name, type in types.items() if type == "id"]
         totals = {constraint.total for constraint in constraints}
         others = uncoded.drop_columns([name for name in uncoded.column_names if name in totals])
@@ -303,6 +310,11 @@ class Tokenizer:
         if self.near_lookups:
             metadata["near_lookups"] = [lookup.pack() for lookup in self.near_lookups]
             arrays |= {f"near_lookups.{i}": each.pairs for i, each in enumerate(self.near_lookups)}
+        if self.exact_lookups:
+            metadata["exact_lookups"] = [list(lookup.steps) for lookup in self.exact_lookups]
+            arrays |= {
+                f"exact_lookups.{i}": each.combinations for i, each in enumerate(self.exact_lookups)
+            }
         if self.joined_texts:
             metadata["joined_texts"] = [joined.pack() for joined in self.joined_texts]
         return metadata, arrays
@@ -347,14 +359,28 @@ class Tokenizer:
             NearLookup.unpack(packed, arrays[f"near_lookups.{i}"])
             for i, packed in enumerate(metadata.get("near_lookups", ()))
         ]
-        return replace(tokenizer, zeros=zeros, near_lookups=tuple(lookups))
+        exact_lookups = [
+            ExactLookup(tuple(steps), arrays[f"exact_lookups.{i}"])
+            for i, steps in enumerate(metadata.get("exact_lookups", ()))
+        ]
+        return replace(
+            tokenizer,
+            zeros=zeros,
+            near_lookups=tuple(lookups),
+            exact_lookups=tuple(exact_lookups),
+        )
 
     def with_structural_zeros(self, tokens: Tokens) -> Self:
         """Return a copy that avoids pairs of values that do not occur in (S, N) training rows."""
         first_steps = [steps.start for steps in self.column_slices]
         zeros = StructuralZeros.fit(tokens, self.step_sizes, first_steps)
-        lookups = find_near_lookups(tokens, self.columns, self.column_slices, self.step_sizes)
-        return replace(self, zeros=zeros, near_lookups=tuple(lookups))
+        names_of: dict[str, list[str]] = {}
+        for name, key in self.coding.keys.items():
+            names_of.setdefault(key, [key]).append(name)
+        exact = [ExactLookup.fit(tokens, self._steps_of(names)) for names in names_of.values()]
+        columns = self.columns, self.column_slices, self.step_sizes
+        lookups = find_near_lookups(tokens, *columns, exact)
+        return replace(self, zeros=zeros, near_lookups=tuple(lookups), exact_lookups=tuple(exact))
 
     def with_row_hashes(self, table: pa.Table) -> Self:
         """Return a copy with the hashes of all rows of `table`."""

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.tabular.autoregressive.exact_lookups import ExactLookup
 from models.tabular.categorical_columns import CategoricalColumn, Column, Floats, Tokens
 from models.tabular.relations.agreement import MIN_KAPPA, kappa_of_frequent_values
 
@@ -74,9 +75,13 @@ class _Values:
 
 
 def find_near_lookups(
-    tokens: Tokens, columns: Sequence[Column], slices: Sequence[slice], sizes: Sequence[int]
+    tokens: Tokens,
+    columns: Sequence[Column],
+    slices: Sequence[slice],
+    sizes: Sequence[int],
+    exact: Sequence[ExactLookup] = (),
 ) -> list[NearLookup]:
-    """Return the near lookups in (S, N) tokens.
+    """Return the near lookups in (S, N) tokens, without pairs of columns in the same `exact` one.
 
     `slices` are the steps of `columns`, and `sizes` are the numbers of tokens of all steps.
     """
@@ -89,6 +94,8 @@ def find_near_lookups(
     ]
     lookups, cells = [], 0
     for first, second in combinations(discrete[:MAX_COLUMNS], 2):
+        if any({first.steps.start, second.steps.start} <= set(each.steps) for each in exact):
+            continue
         # The column of fewer values cannot determine the other one.
         source, total = sorted((first, second), key=lambda v: len(v.numbers), reverse=True)
         free = _find_free(source, total)

@@ -5,7 +5,7 @@ largest step of its group), D embedding width, H hidden width, F Fourier feature
 Token tensors are (S, B): with steps first, all steps share one batched matrix product.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Literal
 
@@ -27,6 +27,7 @@ from models.tabular.tokenizer import Tokenizer
 
 # Steps with a number of tokens between the same two limits share one batched matrix product.
 STEP_SIZE_LIMITS = (0, 4, 16, 64, 1 << 30)
+NO_PENALTIES: Mapping[int, Tensor] = {}
 MASKED_LOGIT = -1e9  # of padding: its probability is 0
 # AdamW moves all parameters at about the same rate. Attention moves faster, so that a column soon
 # ignores those that it does not depend on.
@@ -172,12 +173,14 @@ class Generator(nn.Module):
         self,
         tokens: Tensor,
         order: Tensor | None = None,
+        penalties: Mapping[int, Tensor] = NO_PENALTIES,
         *,
         reduction: Literal["none", "sum"] = "none",
     ) -> Tensor:
         """Return the (S, B) negative log-likelihoods of tokens given those before, or their sum.
 
         `order` (S,) is the rank of each step in the sampling order; by default steps are in order.
+        `penalties` by step, each (B, K), are added to the logits.
         A sub-bin step of a row without a bin has nothing to predict: its loss is 0.
         """
         context = F.embedding(tokens + self.tokens.offsets, self.tokens())
@@ -192,7 +195,10 @@ class Generator(nn.Module):
         logits = self.heads(x + torch.baddbmm(self.b2, h, self.w2))
         targets = tokens.masked_fill((tokens == NO_SUB_BIN) & self.is_sub_bin, -100)
         losses = context.new_zeros(tokens.shape)
-        for steps, group_logits in logits:
+        for group, (steps, group_logits) in zip(self.heads.groups, logits, strict=True):
+            for k, step in enumerate(group):
+                if step in penalties:
+                    group_logits[k, :, : self.heads.sizes[step]] += penalties[step]
             group_losses = F.cross_entropy(
                 group_logits.flatten(0, 1).float(),
                 targets[steps].flatten(),

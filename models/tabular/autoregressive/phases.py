@@ -11,6 +11,7 @@ from torch import Tensor
 from models.autocast import bf16_autocast
 from models.microbatch import Batch, Part, Position
 from models.placement import upload
+from models.tabular.autoregressive.exact_lookups import CombinationPenalties
 from models.tabular.autoregressive.label_contrast import LabelContrast, add_copies
 from models.tabular.autoregressive.networks import Generator, build_critic, build_generator
 from models.tabular.autoregressive.sampler import AutoregressiveSampler
@@ -46,6 +47,7 @@ class GeneratorPhase:
         self.best = copy.deepcopy(self.average.network)  # see update_best
         self.optimizer = generator_optimizer(self.G, settings)
         self.optimizers = (self.optimizer,)
+        self.lookups = CombinationPenalties(tokenizer.exact_lookups, tokenizer.step_sizes, device)
         self.batches = OrderedBatches(
             batches, repeating_batches, tokenizer, settings.random_order_prob
         )
@@ -73,7 +75,8 @@ class GeneratorPhase:
         contrast = None if order else self.contrast
         rows = tokens.T if contrast is None else add_copies(tokens.T, other_labels)
         with bf16_autocast(tokens.device):
-            step_losses = self.G(rows, order[0][0] if order else None)
+            given = (order[0][0],) if order else (None, self.lookups.of_all(rows))
+            step_losses = self.G(rows, *given)
         of_rows = step_losses[:, : len(tokens)]
         likelihood = (of_rows.sum(0) - of_rows[0] * is_repeated).mean()
         losses = {"generator_loss": likelihood.detach()}
@@ -124,10 +127,11 @@ class GeneratorPhase:
         if holdout.shape[1] < MIN_HOLDOUT_ROWS:
             self.best.load_state_dict(average.state_dict())
             return {}
-        parts = holdout.split(1024, dim=1)
-        loss = (
-            sum((average(part).sum() for part in parts), start=torch.zeros(())) / holdout.shape[1]
-        )
+        losses = [
+            average(part, None, self.lookups.of_all(part)).sum()
+            for part in holdout.split(1024, dim=1)
+        ]
+        loss = sum(losses, start=torch.zeros(())) / holdout.shape[1]
         previous_best = math.inf if self.best_holdout_loss is None else self.best_holdout_loss
         has_improved = previous_best - float(loss) > self.settings.min_delta * abs(float(loss))
         self.evals_without_gain = 0 if has_improved else self.evals_without_gain + 1

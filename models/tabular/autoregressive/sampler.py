@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.placement import upload
+from models.tabular.autoregressive.exact_lookups import CombinationPenalties, ExactLookup
 from models.tabular.autoregressive.near_lookups import LookupPenalties, NearLookup
 from models.tabular.autoregressive.networks import Generator
 from models.tabular.autoregressive.structural_zeros import NO_ZEROS, StructuralZeros, ZeroPenalties
@@ -51,12 +52,13 @@ class AutoregressiveSampler:
         num_decode_uniforms: int = 0,
         zeros: StructuralZeros = NO_ZEROS,
         near_lookups: Sequence[NearLookup] = (),
+        exact_lookups: Sequence[ExactLookup] = (),
     ) -> None:
         """Split the weights of `network`.
 
         `num_decode_uniforms` is the number of uniforms per row that `sample` passes through to the
-        decoder, as positions within bins. Pairs in `zeros`, and pairs of columns in `near_lookups`
-        that these do not have, are not sampled.
+        decoder, as positions within bins. Pairs in `zeros`, and values of columns in
+        `near_lookups` or `exact_lookups` that do not occur together in these, are not sampled.
         """
         self.num_uniforms = len(sub_bin_steps) + num_decode_uniforms
         self.device = network.start.device
@@ -78,7 +80,8 @@ class AutoregressiveSampler:
         self._residual_layers = list(zip(*residual, strict=True))
         self._heads = [network.heads.head_at(step) for step in range(len(sizes))]
         self._zeros = ZeroPenalties(zeros, sizes, self.device)
-        self._lookups = LookupPenalties(near_lookups, sizes, self.device)
+        self._near_lookups = LookupPenalties(near_lookups, sizes, self.device)
+        self._exact_lookups = CombinationPenalties(exact_lookups, sizes, self.device)
 
     def sample(
         self, u: Tensor, allowed: AllowedTokens, order: Sequence[int] | None = None
@@ -100,7 +103,7 @@ class AutoregressiveSampler:
         for k, step in enumerate(order):
             token, context = tokens[step], self._context(attention[k, :k], embedded[:k])
             before = tokens[:step] if is_in_order else tokens
-            penalties = self._zeros.of(step, before), self._lookups.of(step, before)
+            penalties = self._zeros.of(step, before), *self._lookup_penalties(step, before)
             cdf = self._cdf(step, context, penalties, allowed.get(step))
             token.copy_(_inverse_cdf(cdf, u[step]))
             token.masked_fill_(~self._is_active(step, tokens), NO_SUB_BIN)
@@ -142,7 +145,7 @@ class AutoregressiveSampler:
                 given[steps] = torch.where(is_late, column, given[steps])
             context = self._context(attention[k, :k], embedded[:k])
             before = tokens[:step] if is_in_order else tokens
-            penalties = self._zeros.of(step, before), self._lookups.of(step, before)
+            penalties = self._zeros.of(step, before), *self._lookup_penalties(step, before)
             cdf = self._cdf(step, context, penalties, None)
             possible, mass = self._restrict_to_given(step, cdf, tokens, given)
             is_given = given[step] != UNKNOWN_TOKEN
@@ -181,15 +184,26 @@ class AutoregressiveSampler:
     ) -> tuple[Tensor, Tensor]:
         """Return a (B, K) cumulative distribution over tokens that occur with given later values.
 
-        It ends at the (B,) probability of these tokens, which is returned, too. If there are none,
-        all tokens remain, with the probability 0.
+        Also return the (B,) probability of these tokens. If there are none, tokens remain that
+        exact lookups allow, and if there are none of these, all tokens.
         """
-        penalties = self._lookups.of(step, torch.where(tokens == UNKNOWN_TOKEN, given, tokens))
-        if penalties is None:
-            return cdf, cdf[:, -1]
-        possible = (F.pad(cdf, (1, 0)).diff(dim=1) * (penalties == 0)).cumsum(1)
-        mass = possible[:, -1]
-        return torch.where(mass[:, None] > 0, possible, cdf), mass
+        others = torch.where(tokens == UNKNOWN_TOKEN, given, tokens)
+        possible, mass = cdf, cdf[:, -1]
+        excluded: Tensor | None = None
+        for penalties in reversed(self._lookup_penalties(step, others)):
+            if penalties is not None:
+                excluded = penalties < 0 if excluded is None else excluded | (penalties < 0)
+                cumulative = (F.pad(cdf, (1, 0)).diff(dim=1) * ~excluded).cumsum(1)
+                mass = cumulative[:, -1]
+                possible = torch.where(mass[:, None] > 0, cumulative, possible)
+        return possible, mass
+
+    def _lookup_penalties(self, step: int, tokens: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Return the (B, K) penalties of near and of exact lookups, None without any.
+
+        `tokens` (S', B) are those of the first S' steps, negative where they are unknown.
+        """
+        return self._near_lookups.of(step, tokens), self._exact_lookups.of(step, tokens)
 
     def _in_order(
         self, order: Sequence[int] | None, u: Tensor

@@ -65,9 +65,8 @@ class AutoregressiveTrainer:
     def start_from_frequencies(self, tokens: Tensor) -> None:
         """Set the biases to the token frequencies of (S, N) tokens."""
         steps = zip(tokens, self.tokenizer.step_sizes, strict=True)
-        self.generator.start_from_counts(
-            [torch.bincount(row, minlength=size) for row, size in steps]
-        )
+        counts = [torch.bincount(row, minlength=size) for row, size in steps]
+        self.generator.start_from_counts(self.generator.lookups.balanced_counts(tokens, counts))
 
     def update_progress(self, used: float) -> float:
         self._progress = 1.0 if used >= self.critic.ends_at else used
@@ -114,6 +113,7 @@ class AutoregressiveTrainer:
             num_decode_uniforms,
             tokenizer.zeros,
             tokenizer.near_lookups,
+            tokenizer.exact_lookups,
         )
 
     @torch.no_grad()

@@ -23,13 +23,14 @@ class DerivedColumn:
     """A column that a relation determines.
 
     If it is not `omitted`, the coded column holds its values where the relation determines none,
-    and a constant elsewhere; it is null where the column is.
+    and a constant elsewhere, or also its values if it is `learned`; it is null where the column is.
     """
 
     name: str
     relation: Relation
     decimals: int
     omitted: bool
+    learned: bool = False
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -41,6 +42,8 @@ class DerivedColumn:
 
     def encode(self, rows: Rows, arrow: pa.DataType) -> pa.Array:
         values = array(rows, self.name)
+        if self.learned:
+            return values
         is_determined = pa.compute.and_(self._compute(rows, arrow).is_valid(), values.is_valid())
         return pa.compute.if_else(is_determined, self._constant(arrow), values)
 

@@ -20,6 +20,7 @@ from models.tabular.relations.close_columns import CloseColumn
 from models.tabular.relations.coded_columns import (
     BoundedColumn,
     CodedColumn,
+    DerivedColumn,
     RemainderColumn,
     unpack_column,
 )
@@ -57,6 +58,17 @@ class RelationCoding:
     def close(self) -> Mapping[str, CloseColumn]:
         """The close columns by the names of their ratios, which only coded rows have."""
         return {c.ratio_name: c for c in self.columns if isinstance(c, CloseColumn)}
+
+    @cached_property
+    def keys(self) -> Mapping[str, str]:
+        """The key of each learned column that a lookup determines, or the key of this key."""
+        derived = (column for column in self.columns if isinstance(column, DerivedColumn))
+        keys: dict[str, str] = {}
+        for column in derived:  # a key is decoded before its columns
+            if column.learned:
+                (key,) = column.sources
+                keys[column.name] = keys.get(key, key)
+        return keys
 
     @cached_property
     def near_sums(self) -> tuple[Relation, ...]:

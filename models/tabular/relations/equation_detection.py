@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import combinations_with_replacement, permutations
+from itertools import combinations, combinations_with_replacement, permutations
 
 import numpy as np
 import pyarrow as pa
@@ -32,6 +32,7 @@ MAX_LINEAR_COLUMNS = 200  # numeric columns in linear functions
 MAX_PRODUCT_COLUMNS = 100  # numeric columns in products and ratios
 MAX_SCREENED_PRODUCTS = 500
 MIN_CORRELATION = 0.98  # of the first rows, for pairs of more columns than in other equations
+MAX_EXACT_FLOAT = 2.0**53  # integers up to this one are exact
 MOST_EXACT: tuple[Kind, ...] = ("sum", "linear", "elapsed")
 
 
@@ -95,6 +96,19 @@ def _equations(numbers: list[ScreenedNumber]) -> Iterator[Relation]:
         if start.type == end.type:
             for total in (*plain, *durations):
                 yield from _elapsed(start, end, total)
+    yield from _copies(moments)
+
+
+def _copies(moments: list[ScreenedNumber]) -> Iterator[Relation]:
+    """Yield the datetimes and times of day that are another one where both are present.
+
+    The later column is the copy, or the one that is missing in more rows.
+    """
+    for pair in combinations(moments[:MAX_EQUATION_COLUMNS], 2):
+        source, total = sorted(pair, key=lambda number: int(np.isnan(number.values).sum()))
+        is_exact = np.nanmax(np.abs(total.values)) <= MAX_EXACT_FLOAT
+        if is_exact and source.type == total.type and agrees(source.values, total):
+            yield Relation("linear", (source.name, total.name))
 
 
 def _linear_functions(numbers: list[ScreenedNumber]) -> Iterator[Relation]:

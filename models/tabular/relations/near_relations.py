@@ -234,7 +234,7 @@ def _codings(number: _Number, base: _Number) -> Iterator[NearColumn]:
     is_positive = low >= 0 and (bases[both] > 0).mean() >= MIN_POSITIVE_SHARE
     if not (number.is_codable and is_positive):
         return
-    if _rank_correlation(number.values[both], bases[both]) > MIN_CORRELATION:
+    if rank_correlation(number.values[both], bases[both]) > MIN_CORRELATION:
         yield column
 
 
@@ -356,6 +356,7 @@ def _common_values(values: Floats) -> Floats:
     return distinct[counts > max(COMMON_SHARE * len(values), 8)]
 
 
-def _rank_correlation(a: Floats, b: Floats) -> float:
+def rank_correlation(a: Floats, b: Floats) -> float:
+    """Return the correlation of the ranks of (N,) numbers, where equal ones have one rank."""
     a, b = (np.unique(values, return_inverse=True)[1].astype(np.float64) for values in (a, b))
     return float(np.corrcoef(a, b)[0, 1])

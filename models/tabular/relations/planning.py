@@ -38,7 +38,8 @@ def plan_coding(
     `near`, and none bounds them or their bases. The totals of `near_sums` are coded by these where
     no equation codes them.
     """
-    planner = _Planner(table, frozenset(fixed))
+    linear = {frozenset(relation.columns) for relation in relations if relation.kind == "linear"}
+    planner = _Planner(table, frozenset(fixed), linear)
     for relation in relations:
         if relation.kind not in ("order", "distinct"):
             planner.derive(relation)
@@ -55,8 +56,11 @@ def independent_relations(relations: Sequence[Relation], table: pa.Table) -> lis
 
 
 class _Planner:
-    def __init__(self, table: pa.Table, fixed: frozenset[str]) -> None:
+    def __init__(
+        self, table: pa.Table, fixed: frozenset[str], linear: Collection[frozenset[str]]
+    ) -> None:
         self.table, self.fixed = table, fixed
+        self.linear = linear  # pairs of columns, of which one is a linear function of the other
         self.columns: list[CodedColumn] = []
         self.kept: list[Relation] = []
         self.checked: list[Relation] = []  # of the kept ones, those that coding does not enforce
@@ -110,7 +114,12 @@ class _Planner:
         # What follows from other columns loses its frequent values, such as a limit.
         bits = {name: _entropy(array(self.table, name)) for name in relation.columns}
         enough = max(bits.values()) - MAX_ADDED_BITS
-        return sorted(candidates, key=lambda name: max(0.0, enough - bits[name]))
+
+        def cost(name: str) -> tuple[int, float]:
+            others = set(relation.columns) - {name}  # such as amounts and fees, but not the rest
+            return -sum(pair <= others for pair in self.linear), max(0.0, enough - bits[name])
+
+        return sorted(candidates, key=cost)
 
     def _may_follow(self, name: str, relation: Relation) -> bool:
         """Return True if column `name` may be left out, without a cycle of columns."""

@@ -263,7 +263,7 @@ def date_part(values: pa.Array, part: str) -> pa.Array:
     if part == "date":
         return pa.compute.floor_temporal(values, unit="day")
     if part == "time":
-        return values.cast(pa.time64("us"))
+        return values.cast(pa.time64("us"), safe=False)  # without nanoseconds
     return getattr(pa.compute, part)(values)
 
 

@@ -36,7 +36,9 @@ def test_the_latest_weights_with_nearly_the_lowest_loss_are_kept(
     monkeypatch.setattr(
         network,
         "forward",
-        lambda rows: rows.new_full(rows.shape, next(remaining) / len(rows), dtype=torch.float64),
+        lambda rows, *_: rows.new_full(
+            rows.shape, next(remaining) / len(rows), dtype=torch.float64
+        ),
     )
     for index in range(len(losses)):
         network.start.fill_(index)

@@ -652,6 +652,45 @@ def test_of_several_terms_the_largest_is_the_rest_of_a_sum() -> None:
     assert coding_of(table, "all").names == {"b"}
 
 
+def test_fees_with_a_fixed_part_follow_from_an_amount_of_which_the_rest_is_paid() -> None:
+    amount = np.round(RNG.lognormal(4, 1, N), 2)
+    fee = np.round(0.029 * amount + 0.30, 2)
+    table = pa.table({"amount": amount, "fee": fee, "net": np.round(amount - fee, 2)})
+    coding = coding_of(table)
+    assert coding.names == {"fee", "net"}
+    assert {relation.name for relation in coding.relations} == {
+        "0.029 * amount + 0.3 = fee",
+        "fee + net = amount",
+    }
+    assert round_trip(coding, table).equals(table)
+
+
+def test_a_copy_of_a_time_that_is_missing_in_some_rows_is_coded_by_it(tmp_path: Path) -> None:
+    created = np.datetime64("2024-01-01", "s") + RNG.integers(0, 10**7, N).astype("m8[s]")
+    is_open = RNG.random(N) < 0.3
+    table = pa.table({"paid": pa.array(created, mask=is_open), "created": created, "color": COLORS})
+    assert coding_of(table).names == {"paid"}
+    assert round_trip(coding_of(table), table).equals(table)
+    schema = (
+        ColumnSchema("paid", "datetime", nullable=True),
+        ColumnSchema("created", "datetime"),
+        ColumnSchema("color", "category"),
+    )
+    sampler = train_sampler(table, schema, tmp_path, steps=60)
+    rows = sampler.sample(1, np.arange(500)).rows.to_pylist()
+    paid = [row for row in rows if row["paid"]]
+    assert 250 < len(paid) < 450
+    assert all(row["paid"] == row["created"] for row in paid)
+    completed = complete(sampler, [{"paid": "2024-02-03T04:05:06"}] * 5)
+    assert len(set(completed["created"].to_pylist())) == 1
+    assert completed["created"].equals(completed["paid"])
+
+
+def test_equal_times_that_cannot_be_counted_exactly_are_learned() -> None:
+    created = np.datetime64("2024-01-01", "ns") + RNG.integers(0, 10**16, N).astype("m8[ns]")
+    assert names_of(pa.table({"created": created, "copy": created})) == []
+
+
 def test_a_column_with_frequent_values_is_not_the_rest_of_a_sum() -> None:
     limit = np.clip(RNG.lognormal(8, 1, 4_000).round(), 1_500, 9_000)
     balance = (limit * RNG.random(4_000)).round()
