@@ -113,3 +113,16 @@ def test_an_identifier_is_missing_in_the_rows_that_have_another_one() -> None:
     best, winner = rows.column("best"), rows.column("winner")
     assert best.null_count > 10
     assert best.is_null().equals(winner.is_valid())
+
+
+def test_an_identifier_is_missing_with_the_numbers_that_lack_it() -> None:
+    rng = np.random.default_rng(4)
+    winners, rank = rng.integers(0, 3, 300), rng.permutation(300)
+    names = pa.array([f"P{i:04}" if n else None for i, n in enumerate(winners)])
+    rule = MissingWith.fit(names, {"rank": pa.array(rank), "winners": pa.array(winners)})
+    assert rule is not None
+    assert (rule.column, rule.values, rule.others) == ("winners", ("0",), 0.0)
+    assert MissingWith.from_json(rule.to_json()) == rule
+    rows = pa.record_batch({"winners": pa.array([0, 1, 2, None])})
+    kept = rule.apply(pa.array(["a", "b", "c", "d"]), rows)
+    assert kept.to_pylist() == [None, "b", "c", "d"]
