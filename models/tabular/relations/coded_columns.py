@@ -55,7 +55,7 @@ class DerivedColumn:
     def _compute(self, rows: Rows, arrow: pa.DataType) -> pa.Array:
         """Return the values that the other columns determine, null where they do not."""
         if self.relation.kind == "lookup":
-            return from_text(self.relation.look_up(array(rows, self.sources[0])), arrow)
+            return from_text(self.relation.look_up(rows), arrow)
         numbers = self.relation.solve(rows, self.name)
         is_missing = ~np.isfinite(numbers)
         if self.name == self.relation.last:

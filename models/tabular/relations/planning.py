@@ -21,6 +21,7 @@ from models.tabular.relations.relation import SUMS, Relation, array, as_floats
 
 Edge = tuple[str, str]  # the first column is at most the second one
 MAX_ADDED_BITS = 0.1  # per value, by coding a column by its bounds or by a sum
+CHECKED = ("distinct", "valid_date")  # kinds of relations that no coding enforces
 ALL_DECIMALS = 99  # of floats that are not rounded
 FOLLOWING_ROWS = 500  # of columns in another order show whether a relation follows from others
 
@@ -40,12 +41,13 @@ def plan_coding(
     """
     planner = _Planner(table, frozenset(fixed))
     for relation in relations:
-        if relation.kind not in ("order", "distinct"):
+        if relation.kind not in ("order", *CHECKED):
             planner.derive(relation)
     for relation in near_sums:
         planner.leave_rest(relation)
     planner.bound([relation for relation in relations if relation.kind == "order"], near)
-    planner.check([relation for relation in relations if relation.kind == "distinct"])
+    checked = (relation for relation in relations if relation.kind in CHECKED)
+    planner.check([relation for relation in checked if not planner.is_implied(relation)])
     return RelationCoding(planner.in_decoding_order(), tuple(planner.kept), tuple(planner.checked))
 
 
@@ -75,7 +77,7 @@ class _Planner:
         # First, because many columns that determine each other have very many relations.
         if not (free or is_sum_of_flags or is_checked):
             return
-        if self.sources.keys() & relation.columns and self._follows(relation):
+        if self.is_implied(relation):
             return
         if is_sum_of_flags or not free:
             self.check([relation])  # a sum of flags may be no flag
@@ -124,6 +126,10 @@ class _Planner:
     def _decimals(self, name: str) -> int:
         decimals = NumberGrid.fit(array(self.table, name)).decimals
         return decimals if decimals >= 0 else ALL_DECIMALS
+
+    def is_implied(self, relation: Relation) -> bool:
+        """Return True if the relation follows from those by which its columns are coded."""
+        return bool(self.sources.keys() & relation.columns) and self._follows(relation)
 
     def _follows(self, relation: Relation) -> bool:
         """Return True if the coded columns satisfy `relation` even in rows that do not exist."""
