@@ -29,7 +29,7 @@ from models.tabular.numbers.scale import numeric_values
 from models.tabular.relations.close_columns import CloseColumn
 from models.tabular.relations.near_columns import NearColumn
 from models.tabular.relations.relation import as_floats
-from models.tabular.relations.solving import solve_sources
+from models.tabular.relations.solving import follow_dates, solve_sources
 from models.tabular.text_sources import with_sources
 from models.tabular.tokenizer import Tokenizer
 
@@ -125,7 +125,7 @@ class PartialRows:
             rows = self._overwrite(tokenizer.decode_relations(coded), set(self.values))
             if coding.satisfied(rows).all():
                 break
-        return rows
+        return follow_dates(coding, rows, self.given)
 
     def late_tokens(self, tokenizer: Tokenizer, decode_u: Floats) -> LateTokens:
         """Return the tokens of given values that are coded relative to values that are not given.

@@ -370,4 +370,5 @@ def load_token_sampler(
         tokenizer.num_decode_uniforms,
         tokenizer.zeros,
         tokenizer.near_lookups,
+        tokenizer.joint_masks,
     )

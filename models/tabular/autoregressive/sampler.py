@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.placement import upload
+from models.tabular.autoregressive.joint_masks import JointMask, JointPenalties
 from models.tabular.autoregressive.near_lookups import LookupPenalties, NearLookup
 from models.tabular.autoregressive.networks import Generator
 from models.tabular.autoregressive.structural_zeros import NO_ZEROS, StructuralZeros, ZeroPenalties
@@ -51,12 +52,13 @@ class AutoregressiveSampler:
         num_decode_uniforms: int = 0,
         zeros: StructuralZeros = NO_ZEROS,
         near_lookups: Sequence[NearLookup] = (),
+        joint_masks: Sequence[JointMask] = (),
     ) -> None:
         """Split the weights of `network`.
 
         `num_decode_uniforms` is the number of uniforms per row that `sample` passes through to the
         decoder, as positions within bins. Pairs in `zeros`, and pairs of columns in `near_lookups`
-        that these do not have, are not sampled.
+        that these do not have, are not sampled, and neither are tokens outside `joint_masks`.
         """
         self.num_uniforms = len(sub_bin_steps) + num_decode_uniforms
         self.device = network.start.device
@@ -79,6 +81,7 @@ class AutoregressiveSampler:
         self._heads = [network.heads.head_at(step) for step in range(len(sizes))]
         self._zeros = ZeroPenalties(zeros, sizes, self.device)
         self._lookups = LookupPenalties(near_lookups, sizes, self.device)
+        self._joint = JointPenalties(joint_masks, self.device)
 
     def sample(
         self, u: Tensor, allowed: AllowedTokens, order: Sequence[int] | None = None
@@ -100,7 +103,7 @@ class AutoregressiveSampler:
         for k, step in enumerate(order):
             token, context = tokens[step], self._context(attention[k, :k], embedded[:k])
             before = tokens[:step] if is_in_order else tokens
-            penalties = self._zeros.of(step, before), self._lookups.of(step, before)
+            penalties = self._penalties(step, before)
             cdf = self._cdf(step, context, penalties, allowed.get(step))
             token.copy_(_inverse_cdf(cdf, u[step]))
             token.masked_fill_(~self._is_active(step, tokens), NO_SUB_BIN)
@@ -142,7 +145,7 @@ class AutoregressiveSampler:
                 given[steps] = torch.where(is_late, column, given[steps])
             context = self._context(attention[k, :k], embedded[:k])
             before = tokens[:step] if is_in_order else tokens
-            penalties = self._zeros.of(step, before), self._lookups.of(step, before)
+            penalties = self._penalties(step, before)
             cdf = self._cdf(step, context, penalties, None)
             possible, mass = self._restrict_to_given(step, cdf, tokens, given)
             is_given = given[step] != UNKNOWN_TOKEN
@@ -176,6 +179,10 @@ class AutoregressiveSampler:
         chosen = (resampling_u[-1] * num_particles).long().clamp(max=num_particles - 1)
         return tokens.view(-1, num_particles, n)[:, chosen, torch.arange(n, device=u.device)]
 
+    def _penalties(self, step: int, tokens: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the penalties on the tokens of a step that those before it exclude."""
+        return tuple(each.of(step, tokens) for each in (self._zeros, self._lookups, self._joint))
+
     def _restrict_to_given(
         self, step: int, cdf: Tensor, tokens: Tensor, given: Tensor
     ) -> tuple[Tensor, Tensor]:
@@ -184,10 +191,15 @@ class AutoregressiveSampler:
         It ends at the (B,) probability of these tokens, which is returned, too. If there are none,
         all tokens remain, with the probability 0.
         """
-        penalties = self._lookups.of(step, torch.where(tokens == UNKNOWN_TOKEN, given, tokens))
-        if penalties is None:
+        with_given = torch.where(tokens == UNKNOWN_TOKEN, given, tokens)
+        penalties = self._lookups.of(step, with_given), self._joint.of(step, with_given)
+        excluded = [added < 0 for added in penalties if added is not None]
+        if not excluded:
             return cdf, cdf[:, -1]
-        possible = (F.pad(cdf, (1, 0)).diff(dim=1) * (penalties == 0)).cumsum(1)
+        probabilities = F.pad(cdf, (1, 0)).diff(dim=1)
+        for mask in excluded:
+            probabilities.masked_fill_(mask, 0.0)
+        possible = probabilities.cumsum(1)
         mass = possible[:, -1]
         return torch.where(mass[:, None] > 0, possible, cdf), mass
 

@@ -114,6 +114,7 @@ class AutoregressiveTrainer:
             num_decode_uniforms,
             tokenizer.zeros,
             tokenizer.near_lookups,
+            tokenizer.joint_masks,
         )
 
     @torch.no_grad()

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
+from models.tabular.numbers.columns import max_exact_values
 from models.tabular.numbers.grid import NumberGrid
 from models.tabular.relations.close_columns import CloseColumn
 from models.tabular.relations.coded_columns import (
@@ -63,10 +64,15 @@ class _Planner:
         self.kept: list[Relation] = []
         self.checked: list[Relation] = []  # of the kept ones, those that coding does not enforce
         self.sources: dict[str, set[str]] = {}  # of each coded column
+        self.learned: set[str] = set()  # columns of a date whose tokens sampling restricts
         self.near_edges: set[Edge] = set()  # from the terms of near sums to their totals
 
     def derive(self, relation: Relation) -> None:
         """Leave a column out that the others of `relation` determine, if one can be."""
+        if self._is_learned(relation):
+            self.check([relation])
+            self.learned.update(relation.columns)
+            return
         last = self.table.schema.field(relation.last)
         is_sum_of_flags = relation.kind == "sum" and pa.types.is_boolean(last.type)
         candidates = relation.columns if relation.kind in SUMS else (relation.last,)
@@ -88,6 +94,20 @@ class _Planner:
         self.columns.append(self._derived(relation, name))
         self.sources[name] = set(relation.columns) - {name}
         self.kept.append(relation)
+
+    def _is_learned(self, relation: Relation) -> bool:
+        """Return True for a day of the week whose date is spread over columns of few values.
+
+        Other columns depend on it more than on the date, from which it is hard to learn. Sampling
+        restricts the tokens of these columns to those that agree.
+        """
+        if relation.part != "day_of_week" or not relation.roles:
+            return False
+        limit = max_exact_values(len(self.table))
+        distinct = (array(self.table, name).unique() for name in relation.columns)
+        return not self.sources.keys() & relation.columns and all(
+            len(values) <= limit for values in distinct
+        )
 
     def leave_rest(self, relation: Relation) -> None:
         """Code the total of a near sum as what the sum leaves, if no other relation codes it."""
@@ -117,7 +137,7 @@ class _Planner:
     def _may_follow(self, name: str, relation: Relation) -> bool:
         """Return True if column `name` may be left out, without a cycle of columns."""
         sources = set(relation.columns) - {name}
-        is_free = name not in self.fixed and name not in self.sources
+        is_free = name not in self.fixed.union(self.sources, self.learned)
         return is_free and not any(self._depends(source, name) for source in sources)
 
     def _mean_size(self, name: str) -> float:
@@ -170,7 +190,9 @@ class _Planner:
         """
         orders = {(order.columns[0], order.columns[1]): order for order in relations}
         derived = {column.name for column in self.columns}
-        immovable = self.fixed | derived | {name for c in near for name in (c.name, c.base)}
+        immovable = (
+            self.fixed | self.learned | derived | {name for c in near for name in (c.name, c.base)}
+        )
         independent = {
             (low, high)
             for low, high in orders

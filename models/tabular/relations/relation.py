@@ -204,11 +204,15 @@ class Relation:
         index = pa.compute.index_in(as_text(keys), value_set=pa.array(self.keys, pa.string()))
         return as_floats(pa.array(self.values, pa.float64()).take(index))
 
+    def dates(self, rows: Rows) -> pa.Array:
+        """Return the dates that are spread over the first columns; null where there is none."""
+        parts = [array(rows, name) for name in self.columns[: len(self.roles)]]
+        return spread_dates(parts, self.roles)
+
     def source(self, rows: Rows) -> pa.Array:
         """Return the first column or a part of it, which may be a date that is spread."""
         if self.roles:
-            parts = [array(rows, name) for name in self.columns[: len(self.roles)]]
-            return date_part(spread_dates(parts, self.roles), self.part)
+            return date_part(self.dates(rows), self.part)
         values = array(rows, self.columns[0])
         return date_part(values, self.part) if self.part else values
 

@@ -44,6 +44,24 @@ def solve_sources(
     )
 
 
+def follow_dates(
+    coding: RelationCoding, rows: pa.RecordBatch, given: Mapping[str, NDArray[np.bool_]]
+) -> pa.RecordBatch:
+    """Return rows whose days of the week fit dates that are spread over columns.
+
+    Where a date is given that no training row has, the sampled day is that of another one.
+    """
+    for relation in coding.checked:
+        if not relation.roles or relation.kind == "valid_date":
+            continue
+        index = rows.schema.get_field_index(relation.last)
+        field, values = rows.schema.field(index), rows.column(index)
+        computed = DerivedColumn(relation.last, relation, 0, omitted=False).decode(rows, field.type)
+        is_given = pa.array(given.get(relation.last, np.zeros(len(rows), bool)))
+        rows = rows.set_column(index, field, pa.compute.if_else(is_given, values, computed))
+    return rows
+
+
 def _solve(
     column: DerivedColumn | RemainderColumn | BoundedColumn,
     name: str,

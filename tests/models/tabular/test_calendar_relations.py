@@ -234,7 +234,7 @@ def test_samples_have_only_valid_dates_with_their_weeks(tmp_path: Path) -> None:
     rows = sampler.sample(1, np.arange(2_000)).rows
     expected = [day.isocalendar().week for day in sampled_dates(rows)]
     assert rows.column("week").to_pylist() == expected
-    for conditions in ({"month": 2}, {"day": {"gte": 28}}, {"week": 9}):
+    for conditions in ({"month": 2}, {"day": 31}, {"week": 9}):
         rows = sampler.sample(1, np.arange(50), conditions).rows
         expected = [day.isocalendar().week for day in sampled_dates(rows)]
         assert rows.column("week").to_pylist() == expected
@@ -247,6 +247,55 @@ def test_samples_have_only_valid_dates_with_their_weeks(tmp_path: Path) -> None:
     assert [day.isocalendar().week for day in days] == rows.column("week").to_pylist()
     with pytest.raises(InvalidPartialRow, match="valid_date"):
         PartialRows.parse(sampler.tokenizer, [{"year": 2015, "month": 2, "day": 29}])
+
+
+ORDERS = [("year", "month", "day", "weekday"), ("weekday", "month", "day", "year")]
+
+
+@pytest.mark.parametrize("names", ORDERS, ids=["weekday last", "weekday first"])
+@pytest.mark.parametrize("any_order", [0.0, 0.5], ids=["in order", "any order"])
+def test_weekdays_of_spread_dates_are_learned_and_fit(
+    names: tuple[str, ...], any_order: float, tmp_path: Path
+) -> None:
+    """Sampling restricts the tokens, so that few rows are rejected."""
+    weekdays = [WEEKDAYS[day.weekday()] for day in DAYS]
+    table = spread(DAYS, weekday=weekdays).select(names)
+    sampler = train_sampler(
+        table, schema_of(table), tmp_path, random_order_prob=any_order, steps=30
+    )
+    assert [column.name for column in sampler.tokenizer.columns] == list(names)
+    batch = sampler.sample(1, np.arange(500))
+    assert batch.acceptance_rate > 0.99
+    assert min(DAYS) <= min(sampled_dates(batch.rows))
+    assert max(DAYS) >= max(sampled_dates(batch.rows))
+    checked = [
+        sampler.sample(1, np.arange(40), conditions).rows
+        for conditions in ({"weekday": "Sun"}, {"day": 31}, {"month": 2, "weekday": "Mon"})
+    ]
+    given = [
+        {"year": 2016, "day": 29, "month": 2},
+        {"year": 2031, "month": 4},  # no training row has this year
+        {"weekday": "Sun", "month": 2},
+        {"day": 31},
+    ]
+    partial_rows = PartialRows.parse(sampler.tokenizer, given)
+    checked.append(complete_rows(sampler, 1, np.arange(4), partial_rows).rows)
+    for rows in (batch.rows, *checked):
+        expected = [WEEKDAYS[day.weekday()] for day in sampled_dates(rows)]
+        assert rows.column("weekday").to_pylist() == expected
+    assert checked[-1].column("weekday")[0].as_py() == "Mon"
+
+
+def test_weekdays_of_spread_dates_follow_from_them_in_small_tables(tmp_path: Path) -> None:
+    """Days of few rows have no tokens of their own."""
+    days = DAYS[:250]
+    table = spread(days, weekday=[WEEKDAYS[day.weekday()] for day in days])
+    sampler = train_sampler(table, schema_of(table), tmp_path, steps=30)
+    batch = sampler.sample(1, np.arange(300))
+    expected = [WEEKDAYS[day.weekday()] for day in sampled_dates(batch.rows)]
+    assert batch.rows.column("weekday").to_pylist() == expected
+    assert batch.acceptance_rate > 0.7
+    assert min(days) <= min(sampled_dates(batch.rows))
 
 
 def test_relations_of_dates_can_be_switched_off(tmp_path: Path) -> None:
