@@ -14,6 +14,7 @@ from models.tabular.numbers.grid import NumberGrid, round_to_digits
 from models.tabular.relations.close_columns import CloseColumn
 from models.tabular.relations.near_columns import NearColumn
 from models.tabular.relations.relation import Relation, Rows, array, as_floats
+from models.tabular.relations.week_columns import WeekColumn
 
 GRID_TOLERANCE = 1e-6  # of a bound, in units of the last decimal of the bounded column
 
@@ -195,12 +196,16 @@ class RemainderColumn:
         }
 
 
-CodedColumn: TypeAlias = DerivedColumn | RemainderColumn | BoundedColumn | NearColumn | CloseColumn
+CodedColumn: TypeAlias = (
+    DerivedColumn | RemainderColumn | BoundedColumn | WeekColumn | NearColumn | CloseColumn
+)
 
 
 def unpack_column(packed: Mapping[str, Any]) -> CodedColumn:
     if "close_to" in packed:
         return CloseColumn.unpack(packed)
+    if "weeks_of" in packed:
+        return WeekColumn.unpack(packed)
     if "near" in packed:
         return NearColumn.unpack(packed)
     if "remainder_of" in packed:

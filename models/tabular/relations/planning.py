@@ -19,6 +19,7 @@ from models.tabular.relations.coded_columns import (
 from models.tabular.relations.coding import RelationCoding
 from models.tabular.relations.near_columns import NearColumn
 from models.tabular.relations.relation import SUMS, Relation, array, as_floats
+from models.tabular.relations.week_columns import WeekColumn, may_be_weeks
 
 Edge = tuple[str, str]  # the first column is at most the second one
 MAX_ADDED_BITS = 0.1  # per value, by coding a column by its bounds or by a sum
@@ -41,6 +42,7 @@ def plan_coding(
     no equation codes them.
     """
     planner = _Planner(table, frozenset(fixed))
+    planner.orders = {frozenset(each.columns) for each in relations if each.kind == "order"}
     for relation in relations:
         if relation.kind not in ("order", *CHECKED):
             planner.derive(relation)
@@ -64,6 +66,7 @@ class _Planner:
         self.kept: list[Relation] = []
         self.checked: list[Relation] = []  # of the kept ones, those that coding does not enforce
         self.sources: dict[str, set[str]] = {}  # of each coded column
+        self.orders: set[frozenset[str]] = set()
         self.learned: set[str] = set()  # columns of a date whose tokens sampling restricts
         self.near_edges: set[Edge] = set()  # from the terms of near sums to their totals
 
@@ -72,6 +75,12 @@ class _Planner:
         if self._is_learned(relation):
             self.check([relation])
             self.learned.update(relation.columns)
+            return
+        if self._has_weeks(relation):
+            date = relation.columns[0]
+            self.columns.append(WeekColumn(date, relation))
+            self.sources[date] = {relation.last}
+            self.kept.append(relation)
             return
         last = self.table.schema.field(relation.last)
         is_sum_of_flags = relation.kind == "sum" and pa.types.is_boolean(last.type)
@@ -107,6 +116,21 @@ class _Planner:
         distinct = (array(self.table, name).unique() for name in relation.columns)
         return not self.sources.keys() & relation.columns and all(
             len(values) <= limit for values in distinct
+        )
+
+    def _has_weeks(self, relation: Relation) -> bool:
+        """Return True if a date is learned as its week and the day of the week.
+
+        Of two dates in order, the second one is learned as the distance from the first one.
+        """
+        date, is_coded = relation.columns[0], self.sources.keys() & relation.columns
+        weeks = (column.name for column in self.columns if isinstance(column, WeekColumn))
+        return (
+            relation.part == "day_of_week"
+            and not is_coded
+            and date not in self.fixed
+            and not any(frozenset((date, other)) in self.orders for other in weeks)
+            and may_be_weeks(relation, self.table)
         )
 
     def leave_rest(self, relation: Relation) -> None:

@@ -13,6 +13,7 @@ from models.tabular.relations.coded_columns import BoundedColumn, DerivedColumn,
 from models.tabular.relations.coding import RelationCoding
 from models.tabular.relations.near_columns import NearColumn
 from models.tabular.relations.relation import array
+from models.tabular.relations.week_columns import WeekColumn
 
 
 def solve_sources(
@@ -29,7 +30,8 @@ def solve_sources(
     arrays = dict(zip(coded.schema.names, coded.columns, strict=True))
     nothing = np.zeros(len(coded), bool)
     for column in coding.columns:
-        if isinstance(column, NearColumn | CloseColumn):  # any two values agree with each other
+        # Any two values of near columns agree with each other, and weekdays of dates are given.
+        if isinstance(column, NearColumn | CloseColumn | WeekColumn):
             continue
         is_given = given.get(column.name, nothing)
         free = [name for name in column.sources if name in arrays and name not in coding.names]
