@@ -80,8 +80,8 @@ def find_spread_dates(table: pa.Table, types: Mapping[str, str]) -> list[SpreadD
 
 def _stem_and_role(name: str) -> tuple[tuple[str, ...], str | None]:
     """Return the words of a column's name that say which date it is, and its part of the date."""
-    # Words of names such as birthYear and DAY_OF_MONTH.
-    every = re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name))
+    # Words and numbers of names such as birthYear, DAY_OF_MONTH and month2.
+    every = re.findall(r"\d+|[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name))
     words = [word for each in every if (word := each.casefold()) not in FILLERS]
     roles = {ROLE_OF_WORD[word] for word in words if word in ROLE_OF_WORD}
     stem = tuple(word for word in words if word not in ROLE_OF_WORD)

@@ -23,7 +23,6 @@ from models.tabular.relations.week_columns import WeekColumn, may_be_weeks
 
 Edge = tuple[str, str]  # the first column is at most the second one
 MAX_ADDED_BITS = 0.1  # per value, by coding a column by its bounds or by a sum
-CHECKED = ("distinct", "valid_date")  # kinds of relations that no coding enforces
 ALL_DECIMALS = 99  # of floats that are not rounded
 FOLLOWING_ROWS = 500  # of columns in another order show whether a relation follows from others
 
@@ -44,13 +43,14 @@ def plan_coding(
     planner = _Planner(table, frozenset(fixed))
     planner.orders = {frozenset(each.columns) for each in relations if each.kind == "order"}
     for relation in relations:
-        if relation.kind not in ("order", *CHECKED):
+        if relation.kind not in ("order", "distinct", "valid_date"):
             planner.derive(relation)
     for relation in near_sums:
         planner.leave_rest(relation)
     planner.bound([relation for relation in relations if relation.kind == "order"], near)
-    checked = (relation for relation in relations if relation.kind in CHECKED)
-    planner.check([relation for relation in checked if not planner.is_implied(relation)])
+    planner.check([relation for relation in relations if relation.kind == "distinct"])
+    dates = (relation for relation in relations if relation.kind == "valid_date")
+    planner.check([relation for relation in dates if not planner.is_implied(relation)])
     return RelationCoding(planner.in_decoding_order(), tuple(planner.kept), tuple(planner.checked))
 
 

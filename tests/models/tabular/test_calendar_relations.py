@@ -173,7 +173,13 @@ def test_month_and_day_alone_are_valid_dates(names: tuple[str, str]) -> None:
 
 @pytest.mark.parametrize(
     ("first", "second"),
-    [("month", "day_of_week"), ("month", "dose"), ("birth_month", "death_day"), ("weeks", "day")],
+    [
+        ("month", "day_of_week"),
+        ("month", "dose"),
+        ("birth_month", "death_day"),
+        ("weeks", "day"),
+        ("month1", "day2"),
+    ],
 )
 def test_other_numbers_are_not_a_date(first: str, second: str) -> None:
     table = pa.table({first: [d.month for d in DAYS], second: [d.day for d in DAYS]})
