@@ -103,7 +103,8 @@ class AutoregressiveSampler:
         for k, step in enumerate(order):
             token, context = tokens[step], self._context(attention[k, :k], embedded[:k])
             before = tokens[:step] if is_in_order else tokens
-            penalties = self._penalties(step, before)
+            zeros, lookups = self._zeros.of(step, before), self._lookups.of(step, before)
+            penalties = zeros, lookups, self._joint.of(step, before)
             cdf = self._cdf(step, context, penalties, allowed.get(step))
             token.copy_(_inverse_cdf(cdf, u[step]))
             token.masked_fill_(~self._is_active(step, tokens), NO_SUB_BIN)
@@ -145,7 +146,8 @@ class AutoregressiveSampler:
                 given[steps] = torch.where(is_late, column, given[steps])
             context = self._context(attention[k, :k], embedded[:k])
             before = tokens[:step] if is_in_order else tokens
-            penalties = self._penalties(step, before)
+            zeros, lookups = self._zeros.of(step, before), self._lookups.of(step, before)
+            penalties = zeros, lookups, self._joint.of(step, before)
             cdf = self._cdf(step, context, penalties, None)
             possible, mass = self._restrict_to_given(step, cdf, tokens, given)
             is_given = given[step] != UNKNOWN_TOKEN
@@ -178,10 +180,6 @@ class AutoregressiveSampler:
             self._embed(step, tokens, embedded[k])
         chosen = (resampling_u[-1] * num_particles).long().clamp(max=num_particles - 1)
         return tokens.view(-1, num_particles, n)[:, chosen, torch.arange(n, device=u.device)]
-
-    def _penalties(self, step: int, tokens: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the penalties on the tokens of a step that those before it exclude."""
-        return tuple(each.of(step, tokens) for each in (self._zeros, self._lookups, self._joint))
 
     def _restrict_to_given(
         self, step: int, cdf: Tensor, tokens: Tensor, given: Tensor

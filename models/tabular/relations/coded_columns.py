@@ -72,7 +72,7 @@ class DerivedColumn:
         return NumberGrid(arrow, 0).from_grid(np.zeros(1, np.int64), np.zeros(1, bool))[0]
 
     def pack(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "relation": self.relation.pack()}
 
 
 @dataclass(frozen=True)
