@@ -33,14 +33,16 @@ def plan_coding(
     fixed: Collection[str],
     near: Sequence[NearColumn | CloseColumn] = (),
     near_sums: Sequence[Relation] = (),
+    *,
+    has_masks: bool = True,
 ) -> RelationCoding:
     """Return the coding that keeps as many of the relations as possible.
 
     `table` has the training rows. The columns in `fixed` are not coded. No relation codes those in
     `near`, and none bounds them or their bases. The totals of `near_sums` are coded by these where
-    no equation codes them.
+    no equation codes them. Without masks, sampling does not restrict tokens to those that agree.
     """
-    planner = _Planner(table, frozenset(fixed))
+    planner = _Planner(table, frozenset(fixed), has_masks=has_masks)
     planner.orders = {frozenset(each.columns) for each in relations if each.kind == "order"}
     for relation in relations:
         if relation.kind not in ("order", "distinct", "valid_date"):
@@ -60,8 +62,8 @@ def independent_relations(relations: Sequence[Relation], table: pa.Table) -> lis
 
 
 class _Planner:
-    def __init__(self, table: pa.Table, fixed: frozenset[str]) -> None:
-        self.table, self.fixed = table, fixed
+    def __init__(self, table: pa.Table, fixed: frozenset[str], *, has_masks: bool) -> None:
+        self.table, self.fixed, self.has_masks = table, fixed, has_masks
         self.columns: list[CodedColumn] = []
         self.kept: list[Relation] = []
         self.checked: list[Relation] = []  # of the kept ones, those that coding does not enforce
@@ -110,7 +112,7 @@ class _Planner:
         Other columns depend on it more than on the date, from which it is hard to learn. Sampling
         restricts the tokens of these columns to those that agree.
         """
-        if relation.part != "day_of_week" or not relation.roles:
+        if relation.part != "day_of_week" or not relation.roles or not self.has_masks:
             return False
         limit = max_exact_values(len(self.table))
         distinct = (array(self.table, name).unique() for name in relation.columns)

@@ -292,11 +292,14 @@ def test_weekdays_of_spread_dates_are_learned_and_fit(
     assert checked[-1].column("weekday")[0].as_py() == "Mon"
 
 
-def test_weekdays_of_spread_dates_follow_from_them_in_small_tables(tmp_path: Path) -> None:
-    """Days of few rows have no tokens of their own."""
-    days = DAYS[:100]
+@pytest.mark.parametrize(("rows", "architecture"), [(100, "autoregressive"), (N, "gan")])
+def test_weekdays_of_spread_dates_follow_from_them_without_masks(
+    rows: int, architecture: str, tmp_path: Path
+) -> None:
+    """Days of few rows have no tokens of their own, and one architecture has no masks."""
+    days = DAYS[:rows]
     table = spread(days, weekday=[WEEKDAYS[day.weekday()] for day in days])
-    sampler = train_sampler(table, schema_of(table), tmp_path, steps=30)
+    sampler = train_sampler(table, schema_of(table), tmp_path, steps=30, architecture=architecture)
     batch = sampler.sample(1, np.arange(300))
     expected = [WEEKDAYS[day.weekday()] for day in sampled_dates(batch.rows)]
     assert batch.rows.column("weekday").to_pylist() == expected
