@@ -20,8 +20,9 @@ _NUMBER = r"[-+]?(?:0|[1-9]\d{0,8}|[1-9]\d{0,2}(?:[,.' ]\d{3})+)?(?:[.,]\d{1,6})
 _MARKS = "%|°C|°F|°|'|\"|\u2032|\u2033"
 _UNITS = (
     "kg g mg µg t lb lbs oz st km m cm mm mi yd ft in inch ha ml cl l L gal "
-    "km/h mph h hr hrs hour hours min mins minute minutes m s sec secs second seconds ms us µs ns d "
-    "day days w wk wks week weeks mo month months y yr yrs year years kB KB MB GB TB W kW kWh V A mA Hz kHz MHz GHz "
+    "km/h mph h hr hrs hour hours min mins minute minutes m s sec secs second seconds ms us µs ns "
+    "d day days w wk wks week weeks mo month months y yr yrs year years "
+    "kB KB MB GB TB W kW kWh V A mA Hz kHz MHz GHz "
     "K k M B bn mn Mio Mrd million billion x X N S E W"
 )
 _UNIT = "|".join(sorted(map(re.escape, _UNITS.split()), key=len, reverse=True))
