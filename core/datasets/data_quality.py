@@ -13,6 +13,7 @@ QUOTING_CODES = frozenset(
     {
         *("title_lines", "comment_lines", "footer_lines", "group_headings", "subtotal_rows"),
         *("total_rows", "side_tables", "stacked_tables", "missing_words", "merged_values"),
+        "guessed_encoding",
     }
 )
 

@@ -53,6 +53,8 @@ def open_augmenter(job: AugmentationInput) -> Iterator["TableAugmenter"]:
 class FreshIds:
     """New values for an id column, in the form of its values and different from all of them.
 
+    Words that stay among identifiers, such as `none`, repeat.
+
     Lists and quantities may have no other values. They then repeat if those of the table do, and
     so do parts of texts that need not be unique (`may_repeat`).
     """
@@ -64,6 +66,7 @@ class FreshIds:
         present = values.drop_null().to_pylist()
         self._used = set() if may_repeat else set(present)
         self._is_unique = not may_repeat and len(self._used) == len(present)
+        self._used -= self._id_column.kept_words
         self._seed, self._next_index = seed, 0
 
     def take(self, count: int) -> pa.Array:

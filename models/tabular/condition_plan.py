@@ -22,6 +22,7 @@ from models.tabular.conditions import (
     NoMatchingValue,
     not_a_column,
 )
+from models.tabular.relations.week_columns import WeekColumn
 from models.tabular.tokenizer import Tokenizer
 
 
@@ -57,9 +58,13 @@ def plan_conditions(
         InvalidCondition: A column is unknown, or no token satisfies its condition.
     """
     parsed = _parse_conditions(tokenizer, specs)
-    # The tokens of a coded column do not say what its value is.
+    # The tokens of a coded column do not say what its value is, but those of a date its week.
+    weeks = {c.name: c for c in tokenizer.coding.columns if isinstance(c, WeekColumn)}
     coded = [condition for condition in parsed if condition.column in tokenizer.coding.names]
-    conditions = [condition for condition in parsed if condition not in coded]
+    relaxed = [
+        weeks[condition.column].relax(condition) for condition in coded if condition.column in weeks
+    ]
+    conditions = [condition for condition in parsed if condition not in coded] + relaxed
     masks = {
         condition.column: _token_masks(_column(tokenizer, condition), condition)
         for condition in conditions
@@ -84,8 +89,11 @@ def plan_conditions(
         + [
             condition
             for condition in conditions
-            if condition not in direct
-            or not _is_satisfied_by_tokens(_column(tokenizer, condition), condition)
+            if condition not in relaxed
+            and (
+                condition not in direct
+                or not _is_satisfied_by_tokens(_column(tokenizer, condition), condition)
+            )
         ],
         exclude_training_rows,
         may_contradict=len(parsed) > 1,

@@ -27,9 +27,11 @@ from models.tabular.given_columns import given_column
 from models.tabular.numbers.columns import NumericColumn
 from models.tabular.numbers.scale import numeric_values
 from models.tabular.relations.close_columns import CloseColumn
+from models.tabular.relations.coded_columns import DerivedColumn
 from models.tabular.relations.near_columns import NearColumn
 from models.tabular.relations.relation import as_floats
-from models.tabular.relations.solving import solve_sources
+from models.tabular.relations.solving import follow_dates, solve_sources
+from models.tabular.relations.week_columns import WeekColumn
 from models.tabular.text_sources import with_sources
 from models.tabular.tokenizer import Tokenizer
 
@@ -73,6 +75,7 @@ class PartialRows:
         used = [name for name in tokenizer.arrow.names if any(name in row for row in rows)]
         values = {name: given_column(tokenizer.arrow.field(name), rows) for name in used}
         given = {name: np.array([name in row for row in rows]) for name in used}
+        _add_weekdays(tokenizer, values, given)
         _check_relations(tokenizer, values, given)
         tokens = np.full((len(tokenizer.step_sizes), len(rows)), UNKNOWN_TOKEN)
         for column, steps in zip(tokenizer.columns, tokenizer.column_slices, strict=True):
@@ -125,7 +128,7 @@ class PartialRows:
             rows = self._overwrite(tokenizer.decode_relations(coded), set(self.values))
             if coding.satisfied(rows).all():
                 break
-        return rows
+        return follow_dates(coding, rows, self.given)
 
     def late_tokens(self, tokenizer: Tokenizer, decode_u: Floats) -> LateTokens:
         """Return the tokens of given values that are coded relative to values that are not given.
@@ -221,6 +224,23 @@ class PartialRows:
             for name, column in zip(rows.schema.names, rows.columns, strict=True)
         ]
         return pa.RecordBatch.from_arrays(columns, schema=rows.schema)
+
+
+def _add_weekdays(
+    tokenizer: Tokenizer, values: dict[str, pa.Array], given: dict[str, NDArray[np.bool_]]
+) -> None:
+    """Add the days of the week of given dates that are learned as their weeks."""
+    for column in tokenizer.coding.columns:
+        if not isinstance(column, WeekColumn) or column.name not in values:
+            continue
+        name = column.relation.last
+        arrow = tokenizer.arrow.field(name).type
+        rows = pa.RecordBatch.from_pydict({column.name: values[column.name]})
+        derived = DerivedColumn(name, column.relation, 0, omitted=True).decode(rows, arrow)
+        is_given = given.get(name, np.zeros(len(rows), bool))
+        mask = pa.array(is_given)
+        values[name] = pa.compute.if_else(mask, values.get(name, derived), derived)
+        given[name] = is_given | derived.is_valid().to_numpy(zero_copy_only=False)
 
 
 def _coded(

@@ -1,8 +1,9 @@
 """Preparation of a tabular training run: rows that satisfy the constraints, and their tokenizer."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -132,20 +133,21 @@ def plan_relations(rows: LabeledRows, settings: TableSettings) -> RelationPlan:
     relations += [r for r in declared if r.name not in {other.name for other in relations}]
     names = {relation.name for relation in relations} | {text.name for text in texts}
     kept = enabled(relations, settings.relations)
+    plan = partial(plan_coding, has_masks=settings.architecture == "autoregressive")
     near: list[NearColumn | CloseColumn] = []
     sums: list[Relation] = []
     if settings.relations is not False and not settings.min_value_count:
-        exact = plan_coding(kept, table, fixed)
+        exact = plan(kept, table, fixed)
         bounded = {column.name for column in exact.columns if isinstance(column, BoundedColumn)}
         sums = find_near_sums(table, types, (exact.names - bounded).union(fixed))
         names |= {relation.name for relation in sums}
         sums = enabled(sums, settings.relations)
         totals = {relation.last for relation in sums}
-        near = _near_columns(kept, table, types, totals.union(fixed))
+        near = _near_columns(plan, kept, table, types, totals.union(fixed))
         ignored = settings.relations if isinstance(settings.relations, list) else ()
         names |= {column.relation_name for column in near}
         near = [column for column in near if column.relation_name not in ignored]
-    coding = plan_coding(kept, table, fixed, near, sums)
+    coding = plan(kept, table, fixed, near, sums)
     if not settings.min_value_count:  # the limits are values of single rows
         coding = coding.with_limits(table)
         if settings.architecture == "autoregressive":
@@ -159,6 +161,7 @@ def plan_relations(rows: LabeledRows, settings: TableSettings) -> RelationPlan:
 
 
 def _near_columns(
+    plan: Callable[..., RelationCoding],
     relations: Sequence[Relation],
     table: pa.Table,
     types: Mapping[str, str],
@@ -168,14 +171,14 @@ def _near_columns(
 
     Columns that others bound are ratios instead of differences where that saves enough bits.
     """
-    exact = plan_coding(relations, table, fixed)
+    exact = plan(relations, table, fixed)
     bounded = {column.name for column in exact.columns if isinstance(column, BoundedColumn)}
     near = find_near_columns(table, types, exact.names.union(fixed))
     if not bounded:
         return near
     ratios = find_near_columns(table, types, (exact.names - bounded).union(fixed), bounded)
     with_bounds, with_ratios = (
-        saved_bits(table, plan_coding(relations, table, fixed, columns).columns)
+        saved_bits(table, plan(relations, table, fixed, columns).columns)
         for columns in (near, ratios)
     )
     return ratios if with_ratios > with_bounds + MIN_RATIOS_GAIN_BITS else near

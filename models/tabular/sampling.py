@@ -371,4 +371,5 @@ def load_token_sampler(
         tokenizer.zeros,
         tokenizer.near_lookups,
         tokenizer.exact_lookups,
+        tokenizer.joint_masks,
     )

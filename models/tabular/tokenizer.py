@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.tabular.autoregressive.exact_lookups import ExactLookup
+from models.tabular.autoregressive.joint_masks import JointMask, find_joint_masks
 from models.tabular.autoregressive.near_lookups import NearLookup, find_near_lookups
 from models.tabular.autoregressive.structural_zeros import NO_ZEROS, StructuralZeros
 from models.tabular.categorical_columns import Arrays, Column, Floats, Tokens
@@ -174,6 +175,17 @@ class Tokenizer:
             key=lambda pair: rank.get(pair[0].name, len(rank)),
         )
         return [step for _, steps in ordered for step in range(steps.start, steps.stop)]
+
+    @cached_property
+    def joint_masks(self) -> tuple[JointMask, ...]:
+        """Return which tokens of the columns of a date may meet."""
+        steps, values = {}, {}
+        for column, own_steps in zip(self.columns, self.column_slices, strict=True):
+            (size, *further), layout = column.layout.step_sizes, column.layout
+            if not (further or layout.bins or column.name in self.coding.names):
+                steps[column.name] = own_steps.start
+                values[column.name] = column.decode(np.arange(size)[None], np.zeros(size))
+        return tuple(find_joint_masks(self.coding, steps, values))
 
     @property
     def sub_bin_steps(self) -> list[tuple[int, int, int] | None]:

@@ -9,10 +9,10 @@ from functools import lru_cache
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from modalities.tabular.forms.calendar_names import LANGUAGES
 from modalities.tabular.forms.digits import plain_digits, script_of
 from modalities.tabular.forms.durations import count_fraction_digits
 from modalities.tabular.forms.moments import PERSIAN, MomentForm, parse_format
+from models.tabular.calendar_names import LANGUAGES
 
 MIN_FIT_FRACTION = 0.9  # of the sampled texts; the exact fraction is checked on all rows
 MIN_COMPACT_VALUES = 3  # different texts of eight digits that are all dates

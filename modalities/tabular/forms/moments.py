@@ -25,8 +25,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from modalities.tabular.forms import persian_calendar
-from modalities.tabular.forms.calendar_names import LANGUAGES
 from modalities.tabular.forms.digits import to_ascii, to_script
+from models.tabular.calendar_names import LANGUAGES
 
 Ints = NDArray[np.int64]
 

@@ -26,6 +26,7 @@ _UNITS = {
     "Hz": {"Hz": 0, "kHz": 3, "MHz": 6, "GHz": 9},
     "W": {"W": 0, "kW": 3, "MW": 6},
     "Wh": {"Wh": 0, "kWh": 3, "MWh": 6},
+    "s": {"ns": -9, "us": -6, "\u00b5s": -6, "\u03bcs": -6, "ms": -3, "s": 0},
 }
 _UNIT_OF = {word: unit for unit, words in _UNITS.items() for word in words}
 SCALES = _MULTIPLIERS | {word: words[word] for words in _UNITS.values() for word in words}

@@ -18,7 +18,8 @@ from modalities.tabular.forms.numbers import (
 )
 
 # Decimals of numbers that a program has computed from others with fewer ones.
-_MIN_NOISE_DECIMALS, _NOISE_DECIMALS, _MAX_NOISE_STEPS, _MAX_NOISE = 12, 9, 4, 0.3
+_MIN_NOISE_DECIMALS, _NOISE_DECIMALS, _MAX_NOISE_STEPS = 12, 9, 4
+_ALL_DIGITS = 16  # of a float at least, as programs write it
 _MAX_SIGNIFICANT = 9  # more digits are those of computed floats
 
 
@@ -126,21 +127,28 @@ class NumberTexts:
 
 
 def _without_noise(counts: NDArray[np.int64], bodies: pa.StringArray) -> NDArray[np.int64]:
-    """Return the decimals of the numbers, without those of 40.760090000000005 among 40.76009."""
+    """Return the decimals of the numbers, without those of 40.760090000000005 among 40.76009.
+
+    The noise of a difference, such as -3.4200000000000017, is that of its larger terms.
+    """
     is_long = counts >= _MIN_NOISE_DECIMALS
-    if not is_long.any() or is_long.mean() > _MAX_NOISE:
+    if not is_long.any() or is_long.all():
         return counts
     if counts[~is_long].max() >= _NOISE_DECIMALS:
         return counts  # numbers of many decimals, which all are written as they came
-    counts = counts.copy()
+    short = counts.copy()
+    largest = max(map(float, bodies.filter(pa.array(~is_long)).to_pylist()))
     for i in np.flatnonzero(is_long):
         number = float(bodies[i].as_py())
         rounded = np.format_float_positional(round(number, _NOISE_DECIMALS), trim="-")
         decimals = len(rounded.partition(".")[2])
         noise = abs(float(rounded) - number)
-        if decimals < _NOISE_DECIMALS and noise <= _MAX_NOISE_STEPS * np.spacing(number):
-            counts[i] = decimals
-    return counts
+        has_all_digits = len(bodies[i].as_py().replace(".", "").lstrip("0")) >= _ALL_DIGITS
+        step = np.spacing(max(number, largest) if has_all_digits else number)
+        if decimals >= _NOISE_DECIMALS or noise > _MAX_NOISE_STEPS * step:
+            return counts  # one number with all of its digits is written as it came
+        short[i] = decimals
+    return short
 
 
 def _increment(totals: dict[int, int], values: NDArray[np.int64]) -> None:

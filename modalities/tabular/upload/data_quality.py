@@ -13,6 +13,7 @@ from modalities.tabular.upload.profile import ColumnProfile
 from modalities.tabular.upload.target_leakage import find_leaking_columns
 from modalities.tabular.upload.types.code_columns import is_public_code
 from modalities.tabular.upload.types.identifier_kinds import is_nearly_unique, kind_of_texts
+from modalities.tabular.upload.types.mixed_identifiers import mixed_identifiers_issue
 from modalities.tabular.upload.types.ordered_categories import are_groups, are_symbols
 from modalities.tabular.upload.types.public_rows import names_public_rows
 from modalities.tabular.upload.types.text_exceptions import text_exceptions_issue
@@ -44,8 +45,8 @@ READING_ISSUE_CODES = frozenset(
     | {"empty_rows", "files_ignored", "sheets_ignored", "error_cells", "merged_cells", "transposed"}
     | {"missing_words", "missing_words_unused", "dropped_nanoseconds"}
     | {"header_rows", "repeated_headers", "total_rows", "nested_objects", "lists"}
-    | {"stripped_blanks", "stripped_names"}
-    | {"group_headings", "subtotal_rows", "side_tables", "stacked_tables"}
+    | {"stripped_blanks", "stripped_names", "guessed_encoding"}
+    | {"group_headings", "subtotal_rows", "side_tables", "stacked_tables", "rulers"}
 )
 
 
@@ -161,29 +162,31 @@ def _format_issues(inferred: Sequence[InferredColumn]) -> list[Issue | None]:
             "The values fit more than one format. The one of another column of dates is used. If "
             "it is wrong, set the column's `format` in the schema.",
         ),
-        *(
-            _issue(
-                code,
-                "warning",
-                [
-                    f"{c.column.name}: {c.column.format}, not {' or '.join(c.other_formats)}"
-                    for c in ambiguous
-                    if (c.column.type in ("integer", "number")) == are_numbers
-                ],
-                f"The values fit more than one format, and the first one is used. If it is wrong, "
-                f"{remedy}.",
-            )
-            for code, are_numbers, remedy in (
-                ("ambiguous_date_format", False, "set the column's `format` in the schema"),
-                (
-                    "ambiguous_number_format",
-                    True,
-                    "upload the file again with the thousands mark as `read.thousands`, or the "
-                    "decimal mark as `read.decimal`",
-                ),
-            )
+        _ambiguous_issue(
+            "ambiguous_date_format",
+            [c for c in ambiguous if c.column.type not in ("integer", "number")],
+            "set the column's `format` in the schema",
+        ),
+        _ambiguous_issue(
+            "ambiguous_number_format",
+            [c for c in ambiguous if c.column.type in ("integer", "number")],
+            "upload the file again with the thousands mark as `read.thousands`, or the decimal "
+            "mark as `read.decimal`",
         ),
     ]
+
+
+def _ambiguous_issue(code: str, columns: Sequence[InferredColumn], remedy: str) -> Issue | None:
+    return _issue(
+        code,
+        "warning",
+        [
+            f"{c.column.name}: {c.column.format}, not {' or '.join(c.other_formats)}"
+            for c in columns
+        ],
+        f"The values fit more than one format, and the first one is used. If it is wrong, "
+        f"{remedy}.",
+    )
 
 
 def find_schema_issues(
@@ -196,6 +199,7 @@ def find_schema_issues(
         *_type_issues(profiles),
         *_value_issues(included),
         text_exceptions_issue(rows, schema),
+        mixed_identifiers_issue(included),
         _issue(
             "target_leakage",
             "warning",

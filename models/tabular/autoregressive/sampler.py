@@ -9,6 +9,7 @@ from torch import Tensor
 
 from models.placement import upload
 from models.tabular.autoregressive.exact_lookups import CombinationPenalties, ExactLookup
+from models.tabular.autoregressive.joint_masks import JointMask, JointPenalties
 from models.tabular.autoregressive.near_lookups import LookupPenalties, NearLookup
 from models.tabular.autoregressive.networks import Generator
 from models.tabular.autoregressive.structural_zeros import NO_ZEROS, StructuralZeros, ZeroPenalties
@@ -53,12 +54,14 @@ class AutoregressiveSampler:
         zeros: StructuralZeros = NO_ZEROS,
         near_lookups: Sequence[NearLookup] = (),
         exact_lookups: Sequence[ExactLookup] = (),
+        joint_masks: Sequence[JointMask] = (),
     ) -> None:
         """Split the weights of `network`.
 
         `num_decode_uniforms` is the number of uniforms per row that `sample` passes through to the
-        decoder, as positions within bins. Pairs in `zeros`, and values of columns in
-        `near_lookups` or `exact_lookups` that do not occur together in these, are not sampled.
+        decoder, as positions within bins. Pairs in `zeros`, values of columns in `near_lookups` or
+        `exact_lookups` that do not occur together in these, and tokens outside `joint_masks` are
+        not sampled.
         """
         self.num_uniforms = len(sub_bin_steps) + num_decode_uniforms
         self.device = network.start.device
@@ -82,6 +85,7 @@ class AutoregressiveSampler:
         self._zeros = ZeroPenalties(zeros, sizes, self.device)
         self._near_lookups = LookupPenalties(near_lookups, sizes, self.device)
         self._exact_lookups = CombinationPenalties(exact_lookups, sizes, self.device)
+        self._joint = JointPenalties(joint_masks, self.device)
 
     def sample(
         self, u: Tensor, allowed: AllowedTokens, order: Sequence[int] | None = None
@@ -185,7 +189,7 @@ class AutoregressiveSampler:
         """Return a (B, K) cumulative distribution over tokens that occur with given later values.
 
         Also return the (B,) probability of these tokens. If there are none, tokens remain that
-        exact lookups allow, and if there are none of these, all tokens.
+        exact lookups and dates allow, and if there are none of these, all tokens.
         """
         others = torch.where(tokens == UNKNOWN_TOKEN, given, tokens)
         possible, mass = cdf, cdf[:, -1]
@@ -198,12 +202,16 @@ class AutoregressiveSampler:
                 possible = torch.where(mass[:, None] > 0, cumulative, possible)
         return possible, mass
 
-    def _lookup_penalties(self, step: int, tokens: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """Return the (B, K) penalties of near and of exact lookups, None without any.
+    def _lookup_penalties(self, step: int, tokens: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the (B, K) penalties of near lookups, dates, and exact lookups; None without any.
 
         `tokens` (S', B) are those of the first S' steps, negative where they are unknown.
         """
-        return self._near_lookups.of(step, tokens), self._exact_lookups.of(step, tokens)
+        return (
+            self._near_lookups.of(step, tokens),
+            self._joint.of(step, tokens),
+            self._exact_lookups.of(step, tokens),
+        )
 
     def _in_order(
         self, order: Sequence[int] | None, u: Tensor

@@ -114,6 +114,7 @@ class AutoregressiveTrainer:
             tokenizer.zeros,
             tokenizer.near_lookups,
             tokenizer.exact_lookups,
+            tokenizer.joint_masks,
         )
 
     @torch.no_grad()

@@ -16,12 +16,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from models.noise import uniforms
+from models.tabular.identifiers.city_regions import fit_cities_in_regions
 from models.tabular.identifiers.dates import Dates
 from models.tabular.identifiers.email_ends import EmailEnds
 from models.tabular.identifiers.kinds import FITTERS, fit_codes
 from models.tabular.identifiers.lists import Lists
 from models.tabular.identifiers.missing_identifiers import MissingWith
 from models.tabular.identifiers.numbered import numbered_names
+from models.tabular.identifiers.other_texts import OtherTexts
 from models.tabular.identifiers.quantities import Quantities
 from models.tabular.identifiers.region_shapes import RegionShapes
 from models.tabular.identifiers.regions import RegionPrefixes
@@ -52,7 +54,8 @@ class IdColumn:
 
     `missing` is the share of missing values. `rows_per_value` is how many rows share a value on
     average. `prefixes` and `shapes` are the beginnings and shapes of postal codes by region.
-    `missing_with` is the column that shows in which rows the identifier is missing.
+    `missing_with` is the column that shows in which rows the identifier is missing. `others` are
+    texts of another kind.
     """
 
     name: str
@@ -63,6 +66,7 @@ class IdColumn:
     prefixes: RegionPrefixes | None = None
     shapes: RegionShapes | None = None
     missing_with: MissingWith | None = None
+    others: OtherTexts | None = None
 
     @classmethod
     def fit(
@@ -81,15 +85,25 @@ class IdColumn:
         """
         missing = values.null_count / max(1, len(values))
         present = values.drop_null()
-        source = _fit_source(name, present, min_value_count, kind)
+        texts = _examined_texts(present)
+        others = None
+        if pa.types.is_string(present.type):
+            others, other_texts = OtherTexts.fit(name, texts, kind, min_value_count)
+            if other_texts:
+                texts = [text for text in texts if text not in other_texts]
+                is_other = pc.is_in(present, value_set=pa.array(sorted(other_texts)))
+                present = present.filter(pc.invert(is_other))
+        source = _fit_source(name, present, texts, min_value_count, kind)
         distinct = pc.count_distinct(present).as_py()
         rows_per_value = 1 if min_value_count else round(len(present) / max(1, distinct))
-        return cls(name, arrow, missing, source, max(1, rows_per_value))
+        return cls(name, arrow, missing, source, max(1, rows_per_value), others=others)
 
     def values(self, seed: int, indices: NDArray[np.int64]) -> pa.Array:
         """Return one value for each index; quantities, lists, dates and ends may repeat."""
         stream = _STREAMS + (crc32(self.name.encode()) >> 1)
         texts = self.source.texts(seed, stream, self._shared(seed, stream, indices))
+        if self.others is not None:
+            texts = self.others.replace_some(texts, seed, stream, indices)
         missing = self.missing_with.others if self.missing_with else self.missing
         if missing:
             is_missing = uniforms(seed, indices, 1, stream)[:, 0] < missing
@@ -100,6 +114,11 @@ class IdColumn:
     def depends_on_rows(self) -> bool:
         return any(each is not None for each in (self.prefixes, self.shapes, self.missing_with))
 
+    @property
+    def kept_words(self) -> frozenset[str]:
+        """Words of the table that stay, which are not identifiers."""
+        return frozenset(self.others.words) if self.others is not None else frozenset()
+
     def match_rows(self, values: pa.Array, rows: pa.RecordBatch) -> pa.Array:
         """Return the values that fit the other columns of their rows.
 
@@ -107,10 +126,14 @@ class IdColumn:
         """
         if self.missing_with is not None:
             values = self.missing_with.apply(values, rows)
+        drawn = values
         if self.shapes is not None:
             values = self.shapes.replace_shapes(values, rows)
         if self.prefixes is not None:
             values = self.prefixes.replace_beginnings(values, rows)
+        if self.others is not None:
+            is_word = pc.is_in(drawn, value_set=pa.array(sorted(self.kept_words), pa.string()))
+            values = pc.if_else(is_word, drawn, values)
         return values
 
     @cached_property
@@ -134,7 +157,8 @@ class IdColumn:
         regional = {"regions": self.prefixes.to_json()} if self.prefixes else {}
         shapes = {"region_shapes": self.shapes.to_json()} if self.shapes else {}
         missing_with = {"missing_with": self.missing_with.to_json()} if self.missing_with else {}
-        parts = {**missing_with, **shared, **regional, **shapes}
+        others = {"others": self.others.to_json()} if self.others else {}
+        parts = {**missing_with, **shared, **regional, **shapes, **others}
         return {"missing": self.missing, **parts, **self.source.to_json()}
 
     @classmethod
@@ -147,6 +171,7 @@ class IdColumn:
         region_shapes = fields.get("region_shapes")
         shapes = RegionShapes.from_json(region_shapes) if region_shapes else None
         missing_with = fields.get("missing_with")
+        others = fields.get("others")
         return cls(
             fields["name"],
             arrow,
@@ -156,6 +181,7 @@ class IdColumn:
             prefixes,
             shapes,
             MissingWith.from_json(missing_with) if missing_with else None,
+            OtherTexts.from_json(others) if others else None,
         )
 
 
@@ -168,11 +194,10 @@ _SOURCES: dict[str, type[Counter | Quantities | Lists | Dates | EmailEnds]] = {
 }
 
 
-def _fit_source(name: str, present: pa.Array, min_value_count: int, kind: str | None) -> Source:
-    """Return the first source that fits the values."""
-    step = max(1, len(present) // MAX_EXAMINED_VALUES)
-    examined = present.take(pa.array(np.arange(0, len(present), step)))
-    texts = [normalize("NFC", text) for text in examined.cast(pa.string()).to_pylist()]
+def _fit_source(
+    name: str, present: pa.Array, texts: Sequence[str], min_value_count: int, kind: str | None
+) -> Source:
+    """Return the first source that fits the values; `texts` are those that are examined."""
     kind = kind if texts else None  # a column without values has no form
     if kind == "quantity" and not min_value_count:
         quantities = Quantities.fit(texts)
@@ -183,11 +208,18 @@ def _fit_source(name: str, present: pa.Array, min_value_count: int, kind: str | 
     elif kind not in _UNCOUNTED and (counter := _counter(present, texts, min_value_count)):
         return counter
     if kind is None and texts and pa.types.is_string(present.type):
-        dates = None if min_value_count else Dates.fit(texts)
-        if source := dates or Lists.fit(texts, min_value_count):
+        if not min_value_count and (source := Dates.fit(texts) or fit_cities_in_regions(texts)):
             return source
+        if (lists := Lists.fit(texts, min_value_count)) is not None:
+            return lists
     fitter = FITTERS.get(kind or "", fit_codes)
     return fitter(texts, min_value_count) or numbered_names(name, texts)
+
+
+def _examined_texts(present: pa.Array) -> list[str]:
+    step = max(1, len(present) // MAX_EXAMINED_VALUES)
+    examined = present.take(pa.array(np.arange(0, len(present), step)))
+    return [normalize("NFC", text) for text in examined.cast(pa.string()).to_pylist()]
 
 
 def _counter(present: pa.Array, texts: Sequence[str], min_value_count: int) -> Counter | None:

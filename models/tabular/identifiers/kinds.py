@@ -7,10 +7,11 @@ from string import ascii_lowercase, ascii_uppercase
 
 from models.tabular.identifiers import library_words, person_names, street_names
 from models.tabular.identifiers import words as id_words
+from models.tabular.identifiers.city_regions import EXTRA
 from models.tabular.identifiers.dates import DAY, dated_codes
 from models.tabular.identifiers.east_asian_names import best_locale, fit_east_asian_names
 from models.tabular.identifiers.paths import fit_paths
-from models.tabular.identifiers.public_words import are_listed
+from models.tabular.identifiers.patterns import IPV4
 from models.tabular.identifiers.templates import Pool, TemplateBuilder, TemplateSet
 from models.tabular.identifiers.thing_words import MIN_OWN_WORDS
 from models.tabular.identifiers.things import fit_things
@@ -23,6 +24,8 @@ from models.tabular.identifiers.tokens import (
     code_tokens,
     fit_templates,
     shape_coverage,
+    shared_words,
+    title_word_tokens,
 )
 from models.tabular.identifiers.word_letters import without_marks
 
@@ -30,7 +33,6 @@ MAX_LOCALE_TEXTS = 1_000  # that show the language of names
 MIN_EAST_ASIAN = 0.5  # share of the texts with a known family name
 MIN_IN_WORDS = 0.7  # share of the letters of words with codes, as in `Voyager V6`
 MIN_PHONES = 10**6  # combinations of the last digits
-MIN_PLACES, MIN_SHARED = 0.4, 3  # share of such texts; texts with a region that is kept
 MIN_VOWELS = 0.28  # share of the letters of words; random letters have fewer
 NO_VALUES: Sequence[Tokens] = [(Token("00000000", "9"),)]  # of a column without any value
 _WORD = re.compile(
@@ -40,7 +42,7 @@ _NUMBERED_STEM = re.compile(r"[a-z]+[0-9]{2,}")
 _ACRONYM = re.compile(r"[A-Z]{1,6}")
 _LONG_WORD = re.compile(r"[^\W\d_]{3,}")
 _IPV4_NETWORK = re.compile(r"\d+\.\d+")
-_IPV4 = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
+_IPV4 = re.compile(IPV4)
 
 
 def fit_codes(texts: Sequence[str], min_value_count: int) -> TemplateSet | None:
@@ -48,13 +50,14 @@ def fit_codes(texts: Sequence[str], min_value_count: int) -> TemplateSet | None:
     if not texts:
         return fit_templates(NO_VALUES, {})
     if is_wordy(texts):
-        places = None if min_value_count else _fit_places(texts)
-        return places or fit_things(texts, min_value_count)
+        return fit_things(texts, min_value_count)
     dated = None if min_value_count else dated_codes(texts)
     if dated is not None:
         tokens, days = dated
         return fit_templates(tokens, {DAY: days})
-    return fit_templates(code_tokens(texts), {}, min_value_count)
+    codes, pools = title_word_tokens(texts, min_value_count) or (code_tokens(texts), {})
+    words = shared_words(codes, min_value_count)
+    return fit_templates(codes, pools, min_value_count, kept_words=words)
 
 
 def is_wordy(texts: Sequence[str]) -> bool:
@@ -77,8 +80,7 @@ def is_wordy(texts: Sequence[str]) -> bool:
 
 
 def _fit_emails(texts: Sequence[str], min_value_count: int) -> TemplateSet:
-    addresses = [text for text in texts if "@" in text]  # others are words such as (blank)
-    tokens = [id_words.email_tokens(text) for text in addresses or texts]
+    tokens = [id_words.email_tokens(text) for text in texts]
     return fit_templates(
         tokens, id_words.email_pools(), min_value_count, extra=tuple("0123456789"), growth=-2
     )
@@ -125,14 +127,9 @@ def _fit_streets(texts: Sequence[str], min_value_count: int) -> TemplateSet:
 
 
 def _fit_ips(texts: Sequence[str], min_value_count: int) -> TemplateSet | None:
-    """Fit IPv4 addresses octet by octet, with the networks that are common, or other codes.
-
-    Names of hosts among mostly addresses become addresses, too.
-    """
-    addresses = [text for text in texts if _IPV4.fullmatch(text)]
-    if 2 * len(addresses) < len(texts):
+    """Fit IPv4 addresses octet by octet, with the networks that are common, or other codes."""
+    if not all(map(_IPV4.fullmatch, texts)):
         return fit_codes(texts, min_value_count)
-    texts = addresses
     octets: Pool = tuple(map(str, range(1, 255)))
     counts = Counter(_IPV4_NETWORK.match(text)[0] for text in texts)  # type: ignore[index]
     minimum = max(min_value_count, MIN_SHARED_COUNT, MIN_SHARED_FRACTION * len(texts))
@@ -165,30 +162,9 @@ def _fit_cities(texts: Sequence[str], min_value_count: int) -> TemplateSet:
         return things
     tokens = [(Token(text, "city"),) for text in texts]
     is_upper = 2 * sum(map(str.isupper, texts)) > len(texts)
-    cities, extra = (library_words.cities(), (" East", " North", " South"))
+    cities, extra = library_words.cities(), EXTRA
     pools = [tuple(map(str.upper, pool)) if is_upper else pool for pool in (cities, extra)]
     return fit_templates(tokens, {"city": pools[0]}, min_value_count, extra=pools[1])
-
-
-def _fit_places(texts: Sequence[str]) -> TemplateSet | None:
-    """Fit places such as `Montreal, Canada`: other cities before the countries or states.
-
-    Return None if the texts are not such places.
-    """
-    pairs = [text.rpartition(", ")[::2] for text in texts if text.count(", ") == 1]
-    regions = Counter(region for _, region in pairs)
-    if len(pairs) < MIN_PLACES * len(texts) or not are_listed(list(regions)):
-        return None
-    kept = [region for region, n in regions.items() if n >= MIN_SHARED or are_listed([region])]
-    if not kept:
-        return None
-    seen = {city for city, _ in pairs}
-    cities = tuple(city for city in library_words.cities() if city not in seen)
-    builder = TemplateBuilder()
-    extra: Pool = (" East", " North", " South")
-    for region in kept:
-        builder.add([cities, (f", {region}",)], float(regions[region]), 1, extra)
-    return builder.build()
 
 
 FITTERS: dict[str, Callable[[Sequence[str], int], TemplateSet | None]] = {

@@ -33,14 +33,17 @@ class MissingWith:
     def fit(cls, identifiers: pa.Array, columns: Mapping[str, pa.Array]) -> Self | None:
         """Choose the column that explains most missing identifiers; None if there is none.
 
-        Of columns that are not texts, only missing values are examined.
+        Integers of few values are examined like texts; of other columns, only missing values.
         """
         rows, missing = len(identifiers), identifiers.null_count
         if not 0 < missing < rows:
             return None
         is_missing = identifiers.is_null().to_numpy(zero_copy_only=False)
         categories = {
-            name: _as_texts(column).dictionary_encode("encode") for name, column in columns.items()
+            name: _as_texts(column, only_missing=_has_many_values(column)).dictionary_encode(
+                "encode"
+            )
+            for name, column in columns.items()
         }
         categories = {
             name: encoded
@@ -64,7 +67,9 @@ class MissingWith:
 
     def apply(self, identifiers: pa.Array, rows: pa.RecordBatch) -> pa.Array:
         """Return the identifiers, without those of rows in which they are missing."""
-        texts = _as_texts(rows.column(self.column), only_missing=self.values == (None,))
+        # Of another identifier, as of a number, only the missing values show it.
+        only_missing = {*self.values} <= {None, ""}
+        texts = _as_texts(rows.column(self.column), only_missing=only_missing)
         is_missing = pc.is_in(texts, value_set=pa.array(self.values, pa.string()))
         return pc.if_else(is_missing, pa.scalar(None, identifiers.type), identifiers)
 
@@ -76,8 +81,14 @@ class MissingWith:
         return cls(fields["column"], tuple(fields["values"]), fields["others"])
 
 
+def _has_many_values(column: pa.Array) -> bool:
+    return pa.types.is_integer(column.type) and pc.count_distinct(column).as_py() > MAX_VALUES
+
+
 def _as_texts(column: pa.Array, *, only_missing: bool = False) -> pa.StringArray:
-    """Return the texts of a category; an empty text for each value of another column."""
+    """Return the texts of a category or of integers; an empty text for each value of others."""
     if pa.types.is_string(column.type) and not only_missing:
         return column
+    if pa.types.is_integer(column.type) and not only_missing:
+        return column.cast(pa.string())
     return pc.if_else(column.is_null(), pa.scalar(None, pa.string()), "")

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 MIN_SHARED = 3  # rows of a region with a beginning that is used
 MIN_COVERED = 0.5  # share of the codes of a region, by beginnings of one length
+MIN_CODES = 0.95  # share of the texts that are postal codes; a few are damaged
 MAX_CHARS = 3  # of a beginning
 MIN_SAME = 0.8  # share of the rows with the most common first character of their region
 MAX_REST = 0.4  # of the rows with another one, relative to those if there were no regions
@@ -27,7 +28,9 @@ POSTAL_NAME = re.compile(
     r"(?i)(?:^|[\W_]|[a-z](?=[A-Z]))(?:zip|postal|post|plz|cep|cap)(?:[\W_]?code|[\W_]?\d|$)|zipcode|"
     r"postcode|postal|codigo[\W_]postal"
 )
-_CODE = re.compile(r"\d{3,6}(?:-\d{4})?|[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}|[A-Z]\d[A-Z] ?\d[A-Z]\d")
+_CODE = re.compile(
+    r"\d{3,6}(?:-\d{4})?|\d{9}|[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}|[A-Z]\d[A-Z] ?\d[A-Z]\d"
+)
 
 
 Groups = dict[str, list[str]]  # codes by region
@@ -50,9 +53,10 @@ class RegionPrefixes:
         """Choose the columns of `regions` on which the codes depend the most; None if none do."""
         if not POSTAL_NAME.search(name):
             return None
-        texts = pc.utf8_ltrim(codes.cast(pa.string()), LEAD).to_pylist()
+        all_texts = pc.utf8_ltrim(codes.cast(pa.string()), LEAD).to_pylist()
+        texts = [text if text and _CODE.fullmatch(text) else None for text in all_texts]
         present = [text for text in texts if text is not None]
-        if not present or not all(map(_CODE.fullmatch, present)):
+        if not present or len(present) < MIN_CODES * (len(codes) - codes.null_count):
             return None
         is_number = all(map(str.isdigit, present)) and not pa.types.is_string(codes.type)
         width = max(map(len, present)) if is_number else 0
@@ -70,7 +74,9 @@ class RegionPrefixes:
         all_groups = ranked[-1][2] | group_by_region(
             padded, region_keys([regions[name] for name in columns])
         )
-        return cls(columns, width, {key: _beginnings(group) for key, group in all_groups.items()})
+        return cls(
+            columns, width, {key: shared_beginnings(group) for key, group in all_groups.items()}
+        )
 
     def replace_beginnings(self, codes: pa.Array, rows: pa.RecordBatch) -> pa.Array:
         """Return the codes with the beginnings of the regions of their rows, if these have any."""
@@ -138,7 +144,7 @@ def _share_of_most_common(groups: Mapping[str, Sequence[str]], chars: int) -> fl
     return common / max(1, total)
 
 
-def _beginnings(codes: Sequence[str]) -> tuple[tuple[str, int], ...]:
+def shared_beginnings(codes: Sequence[str]) -> tuple[tuple[str, int], ...]:
     """Return the longest beginnings that enough codes share."""
     for chars in range(MAX_CHARS, 0, -1):
         counts = Counter(code[:chars] for code in codes)

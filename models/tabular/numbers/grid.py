@@ -1,7 +1,8 @@
 """Numbers, dates and times as integers, so that sums and differences of them are exact."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -83,6 +84,28 @@ class NumberGrid:
         # The addition settles ties of decimal numbers that floats represent from below.
         scaled = values * 10.0**self.decimals
         return self.from_grid(np.floor(scaled + 0.5 + 1e-9).astype(np.int64), is_missing)
+
+
+@dataclass(frozen=True)
+class UsualDecimals:
+    """Decimals that most floats of a column have, and the share of those that have more."""
+
+    decimals: int
+    finer_share: float
+
+    def apply(self, values: Floats) -> Floats:
+        """Return new (N,) floats, of which as many as in the column have more decimals."""
+        # The digits that rounding removes are random.
+        removed = np.modf(np.abs(values) * 10.0 ** (self.decimals + 1))[0]
+        return np.where(removed < self.finer_share, values, np.round(values, self.decimals))
+
+    def to_json(self) -> list[float]:
+        return [self.decimals, self.finer_share]
+
+    @classmethod
+    def from_json(cls, values: Sequence[float]) -> Self:
+        decimals, finer_share = values
+        return cls(int(decimals), finer_share)
 
 
 def significant_digits(values: Floats, decimals: int) -> int:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from models.tabular.categorical_columns import Floats
 from models.tabular.numbers.endings import Endings
-from models.tabular.numbers.grid import round_to_digits, significant_digits
+from models.tabular.numbers.grid import UsualDecimals, round_to_digits, significant_digits
 from models.tabular.schema import UnsupportedColumn
 
 MAX_DECIMALS = 9
@@ -104,6 +104,12 @@ class Scale:
                 yield period // self.unit, width // self.unit, self.low // self.unit
 
     @property
+    def usual(self) -> UsualDecimals | None:
+        """The decimals of most floats of the column, or None if they have no usual ones."""
+        has_usual = self.usual_decimals >= 0
+        return UsualDecimals(self.usual_decimals, self.finer_share) if has_usual else None
+
+    @property
     def is_decimal(self) -> bool:
         """Return True if numbers with decimals are scaled to integers."""
         return self.unit > 0 and self.decimals >= 0
@@ -162,11 +168,7 @@ class Scale:
 
     def with_decimals(self, scaled: NDArray[Any]) -> NDArray[Any]:
         """Return new scaled numbers with as many decimals as those of the column have."""
-        if self.usual_decimals < 0:
-            return scaled
-        # The digits that rounding removes are random.
-        chance = np.modf(np.abs(scaled) * 10.0 ** (self.usual_decimals + 1))[0]
-        return np.where(chance < self.finer_share, scaled, np.round(scaled, self.usual_decimals))
+        return scaled if self.usual is None else self.usual.apply(scaled)
 
     def to_json(self) -> dict[str, Any]:
         return {

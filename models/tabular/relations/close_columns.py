@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from models.tabular.categorical_columns import Floats
-from models.tabular.numbers.grid import NumberGrid
+from models.tabular.numbers.grid import NumberGrid, UsualDecimals
 from models.tabular.relations.relation import Rows, array, as_floats
 
 
@@ -24,7 +24,8 @@ class CloseColumn:
     The coded rows have the ratio of both in the column `ratio_name`. It is missing if the ratio
     differs from 1 by more than `width`, or if the number is one of `common`: frequent values are
     learned as they are. Decoded values stay between `low` and `high`. These and `common` are in
-    units of the last of the column's `decimals`; -1 decimals: floats, not rounded.
+    units of the last of the column's `decimals`; -1 decimals: floats, most of which may have
+    `usual` ones.
     """
 
     name: str
@@ -34,6 +35,7 @@ class CloseColumn:
     low: float
     high: float
     common: tuple[float, ...]
+    usual: UsualDecimals | None = None
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -79,6 +81,7 @@ class CloseColumn:
         ratios = as_floats(array(coded, self.ratio_name))
         products = ratios * self._in_units(as_floats(array(coded, self.base)))
         is_close = np.isfinite(products)
+        products = products if self.usual is None else self.usual.apply(products)
         products = np.clip(np.where(is_close, products, self.low), self.low, self.high)
         if self.decimals >= 0:
             products = np.rint(products).astype(np.int64)
@@ -88,6 +91,7 @@ class CloseColumn:
         return base * 10.0 ** max(self.decimals, 0)
 
     def pack(self) -> dict[str, Any]:
+        usual = {"usual": self.usual.to_json()} if self.usual is not None else {}
         return {
             "close_to": self.base,
             "name": self.name,
@@ -96,9 +100,12 @@ class CloseColumn:
             "low": self.low,
             "high": self.high,
             "common": list(self.common),
+            **usual,
         }
 
     @classmethod
     def unpack(cls, packed: Mapping[str, Any]) -> Self:
         values = {name: value for name, value in packed.items() if name != "close_to"}
-        return cls(**{**values, "base": packed["close_to"], "common": tuple(packed["common"])})
+        usual = UsualDecimals.from_json(packed["usual"]) if "usual" in packed else None
+        parts = {"base": packed["close_to"], "common": tuple(packed["common"]), "usual": usual}
+        return cls(**{**values, **parts})

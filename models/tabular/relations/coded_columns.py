@@ -14,6 +14,7 @@ from models.tabular.numbers.grid import NumberGrid, round_to_digits
 from models.tabular.relations.close_columns import CloseColumn
 from models.tabular.relations.near_columns import NearColumn
 from models.tabular.relations.relation import Relation, Rows, array, as_floats
+from models.tabular.relations.week_columns import WeekColumn
 
 GRID_TOLERANCE = 1e-6  # of a bound, in units of the last decimal of the bounded column
 
@@ -58,7 +59,7 @@ class DerivedColumn:
     def _compute(self, rows: Rows, arrow: pa.DataType) -> pa.Array:
         """Return the values that the other columns determine, null where they do not."""
         if self.relation.kind == "lookup":
-            return from_text(self.relation.look_up(array(rows, self.sources[0])), arrow)
+            return from_text(self.relation.look_up(rows), arrow)
         numbers = self.relation.solve(rows, self.name)
         is_missing = ~np.isfinite(numbers)
         if self.name == self.relation.last:
@@ -74,7 +75,7 @@ class DerivedColumn:
         return NumberGrid(arrow, 0).from_grid(np.zeros(1, np.int64), np.zeros(1, bool))[0]
 
     def pack(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "relation": self.relation.pack()}
 
 
 @dataclass(frozen=True)
@@ -198,12 +199,16 @@ class RemainderColumn:
         }
 
 
-CodedColumn: TypeAlias = DerivedColumn | RemainderColumn | BoundedColumn | NearColumn | CloseColumn
+CodedColumn: TypeAlias = (
+    DerivedColumn | RemainderColumn | BoundedColumn | WeekColumn | NearColumn | CloseColumn
+)
 
 
 def unpack_column(packed: Mapping[str, Any]) -> CodedColumn:
     if "close_to" in packed:
         return CloseColumn.unpack(packed)
+    if "weeks_of" in packed:
+        return WeekColumn.unpack(packed)
     if "near" in packed:
         return NearColumn.unpack(packed)
     if "remainder_of" in packed:

@@ -36,13 +36,15 @@ class RelationCoding:
 
     Those in `checked` do not follow from the coding. `limits` are the smallest and the largest
     number of coded columns and of their sources in the training rows: what follows from other
-    numbers may be beyond them, such as a negative count.
+    numbers may be beyond them, such as a negative count. `date_limits` are the first and the last
+    date that is spread over columns, in days, by the name of its relation.
     """
 
     columns: tuple[CodedColumn, ...] = ()
     relations: tuple[Relation, ...] = ()
     checked: tuple[Relation, ...] = ()
     limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    date_limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @cached_property
     def names(self) -> frozenset[str]:
@@ -133,7 +135,16 @@ class RelationCoding:
         satisfied = np.ones(len(rows), bool)
         for relation in self.checked:
             satisfied &= relation.holds(rows)
+            in_limits &= self.has_date_in_limits(relation, rows)
         return satisfied, in_limits
+
+    def has_date_in_limits(self, relation: Relation, rows: Rows) -> NDArray[np.bool_]:
+        """Return the (N,) mask of rows whose date of a relation is in limits, if it has some."""
+        if relation.name not in self.date_limits:
+            return np.ones(len(rows), bool)
+        low, high = self.date_limits[relation.name]
+        days = as_floats(relation.dates(rows))
+        return np.asarray(~((days < low) | (days > high)))
 
     def _decode(
         self, coded: pa.RecordBatch, schema: pa.Schema
@@ -169,7 +180,12 @@ class RelationCoding:
             finite = numbers[np.isfinite(numbers)]
             if len(finite):
                 limits[name] = float(finite.min()), float(finite.max())
-        return replace(self, limits=limits)
+        date_limits = {}
+        for relation in self.checked:
+            if "year" in relation.roles:
+                days = as_floats(relation.dates(table))
+                date_limits[relation.name] = float(np.nanmin(days)), float(np.nanmax(days))
+        return replace(self, limits=limits, date_limits=date_limits)
 
     def satisfied(self, rows: Rows) -> NDArray[np.bool_]:
         """Return the (N,) mask of rows that satisfy all relations."""
@@ -208,16 +224,21 @@ class RelationCoding:
             packed["checked"] = [relation.pack() for relation in self.checked]
         if self.limits:
             packed["limits"] = {name: list(limits) for name, limits in self.limits.items()}
+        if self.date_limits:
+            packed["date_limits"] = {name: list(ends) for name, ends in self.date_limits.items()}
         return packed
 
     @classmethod
     def unpack(cls, packed: Mapping[str, Any]) -> Self:
         columns = tuple(map(unpack_column, packed["columns"]))
-        limits = {name: (low, high) for name, (low, high) in packed.get("limits", {}).items()}
+        limits, date_limits = (
+            {name: (low, high) for name, (low, high) in packed.get(key, {}).items()}
+            for key in ("limits", "date_limits")
+        )
         relations, checked = (
             tuple(map(Relation.unpack, packed.get(name, ()))) for name in ("relations", "checked")
         )
-        return cls(columns, relations, checked, limits)
+        return cls(columns, relations, checked, limits, date_limits)
 
 
 NO_CODING = RelationCoding()

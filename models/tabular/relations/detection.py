@@ -12,18 +12,22 @@ import pyarrow.compute
 from models.tabular.categorical_columns import Floats
 from models.tabular.constraints import NUMERIC_TYPES
 from models.tabular.numbers.grid import NumberGrid, is_numeric
+from models.tabular.relations.calendar_detection import (
+    find_date_parts,
+    find_spread_dates,
+    find_valid_dates,
+)
+from models.tabular.relations.date_lookups import find_date_lookups
 from models.tabular.relations.discrete_relations import (
     MAX_COMPARED_COLUMNS,
     MIN_EXPECTED_VIOLATIONS,
-    find_date_lookups,
     find_distinct,
     find_lookups,
 )
 from models.tabular.relations.equation_detection import find_equations
 from models.tabular.relations.factor_detection import find_factors
-from models.tabular.relations.relation import Relation, array, as_floats, available_parts, date_part
+from models.tabular.relations.relation import Relation, array, as_floats
 from models.tabular.relations.screened_numbers import (
-    FIRST_ROWS,
     MIN_EVIDENCE_BITS,
     MIN_ROWS,
     ScreenedNumber,
@@ -53,7 +57,8 @@ def detect_relations(
         if _is_number(type, sample.schema.field(name).type)
     ]
     numbers = [number for number in numbers if not np.isinf(number.values).any()]
-    equations = [*find_equations(numbers), *_date_parts(sample, numbers)]
+    dates = find_spread_dates(table, types)
+    equations = [*find_equations(numbers), *find_date_parts(sample, numbers, dates)]
     related = _column_sets(equations)
     candidates = [*equations, *_orders(numbers)]
     if not min_value_count:
@@ -67,7 +72,8 @@ def detect_relations(
     relations += find_lookups(table, types, min_value_count)
     related = _column_sets(relations)
     if not min_value_count:
-        relations += find_date_lookups(table, types, related)
+        relations += find_date_lookups(table, types, dates, related)
+    relations += find_valid_dates(dates, table)
     return relations + find_distinct(table, types, related)
 
 
@@ -99,37 +105,6 @@ def _screened_rows(table: pa.Table) -> pa.Table:
         return table
     chosen = np.random.default_rng(0).choice(len(table), SCREENING_ROWS, replace=False)
     return table.take(pa.array(np.sort(chosen)))
-
-
-def _date_parts(rows: pa.Table, numbers: list[ScreenedNumber]) -> Iterator[Relation]:
-    for source in (number for number in numbers if number.is_datetime):
-        dates = array(rows, source.name)
-        parts = {part: as_floats(date_part(dates, part)) for part in available_parts(source.type)}
-        for total in numbers:
-            for part, computed in parts.items():
-                if source is total or not _may_be(part, source.type, total.type):
-                    continue
-                if _differ(computed[:FIRST_ROWS], total.values[:FIRST_ROWS]):
-                    continue
-                both = np.isfinite(computed) & np.isfinite(total.values)
-                if (
-                    both.sum() >= MIN_ROWS
-                    and not _differ(computed, total.values)
-                    and evidence_bits(total.values[both]) >= MIN_EVIDENCE_BITS
-                ):
-                    yield Relation("date_part", (source.name, total.name), part=part)
-
-
-def _differ(a: Floats, b: Floats) -> bool:
-    """Return True if a row has two different values; missing ones do not differ."""
-    return bool((np.abs(a - b) > 0).any())
-
-
-def _may_be(part: str, source: pa.DataType, total: pa.DataType) -> bool:
-    """Return True if a column of the type `total` may hold a part of datetimes."""
-    if part == "date":
-        return bool(total == source)
-    return bool(total == pa.time64("us") if part == "time" else pa.types.is_integer(total))
 
 
 def _steps(

@@ -16,7 +16,7 @@ from models.tabular.categorical_columns import as_text, from_text
 from models.tabular.constraints import DISCRETE_TYPES
 from models.tabular.identifiers.public_words import MAX_LISTED, are_names_of_the_same
 from models.tabular.numbers.grid import is_numeric
-from models.tabular.relations.relation import Relation, array, as_floats, available_parts, date_part
+from models.tabular.relations.relation import Relation, array
 from models.tabular.relations.screened_numbers import MAX_EQUIVALENT_COLUMNS, MIN_EVIDENCE_BITS
 
 MIN_EXPECTED_VIOLATIONS = 20.0  # of an order or of distinct columns, if they were independent
@@ -31,7 +31,6 @@ MAX_COMPARED_COLUMNS = 40  # compared pairwise, of each type
 QUANTITY_TYPES = ("number", "datetime")  # that Arrow reads from text; integers are discrete
 MIN_COMMON_SHARE = 0.8  # of the rows have values that the other one of two distinct columns has
 FIRST_LOOKUP_ROWS = 5_000  # rule out most lookups
-COARSEST_FIRST = ("quarter", "day_of_week", "month", "hour", "day", "year")
 Codes = tuple[NDArray[np.int64], int]  # (N,) codes, 0 where missing; their number
 
 
@@ -48,15 +47,15 @@ def find_lookups(table: pa.Table, types: Mapping[str, str], min_value_count: int
     # Of two columns that determine each other, numbers stay, because their order helps to learn.
     sources = sorted(codes, key=lambda name: not is_numeric(table.schema.field(name).type))
     places = _places_among_equivalent({name: codes[name] for name in sources})
-    codes |= {name: encoded for name in others if (encoded := _encode(table, name))}
+    codes |= {name: encoded for name in others if (encoded := encode_column(table, name))}
     return _listed_lookups(table, types, min_value_count) + [
-        _with_values(Relation("lookup", (source, total)), table, min_value_count)
+        with_values(Relation("lookup", (source, total)), table, min_value_count)
         for source in sources
         for total in codes
         if source != total
         and _are_compared(places, source, total)
         and (
-            _determines(codes[source], codes[total])
+            determines(codes[source], codes[total])
             or (
                 total not in others
                 and not is_numeric(table.schema.field(source).type)
@@ -117,12 +116,12 @@ def _listed_lookups(
         and len(values.dictionary) <= MAX_LISTED
     ]
     return [
-        _with_values(Relation("lookup", (source, total)), table, min_value_count)
+        with_values(Relation("lookup", (source, total)), table, min_value_count)
         for source in mostly_distinct
         for total, values in texts.items()
         if source != total
         and len(values.dictionary) <= len(texts[source].dictionary)
-        and _is_function(_codes(texts[source])[0], _codes(values)[0])
+        and _is_function(codes_of(texts[source])[0], codes_of(values)[0])
         and are_names_of_the_same(_present_pairs(texts[source], values))
     ]
 
@@ -132,50 +131,16 @@ def _present_pairs(a: pa.DictionaryArray, b: pa.DictionaryArray) -> set[tuple[st
     return {(first, second) for first, second in rows if first is not None and second is not None}
 
 
-def find_date_lookups(
-    table: pa.Table, types: Mapping[str, str], related: Collection[frozenset[str]]
-) -> list[Relation]:
-    """Return the parts of dates that determine a discrete column, such as names of months.
-
-    The coarsest part is chosen. A date that many rows share may determine a number, too, such as
-    the price of fuel on that day. Pairs of columns in `related` are left out.
-    """
-    codes = encode_discrete(table, types)
-    numbers = [name for name, type in types.items() if type == "number"][:MAX_COMPARED_COLUMNS]
-    with_numbers = codes | {name: code for name in numbers if (code := _encode(table, name))}
-    relations = []
-    for source in (name for name, type in types.items() if type == "datetime"):
-        dates = array(table, source)
-        # A date that many rows share is evidence once.
-        first = np.unique(as_floats(dates), return_index=True)[1]
-        for part in available_parts(dates.type, COARSEST_FIRST):
-            part_codes = _codes(date_part(dates, part).dictionary_encode())
-            for total, total_codes in codes.items():
-                pair = frozenset((source, total))
-                if pair not in related and _determines(part_codes, total_codes, first):
-                    relation = Relation("lookup", (source, total), part=part)
-                    relations.append(_with_values(relation, table, 0))
-                    related = {*related, pair}
-        if date_codes := _encode(table, source):
-            relations += [
-                _with_values(Relation("lookup", (source, total)), table, 0)
-                for total, total_codes in with_numbers.items()
-                if frozenset((source, total)) not in related
-                and _determines(date_codes, total_codes)
-            ]
-    return relations
-
-
 def encode_discrete(table: pa.Table, types: Mapping[str, str]) -> dict[str, Codes]:
     """Return the codes of the discrete columns by name, without those of too many values."""
-    return {name: encoded for name in _discrete(types) if (encoded := _encode(table, name))}
+    return {name: encoded for name in _discrete(types) if (encoded := encode_column(table, name))}
 
 
 def _discrete(types: Mapping[str, str]) -> list[str]:
     return [name for name, type in types.items() if type in DISCRETE_TYPES][:MAX_COMPARED_COLUMNS]
 
 
-def _encode(table: pa.Table, name: str) -> Codes | None:
+def encode_column(table: pa.Table, name: str) -> Codes | None:
     """Return the codes of a column; None if it has too many values, or some that are not exact."""
     values = array(table, name)
     if not pa.types.is_dictionary(values.type):
@@ -183,15 +148,17 @@ def _encode(table: pa.Table, name: str) -> Codes | None:
     distinct = values.dictionary
     if len(distinct) + 1 > MAX_LOOKUP_SHARE * len(values):
         return None
-    return _codes(values) if from_text(as_text(distinct), distinct.type).equals(distinct) else None
+    return (
+        codes_of(values) if from_text(as_text(distinct), distinct.type).equals(distinct) else None
+    )
 
 
-def _codes(values: pa.DictionaryArray) -> Codes:
+def codes_of(values: pa.DictionaryArray) -> Codes:
     indices = values.indices.fill_null(-1).to_numpy(zero_copy_only=False) + 1
     return indices.astype(np.int64), len(values.dictionary) + 1
 
 
-def _determines(
+def determines(
     source: Codes, total: Codes, independent: NDArray[np.int64] | slice = slice(None)
 ) -> bool:
     """Return True if each value of the source has one of the total, too often for chance.
@@ -258,15 +225,12 @@ def _is_function(a: NDArray[np.int64], b: NDArray[np.int64]) -> bool:
     return np.array_equal(value[a], b)
 
 
-def _with_values(relation: Relation, table: pa.Table, min_value_count: int) -> Relation:
+def with_values(relation: Relation, table: pa.Table, min_value_count: int) -> Relation:
     """Return a copy of a lookup with its keys and values, without the keys of too few rows."""
-    source, total = (array(table, name) for name in relation.columns)
-    if relation.part:
-        source = date_part(source, relation.part)
     pairs = pa.table(
         {
-            "key": as_text(source),
-            "value": as_text(total),
+            "key": as_text(relation.source(table)),
+            "value": as_text(array(table, relation.last)),
             "count": np.ones(len(table), np.int64),
         }
     )

@@ -18,7 +18,7 @@ from models.tabular.numbers.columns import max_exact_values
 from models.tabular.numbers.grid import is_numeric
 from models.tabular.relations.coded_columns import CodedColumn, DerivedColumn
 from models.tabular.relations.coding import RelationCoding
-from models.tabular.relations.near_relations import rank_correlation, sampled_rows
+from models.tabular.relations.held_out_bits import rank_correlation, sampled_rows
 from models.tabular.relations.relation import Relation, array, as_floats
 
 MIN_KEYS = 20

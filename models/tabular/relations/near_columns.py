@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from models.tabular.categorical_columns import Floats
-from models.tabular.numbers.grid import NumberGrid
+from models.tabular.numbers.grid import NumberGrid, UsualDecimals
 from models.tabular.relations.relation import Rows, array, as_floats
 
 NearKind = Literal["ratio", "copy"]
@@ -27,7 +27,7 @@ class NearColumn:
     in `common` stay as they are: a copy is none of them, and a ratio codes them as marks. Marks
     count down from `first_mark`, below all other coded values. Decoded values stay between `low`
     and `high`, and are multiples of `step` above `low`. Numbers are in units of the last of the
-    column's `decimals`; -1 decimals: floats, not rounded.
+    column's `decimals`; -1 decimals: floats, most of which may have `usual` ones.
     """
 
     name: str
@@ -42,6 +42,7 @@ class NearColumn:
     factor: str = ""
     operation: Operation = "*"
     step: int = 1
+    usual: UsualDecimals | None = None
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -103,6 +104,7 @@ class NearColumn:
             numbers = np.where(is_mark, base, values)
         else:
             numbers = values * base
+            numbers = numbers if self.usual is None else self.usual.apply(numbers)
             index = np.where(is_mark, self.first_mark - values, 0).astype(np.int64)
             last = max(len(self.common) - 1, 0)
             common = np.array(self.common or (0.0,))
@@ -132,6 +134,7 @@ class NearColumn:
     def pack(self) -> dict[str, Any]:
         factor = {"factor": self.factor, "operation": self.operation} if self.factor else {}
         step = {"step": self.step} if self.step != 1 else {}
+        usual = {"usual": self.usual.to_json()} if self.usual is not None else {}
         return {
             "near": self.kind,
             "name": self.name,
@@ -144,12 +147,15 @@ class NearColumn:
             "first_mark": self.first_mark,
             **factor,
             **step,
+            **usual,
         }
 
     @classmethod
     def unpack(cls, packed: Mapping[str, Any]) -> "NearColumn":
         values = {name: value for name, value in packed.items() if name != "near"}
-        return cls(**{**values, "kind": packed["near"], "common": tuple(packed["common"])})
+        usual = UsualDecimals.from_json(packed["usual"]) if "usual" in packed else None
+        parts = {"kind": packed["near"], "common": tuple(packed["common"]), "usual": usual}
+        return cls(**{**values, **parts})
 
 
 def combine(bases: Floats, factors: Floats, operation: Operation) -> Floats:

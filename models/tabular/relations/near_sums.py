@@ -13,12 +13,9 @@ import pyarrow as pa
 
 from models.tabular.categorical_columns import Floats
 from models.tabular.numbers.grid import NumberGrid, is_numeric
-from models.tabular.relations.near_relations import (
-    MAX_COLUMNS,
-    MIN_ROWS,
-    held_out_bits,
-    sampled_rows,
-)
+from models.tabular.relations.held_out_bits import held_out_bits, sampled_rows
+from models.tabular.relations.near_codings import MIN_ROWS
+from models.tabular.relations.near_relations import MAX_COLUMNS
 from models.tabular.relations.relation import Relation, array, as_floats
 
 MIN_COMPLETE_SHARE = 0.99  # of the rows with the total have both terms

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
+from models.tabular.numbers.columns import max_exact_values
 from models.tabular.numbers.grid import NumberGrid
 from models.tabular.relations.close_columns import CloseColumn
 from models.tabular.relations.coded_columns import (
@@ -18,6 +19,7 @@ from models.tabular.relations.coded_columns import (
 from models.tabular.relations.coding import RelationCoding
 from models.tabular.relations.near_columns import NearColumn
 from models.tabular.relations.relation import SUMS, Relation, array, as_floats
+from models.tabular.relations.week_columns import WeekColumn, may_be_weeks
 
 Edge = tuple[str, str]  # the first column is at most the second one
 MAX_ADDED_BITS = 0.1  # per value, by coding a column by its bounds or by a sum
@@ -31,22 +33,27 @@ def plan_coding(
     fixed: Collection[str],
     near: Sequence[NearColumn | CloseColumn] = (),
     near_sums: Sequence[Relation] = (),
+    *,
+    has_masks: bool = True,
 ) -> RelationCoding:
     """Return the coding that keeps as many of the relations as possible.
 
     `table` has the training rows. The columns in `fixed` are not coded. No relation codes those in
     `near`, and none bounds them or their bases. The totals of `near_sums` are coded by these where
-    no equation codes them.
+    no equation codes them. Without masks, sampling does not restrict tokens to those that agree.
     """
-    linear = {frozenset(relation.columns) for relation in relations if relation.kind == "linear"}
-    planner = _Planner(table, frozenset(fixed), linear)
+    planner = _Planner(table, frozenset(fixed), has_masks=has_masks)
+    planner.linear = {frozenset(each.columns) for each in relations if each.kind == "linear"}
+    planner.orders = {frozenset(each.columns) for each in relations if each.kind == "order"}
     for relation in relations:
-        if relation.kind not in ("order", "distinct"):
+        if relation.kind not in ("order", "distinct", "valid_date"):
             planner.derive(relation)
     for relation in near_sums:
         planner.leave_rest(relation)
     planner.bound([relation for relation in relations if relation.kind == "order"], near)
     planner.check([relation for relation in relations if relation.kind == "distinct"])
+    dates = (relation for relation in relations if relation.kind == "valid_date")
+    planner.check([relation for relation in dates if not planner.is_implied(relation)])
     return RelationCoding(planner.in_decoding_order(), tuple(planner.kept), tuple(planner.checked))
 
 
@@ -56,19 +63,29 @@ def independent_relations(relations: Sequence[Relation], table: pa.Table) -> lis
 
 
 class _Planner:
-    def __init__(
-        self, table: pa.Table, fixed: frozenset[str], linear: Collection[frozenset[str]]
-    ) -> None:
-        self.table, self.fixed = table, fixed
-        self.linear = linear  # pairs of columns, of which one is a linear function of the other
+    def __init__(self, table: pa.Table, fixed: frozenset[str], *, has_masks: bool) -> None:
+        self.table, self.fixed, self.has_masks = table, fixed, has_masks
         self.columns: list[CodedColumn] = []
         self.kept: list[Relation] = []
         self.checked: list[Relation] = []  # of the kept ones, those that coding does not enforce
         self.sources: dict[str, set[str]] = {}  # of each coded column
+        self.orders: set[frozenset[str]] = set()
+        self.linear: set[frozenset[str]] = set()  # of which one is a linear function of the other
+        self.learned: set[str] = set()  # columns of a date whose tokens sampling restricts
         self.near_edges: set[Edge] = set()  # from the terms of near sums to their totals
 
     def derive(self, relation: Relation) -> None:
         """Leave a column out that the others of `relation` determine, if one can be."""
+        if self._is_learned(relation):
+            self.check([relation])
+            self.learned.update(relation.columns)
+            return
+        if self._has_weeks(relation):
+            date = relation.columns[0]
+            self.columns.append(WeekColumn(date, relation))
+            self.sources[date] = {relation.last}
+            self.kept.append(relation)
+            return
         last = self.table.schema.field(relation.last)
         is_sum_of_flags = relation.kind == "sum" and pa.types.is_boolean(last.type)
         candidates = relation.columns if relation.kind in SUMS else (relation.last,)
@@ -79,7 +96,7 @@ class _Planner:
         # First, because many columns that determine each other have very many relations.
         if not (free or is_sum_of_flags or is_checked):
             return
-        if self.sources.keys() & relation.columns and self._follows(relation):
+        if self.is_implied(relation):
             return
         if is_sum_of_flags or not free:
             self.check([relation])  # a sum of flags may be no flag
@@ -90,6 +107,35 @@ class _Planner:
         self.columns.append(self._derived(relation, name))
         self.sources[name] = set(relation.columns) - {name}
         self.kept.append(relation)
+
+    def _is_learned(self, relation: Relation) -> bool:
+        """Return True for a day of the week whose date is spread over columns of few values.
+
+        Other columns depend on it more than on the date, from which it is hard to learn. Sampling
+        restricts the tokens of these columns to those that agree.
+        """
+        if relation.part != "day_of_week" or not relation.roles or not self.has_masks:
+            return False
+        limit = max_exact_values(len(self.table))
+        distinct = (array(self.table, name).unique() for name in relation.columns)
+        return not self.sources.keys() & relation.columns and all(
+            len(values) <= limit for values in distinct
+        )
+
+    def _has_weeks(self, relation: Relation) -> bool:
+        """Return True if a date is learned as its week and the day of the week.
+
+        Of two dates in order, the second one is learned as the distance from the first one.
+        """
+        date, is_coded = relation.columns[0], self.sources.keys() & relation.columns
+        weeks = (column.name for column in self.columns if isinstance(column, WeekColumn))
+        return (
+            relation.part == "day_of_week"
+            and not is_coded
+            and date not in self.fixed
+            and not any(frozenset((date, other)) in self.orders for other in weeks)
+            and may_be_weeks(relation, self.table)
+        )
 
     def leave_rest(self, relation: Relation) -> None:
         """Code the total of a near sum as what the sum leaves, if no other relation codes it."""
@@ -124,7 +170,7 @@ class _Planner:
     def _may_follow(self, name: str, relation: Relation) -> bool:
         """Return True if column `name` may be left out, without a cycle of columns."""
         sources = set(relation.columns) - {name}
-        is_free = name not in self.fixed and name not in self.sources
+        is_free = name not in self.fixed.union(self.sources, self.learned)
         return is_free and not any(self._depends(source, name) for source in sources)
 
     def _mean_size(self, name: str) -> float:
@@ -133,6 +179,10 @@ class _Planner:
     def _decimals(self, name: str) -> int:
         decimals = NumberGrid.fit(array(self.table, name)).decimals
         return decimals if decimals >= 0 else ALL_DECIMALS
+
+    def is_implied(self, relation: Relation) -> bool:
+        """Return True if the relation follows from those by which its columns are coded."""
+        return bool(self.sources.keys() & relation.columns) and self._follows(relation)
 
     def _follows(self, relation: Relation) -> bool:
         """Return True if the coded columns satisfy `relation` even in rows that do not exist."""
@@ -173,7 +223,8 @@ class _Planner:
         """
         orders = {(order.columns[0], order.columns[1]): order for order in relations}
         derived = {column.name for column in self.columns}
-        immovable = self.fixed | derived | {name for c in near for name in (c.name, *c.sources)}
+        bases = {name for c in near for name in (c.name, *c.sources)}
+        immovable = self.fixed | self.learned | derived | bases
         independent = {
             (low, high)
             for low, high in orders

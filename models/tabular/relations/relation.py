@@ -1,9 +1,9 @@
 """Relations that hold between the columns of a row, such as orders, sums and lookups.
 
-A relation of kind `order` bounds one column by another, and one of kind `distinct` excludes equal
-values. All other kinds determine the last of their columns: it is a function of the columns before
-it, up to the rounding of its decimals, or, for a `rounded_sum`, of the decimals of all columns. A
-`near_sum` has exceptions.
+A relation of kind `order` bounds one column by another, one of kind `distinct` excludes equal
+values, and one of kind `valid_date` excludes dates that do not exist. All other kinds determine
+the last of their columns: it is a function of the columns before it, up to the rounding of its
+decimals, or, for a `rounded_sum`, of the decimals of all columns. A `near_sum` has exceptions.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from models.tabular.categorical_columns import Floats, as_text
 from models.tabular.numbers.grid import is_numeric
+from models.tabular.relations.date_parts import date_part
+from models.tabular.relations.spread_dates import may_be_dates, spread_dates
 
 Kind = Literal[
     "order",
@@ -30,6 +32,7 @@ Kind = Literal[
     "factor",
     "elapsed",
     "date_part",
+    "valid_date",
     "step",
     "lookup",
 ]
@@ -37,8 +40,6 @@ ROUNDING = 0.5 + 1e-6  # units of the last decimal
 FLOAT_TOLERANCE = 1e-9  # of floats that are not rounded, relative to what they are computed from
 SUMS = ("sum", "rounded_sum", "near_sum")
 SOLVABLE = (*SUMS, "linear", "product")
-DATE_PARTS = ("year", "quarter", "month", "day", "day_of_week", "date")
-ALL_PARTS = (*DATE_PARTS, "hour", "minute", "second", "time")
 Rows: TypeAlias = pa.Table | pa.RecordBatch
 
 
@@ -58,11 +59,13 @@ class Relation:
     - `elapsed`: factor * (second - first) + offset, of two datetimes or times in ticks; `part` is
       the unit of time that the factor converts to, if it is one.
     - `date_part`: a part of a datetime, such as its year, its date or its time of day.
+    - `valid_date`: the columns are those of a date that exists.
     - `step`: a monotone step function of a number, datetime or time.
     - `lookup`: each value of the first column, or of a part of it, has a single one of the last.
 
     `decimals` are those of the last column, -1 if it is not rounded, and `digits` the significant
     ones to which it was rounded, 0 if only its decimals were.
+    `roles` are those of the first columns, if a date is spread over them, such as year and month.
     `keys` and `values` are the steps of a step function, the texts of a lookup, or the texts and
     their factors.
     """
@@ -77,6 +80,7 @@ class Relation:
     values: tuple[Any, ...] = ()
     signs: tuple[int, ...] = ()
     digits: int = 0
+    roles: tuple[str, ...] = ()
 
     @property
     def last(self) -> str:
@@ -94,10 +98,12 @@ class Relation:
         if self.kind in SUMS:
             sign = {"sum": "=", "rounded_sum": "≈", "near_sum": "~"}[self.kind]
             return f"{self._sum_text()} {sign} {last}"
+        if self.kind == "valid_date":
+            return f"valid_date({', '.join(self.columns)})"
         if self.kind == "date_part":
-            return f"{self.part}({sources[0]}) = {last}"
+            return f"{self.part}({', '.join(sources)}) = {last}"
         if self.kind in ("step", "lookup"):
-            source = f"{self.part}({sources[0]})" if self.part else sources[0]
+            source = f"{self.part}({', '.join(sources)})" if self.part else sources[0]
             return f"{source} -> {last}"
         if self.kind == "linear" and self.factor == -1 and self.offset > 0:
             return f"{self.offset:.6g} - {sources[0]} = {last}"
@@ -131,11 +137,15 @@ class Relation:
         return {"name": self.name, "kind": self.kind, "columns": list(self.columns)}
 
     def pack(self) -> dict[str, Any]:
-        return asdict(self)
+        packed = asdict(self)
+        if not self.roles:
+            del packed["roles"]
+        return packed
 
     @classmethod
     def unpack(cls, packed: Mapping[str, Any]) -> Self:
-        tuples = {name: tuple(packed[name]) for name in ("columns", "keys", "values", "signs")}
+        names = ("columns", "keys", "values", "signs", "roles")
+        tuples = {name: tuple(packed[name]) for name in names if name in packed}
         return cls(**{**packed, **tuples})
 
     def can_solve(self, name: str) -> bool:
@@ -166,9 +176,9 @@ class Relation:
 
     def compute_numbers(self, rows: Rows) -> Floats:
         """Return the unrounded numbers of the last column; NaN where a source is missing."""
-        sources = [array(rows, name) for name in self.columns[:-1]]
         if self.kind == "date_part":
-            return as_floats(date_part(sources[0], self.part))
+            return as_floats(self.source(rows))
+        sources = [array(rows, name) for name in self.columns[:-1]]
         if self.kind == "factor":
             return self._factors(sources[0]) * as_floats(sources[1])
         numbers = [as_floats(source) for source in sources]
@@ -194,13 +204,24 @@ class Relation:
         index = pa.compute.index_in(as_text(keys), value_set=pa.array(self.keys, pa.string()))
         return as_floats(pa.array(self.values, pa.float64()).take(index))
 
-    def look_up(self, source: pa.Array) -> pa.Array:
-        """Return the texts of the last column, given the first one.
+    def dates(self, rows: Rows) -> pa.Array:
+        """Return the dates that are spread over the first columns; null where there is none."""
+        parts = [array(rows, name) for name in self.columns[: len(self.roles)]]
+        return spread_dates(parts, self.roles)
+
+    def source(self, rows: Rows) -> pa.Array:
+        """Return the first column or a part of it, which may be a date that is spread."""
+        if self.roles:
+            return date_part(self.dates(rows), self.part)
+        values = array(rows, self.columns[0])
+        return date_part(values, self.part) if self.part else values
+
+    def look_up(self, rows: Rows) -> pa.Array:
+        """Return the texts of the last column, given the others.
 
         A number that no training row has is given the value of the nearest one.
         """
-        if self.part:
-            source = date_part(source, self.part)
+        source = self.source(rows)
         keys = pa.array(self.keys, pa.string())
         index = pa.compute.index_in(as_text(source), value_set=keys)
         if is_numeric(source.type) and index.null_count:
@@ -218,13 +239,14 @@ class Relation:
 
         Missing values satisfy it, and so do keys that no training row has.
         """
+        if self.kind == "valid_date":
+            return may_be_dates([array(rows, name) for name in self.columns], self.roles)
         last = array(rows, self.last)
         if self.kind == "lookup":
-            source = array(rows, self.columns[0])
-            computed = self.look_up(source)
+            computed = self.look_up(rows)
             equal = pa.compute.equal(computed, as_text(last)).fill_null(False)
             both_missing = pa.compute.and_(computed.is_null(), last.is_null())
-            keys = as_text(date_part(source, self.part) if self.part else source)
+            keys = as_text(self.source(rows))
             has_key = pa.compute.is_in(keys, pa.array(self.keys, pa.string()))
             is_free = pa.compute.or_(pa.compute.invert(has_key), last.is_null())
             mask = pa.compute.or_(pa.compute.or_(equal, both_missing), is_free)
@@ -251,20 +273,6 @@ class Relation:
             sources = [as_floats(array(rows, name)) for name in self.columns[:-1]]
             return np.asarray(np.sum(np.abs(sources), axis=0) + abs(self.offset))
         return np.abs(computed - self.offset) + abs(self.offset)
-
-
-def available_parts(arrow: pa.DataType, parts: Sequence[str] = ALL_PARTS) -> list[str]:
-    """Return those of `parts` that datetimes of a type have."""
-    return [part for part in parts if part in DATE_PARTS or not pa.types.is_date(arrow)]
-
-
-def date_part(values: pa.Array, part: str) -> pa.Array:
-    """Return one of ALL_PARTS of datetimes: integers, datetimes, or times."""
-    if part == "date":
-        return pa.compute.floor_temporal(values, unit="day")
-    if part == "time":
-        return values.cast(pa.time64("us"), safe=False)  # without nanoseconds
-    return getattr(pa.compute, part)(values)
 
 
 def rounding_tolerance(values: Floats, decimals: int, digits: int) -> Floats:

@@ -13,6 +13,7 @@ from models.tabular.relations.coded_columns import BoundedColumn, DerivedColumn,
 from models.tabular.relations.coding import RelationCoding
 from models.tabular.relations.near_columns import NearColumn
 from models.tabular.relations.relation import array
+from models.tabular.relations.week_columns import WeekColumn
 
 
 def solve_sources(
@@ -29,7 +30,8 @@ def solve_sources(
     arrays = dict(zip(coded.schema.names, coded.columns, strict=True))
     nothing = np.zeros(len(coded), bool)
     for column in coding.columns:
-        if isinstance(column, NearColumn | CloseColumn):  # any two values agree with each other
+        # Any two values of near columns agree with each other, and weekdays of dates are given.
+        if isinstance(column, NearColumn | CloseColumn | WeekColumn):
             continue
         is_given = given.get(column.name, nothing)
         free = [name for name in column.sources if name in arrays and name not in coding.names]
@@ -42,6 +44,24 @@ def solve_sources(
     return pa.RecordBatch.from_arrays(
         [arrays[name] for name in coded.schema.names], schema=coded.schema
     )
+
+
+def follow_dates(
+    coding: RelationCoding, rows: pa.RecordBatch, given: Mapping[str, NDArray[np.bool_]]
+) -> pa.RecordBatch:
+    """Return rows whose days of the week fit dates that are spread over columns.
+
+    Where a date is given that no training row has, the sampled day is that of another one.
+    """
+    for relation in coding.checked:
+        if not relation.roles or relation.kind == "valid_date":
+            continue
+        index = rows.schema.get_field_index(relation.last)
+        field, values = rows.schema.field(index), rows.column(index)
+        computed = DerivedColumn(relation.last, relation, 0, omitted=False).decode(rows, field.type)
+        is_given = pa.array(given.get(relation.last, np.zeros(len(rows), bool)))
+        rows = rows.set_column(index, field, pa.compute.if_else(is_given, values, computed))
+    return rows
 
 
 def _solve(

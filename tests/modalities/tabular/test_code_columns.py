@@ -249,3 +249,13 @@ def test_codes_of_the_rows_of_a_public_list_are_shown_but_people_are_not(read: R
         "author": "id", "id": "id",
     }  # fmt: skip
     assert table.issue("personal_values") is None
+
+
+def test_integers_of_twelve_and_more_digits_are_codes_however_many_rows_share_them(
+    read: Read,
+) -> None:
+    blocks = [360_470_000_001_000 + i // 2 * 7_001_001 for i in range(400)]
+    table = read(build_csv({"n": [i % 9 for i in range(400)], "block": blocks}))
+    assert (table["block"].type, table["block"].format) == ("category", "integer")
+    times = [1_577_836_800_000 + 3_600_000 * (i // 2) for i in range(400)]
+    assert read(build_csv({"n": [i % 9 for i in range(400)], "at": times}))["at"].type != "id"

@@ -1,6 +1,7 @@
 """Data quality issues and the profile of a table."""
 
 import json
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
@@ -144,6 +145,25 @@ def test_profile_lists_the_relations_between_columns(read: Read) -> None:
         {"name": "net + tax = total", "kind": "sum", "columns": ["net", "tax", "total"]},
         {"name": "city -> country", "kind": "lookup", "columns": ["city", "country"]},
     ]
+
+
+def test_profile_lists_the_dates_that_are_spread_over_columns(read: Read) -> None:
+    days = [date(2021, 3, 1) + timedelta(11 * i % 700) for i in range(300)]
+    columns = {
+        "arrival_year": [day.year for day in days],
+        "arrival_month": [f"{day:%B}" for day in days],
+        "arrival_day": [day.day for day in days],
+        "week": [day.isocalendar().week for day in days],
+        "weekday": [f"{day:%a}" for day in days],
+    }
+    table = read(build_csv(columns))
+    profile = json.loads((table.path.parent / "profile.json").read_text())
+    parts = "arrival_year, arrival_month, arrival_day"
+    assert {relation["name"] for relation in profile["relations"]} == {
+        f"valid_date({parts})",
+        f"iso_week({parts}) = week",
+        f"day_of_week({parts}) -> weekday",
+    }
 
 
 def test_addresses_that_do_not_fit_the_names_of_few_rows_are_named(read: Read) -> None:

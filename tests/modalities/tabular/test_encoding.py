@@ -5,6 +5,8 @@
 import pytest
 
 from modalities.tabular.upload.files.encoding import guess_encodings
+from modalities.tabular.upload.read_options import ReadOptions
+from tests.modalities.tabular.conftest import Read
 
 TEXTS = {
     "cp949": "번호,이름,주소,금액\n1,김민수,서울특별시 강남구 역삼동,1200원\n",
@@ -88,3 +90,30 @@ def test_letters_of_other_latin_alphabets_are_not_western_ones(encoding: str, te
 def test_single_accents_are_not_letters_of_another_alphabet() -> None:
     assert guess_encodings("id,x\n1,à 3\n2,à 7\n".encode("cp1252"))[0] == "cp1252"
     assert guess_encodings("id,x\n1,3 €\n2,7 €\n".encode("cp1252"))[0] == "cp1252"
+
+
+def test_a_guess_from_one_letter_is_a_warning_with_other_readings(read: Read) -> None:
+    text = "city,n\n" + "".join(f"{('Plzeň', 'Praha')[i % 2]},{i}\n" for i in range(8))
+    table = read(text.encode("cp1250"))
+    issue = table.issue("guessed_encoding")
+    assert issue is not None
+    assert (issue["severity"], issue["count"]) == ("warning", 1)
+    (example,) = issue["examples"]
+    assert "Plzeň" in example
+    assert "`read.encoding`" in issue["hint"]
+    options = ReadOptions.from_dict({"encoding": "cp1250"})
+    stated = read(text.encode("cp1250"), options=options)
+    assert stated.issue("guessed_encoding") is None
+
+
+def test_a_guess_from_several_letters_is_an_info(read: Read) -> None:
+    text = TEXTS["cp1250"] + "3,Karel,Praha\n" * 6
+    issue = read(text.encode("cp1250")).issue("guessed_encoding")
+    assert issue is not None
+    assert issue["severity"] == "info"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_unicode_is_not_a_guess(encoding: str, read: Read) -> None:
+    text = TEXTS["cp1250"] + "3,Karel,Praha\n" * 6
+    assert read(text.encode(encoding)).issue("guessed_encoding") is None

@@ -50,6 +50,7 @@ NUMBER_TEXTS = {
     "0.#[|K|M]": ["950", "1.2K", "12K", "3.4M"],
     "€0,0[ Mio| Mrd]": ["€5,1 Mio", "€1,0 Mrd"],
     "0.0[ MB| GB]": ["1.5 MB", "3.2 GB"],
+    "0.#[ms|s]": ["1.5s", "250ms", "999.5ms", "60s"],
     "€0,0 Mio": ["€5,1 Mio", "€12,0 Mio"],
     "#,##0 sq ft": ["1,732 sq ft", "950 sq ft"],
     "$0/hr": ["$72/hr", "$5/hr"],
@@ -113,6 +114,11 @@ def test_noise_of_floating_point_is_not_a_part_of_the_form() -> None:
     form = infer_form([*(f"{40 + i / 7:.5f}" for i in range(20)), "40.760090000000005"])
     assert form.pattern == "0.00000"
     assert infer_form([str(i / 7) for i in range(20)]).significant
+    # Most differences of numbers with two decimals have noise.
+    changes = [*(repr(round(i * 0.19, 2) - 8.55) for i in range(20)), "-21", "15.5"]
+    assert sum(len(text) > 12 for text in changes) > 7
+    assert infer_form(changes).pattern == "0.##"
+    assert infer_form([*changes, "33.333333333333336"]).significant
 
 
 @pytest.mark.parametrize(

@@ -58,3 +58,10 @@ def test_identifiers_of_new_rows_are_missing_as_in_the_table() -> None:
     values = pa.array([f"C-{i:04}" if i % 2 else None for i in range(100)])
     new_values = FreshIds(Column("id", "id", nullable=True), values, 3).take(400)
     assert 120 < new_values.null_count < 280
+
+
+def test_words_among_identifiers_stay_in_new_rows() -> None:
+    values = pa.array([f"C-{i * 7919 % 90_000:05}" if i % 4 else "manual" for i in range(200)])
+    new_values = FreshIds(Column("code", "id"), values, 3).take(400).to_pylist()
+    assert 60 < new_values.count("manual") < 140
+    assert set(new_values) & {*values.to_pylist()} == {"manual"}

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import unicodedata
 
 import numpy as np
@@ -765,3 +766,81 @@ def test_long_lists_of_words_are_told_from_people_in_linear_time(read: Read) -> 
     words = ["RED", "TREE", "LAKE", "SUNSET", "GOLD", "PLAINS", "ZEBRA", "FALL", "SPRING", "ETHNIC"]
     lists = [f'"{", ".join(words[i % 7 :] + words * 4)} {2000 + i}"' for i in range(40)]
     assert read(build_column_csv(*lists, name="keywords"))["keywords"].format != "person"
+
+
+def test_other_texts_among_identifiers_are_named(read: Read) -> None:
+    addresses = [ip if i % 3 else "AWS Internal" for i, ip in enumerate(KINDS["ip"])]
+    people = [mail if i % 3 else PEOPLE[i] for i, mail in enumerate(KINDS["email"])]
+    codes = [*KINDS["uuid"][:-2], "x1", "y2"]
+    table = read(build_csv({"source": addresses, "contact": people, "request": codes}))
+    assert [table[name].format for name in ("source", "contact", "request")] == [
+        "ip",
+        "email",
+        "uuid",
+    ]
+    issue = table.issue("mixed_identifiers")
+    assert issue is not None
+    assert issue["examples"] == [
+        "source (ip): 40 of 120 rows have words that stay",
+        "contact (email): 40 of 120 rows have new texts",
+        "request (uuid): 2 of 120 rows become identifiers of the usual kind",
+    ]
+    assert "`read.missing`" in issue["hint"]
+
+
+def test_identifiers_of_one_kind_are_not_mixed(read: Read) -> None:
+    assert read(build_csv(KINDS)).issue("mixed_identifiers") is None
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        [f"{i * 37 % 40}w{i % 7}d" for i in range(COUNT)],
+        [f"P{i * 7 % 61}Y{i % 12}M" for i in range(COUNT)],
+        [f"{i * 7 % 211} {('ms', 's')[i % 3 == 0]}" for i in range(COUNT)],
+        [f"{i * 7 % 211} {('d', 'mo', 'y')[i % 3]}" for i in range(COUNT)],
+        [f"{90 + i * 7 % 91}/{50 + i * 5 % 61} mmHg" for i in range(COUNT)],
+        [
+            f"{('US', 'EU', 'UK')[i % 3]} {i * 7 % 41 / 2} {('W', 'M', 'D', 'EE')[i % 4]}"
+            for i in range(COUNT)
+        ],
+    ],
+)
+def test_durations_and_sizes_of_several_units_are_quantities_of_the_same_sizes(
+    texts: list[str], read: Read
+) -> None:
+    table = read(build_column_csv(*texts))
+    assert table["a"].format == "quantity"
+    issue = table.issue("unread_numbers")
+    assert issue is not None
+    (example,) = issue["examples"]
+    assert example.endswith("values of the same sizes")
+    column = IdColumn.fit("a", pa.string(), pa.array(table.values("a")), kind="quantity")
+    samples = column.values(3, np.arange(200)).to_pylist()
+    classes = {re.sub(r"\d+(?:\.\d)?", "9", text) for text in texts}
+    assert {re.sub(r"\d+(?:\.\d)?", "9", text) for text in samples} == classes
+
+
+def test_given_names_in_any_column_become_given_names(read: Read) -> None:
+    given, family = names("en_US")
+    table = read(
+        build_csv(
+            {
+                "eliminated": given[:COUNT],
+                "baker_last": family[:COUNT],
+                "town": [f"{name}{end}" for name in family[:60] for end in ("ville", "dorf")],
+            }
+        )
+    )
+    assert table["eliminated"].format == table["baker_last"].format == "person"
+    assert table["town"].format != "person"
+
+
+def test_times_and_codes_among_words_are_neither_addresses_nor_accounts(read: Read) -> None:
+    times = [
+        f"{i % 24:02}:{i % 60:02}:{i * 7 % 60:02}" if i % 3 else f"w{i}x" for i in range(COUNT)
+    ]
+    codes = [f"AB{i % 90 + 10} {i:04} {i * 7:04}" if i % 3 else f"w-{i}" for i in range(COUNT)]
+    table = read(build_csv({"at": times, "code": codes}))
+    assert table["at"].format != "ip"
+    assert table["code"].format is None

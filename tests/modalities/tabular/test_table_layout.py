@@ -554,6 +554,41 @@ def test_lines_between_the_pages_of_a_printed_list_are_left_out(read: Read) -> N
     assert issue["examples"] == ["Stock list   page 1", "Stock list   page 2"]
 
 
+_LISTED = [f"|P-{i * 37 % 999:03}|{i * 1.25:9.2f}|{('Bonn', 'Ulm')[i % 2]:4}|" for i in range(40)]
+_RULERS = ("|-----|---------|----|", "|--------------------|", "|=====|=========|====|", "-" * 22)
+
+
+@pytest.mark.parametrize("ruler", _RULERS)
+@pytest.mark.parametrize("is_above", [True, False])
+def test_rulers_among_the_rows_of_a_printed_list_are_left_out(
+    ruler: str, *, is_above: bool, read: Read
+) -> None:
+    lines = [ruler] * is_above + ["|Part |   Amount|Town|", ruler]
+    text = "\n".join([*lines, *_LISTED[:20], ruler, *_LISTED[20:], ruler]) + "\n"
+    table = read(text, "stock.txt")
+    assert (table.summary.rows, list(table.types)) == (40, ["Part", "Amount", "Town"])
+    assert (table["Amount"].type, table["Amount"].nullable) == ("number", False)
+    assert set(table.values("Town")) == {"Bonn", "Ulm"}
+
+
+@pytest.mark.parametrize("delimiter", [",", "|", "   "])
+def test_rulers_between_fields_are_left_out_and_counted(delimiter: str, read: Read) -> None:
+    ruler = delimiter.join(["----", "-----", "----"])
+    rows = [delimiter.join([f"P{i:03}", f"{i * 7:5}", "Bonn"]) for i in range(40)]
+    names = delimiter.join(["Part", "Count", "Town"])
+    table = read("\n".join([names, ruler, *rows[:20], ruler, *rows[20:]]) + "\n", "stock.txt")
+    issue = table.issue("rulers")
+    assert issue is not None
+    assert (issue["count"], table.summary.rows) == (1, 40)
+    assert (table["Count"].type, table["Count"].nullable) == ("integer", False)
+
+
+def test_hyphens_in_some_cells_are_values_or_missing(read: Read) -> None:
+    rows = "".join(f"{('---', f'P{i}')[i % 5 > 0]},{i * 3},{i % 7}\n" for i in range(50))
+    table = read("part,count,day\n" + rows)
+    assert (table.summary.rows, table.issue("rulers")) == (50, None)
+
+
 def test_rows_of_a_pipe_file_with_a_mostly_empty_column_stay(read: Read) -> None:
     rows = [f"{'' if i % 10 else 'Jr.'}|Smith{i % 37}|Rome{i % 5}" for i in range(300)]
     table = read("\n".join(["suffix|last|city", *rows]) + "\n", "people.txt")

@@ -43,6 +43,17 @@ def sample_addresses(table: pa.Table, schema: tuple[ColumnSchema, ...] = SCHEMA)
     return tokenizer.decode(tokens, u, ids)
 
 
+def test_long_and_damaged_postal_codes_do_not_prevent_that_codes_fit() -> None:
+    table = make_addresses()
+    codes = [
+        "1--99" if i == 7 else f"{code}{i * 91 % 10_000:04}" if i % 3 == 0 else code
+        for i, code in enumerate(table["zip"].to_pylist())
+    ]
+    rows = sample_addresses(table.set_column(2, "zip", pa.array(codes))).to_pylist()
+    assert all(row["zip"][:3] == PREFIXES[row["city"], row["state"]] for row in rows)
+    assert {len(row["zip"]) for row in rows} == {5, 9}
+
+
 def test_postal_codes_begin_as_those_of_their_city_and_state() -> None:
     table = make_addresses()
     rows = sample_addresses(table).to_pylist()

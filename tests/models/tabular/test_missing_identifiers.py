@@ -89,3 +89,40 @@ def test_an_identifier_is_missing_with_the_categories_that_lack_it(
     is_debit = pc.equal(samples.column("payment"), "debit")
     for name in ("mandate", "creditor"):
         assert samples.column(name).is_valid().equals(is_debit)
+
+
+def test_an_identifier_is_missing_in_the_rows_that_have_another_one() -> None:
+    rng = np.random.default_rng(2)
+    is_final = rng.random(300) < 0.1
+    table = pa.table(
+        {
+            "best": [None if final else f"P{i:04}" for i, final in enumerate(is_final)],
+            "winner": [f"W{i:04}" if final else None for i, final in enumerate(is_final)],
+            "points": rng.integers(0, 9, 300),
+        }
+    )
+    schema = (
+        ColumnSchema("best", "id"),
+        ColumnSchema("winner", "id"),
+        ColumnSchema("points", "integer"),
+    )
+    tokenizer = Tokenizer.unpack(*Tokenizer.fit(table, schema, target_column=None, seed=1).pack())
+    u = np.random.default_rng(1).random((tokenizer.num_decode_uniforms, 300))
+    ids = {each.name: each.values(7, np.arange(300)) for each in tokenizer.id_columns}
+    rows = tokenizer.decode(tokenizer.encode(table, 1), u, ids)
+    best, winner = rows.column("best"), rows.column("winner")
+    assert best.null_count > 10
+    assert best.is_null().equals(winner.is_valid())
+
+
+def test_an_identifier_is_missing_with_the_numbers_that_lack_it() -> None:
+    rng = np.random.default_rng(4)
+    winners, rank = rng.integers(0, 3, 300), rng.permutation(300)
+    names = pa.array([f"P{i:04}" if n else None for i, n in enumerate(winners)])
+    rule = MissingWith.fit(names, {"rank": pa.array(rank), "winners": pa.array(winners)})
+    assert rule is not None
+    assert (rule.column, rule.values, rule.others) == ("winners", ("0",), 0.0)
+    assert MissingWith.from_json(rule.to_json()) == rule
+    rows = pa.record_batch({"winners": pa.array([0, 1, 2, None])})
+    kept = rule.apply(pa.array(["a", "b", "c", "d"]), rows)
+    assert kept.to_pylist() == [None, "b", "c", "d"]

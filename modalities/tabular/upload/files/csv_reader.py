@@ -86,7 +86,7 @@ def open_csv(file: TextFile, limits: Limits, options: ReadOptions) -> RawTable:
         raise table_error("table_empty", f"{printable(file.name)} is empty.")
     dialect, layout = detected
     notes = [file.note] if file.note else []
-    issues = [*table.issues, *layout.issues]
+    issues = [*table.issues, *layout.issues, *([file.guess] if file.guess else [])]
     if table.is_transposed and options.transpose is None:
         issues.append(transposed_issue(len(layout.names)))
     names = normalize_names(layout.names, limits, issues)

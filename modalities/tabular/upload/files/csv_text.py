@@ -19,6 +19,7 @@ from modalities.tabular.upload.files.csv_dialect import (
     convert_line,
     separator_pattern,
 )
+from modalities.tabular.upload.layout.rulers import ruler_lines
 from modalities.tabular.upload.raw_table import table_error
 
 _READ_BYTES = 1024 * 1024
@@ -30,8 +31,8 @@ class CsvNormalizer(io.RawIOBase):
 
     Each read returns part of a sequence of complete rows. Errors are also stored in `error`,
     because pyarrow replaces the exceptions that a Python file raises. `first_line` is the line of
-    the file in which `chunks` begin, from 1. With `is_bordered`, lines without a delimiter are left
-    out: rulers and titles of the pages of a printed list.
+    the file in which `chunks` begin, from 1. With `is_bordered`, rulers and lines without a
+    delimiter are left out, such as titles of the pages of a printed list.
     """
 
     def __init__(
@@ -90,7 +91,9 @@ class CsvNormalizer(io.RawIOBase):
         ends, blanks = (dialect.column_separator, "\n", "\r"), blank[1:-1].replace("\\t", "\t")
         self._blank_pairs = [pair for e in ends for b in blanks for pair in (e + b, b + e)]
         self._blank_ends = tuple(blanks)
-        self._between = re.compile(rf"^[^{delimiter}\r\n]*(?:\r\n|\r|\n|\Z)", re.MULTILINE)
+        self._between = re.compile(
+            rf"^(?:[^{delimiter}\r\n]*|{ruler_lines(delimiter)})(?:\r\n|\r|\n|\Z)", re.MULTILINE
+        )
         self._null = re.compile(rf"{begin}\\N{end}")
         comment = re.escape(dialect.comment)
         self._comment = re.compile(

@@ -43,7 +43,8 @@ _BLANKS = re.compile(r"[ \t\r\n]*")
 
 def open_json(file: TextFile, limits: Limits) -> RawTable:
     """Open a table of JSON objects."""
-    notes, issues = [file.note] if file.note else [], list[Issue]()
+    notes = [file.note] if file.note else []
+    issues = [file.guess] if file.guess else []
     rows = _Rows(file, limits)
     rows.examine()
     column_types = _column_types(rows, limits)

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+from core.datasets.data_quality import Issue
 from core.datasets.errors import printable
 from core.datasets.stream import Reader, read_up_to
 from modalities.tabular.upload.files.encoding import UTF8, detect_unicode, guess_encodings
+from modalities.tabular.upload.files.encoding_doubts import guessed_encoding_issue
 from modalities.tabular.upload.raw_table import table_error
 
 CHUNK_BYTES = 256 * 1024
@@ -29,12 +31,12 @@ Opener = Callable[[], AbstractContextManager[Reader]]
 
 @dataclass(frozen=True)
 class TextFile:
-    """A text file and its encoding. `guessed`: the encoding is a guess."""
+    """A text file and its encoding. `guess` is the issue that names it if it is a guess."""
 
     name: str
     open: Opener
     encoding: str
-    guessed: bool = False
+    guess: Issue | None = None
     errors: str = "strict"  # or the error handler of UTF-8 with a few Windows-1252 letters
 
     def chunks(self) -> Iterator[str]:
@@ -78,7 +80,7 @@ class TextFile:
                 "The text is UTF-8, but some letters are not and were read as Windows-1252; save "
                 "the file as UTF-8 if letters look wrong."
             )
-        if not self.guessed:
+        if self.guess is None:
             return None
         label = {"cp1252": "Windows-1252 (Western European)"}.get(self.encoding, self.encoding)
         return (
@@ -101,8 +103,10 @@ def open_text_file(name: str, opener: Opener, encoding: str | None) -> TextFile:
         return TextFile(name, opener, unicode_encoding or UTF8)
     if _is_mostly_utf8(opener):
         return TextFile(name, opener, UTF8, errors=MIXED)
-    guesses = guess_encodings(_non_ascii_sample(opener))
-    return TextFile(name, opener, next(g for g in guesses if _decodes(opener, g)), guessed=True)
+    sample = _non_ascii_sample(opener)
+    guesses = guess_encodings(sample)
+    best = next(guess for guess in guesses if _decodes(opener, guess))
+    return TextFile(name, opener, best, guessed_encoding_issue(sample, best, guesses))
 
 
 def _is_mostly_utf8(opener: Opener) -> bool:

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from core.datasets.data_quality import Issue
 from core.datasets.errors import printable
+from modalities.tabular.upload.layout.rulers import without_rulers
 from modalities.tabular.upload.raw_table import MAX_EXAMPLES
 from modalities.tabular.upload.types.value_kinds import is_value
 
@@ -65,12 +66,15 @@ class StrayRows:
         self._headings: dict[str, None] = {}  # texts above groups of rows
         self._subtotals: list[str] = []
         self._first_totals: list[str] = []
+        self._rulers = 0
 
     def remove(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         is_first = True
         for batch in batches:
             rows = self._without_first_totals(batch) if is_first else batch
-            yield from self._hold_back(self._without_headers(rows))
+            rows, rulers = without_rulers(self._without_headers(rows))
+            self._rulers += rulers
+            yield from self._hold_back(rows)
             is_first = False
         yield from self._end()
 
@@ -241,6 +245,7 @@ class StrayRows:
             ("total_rows", "warning", len(all_totals), tuple(all_totals)),
             ("footer_lines", "warning", len(notes), tuple(notes)),
             ("empty_rows", "info", empty, ()),
+            ("rulers", "info", self._rulers, ()),
         )
         hints = {
             "repeated_headers": "These rows repeat the names of the columns and were left out.",
@@ -252,6 +257,8 @@ class StrayRows:
             "footer_lines": "These lines below the table are not rows and were left out. Add the "
             "missing values if they are rows.",
             "empty_rows": "These rows at the end have no value in any column and were left out.",
+            "rulers": "All cells of these rows consist of hyphens or equals signs, as lines of "
+            "printed lists do. The rows were left out.",
         }
         for code, severity, count, examples in reports:
             if count:

@@ -16,6 +16,7 @@ from modalities.tabular.upload.layout.header_names import (
     has_names,
 )
 from modalities.tabular.upload.layout.header_rows import join_header_rows
+from modalities.tabular.upload.layout.rulers import is_ruler, is_ruler_above_names
 from modalities.tabular.upload.layout.title_rows import TIME_NAME, names_below_titles
 from modalities.tabular.upload.types.value_kinds import Kind, is_value, kind_of
 
@@ -27,7 +28,6 @@ _RUN = 2  # consecutive rows of the usual width that begin a table
 _LETTERS = re.compile(r"[^\W\d_]|%")
 _MAX_UNIT_ROWS, _MIN_BODY_ROWS = 10, 5
 _MISSING_WORDS = frozenset(MISSING_MARKERS.words.to_pylist())
-_RULER = re.compile(r"[-+=:| ]*-[-+=:| ]*")
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,8 @@ def detect_layout(rows: Sequence[Row]) -> TableLayout:
     """
     width = usual_width(rows)
     start = _first_table_row(rows, width)
+    if start + 1 < len(rows) and is_ruler_above_names(rows[start]):
+        start += 1
     if (names := _names_with_delimiter(rows, start, width)) is not None:
         return TableLayout(names, start - 1, start)
     below = names_below_titles(rows, start)
@@ -94,7 +96,7 @@ def detect_layout(rows: Sequence[Row]) -> TableLayout:
         start = start if below is None else below
         return _below_header(rows, start, tuple(rows[start]))
     above = start - 1
-    if above > 0 and _is_ruler(rows[above]):
+    if above > 0 and is_ruler(rows[above]):
         above -= 1
     if above < 0:
         return TableLayout(("",) * width, None, start)
@@ -128,7 +130,7 @@ def _below_header(rows: Sequence[Row], header: int, names: tuple[str, ...]) -> T
 
 def _first_value_row(rows: Sequence[Row], start: int) -> int:
     """Return the index after the rows between the names and the values: rulers and units."""
-    first = start + (start < len(rows) and _is_ruler(rows[start]))
+    first = start + (start < len(rows) and is_ruler(rows[start]))
     for index in range(first, min(start + _MAX_UNIT_ROWS, len(rows) - _MIN_BODY_ROWS)):
         if not _is_unit_row(rows[index], rows[index + 1 :]):
             return index
@@ -153,11 +155,6 @@ def _is_unit_row(row: Row, body: Sequence[Row]) -> bool:
         is_text = _LETTERS.search(field) and field.strip() not in _MISSING_WORDS
         has_text = has_text or bool(is_text)
     return has_text
-
-
-def _is_ruler(row: Row) -> bool:
-    """Return True for a line of hyphens, which database programs write below the names."""
-    return all(not field.strip() or _RULER.fullmatch(field) for field in row) and any(row)
 
 
 def layout_with_header(rows: Sequence[Row], header: int | None) -> TableLayout:

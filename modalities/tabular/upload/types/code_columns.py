@@ -45,6 +45,7 @@ _MEASURE = re.compile(
 _YEARS = range(1500, 2200)
 _YEAR_NAME = re.compile(r"(?i)year|season|jahr|ann[eé]e|a[nñ]o|saison|temporada")
 MIN_LONG_DIGITS, MIN_LONG_CODES, MAX_LONG_CODE_SHARE, MAX_ROUNDED = 9, 10, 0.34, 0.1
+MIN_SURE_DIGITS, MAX_SURE_SHARE, MAX_SURE_ROUNDED = 12, 0.9, 0.5
 _EPOCH = (10**9, 2_100_000_000)  # plausible seconds since 1970
 MIN_STEM = 4  # letters of the word before `id`
 MAX_CODE_CHARS = 16
@@ -92,13 +93,20 @@ def are_code_numbers(
 
 
 def _have_code_digits(numbers: Sequence[int], valid: int) -> bool:
-    """Return True for numbers of the same nine or more digits that rows share, and not rounded."""
+    """Return True for numbers of the same nine or more digits that rows share, and not rounded.
+
+    Numbers of twelve and more digits, with which nothing is measured, may be shared by fewer rows.
+    """
     low, high = min(numbers), max(numbers)
-    is_shared = MIN_LONG_CODES <= len(numbers) <= MAX_LONG_CODE_SHARE * valid
+    are_measured = low < 10 ** (MIN_SURE_DIGITS - 1)
+    max_share, max_rounded = (
+        (MAX_LONG_CODE_SHARE, MAX_ROUNDED) if are_measured else (MAX_SURE_SHARE, MAX_SURE_ROUNDED)
+    )
+    is_shared = MIN_LONG_CODES <= len(numbers) <= max_share * valid
     if not is_shared or low < 10 ** (MIN_LONG_DIGITS - 1) or len(str(low)) != len(str(high)):
         return False
     rounded = sum(number % 100 == 0 for number in numbers)
-    return not are_epochs(low, high) and rounded <= MAX_ROUNDED * len(numbers)
+    return not are_epochs(low, high) and rounded <= max_rounded * len(numbers)
 
 
 def are_epochs(low: int, high: int) -> bool:

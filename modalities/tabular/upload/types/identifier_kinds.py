@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 from modalities.tabular.schema import PERSONAL_KINDS
 from models.tabular.identifiers.east_asian_names import best_locale
+from models.tabular.identifiers.patterns import IPV4, PATTERNS, PHONE
 from models.tabular.identifiers.person_names import (
     are_family_with_initials,
     given_name_share,
@@ -17,6 +18,7 @@ from models.tabular.identifiers.word_letters import without_marks
 
 MIN_ID_ROWS = 20  # fewer values may all be different by coincidence
 MIN_FITTING = 0.9  # share of the texts that must have the form of a kind
+MIN_FITTING_MOST = 0.5  # the same of kinds that no other text looks like
 MIN_PERSONAL_DISTINCT = 0.1  # share of different values; above it, rows have their own values
 MIN_DISTINCT, MANY_ROWS = 0.6, 100  # share of different values of nearly unique text
 MIN_DISTINCT_OF_FEW = 0.9  # the same in tables of fewer than MANY_ROWS rows
@@ -27,17 +29,9 @@ MIN_NAME_SHARE_EXPLICIT, MIN_NAME_SHARE, MIN_NAME_SHARE_UNNAMED = 0.1, 0.3, 0.6
 MIN_FITTING_PEOPLE = 0.75  # share of people, where others have their firm after their name
 MIN_GIVEN_SHARE_OF_THINGS = 0.7  # of people in columns that are named as those of things
 # Texts that begin with a given name, in a column `name` and in others, and enough of these alone.
+MIN_SINGLE_WORDS, MIN_GIVEN_SHARE_ALONE = 0.8, 0.5
 MIN_GIVEN_SHARE, MIN_GIVEN_SHARE_UNNAMED, SURE_GIVEN_SHARE = 0.2, 0.3, 0.4
 
-_PATTERNS = {
-    "url": r"(?:https?://|www\.)\S+|(?=.*[^\W\d_]{2})(?:/[^\s/]*)+",
-    "uuid": r"\{?[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\}?",
-    "email": r"[^\s@,;]+@[^\s@,;]+\.[^\W\d_]{2,}",
-    "ip": r"(?:\d{1,3}\.){3}\d{1,3}|(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{1,4}",
-    "iban": r"[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?",
-}
-_ONE_PHONE = r"\+?(?:[ ()./-]*\d){7,15}"
-_PHONE = rf"{_ONE_PHONE}(?: ?[|;,] ?{_ONE_PHONE})*"
 _GROUPED_PHONE = r"(?:\+?1[ .-]?)?\d{3}[ .-]\d{3}[ .-]\d{4}"  # of North America
 PHONE_NAME = re.compile(r"(?i)phone|mobile|\b(?:tel|fax|cell)\b|telef|handy")
 _ADDRESS_NAME = re.compile(
@@ -59,6 +53,7 @@ PERSON_NAME = re.compile(
     r"recipient|donor|contributor|applicant|victim|suspect|defendant|plaintiff|witness"
     r"|(?:recorded|collected|identified|determined|created|written|reviewed|approved|prepared|assigned|"
     r"modified|updated|entered|submitted|observed|reported|signed|issued|sold|handled)[\W_]?by$"
+    r"|[\W_](?:first|last)$"
 )
 # Words for name, contact, author, customer, patient, employee, student, teacher and member.
 EAST_ASIAN_NAME = re.compile(
@@ -117,11 +112,11 @@ def kind_of_texts(name: str, texts: Sequence[str], others: Collection[str] = ())
     texts = [without_marks(text) for text in texts[:: max(1, len(texts) // MAX_EXAMINED)]]
     if not texts:
         return None
-    for kind, pattern in _PATTERNS.items():
+    for kind, pattern in PATTERNS.items():
         if _share(pattern, texts) >= MIN_FITTING:
             return kind
     is_international = _share(r"\+\d|\(\d{3}\) ?\d", [text[:8] for text in texts], whole=False)
-    if _share(_PHONE, texts) >= MIN_FITTING and (
+    if _share(PHONE, texts) >= MIN_FITTING and (
         PHONE_NAME.search(name)
         or is_international >= MIN_FITTING
         or _share(_GROUPED_PHONE, texts) >= MIN_FITTING
@@ -135,7 +130,18 @@ def kind_of_texts(name: str, texts: Sequence[str], others: Collection[str] = ())
         return "person"
     is_text = _share(r"[^\d]*[^\W\d_]{2}[^\d]*", texts) >= MIN_FITTING
     named = (kind for kind, pattern in _NAMES.items() if is_text and pattern.search(name))
-    return next(named, None)
+    return next(named, None) or _kind_of_most(name, texts)
+
+
+def _kind_of_most(name: str, texts: Sequence[str]) -> str | None:
+    """Return the kind of most texts, among others such as names of hosts or of people.
+
+    Times look like IP addresses of version 6, and some codes like accounts.
+    """
+    patterns = {"url": PATTERNS["url"], "uuid": PATTERNS["uuid"], "email": PATTERNS["email"]}
+    patterns |= {"ip": IPV4} | ({"phone": PHONE} if PHONE_NAME.search(name) else {})
+    mostly = (k for k, pattern in patterns.items() if _share(pattern, texts) >= MIN_FITTING_MOST)
+    return next(mostly, None)
 
 
 def _are_addresses(name: str, texts: Sequence[str]) -> bool:
@@ -189,7 +195,18 @@ def _are_names(name: str, texts: Sequence[str], *, are_people: bool) -> bool:
 def are_urls(texts: Sequence[str]) -> bool:
     """Return True for web addresses, and for paths of such addresses or of files."""
     texts = texts[:: max(1, len(texts) // MAX_EXAMINED)]
-    return _share(_PATTERNS["url"], texts) >= MIN_FITTING
+    return _share(PATTERNS["url"], texts) >= MIN_FITTING
+
+
+def are_given_names(texts: Sequence[str]) -> bool:
+    """Return True for single words most of which are given names, whatever the column is.
+
+    Columns of names of towns or plants have fewer of them.
+    """
+    texts = texts[:: max(1, len(texts) // MAX_EXAMINED)]
+    if _share(r"[^\W\d_]+", texts) < MIN_SINGLE_WORDS:
+        return False
+    return given_name_share(texts, name_locale(texts)) >= MIN_GIVEN_SHARE_ALONE
 
 
 def have_some_people(name: str, texts: Sequence[str]) -> bool:

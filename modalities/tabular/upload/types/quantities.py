@@ -20,8 +20,9 @@ _NUMBER = r"[-+]?(?:0|[1-9]\d{0,8}|[1-9]\d{0,2}(?:[,.' ]\d{3})+)?(?:[.,]\d{1,6})
 _MARKS = "%|°C|°F|°|'|\"|\u2032|\u2033"
 _UNITS = (
     "kg g mg µg t lb lbs oz st km m cm mm mi yd ft in inch ha ml cl l L gal "
-    "km/h mph h hr hrs hour hours min mins minute minutes m s sec secs second seconds d day days w "
-    "week weeks mo month months y yr yrs year years kB KB MB GB TB W kW kWh V A mA Hz kHz MHz GHz "
+    "km/h mph h hr hrs hour hours min mins minute minutes m s sec secs second seconds ms us µs ns "
+    "d day days w wk wks week weeks mo month months y yr yrs year years "
+    "kB KB MB GB TB W kW kWh V A mA Hz kHz MHz GHz "
     "K k M B bn mn Mio Mrd million billion x X N S E W"
 )
 _UNIT = "|".join(sorted(map(re.escape, _UNITS.split()), key=len, reverse=True))
@@ -34,6 +35,18 @@ _TEXT = re.compile(rf"[(\[]?{_QUANTITY}(?:{_JOIN}{_NEXT}){{0,3}} ?[NSEW+]?[)\]]?
 _PLAIN = re.compile(_NUMBER)
 
 
+# Durations in units of which the next number may follow without a blank, as in 33w5d and P2Y6M.
+_TIME_UNIT = (
+    "y|yrs?|years?|mo|mos|mths?|months?|w|wks?|weeks?|d|days?|h|hrs?|hours?|m|mins?|minutes?|s|secs?|"
+    "seconds?|ms|us|\u00b5s|ns|[YMWDHS]"
+)
+_DURATION = re.compile(rf"P?(?:(?:T| |, ?)?\d+(?:[.,]\d+)? ?(?:{_TIME_UNIT})(?![a-zA-Z])){{1,6}}")
+
+
+def _are_durations(texts: Sequence[str]) -> bool:
+    return sum(_DURATION.fullmatch(text) is not None for text in texts) >= MIN_FRACTION * len(texts)
+
+
 def contain_numbers(texts: Sequence[str]) -> bool:
     """Return True if most of the different texts of a column are quantities of any notation."""
     sample = texts[:: max(1, len(texts) // _MAX_TEXTS)]
@@ -41,6 +54,8 @@ def contain_numbers(texts: Sequence[str]) -> bool:
         return False
     matches = sum(_TEXT.fullmatch(text) is not None for text in sample)
     plain = sum(_PLAIN.fullmatch(text) is not None for text in sample)
+    if _are_durations(sample):
+        return True
     return matches >= MIN_FRACTION * len(sample) and plain < MIN_FRACTION * len(sample)
 
 
@@ -59,9 +74,10 @@ _IN_WORD = re.compile(r"[^\W\d_]\d")  # a number as a part of a word
 _NUMBERED = re.compile(r"(?:[#\u2116]|[Nn][or]\.?) ?\d+")  # such as #1030, of an order
 _YEAR = re.compile(r"1\d\d\d|20\d\d")
 _UNIT_WORDS = frozenset(_WORD.findall(_UNITS)) | {"mos", "mths", "Nm", "rpm", "hp", "and"}
+_UNIT_WORDS |= {"mmHg", "bpm", "dL", "mL", "IU", "kcal", "kJ", "ppm", "ppb", "mol", "mmol", "pcs"}
 MAX_LETTERS = 24  # of the words between the numbers; sentences have more
 MIN_NUMBERS = 0.6  # share of the texts with numbers among words such as DNF
-MAX_SHAPES, MIN_COVERAGE, MAX_SHORT = 6, 0.9, 3
+MAX_SHAPES, MIN_COVERAGE, MAX_SHORT = 12, 0.9, 3
 MIN_SHARED_SHAPE = 0.02  # share of the objects with the same words
 _MAX_WHOLE_DIGITS = 7  # of a number that is not a key
 
@@ -96,6 +112,8 @@ def are_quantities(texts: Sequence[str]) -> bool:
     if covered < MIN_COVERAGE * len(sample) or letters > MAX_LETTERS:
         return False
     fitting = [text for text in sample if marks_of(text) in common and len(marks_of(text)) > 1]
+    if _are_durations(fitting):
+        return True
     if len(fitting) < MIN_NUMBERS * len(sample) or any(map(_CODE.search, fitting)):
         return False
     if all(map(_NUMBERED.fullmatch, fitting)):

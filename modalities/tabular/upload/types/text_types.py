@@ -14,6 +14,7 @@ from modalities.tabular.upload.types.identifier_kinds import (
     MIN_DISTINCT_OF_FEW,
     MIN_ID_ROWS,
     PERSON_NAME,
+    are_given_names,
     are_urls,
     have_some_people,
     is_nearly_unique,
@@ -170,7 +171,9 @@ def _infer_identifier(
         return Column(name, "id")
     if not nearly_unique or not (is_short or _are_composed(prose, texts)):
         return None
-    return None if _are_sentences(name, texts, prose) else Column(name, "id")
+    if _are_sentences(name, texts, prose):
+        return None
+    return Column(name, "id", format="person" if are_given_names(texts) else None)
 
 
 def _are_codes(texts: Sequence[str]) -> bool:

@@ -1,0 +1,20 @@
+"""Patterns of the kinds of identifiers that have a form of their own."""
+
+import re
+
+PATTERNS = {
+    "url": r"(?:https?://|www\.)\S+|(?=.*[^\W\d_]{2})(?:/[^\s/]*)+",
+    "uuid": r"\{?[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\}?",
+    "email": r"[^\s@,;]+@[^\s@,;]+\.[^\W\d_]{2,}",
+    "ip": r"(?:\d{1,3}\.){3}\d{1,3}|(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{1,4}",
+    "iban": r"[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?",
+}
+_ONE_PHONE = r"\+?(?:[ ()./-]*\d){7,15}"
+PHONE = rf"{_ONE_PHONE}(?: ?[|;,] ?{_ONE_PHONE})*"
+IPV4 = r"\d{1,3}(?:\.\d{1,3}){3}"
+
+
+def pattern_of(kind: str | None) -> re.Pattern[str] | None:
+    """Return the pattern of a kind; None for kinds that consist of words, and for codes."""
+    pattern = PHONE if kind == "phone" else PATTERNS.get(kind or "")
+    return None if pattern is None else re.compile(pattern, re.DOTALL)

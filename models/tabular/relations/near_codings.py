@@ -1,0 +1,192 @@
+"""Codings of a number relative to others, and the bits that each takes."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import permutations
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from models.tabular.categorical_columns import Floats
+from models.tabular.numbers.grid import NumberGrid, UsualDecimals
+from models.tabular.numbers.scale import Scale, numeric_values
+from models.tabular.relations.close_columns import CloseColumn
+from models.tabular.relations.held_out_bits import common_values, held_out_bits, rank_correlation
+from models.tabular.relations.near_columns import NearColumn, Operation, combine
+from models.tabular.relations.relation import as_floats
+
+MIN_ROWS = 500
+MIN_DISTINCT = 20  # numbers of fewer values have tokens of their own
+CLOSE_WIDTHS = (0.02, 0.1, 0.3)  # differences of a ratio from 1 that are tried
+MIN_CORRELATION = 0.6  # of ranks; the others are not tried
+MAX_FACTORS = 12  # columns before a number, of which products and quotients are screened
+SCREENED_ROWS, MIN_SCREENED_ROWS = 1_000, 100
+MAX_SCREENED_SPREAD = 0.5  # of ratios to a product, relative to those to one of its factors
+MIN_POSITIVE_SHARE = 0.99  # of the bases of a ratio; a few may be errors
+MIN_COPY_SHARE = 0.02
+MIN_EXACT_SHARE = 0.3  # of the numbers are the rounded product or quotient
+MIN_CLOSE_SHARE, MIN_CLOSE_LIFT = 0.1, 1.5  # the lift: relative to bases of other rows
+FLOAT_UNIT = 1e-12  # between floats that are not rounded: any small number gives the same gain
+
+
+@dataclass(frozen=True, eq=False)
+class ComparedNumber:
+    """A column of numbers. `values` (N,) are in units of the last decimal; NaN where missing."""
+
+    name: str
+    in_table: Floats
+    values: Floats
+    decimals: int
+    is_fine: bool  # has enough values
+    step: int  # of which all values are multiples, above the smallest one
+    usual: UsualDecimals | None
+    is_codable: bool  # has no endings, which a ratio would lose
+
+    @classmethod
+    def fit(cls, name: str, column: pa.Array) -> Self:
+        decimals = NumberGrid.fit(column).decimals
+        floats = as_floats(column)
+        floats = np.where(np.isfinite(floats), floats, np.nan)
+        values = np.rint(floats * 10.0**decimals) if decimals >= 0 else floats
+        present, _ = numeric_values(name, column)
+        scale = Scale.fit(column.type, present)
+        distinct, counts = np.unique(scale.to_scaled(present), return_counts=True)
+        if scale.unit:
+            scale = scale.with_endings(distinct[counts == 1], distinct[counts > 1])
+        is_fine = len(present) >= MIN_ROWS and len(distinct) > MIN_DISTINCT
+        step, is_codable = max(scale.unit, 1), scale.endings is None
+        return cls(name, floats, values, decimals, is_fine, step, scale.usual, is_codable)
+
+    def unit_of(self, num_rows: int) -> Floats:
+        """Return the (N,) distances of the values to the next possible ones."""
+        return np.full(num_rows, self.step if self.decimals >= 0 else FLOAT_UNIT)
+
+    def in_units(self, other: "ComparedNumber") -> Floats:
+        return self.in_table * 10.0 ** max(other.decimals, 0)
+
+    def combined(self, factor: "ComparedNumber", operation: Operation) -> Self:
+        """Return the product or quotient with another column, as a base of ratios."""
+        return replace(self, in_table=combine(self.in_table, factor.in_table, operation))
+
+
+def codings(number: ComparedNumber, base: ComparedNumber) -> Iterator[NearColumn]:
+    """Yield the codings of a column relative to another one."""
+    bases = base.in_units(number)
+    both = ~np.isnan(number.values) & ~np.isnan(bases)
+    if both.sum() < MIN_ROWS:
+        return
+    low, high = float(np.nanmin(number.values)), float(np.nanmax(number.values))
+    common = common_values(number.values)
+    median = float(np.nanmedian(bases))
+    median = median if number.decimals < 0 else float(np.rint(median))
+    copies = (number.values == bases) & ~np.isin(number.values, common)
+    column = NearColumn(
+        name=number.name,
+        base=base.name,
+        kind="ratio",
+        decimals=number.decimals,
+        default=median,
+        low=low,
+        high=high,
+        common=tuple(common),
+        first_mark=-1.0,
+        step=number.step,
+        usual=number.usual,
+    )
+    if copies.mean() > MIN_COPY_SHARE:
+        yield replace(column, kind="copy", first_mark=low - max(high - low, 1.0), step=1)
+    is_positive = low >= 0 and (bases[both] > 0).mean() >= MIN_POSITIVE_SHARE
+    if not (number.is_codable and is_positive):
+        return
+    if rank_correlation(number.values[both], bases[both]) > MIN_CORRELATION:
+        yield column
+
+
+def product_codings(
+    number: ComparedNumber, bases: Sequence[ComparedNumber]
+) -> Iterator[tuple[NearColumn, ComparedNumber]]:
+    """Yield the codings of a column relative to products and quotients of two others, and these."""
+    factors = [base for base in bases if np.nanmin(base.in_table) >= 0][:MAX_FACTORS]
+    logs = {each: np.log(_positive(each.in_table[:SCREENED_ROWS])) for each in (number, *factors)}
+    both: tuple[Operation, ...] = ("*", "/")
+    for (i, a), (k, b) in permutations(enumerate(factors), 2):
+        for operation in both if i < k else both[1:]:
+            other = logs[b] if operation == "*" else -logs[b]
+            spreads = _spread(logs[number] - logs[a]), _spread(logs[number] - other)
+            if not _spread(logs[number] - logs[a] - other) < MAX_SCREENED_SPREAD * min(spreads):
+                continue
+            base = a.combined(b, operation)
+            # Exact multiples have endings of their own, which the ratio 1 keeps.
+            is_exact = np.abs(number.values - base.in_units(number)) <= number.step / 2
+            is_codable = number.is_codable or is_exact.mean() >= MIN_EXACT_SHARE
+            for column in codings(replace(number, is_codable=is_codable), base):
+                if column.kind == "ratio":
+                    yield replace(column, factor=b.name, operation=operation), base
+
+
+def _positive(values: Floats) -> Floats:
+    return np.where(values > 0, values, np.nan)
+
+
+def _spread(logs: Floats) -> float:
+    """Return the standard deviation of the present values, infinite if they are few."""
+    present = logs[np.isfinite(logs)]
+    return float(present.std()) if len(present) >= MIN_SCREENED_ROWS else math.inf
+
+
+def close_codings(number: ComparedNumber, base: ComparedNumber) -> Iterator[CloseColumn]:
+    """Yield the codings of a column by ratios where it is close to another one."""
+    if not number.is_codable or number.step > 1:
+        return
+    common = tuple(common_values(number.values))
+    low, high = float(np.nanmin(number.values)), float(np.nanmax(number.values))
+    bases = base.in_units(number)
+    for width in CLOSE_WIDTHS:
+        close = CloseColumn(
+            number.name, base.name, width, number.decimals, low, high, common, number.usual
+        )
+        share, by_chance = (
+            np.isfinite(close.ratios(number.values, other)).mean()
+            for other in (bases, np.roll(bases, len(bases) // 2))
+        )
+        if share > max(MIN_CLOSE_SHARE, MIN_CLOSE_LIFT * by_chance):
+            yield close
+
+
+def near_bits(
+    column: NearColumn,
+    number: ComparedNumber,
+    base: ComparedNumber,
+    is_fitted: NDArray[np.bool_],
+    unit: Floats,
+) -> Floats:
+    """Return the (N,) bits of held-out values of a number that is coded relative to a base."""
+    if column.kind == "ratio":
+        unit = unit / _nonzero(base.in_units(number))
+    return held_out_bits(column.relative(number.values, base.in_table), is_fitted, unit)
+
+
+def close_bits(
+    close: CloseColumn,
+    number: ComparedNumber,
+    base: ComparedNumber,
+    is_fitted: NDArray[np.bool_],
+    unit: Floats,
+) -> Floats:
+    """Return the (N,) bits of held-out values of a number with a ratio; NaN elsewhere."""
+    bases = base.in_units(number)
+    ratios = close.ratios(number.values, bases)
+    is_close, has_value = np.isfinite(ratios), np.isfinite(number.values)
+    share = is_close[is_fitted & has_value].mean()
+    ratio_bits = held_out_bits(ratios, is_fitted, unit / np.abs(_nonzero(bases)))
+    other_bits = held_out_bits(np.where(is_close, np.nan, number.values), is_fitted, unit)
+    return np.where(
+        is_close, ratio_bits - np.log2(share), other_bits - np.log2(max(1 - share, 1e-9))
+    )
+
+
+def _nonzero(bases: Floats) -> Floats:
+    return np.where(bases == 0, np.nan, bases)
