@@ -331,3 +331,18 @@ def test_a_resumed_run_keeps_the_lookups(tmp_path: Path) -> None:
     lookups = load_sampler(resumed.last_checkpoint, tmp_path).tokenizer.exact_lookups
     patients = rows.take(rows.train)["patient"].unique()
     assert [len(each.combinations) for each in lookups] == [len(patients)]
+
+
+def test_any_of_more_tokens_than_bits_of_a_number_may_be_known() -> None:
+    steps, keys = 70, 40
+    rng = np.random.default_rng(0)
+    combinations = np.concatenate([rng.integers(0, 3, (steps - 1, keys)), np.arange(keys)[None]])
+    lookup = ExactLookup.fit(combinations, range(steps))
+    penalties = CombinationPenalties([lookup], [3] * (steps - 1) + [keys], torch.device("cpu"))
+    known = (0, 1, 63, 64, 66, 68)
+    tokens = torch.full((steps, len(known)), UNKNOWN_TOKEN)
+    tokens[list(known), range(len(known))] = torch.from_numpy(combinations[list(known), 0])
+    of_key = penalties.of(steps - 1, tokens)
+    assert of_key is not None
+    for row, step in zip(of_key, known, strict=True):
+        assert (row < 0).tolist() == (combinations[step] != combinations[step, 0]).tolist()
