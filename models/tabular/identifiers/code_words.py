@@ -49,7 +49,8 @@ def title_word_tokens(
     counts = Counter(word for each in words for word in set(each))
     least = _min_shared([*counts], texts, min_value_count)
     shared = tuple(sorted(word for word, n in counts.items() if n >= least))
-    if not sum(counts[word] for word in shared) > MIN_WORD_COVERAGE * counts.total():
+    is_covered = sum(counts[word] for word in shared) > MIN_WORD_COVERAGE * counts.total()
+    if not is_covered or any(_PLACEHOLDER in text for text in texts):
         return None
     codes = code_tokens([_TITLE_WORD.sub(_PLACEHOLDER, text) for text in texts])
     tokens = []

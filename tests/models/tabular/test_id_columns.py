@@ -679,6 +679,12 @@ def test_shared_words_after_postal_codes_stay_whole() -> None:
     assert len({text[:5] for text in generated}) > 200
 
 
+def test_codes_with_words_may_have_icons() -> None:
+    """Fonts have icons in the area of characters for private use."""
+    texts = [f"{20_000 + i * 997} {('Kiel', 'Bonn')[i % 2]}" for i in range(60)]
+    assert len(fresh([*texts, "\ue000 77 Kiel"], 300)) == 300
+
+
 def test_codes_with_a_word_of_their_own_have_no_word_of_the_table() -> None:
     own = [word.title() for word in random_texts("Aaaaa", 60)]
     assert not {
