@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from models.tabular.conditions import InvalidPartialRow
+from models.tabular.conditions import InvalidPartialRow, NoMatchingValue
 from models.tabular.partial_rows import PartialRows
 from models.tabular.relations.coding import RelationCoding
 from models.tabular.relations.detection import detect_relations
@@ -387,6 +387,10 @@ def test_conditions_and_partial_rows_may_have_weekdays_or_dates(
         assert completion.acceptance_rate > 0.9
     with pytest.raises(InvalidPartialRow, match="day_of_week"):
         PartialRows.parse(sampler.tokenizer, [{"at": "2016-02-29", "weekday": "Sun"}])
+    with pytest.raises(InvalidPartialRow, match="never missing"):
+        PartialRows.parse(sampler.tokenizer, [{"at": None}])
+    with pytest.raises(NoMatchingValue):
+        sampler.sample(1, np.arange(3), {"at": None})
 
 
 def test_of_two_dates_in_order_the_second_one_stays_a_distance() -> None:
