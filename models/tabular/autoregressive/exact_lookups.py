@@ -5,7 +5,7 @@ sampled, too. So each token is restricted to those with which a training row has
 key and of its columns that are already sampled or given.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import compress
@@ -101,21 +101,21 @@ class _Combinations:
     """The combinations of a lookup, as tables of the tokens that occur with others."""
 
     def __init__(self, lookup: ExactLookup, sizes: Sequence[int], device: torch.device) -> None:
-        self._steps, self._combinations, self._sizes = lookup.steps, lookup.combinations, sizes
+        self._steps, self._sizes = lookup.steps, sizes
         # Combinations are compared by the sum of random numbers of their tokens (Zobrist 1970),
         # which is the same for two of them with a probability of 2^-64.
         rng = np.random.default_rng(0)
         limits = np.iinfo(np.int64)
-        self._numbers = {
-            step: rng.integers(limits.min, limits.max, sizes[step]) for step in lookup.steps
-        }
-        self._on_device = {s: torch.from_numpy(n).to(device) for s, n in self._numbers.items()}
+        numbers = {step: rng.integers(limits.min, limits.max, sizes[step]) for step in lookup.steps}
+        self._on_device = {s: torch.from_numpy(n).to(device) for s, n in numbers.items()}
         self._device = device
         self._tables = {}
         for i, step in enumerate(self._steps):
-            others = MAX_OTHER_CELLS // max(1, len(self._combinations) * sizes[step])
+            others = MAX_OTHER_CELLS // max(1, len(lookup.combinations) * sizes[step])
             count = 1 + min(max(1, others), MAX_OTHER_TABLES)
-            self._tables[step] = lru_cache(count)(partial(self._make_table, step))
+            # Not a method: a cycle would keep the tables of a model in memory that is not used.
+            make_table = partial(_make_table, lookup, numbers, step, device)
+            self._tables[step] = lru_cache(count)(make_table)
             if i:
                 self._tables[step](self._steps[:i])
 
@@ -147,18 +147,22 @@ class _Combinations:
         index = index.where(keys[index] == sums, len(keys))
         return is_excluded[index] * PENALTY
 
-    def _make_table(self, step: int, others: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-        """Return the (R',) sums of the tokens at `others`, and the (R' + 1, K) excluded tokens.
 
-        The last row is that of tokens in no combination.
-        """
-        columns = {other: self._combinations[:, i] for i, other in enumerate(self._steps)}
-        sums = np.sum([self._numbers[other][columns[other]] for other in others], axis=0)
-        keys, rows = np.unique(sums, return_inverse=True)
-        is_excluded = np.ones((len(keys) + 1, self._sizes[step]), bool)
-        is_excluded[rows, columns[step]] = False
-        is_excluded[-1] = False
-        return (
-            torch.from_numpy(keys).to(self._device),
-            torch.from_numpy(is_excluded).to(self._device),
-        )
+def _make_table(
+    lookup: ExactLookup,
+    numbers: Mapping[int, NDArray[np.int64]],
+    step: int,
+    device: torch.device,
+    others: tuple[int, ...],
+) -> tuple[Tensor, Tensor]:
+    """Return the (R',) sums of the tokens at `others`, and the (R' + 1, K) excluded tokens.
+
+    `numbers` are those of the tokens by step. The last row is that of tokens in no combination.
+    """
+    columns = dict(zip(lookup.steps, lookup.combinations.T, strict=True))
+    sums = np.sum([numbers[other][columns[other]] for other in others], axis=0)
+    keys, rows = np.unique(sums, return_inverse=True)
+    is_excluded = np.ones((len(keys) + 1, len(numbers[step])), bool)
+    is_excluded[rows, columns[step]] = False
+    is_excluded[-1] = False
+    return torch.from_numpy(keys).to(device), torch.from_numpy(is_excluded).to(device)

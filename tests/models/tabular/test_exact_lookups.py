@@ -1,5 +1,7 @@
 """Lookups whose determined columns are learned, such as the airline of an aircraft."""
 
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -346,3 +348,16 @@ def test_any_of_more_tokens_than_bits_of_a_number_may_be_known() -> None:
     assert of_key is not None
     for row, step in zip(of_key, known, strict=True):
         assert (row < 0).tolist() == (combinations[step] != combinations[step, 0]).tolist()
+
+
+def test_tables_are_freed_with_their_model() -> None:
+    lookup = ExactLookup((0, 1), np.array([(0, 0), (1, 1)], np.int32))
+    penalties = CombinationPenalties([lookup], [2, 2], torch.device("cpu"))
+    assert penalties.of(1, torch.tensor([[0, 1]])) is not None
+    tables = weakref.ref(penalties._lookups[0][0])
+    gc.disable()
+    try:
+        del penalties
+        assert tables() is None
+    finally:
+        gc.enable()
