@@ -254,11 +254,13 @@ def _coded(
     is_learned = isinstance(coded_column, CloseColumn) or name in tokenizer.coding.keys
     if coded_column is None or is_learned:
         return values[name], given[name]
+    # Where a value is missing, the coded one is, too, whatever the others are.
+    is_null = values[name].is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
+    is_missing = given[name] & is_null
     if not all(source in values for source in coded_column.sources):
-        return pa.nulls(len(values[name]), tokenizer.coded_arrow.field(name).type), np.zeros(
-            len(values[name]), bool
-        )
+        return pa.nulls(len(is_null), tokenizer.coded_arrow.field(name).type), is_missing
     is_determined = np.logical_and.reduce([given[n] for n in (name, *coded_column.sources)])
+    is_determined |= is_missing
     rows = pa.RecordBatch.from_pydict({n: values[n] for n in (name, *coded_column.sources)})
     return coded_column.encode(rows, values[name].type), is_determined
 

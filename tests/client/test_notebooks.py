@@ -2,9 +2,10 @@
 
 import ast
 import json
+import math
 import tempfile
 import zipfile
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,8 @@ def test_named_levels_of_an_index_become_columns(tmp_path: Path) -> None:
         file = to_file(frame.set_index(index), None, tmp_path)
         assert pq.read_table(file).column_names == columns
     assert pq.read_table(to_file(frame[:1], None, tmp_path)).column_names == [*frame.columns]
+    levels = frame.set_index(["store", "day"]).rename_axis(["store", None])
+    assert pq.read_table(to_file(levels, None, tmp_path)).column_names == ["store", "sales"]
 
 
 def test_missing_cells_of_a_table_are_generated_and_those_of_mappings_are_missing() -> None:
@@ -123,9 +126,14 @@ def test_missing_cells_of_a_table_are_generated_and_those_of_mappings_are_missin
             "age": [30, None],
             "since": pa.array([date(2024, 5, 1), None]),
             "fee": pa.array([None, Decimal("1.50")]),
+            "wait": pa.array([timedelta(days=1, microseconds=5), timedelta(seconds=-90)]),
+            "score": [math.nan, 0.5],
         }
     )
-    assert to_partial_rows(table) == [{"age": 30, "since": "2024-05-01"}, {"fee": "1.50"}]
+    assert to_partial_rows(table) == [
+        {"age": 30, "since": "2024-05-01", "wait": "PT86400.000005S"},
+        {"fee": "1.50", "wait": "-PT90.000000S", "score": 0.5},
+    ]
     assert to_partial_rows([{"age": np.int64(30), "city": None}]) == [{"age": 30, "city": None}]
     with pytest.raises(TypeError, match="partial_rows"):
         to_partial_rows({"age": 30})

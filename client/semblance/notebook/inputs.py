@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Mapping, Sequence
-from datetime import date, time
+from datetime import date, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def to_partial_rows(rows: Any) -> list[dict[str, Any]]:
     """
     if _is_table(rows):
         given = (
-            {name: value for name, value in row.items() if value is not None}
+            {name: value for name, value in row.items() if not _is_missing(value)}
             for row in _to_arrow(rows).to_pylist()
         )
     elif isinstance(rows, Sequence) and all(isinstance(row, Mapping) for row in rows):
@@ -59,8 +60,15 @@ def to_partial_rows(rows: Any) -> list[dict[str, Any]]:
     return [{name: _to_json(value) for name, value in row.items()} for row in given]
 
 
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
 def _to_json(value: Any) -> Any:
     """Return dates, times and decimal numbers as text, and scalars of NumPy as Python's."""
+    if isinstance(value, timedelta):
+        seconds, micros = divmod(abs(value) // timedelta(microseconds=1), 10**6)
+        return f"{'-' if value < timedelta(0) else ''}PT{seconds}.{micros:06}S"
     if isinstance(value, date | time | Decimal):
         return str(value) if isinstance(value, Decimal) else value.isoformat()
     return value.item() if hasattr(value, "item") else value
@@ -73,8 +81,9 @@ def _is_table(data: Any) -> bool:
 def _to_arrow(table: Any) -> Any:
     pyarrow = require("pyarrow", "tables")
     if type(table).__module__.startswith("pandas"):
-        if any(name is not None for name in table.index.names):
-            table = table.reset_index()
+        named = [i for i, name in enumerate(table.index.names) if name is not None]
+        if named:
+            table = table.reset_index(level=named)
         return pyarrow.Table.from_pandas(table, preserve_index=False)
     return pyarrow.table(table)
 

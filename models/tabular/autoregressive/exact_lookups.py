@@ -5,9 +5,10 @@ sampled, too. So each token is restricted to those with which a training row has
 key and of its columns that are already sampled or given.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import compress
 
 import numpy as np
 import torch
@@ -20,7 +21,8 @@ from models.tabular.categorical_columns import Tokens
 PENALTY = -1_000.0  # of a logit: more than those of all pairs of near lookups together
 MAX_BALANCED_ROWS, BALANCING_ROUNDS = 4_000, 20
 SMALL_COUNT = 0.1  # of a token that the rows do not have
-OTHER_TABLES = 32  # in memory, for tokens that are sampled in another order or given
+# In memory for each step, for tokens that are sampled in another order or given: at least one.
+MAX_OTHER_TABLES, MAX_OTHER_CELLS = 32, 1 << 20
 
 
 @dataclass(frozen=True)
@@ -99,19 +101,23 @@ class _Combinations:
     """The combinations of a lookup, as tables of the tokens that occur with others."""
 
     def __init__(self, lookup: ExactLookup, sizes: Sequence[int], device: torch.device) -> None:
-        self._steps, self._combinations, self._sizes = lookup.steps, lookup.combinations, sizes
+        self._steps, self._sizes = lookup.steps, sizes
         # Combinations are compared by the sum of random numbers of their tokens (Zobrist 1970),
         # which is the same for two of them with a probability of 2^-64.
         rng = np.random.default_rng(0)
         limits = np.iinfo(np.int64)
-        self._numbers = {
-            step: rng.integers(limits.min, limits.max, sizes[step]) for step in lookup.steps
-        }
-        self._on_device = {s: torch.from_numpy(n).to(device) for s, n in self._numbers.items()}
+        numbers = {step: rng.integers(limits.min, limits.max, sizes[step]) for step in lookup.steps}
+        self._on_device = {s: torch.from_numpy(n).to(device) for s, n in numbers.items()}
         self._device = device
-        self._table = lru_cache(len(self._steps) + OTHER_TABLES)(self._make_table)
-        for i in range(1, len(self._steps)):
-            self._table(self._steps[i], self._steps[:i])
+        self._tables = {}
+        for i, step in enumerate(self._steps):
+            others = MAX_OTHER_CELLS // max(1, len(lookup.combinations) * sizes[step])
+            count = 1 + min(max(1, others), MAX_OTHER_TABLES)
+            # Not a method: a cycle would keep the tables of a model in memory that is not used.
+            make_table = partial(_make_table, lookup, numbers, step, device)
+            self._tables[step] = lru_cache(count)(make_table)
+            if i:
+                self._tables[step](self._steps[:i])
 
     def penalties(self, step: int, tokens: Tensor) -> Tensor | None:
         """Return the (B, K) penalties of a step, or None if nothing restricts its tokens."""
@@ -120,16 +126,20 @@ class _Combinations:
             return None
         if len(tokens) == step:  # steps in order: all tokens before this one are set
             return self._penalties_given(step, tuple(others), tokens)
-        flags = torch.stack([(tokens[s] >= 0).long() << i for i, s in enumerate(others)]).sum(0)
+        # Rows with the same known tokens have the same sum of random numbers, too.
+        patterns = torch.zeros_like(tokens[0])
+        for other in others:
+            patterns += self._on_device[other][0] * (tokens[other] >= 0)
         penalties = torch.zeros(tokens.shape[1], self._sizes[step], device=self._device)
-        for pattern in flags.unique().tolist():
-            if given := tuple(s for i, s in enumerate(others) if pattern >> i & 1):
-                rows = (flags == pattern).nonzero()[:, 0]
+        for pattern in patterns.unique():
+            rows = (patterns == pattern).nonzero()[:, 0]
+            is_known = (tokens[others, rows[0]] >= 0).tolist()
+            if given := tuple(compress(others, is_known)):
                 penalties[rows] = self._penalties_given(step, given, tokens[:, rows])
         return penalties
 
     def _penalties_given(self, step: int, others: tuple[int, ...], tokens: Tensor) -> Tensor:
-        keys, is_excluded = self._table(step, others)
+        keys, is_excluded = self._tables[step](others)
         sums = self._on_device[others[0]][tokens[others[0]]]
         for other in others[1:]:
             sums = sums + self._on_device[other][tokens[other]]
@@ -137,18 +147,22 @@ class _Combinations:
         index = index.where(keys[index] == sums, len(keys))
         return is_excluded[index] * PENALTY
 
-    def _make_table(self, step: int, others: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-        """Return the (R',) sums of the tokens at `others`, and the (R' + 1, K) excluded tokens.
 
-        The last row is that of tokens in no combination.
-        """
-        columns = {other: self._combinations[:, i] for i, other in enumerate(self._steps)}
-        sums = np.sum([self._numbers[other][columns[other]] for other in others], axis=0)
-        keys, rows = np.unique(sums, return_inverse=True)
-        is_excluded = np.ones((len(keys) + 1, self._sizes[step]), bool)
-        is_excluded[rows, columns[step]] = False
-        is_excluded[-1] = False
-        return (
-            torch.from_numpy(keys).to(self._device),
-            torch.from_numpy(is_excluded).to(self._device),
-        )
+def _make_table(
+    lookup: ExactLookup,
+    numbers: Mapping[int, NDArray[np.int64]],
+    step: int,
+    device: torch.device,
+    others: tuple[int, ...],
+) -> tuple[Tensor, Tensor]:
+    """Return the (R',) sums of the tokens at `others`, and the (R' + 1, K) excluded tokens.
+
+    `numbers` are those of the tokens by step. The last row is that of tokens in no combination.
+    """
+    columns = dict(zip(lookup.steps, lookup.combinations.T, strict=True))
+    sums = np.sum([numbers[other][columns[other]] for other in others], axis=0)
+    keys, rows = np.unique(sums, return_inverse=True)
+    is_excluded = np.ones((len(keys) + 1, len(numbers[step])), bool)
+    is_excluded[rows, columns[step]] = False
+    is_excluded[-1] = False
+    return torch.from_numpy(keys).to(device), torch.from_numpy(is_excluded).to(device)

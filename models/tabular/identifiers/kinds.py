@@ -8,6 +8,7 @@ from string import ascii_lowercase, ascii_uppercase
 from models.tabular.identifiers import library_words, person_names, street_names
 from models.tabular.identifiers import words as id_words
 from models.tabular.identifiers.city_regions import EXTRA
+from models.tabular.identifiers.code_words import shared_words, title_word_tokens
 from models.tabular.identifiers.dates import DAY, dated_codes
 from models.tabular.identifiers.east_asian_names import best_locale, fit_east_asian_names
 from models.tabular.identifiers.paths import fit_paths
@@ -24,8 +25,6 @@ from models.tabular.identifiers.tokens import (
     code_tokens,
     fit_templates,
     shape_coverage,
-    shared_words,
-    title_word_tokens,
 )
 from models.tabular.identifiers.word_letters import without_marks
 

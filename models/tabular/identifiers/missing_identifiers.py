@@ -22,12 +22,14 @@ class MissingWith:
     """A column with some of whose values an identifier is missing.
 
     `values` are these values; None if the column lacks one. `others` is the share of the other
-    rows in which the identifier is missing.
+    rows in which the identifier is missing. With `any_value`, all values that are not missing are
+    alike, and `values` has an empty text for them, as of a number or another identifier.
     """
 
     column: str
     values: tuple[str | None, ...]
     others: float
+    any_value: bool
 
     @classmethod
     def fit(cls, identifiers: pa.Array, columns: Mapping[str, pa.Array]) -> Self | None:
@@ -39,10 +41,9 @@ class MissingWith:
         if not 0 < missing < rows:
             return None
         is_missing = identifiers.is_null().to_numpy(zero_copy_only=False)
+        are_alike = {name: not _has_few_values(column) for name, column in columns.items()}
         categories = {
-            name: _as_texts(column, only_missing=_has_many_values(column)).dictionary_encode(
-                "encode"
-            )
+            name: _as_texts(column, any_value=are_alike[name]).dictionary_encode("encode")
             for name, column in columns.items()
         }
         categories = {
@@ -61,34 +62,40 @@ class MissingWith:
             explained = int(counts[is_lacked].sum())
             if explained > most:
                 values = encoded.dictionary.filter(pa.array(is_lacked)).to_pylist()
-                best = cls(name, tuple(values), (missing - explained) / (rows - explained))
+                others = (missing - explained) / (rows - explained)
+                best = cls(name, tuple(values), others, are_alike[name])
                 most = explained
         return best
 
     def apply(self, identifiers: pa.Array, rows: pa.RecordBatch) -> pa.Array:
         """Return the identifiers, without those of rows in which they are missing."""
-        # Of another identifier, as of a number, only the missing values show it.
-        only_missing = {*self.values} <= {None, ""}
-        texts = _as_texts(rows.column(self.column), only_missing=only_missing)
+        texts = _as_texts(rows.column(self.column), any_value=self.any_value)
         is_missing = pc.is_in(texts, value_set=pa.array(self.values, pa.string()))
         return pc.if_else(is_missing, pa.scalar(None, identifiers.type), identifiers)
 
     def to_json(self) -> dict[str, Any]:
-        return {"column": self.column, "values": list(self.values), "others": self.others}
+        return {
+            "column": self.column,
+            "values": list(self.values),
+            "others": self.others,
+            "any_value": self.any_value,
+        }
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Self:
-        return cls(fields["column"], tuple(fields["values"]), fields["others"])
+        values = tuple(fields["values"])
+        any_value = fields.get("any_value", {*values} <= {None, ""})
+        return cls(fields["column"], values, fields["others"], any_value)
 
 
-def _has_many_values(column: pa.Array) -> bool:
-    return pa.types.is_integer(column.type) and pc.count_distinct(column).as_py() > MAX_VALUES
+def _has_few_values(column: pa.Array) -> bool:
+    """Return True for categories, and for integers with as many values as these at most."""
+    is_few = pa.types.is_integer(column.type) and pc.count_distinct(column).as_py() <= MAX_VALUES
+    return is_few or bool(pa.types.is_string(column.type))
 
 
-def _as_texts(column: pa.Array, *, only_missing: bool = False) -> pa.StringArray:
-    """Return the texts of a category or of integers; an empty text for each value of others."""
-    if pa.types.is_string(column.type) and not only_missing:
-        return column
-    if pa.types.is_integer(column.type) and not only_missing:
-        return column.cast(pa.string())
-    return pc.if_else(column.is_null(), pa.scalar(None, pa.string()), "")
+def _as_texts(column: pa.Array, *, any_value: bool) -> pa.StringArray:
+    """Return the values as texts; with `any_value`, an empty text for each of them."""
+    if any_value:
+        return pc.if_else(column.is_null(), pa.scalar(None, pa.string()), "")
+    return column.cast(pa.string())

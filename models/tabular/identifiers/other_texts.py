@@ -45,6 +45,8 @@ _PLACEHOLDERS = (
     "various via void walk webmaster website withheld "
 )
 
+_MARK_LETTERS = ("", "na", "nn", "x", "\u65e0", "\u7121")  # of marks such as n/a
+
 
 class OtherCounts(NamedTuple):
     """Numbers of rows with each word that stays, and with each other text of another kind."""
@@ -119,7 +121,9 @@ def is_placeholder(text: str) -> bool:
     placeholders = words & {*_PLACEHOLDERS.split()}
     if _DIGIT.search(text):
         return False
-    return not words or (bool(placeholders) and (words == placeholders or _are_public(text)))
+    if not words:  # letters alone, as in J. K., may be the initials of somebody
+        return "".join(filter(str.isalpha, text)).casefold() in _MARK_LETTERS
+    return bool(placeholders) and (words == placeholders or _are_public(text))
 
 
 def _are_public(text: str) -> bool:

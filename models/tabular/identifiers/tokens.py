@@ -12,7 +12,6 @@ import string
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 from models.tabular.identifiers.templates import Pool, TemplateBuilder, TemplateSet
 
@@ -22,7 +21,6 @@ MIN_SHARED_COUNT = 10  # texts that must share a token that is kept
 NAME_KINDS = ("first", "last")  # prefixes of the classes of names of people
 MIN_SHAPE_FRACTION = 0.02  # of the texts; rarer shapes are left out
 MIN_SHARED_FRACTION = 0.01
-MIN_SHARED_WORD = 3  # texts that must share a word of a phrase that is kept
 MIN_WORD_COVERAGE = 0.5  # share of the words of a position that must be shared to keep them
 MIN_WORDS = 40  # of usual lengths in a pool
 MIN_DOMINANT = 0.8  # share of a character that is used alone at its position
@@ -45,8 +43,6 @@ ALPHABETS: dict[str, str] = {
 }
 MIN_HEX_PATTERNS, MIN_HEX_DIGITS = 2, 4  # orders of digits and letters; digits of a group
 _MIXED = re.compile(r"[0-9][A-Za-z]|[A-Za-z][0-9]")
-_TITLE_WORD = re.compile(r"(?<![^\W_])[A-Z\u00c0-\u00de][a-z\u00df-\u00ff]{2,}(?![^\W_])")
-_PLACEHOLDER = "\ue000"  # a character of private use
 _RUNS = re.compile(r"[A-Z]+|[a-z]+|[0-9]+|.", re.DOTALL)
 _ALPHANUMERIC_RUNS = re.compile(r"[A-Za-z0-9]+|.", re.DOTALL)
 
@@ -185,44 +181,6 @@ def fit_templates(
         at, pool = (last[0], tuple(last[1])) if extra is None else (end, extra)
         builder.add(slots, float(len(group)), at, pool)
     return builder.build()
-
-
-def shared_words(texts: Sequence[Tokens], min_value_count: int) -> frozenset[str]:
-    """Return the parts of the words of phrases, such as EVERY 2 WEEKS, that enough texts share.
-
-    A word, such as mL, has no digits next to it, as a part of a code has.
-    """
-    counts: Counter[Tokens] = Counter()
-    for tokens in texts:
-        if any(token.text == " " for token in tokens):
-            runs = groupby(tokens, key=lambda token: bool(token.kind))
-            words = (tuple(run) for is_alphanumeric, run in runs if is_alphanumeric)
-            counts.update({word for word in words if all(token.kind in "Aa" for token in word)})
-    least = max(MIN_SHARED_WORD, min_value_count)
-    return frozenset(token.text for word, n in counts.items() if n >= least for token in word)
-
-
-def title_word_tokens(
-    texts: Sequence[str], min_value_count: int
-) -> tuple[list[Tokens], dict[str, Pool]] | None:
-    """Return the tokens of codes with words such as Kiel in `24103 Kiel`, and the words that stay.
-
-    Return None if most of these words are not shared by enough texts.
-    """
-    words = [_TITLE_WORD.findall(text) for text in texts]
-    counts = Counter(word for each in words for word in set(each))
-    least = max(MIN_SHARED_WORD, min_value_count)
-    shared = tuple(sorted(word for word, n in counts.items() if n >= least))
-    if not sum(counts[word] for word in shared) > MIN_WORD_COVERAGE * counts.total():
-        return None
-    codes = code_tokens([_TITLE_WORD.sub(_PLACEHOLDER, text) for text in texts])
-    tokens = []
-    for code, each in zip(codes, words, strict=True):
-        rest = iter(each)
-        tokens.append(
-            tuple(Token(next(rest), "word") if t.text == _PLACEHOLDER else t for t in code)
-        )
-    return tokens, {"word": shared}
 
 
 def _used_alphabets(texts: Sequence[Tokens]) -> dict[str, str]:

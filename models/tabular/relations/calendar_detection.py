@@ -97,10 +97,14 @@ def _stem_and_role(name: str) -> tuple[tuple[str, ...], str | None]:
 def find_valid_dates(dates: Sequence[SpreadDate], table: pa.Table) -> Iterator[Relation]:
     """Yield relations that exclude impossible dates, where independent parts would have some."""
     for date in dates:
-        parts = [part.unique().drop_null() for part in date.parts(table)]
-        grid = np.meshgrid(*(np.arange(len(part)) for part in parts), indexing="ij")
-        pairs = [part.take(pa.array(i.ravel())) for part, i in zip(parts, grid, strict=True)]
-        if not may_be_dates(pairs, date.roles).all():
+        # Of numbers there are a limited number, but not of texts: 1, 01, Jan, January.
+        numbers = (
+            part_numbers(part, role)
+            for part, role in zip(date.parts(table), date.roles, strict=True)
+        )
+        distinct = [np.unique(each[~np.isnan(each)]) for each in numbers if each is not None]
+        grid = np.meshgrid(*distinct, indexing="ij")
+        if not may_be_dates([pa.array(each.ravel()) for each in grid], date.roles).all():
             yield Relation("valid_date", date.columns, roles=date.roles)
 
 

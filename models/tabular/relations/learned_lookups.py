@@ -6,8 +6,9 @@ determined columns, such as the airline or the treatment. So these are learned f
 that has them.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from math import isqrt, prod
 
 import numpy as np
@@ -59,6 +60,7 @@ class _Chooser:
     def __init__(self, table: pa.Table, types: Mapping[str, str]) -> None:
         self._table, self._types = table, types
         self._counts: dict[str, int] = {}
+        self._correlations: dict[str, dict[str, float]] = {}  # with other columns, by key
         self._learned: dict[str, list[int]] = {}  # numbers of values of learned columns by last key
 
     def is_learned(self, key: str, last_key: str, name: str) -> bool:
@@ -81,6 +83,10 @@ class _Chooser:
             self._learned = learned
         return is_learned
 
+    @cached_property
+    def _sample(self) -> pa.Table:
+        return self._table.take(pa.array(sampled_rows(len(self._table))[0]))
+
     def _count(self, name: str) -> int:
         if name not in self._counts:
             self._counts[name] = len(array(self._table, name).unique().drop_null())
@@ -92,19 +98,22 @@ class _Chooser:
             return True
         if self._types[key] != "integer":
             return False
-        sample = self._table.take(pa.array(sampled_rows(len(self._table))[0]))
-        numbers = as_floats(array(sample, key))
+        if key not in self._correlations:
+            self._correlations[key] = dict(self._correlate(key))
+        others = self._correlations[key].items()
+        return all(size <= MAX_KEY_CORRELATION for other, size in others if other != name)
+
+    def _correlate(self, key: str) -> Iterator[tuple[str, float]]:
+        """Yield the other columns of numbers, with the size of their correlation with a key."""
+        numbers = as_floats(array(self._sample, key))
         for other in self._types:
-            values = array(sample, other)
-            if other in (key, name) or not is_numeric(values.type):
+            values = array(self._sample, other)
+            if other == key or not is_numeric(values.type):
                 continue
             others = as_floats(values)
             both = np.isfinite(numbers) & np.isfinite(others)
-            if len(np.unique(numbers[both])) < 2 or len(np.unique(others[both])) < 2:
-                continue
-            if abs(rank_correlation(numbers[both], others[both])) > MAX_KEY_CORRELATION:
-                return False
-        return True
+            if len(np.unique(numbers[both])) > 1 and len(np.unique(others[both])) > 1:
+                yield other, abs(rank_correlation(numbers[both], others[both]))
 
 
 def _num_cells(keys: int, values: Sequence[int]) -> int:

@@ -66,6 +66,8 @@ class WeekColumn:
         """Return a condition on coded dates that those with a date of `condition` satisfy."""
         limits = list(condition.bounds)
         if condition.values is not None:
+            if condition.values.null_count == len(condition.values):
+                return condition  # a week is missing where its date is
             ends = pa.compute.min_max(condition.values)
             limits += [("gte", ends["min"]), ("lte", ends["max"])]
         bounds = []

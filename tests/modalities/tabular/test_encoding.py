@@ -5,6 +5,7 @@
 import pytest
 
 from modalities.tabular.upload.files.encoding import guess_encodings
+from modalities.tabular.upload.files.encoding_doubts import guessed_encoding_issue
 from modalities.tabular.upload.read_options import ReadOptions
 from tests.modalities.tabular.conftest import Read
 
@@ -111,6 +112,12 @@ def test_a_guess_from_several_letters_is_an_info(read: Read) -> None:
     issue = read(text.encode("cp1250")).issue("guessed_encoding")
     assert issue is not None
     assert issue["severity"] == "info"
+
+
+def test_words_are_found_among_very_many_letters_in_linear_time() -> None:
+    """Searching from each of the letters would take an hour."""
+    issue = guessed_encoding_issue(b"A" * 10**6 + b" Plze\xf2", "cp1250", ["cp1250", "cp1252"])
+    assert (issue.count, issue.examples) == (1, ("Plzeň (cp1252: Plzeò)",))
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])

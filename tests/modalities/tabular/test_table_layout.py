@@ -1,7 +1,10 @@
 """Title lines, headers, comments and footers of text files."""
 
+import re
+
 import pytest
 
+from modalities.tabular.upload.layout.rulers import is_ruler_above_names, ruler_lines
 from modalities.tabular.upload.read_options import ReadOptions
 from tests.modalities.tabular.conftest import Read, Reject
 
@@ -581,6 +584,15 @@ def test_rulers_between_fields_are_left_out_and_counted(delimiter: str, read: Re
     assert issue is not None
     assert (issue["count"], table.summary.rows) == (1, 40)
     assert (table["Count"].type, table["Count"].nullable) == ("integer", False)
+
+
+def test_a_text_of_very_many_hyphens_is_compared_in_linear_time() -> None:
+    """Comparing it from each of its hyphens would take an hour."""
+    text = "-" * 10**6
+    assert is_ruler_above_names([text])
+    assert not is_ruler_above_names([f"{text}x"])
+    assert re.fullmatch(ruler_lines("|"), text)
+    assert not re.fullmatch(ruler_lines("|"), f"{text}x")
 
 
 def test_hyphens_in_some_cells_are_values_or_missing(read: Read) -> None:

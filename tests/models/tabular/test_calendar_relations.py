@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from models.tabular.conditions import InvalidPartialRow
+from models.tabular.conditions import InvalidPartialRow, NoMatchingValue
 from models.tabular.partial_rows import PartialRows
 from models.tabular.relations.coding import RelationCoding
 from models.tabular.relations.detection import detect_relations
@@ -198,6 +198,16 @@ def test_days_that_every_month_has_need_no_check() -> None:
     assert not any("valid_date" in name for name in names_of(spread(early)))
 
 
+def test_numbers_of_dates_may_be_written_in_very_many_ways() -> None:
+    zeros = RNG.integers(0, 1_000, (3, N))
+    table = spread(DAYS)
+    texts = [
+        [f"{'0' * count}{number}" for count, number in zip(each, column.to_pylist(), strict=True)]
+        for each, column in zip(zeros, table.columns, strict=True)
+    ]
+    assert "valid_date(year, month, day)" in names_of(pa.table(texts, names=table.column_names))
+
+
 def test_a_leap_day_may_be_in_a_row_without_a_year() -> None:
     relation = Relation("valid_date", ("year", "month", "day"), roles=("year", "month", "day"))
     rows = pa.table({"year": [2015, None, None], "month": [2, 2, 2], "day": [29, 29, 30]})
@@ -377,6 +387,10 @@ def test_conditions_and_partial_rows_may_have_weekdays_or_dates(
         assert completion.acceptance_rate > 0.9
     with pytest.raises(InvalidPartialRow, match="day_of_week"):
         PartialRows.parse(sampler.tokenizer, [{"at": "2016-02-29", "weekday": "Sun"}])
+    with pytest.raises(InvalidPartialRow, match="never missing"):
+        PartialRows.parse(sampler.tokenizer, [{"at": None}])
+    with pytest.raises(NoMatchingValue):
+        sampler.sample(1, np.arange(3), {"at": None})
 
 
 def test_of_two_dates_in_order_the_second_one_stays_a_distance() -> None:

@@ -1,5 +1,7 @@
 """Lookups whose determined columns are learned, such as the airline of an aircraft."""
 
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -331,3 +333,31 @@ def test_a_resumed_run_keeps_the_lookups(tmp_path: Path) -> None:
     lookups = load_sampler(resumed.last_checkpoint, tmp_path).tokenizer.exact_lookups
     patients = rows.take(rows.train)["patient"].unique()
     assert [len(each.combinations) for each in lookups] == [len(patients)]
+
+
+def test_any_of_more_tokens_than_bits_of_a_number_may_be_known() -> None:
+    steps, keys = 70, 40
+    rng = np.random.default_rng(0)
+    combinations = np.concatenate([rng.integers(0, 3, (steps - 1, keys)), np.arange(keys)[None]])
+    lookup = ExactLookup.fit(combinations, range(steps))
+    penalties = CombinationPenalties([lookup], [3] * (steps - 1) + [keys], torch.device("cpu"))
+    known = (0, 1, 63, 64, 66, 68)
+    tokens = torch.full((steps, len(known)), UNKNOWN_TOKEN)
+    tokens[list(known), range(len(known))] = torch.from_numpy(combinations[list(known), 0])
+    of_key = penalties.of(steps - 1, tokens)
+    assert of_key is not None
+    for row, step in zip(of_key, known, strict=True):
+        assert (row < 0).tolist() == (combinations[step] != combinations[step, 0]).tolist()
+
+
+def test_tables_are_freed_with_their_model() -> None:
+    lookup = ExactLookup((0, 1), np.array([(0, 0), (1, 1)], np.int32))
+    penalties = CombinationPenalties([lookup], [2, 2], torch.device("cpu"))
+    assert penalties.of(1, torch.tensor([[0, 1]])) is not None
+    tables = weakref.ref(penalties._lookups[0][0])
+    gc.disable()
+    try:
+        del penalties
+        assert tables() is None
+    finally:
+        gc.enable()

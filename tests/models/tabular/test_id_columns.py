@@ -661,12 +661,28 @@ def test_a_word_of_a_phrase_that_two_texts_share_does_not_stay() -> None:
     assert not [text for text in generated if text.endswith("XQXQ")]
 
 
+@pytest.mark.parametrize("form", ["A{0}X/{1} {2}", "{0} 7{1}-{2} K{1}"])
+def test_names_of_people_in_a_few_codes_do_not_stay(form: str) -> None:
+    common = ("MILLER", "SMITH", "JONES", "BROWN", "GARCIA", "DAVIS", "CLARK", "LEWIS")
+    people = [common[i % 8] for i in range(240)] + ["ZBIGNY"] * 9
+    texts = [form.format(i * 997, i % 7, person) for i, person in enumerate(people, 20)]
+    generated = fresh(texts, 600)
+    assert not [text for text in generated if "ZBIGNY" in text]
+    assert any(name in text for text in generated for name in common)
+
+
 def test_shared_words_after_postal_codes_stay_whole() -> None:
     towns = ("Kiel", "Köln", "Bonn", "Trier", "Mainz", "Ulm")
     texts = [f"{20_000 + i * 997} {towns[i % 6]}" for i in range(60)]
     generated = fresh([*texts, "31000 Xantenbach"], 300)
     assert all(re.fullmatch(rf"\d{{5}} ({'|'.join(towns)})", text) for text in generated)
     assert len({text[:5] for text in generated}) > 200
+
+
+def test_codes_with_words_may_have_icons() -> None:
+    """Fonts have icons in the area of characters for private use."""
+    texts = [f"{20_000 + i * 997} {('Kiel', 'Bonn')[i % 2]}" for i in range(60)]
+    assert len(fresh([*texts, "\ue000 77 Kiel"], 300)) == 300
 
 
 def test_codes_with_a_word_of_their_own_have_no_word_of_the_table() -> None:

@@ -126,3 +126,17 @@ def test_an_identifier_is_missing_with_the_numbers_that_lack_it() -> None:
     rows = pa.record_batch({"winners": pa.array([0, 1, 2, None])})
     kept = rule.apply(pa.array(["a", "b", "c", "d"]), rows)
     assert kept.to_pylist() == [None, "b", "c", "d"]
+
+
+def test_an_empty_text_is_a_category_like_others() -> None:
+    category = pa.array(["" if i % 4 == 0 else "ab"[i % 2] for i in range(200)])
+    identifiers = pa.array([None if i % 4 == 0 else f"x{i}" for i in range(200)])
+    fitted = MissingWith.fit(identifiers, {"category": category})
+    assert fitted is not None
+    missing_with = MissingWith.from_json(fitted.to_json())
+    rows = pa.record_batch({"category": category})
+    assert (
+        missing_with.apply(pc.fill_null(identifiers, "y"), rows)
+        .is_null()
+        .equals(identifiers.is_null())
+    )

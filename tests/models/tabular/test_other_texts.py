@@ -102,6 +102,18 @@ def test_a_name_of_a_person_does_not_stay_however_often_it_repeats() -> None:
     assert not is_placeholder("12345")
 
 
+@pytest.mark.parametrize("initials", ["J. K.", "J.K.", "J K", "K"])
+def test_initials_of_a_person_do_not_stay(initials: str) -> None:
+    texts = [*map(_person, range(ROWS)), *[initials] * 60]
+    assert find_other_texts(Counter(texts), "person").words == {}
+
+
+@pytest.mark.parametrize("mark", ["-", "?", "n/a", "N. A.", "N.N.", "X"])
+def test_marks_among_people_stay(mark: str) -> None:
+    texts = [*map(_person, range(ROWS)), *[mark] * 60]
+    assert find_other_texts(Counter(texts), "person").words == {mark: 60}
+
+
 def test_a_code_that_repeats_is_not_a_word() -> None:
     texts = [*map(MAKERS["code"], range(ROWS)), *["A-55555"] * 60]
     assert find_other_texts(Counter(texts), None).words == {}

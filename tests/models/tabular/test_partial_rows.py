@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
@@ -18,6 +19,7 @@ from models.tabular.data import LabeledRows
 from models.tabular.partial_rows import PartialRows
 from models.tabular.row_completion import NUM_PARTICLES, complete_rows
 from models.tabular.sampling import TableSampler
+from models.tabular.schema import ColumnSchema
 from models.tabular.tokenizer import Tokenizer
 from tests.models.tabular.tiny_networks import make_generator
 from tests.models.tabular.tiny_tables import make_people, make_settings, train_sampler
@@ -109,6 +111,21 @@ def test_an_impossible_value_is_rejected_by_row_and_column(
     with pytest.raises(InvalidPartialRow) as error:
         PartialRows.parse(sampler.tokenizer, [{"age": 40}, row])
     assert (error.value.row, error.value.column) == (1, column)
+
+
+def test_a_coded_column_is_missing_only_if_it_is_in_training_rows(tmp_path: Path) -> None:
+    """An end, as a number of days after the start, is missing without any start."""
+    rng = np.random.default_rng(0)
+    start = rng.integers(0, 10_000, 400)
+    end = start + rng.integers(0, 30, 400)
+    last = pa.array(end + rng.integers(0, 30, 400), mask=rng.random(400) < 0.1)
+    table = pa.table({"start": start, "end": end, "last": last})
+    schema = tuple(ColumnSchema(name, "integer") for name in table.column_names)
+    sampler = train_sampler(table, schema, tmp_path, steps=10)
+    assert {"end", "last"} <= sampler.tokenizer.coding.names
+    PartialRows.parse(sampler.tokenizer, [{"last": None}])
+    with pytest.raises(InvalidPartialRow, match="never missing"):
+        PartialRows.parse(sampler.tokenizer, [{"end": None}])
 
 
 def test_a_value_of_another_type_is_rejected_in_words(sampler: TableSampler) -> None:

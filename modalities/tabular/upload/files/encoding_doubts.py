@@ -8,7 +8,7 @@ from core.datasets.errors import printable
 
 MIN_LETTERS = 4  # different ones that are not ASCII; fewer hardly distinguish encodings
 MAX_WORDS, MAX_OTHERS = 5, 2
-_WORD = re.compile(rb"[A-Za-z'\x80-\xff]*[\x80-\xff][A-Za-z'\x80-\xff]*")
+_WORD = re.compile(rb"[A-Za-z'\x80-\xff]+")
 
 
 def guessed_encoding_issue(sample: bytes, encoding: str, guesses: Sequence[str]) -> Issue:
@@ -16,7 +16,7 @@ def guessed_encoding_issue(sample: bytes, encoding: str, guesses: Sequence[str])
 
     It is a warning if the text has only a few letters that are not ASCII.
     """
-    words = list(dict.fromkeys(_WORD.findall(sample)))
+    words = [word for word in dict.fromkeys(_WORD.findall(sample)) if not word.isascii()]
     letters = {c for word in words for c in word.decode(encoding, "replace") if not c.isascii()}
     severity: Severity = "warning" if len(letters) < MIN_LETTERS else "info"
     others = [other for other in guesses if other != encoding]
