@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from models.tabular.categorical_columns import Floats
 from models.tabular.numbers.grid import NumberGrid, UsualDecimals
+from models.tabular.numbers.quantiles import Quantiles
 from models.tabular.numbers.scale import Scale, numeric_values
 from models.tabular.relations.close_columns import CloseColumn
 from models.tabular.relations.held_out_bits import common_values, held_out_bits, rank_correlation
@@ -55,7 +56,9 @@ class ComparedNumber:
         scale = Scale.fit(column.type, present)
         distinct, counts = np.unique(scale.to_scaled(present), return_counts=True)
         if scale.unit:
-            scale = scale.with_endings(distinct[counts == 1], distinct[counts > 1])
+            # Of values that mostly repeat, such as 2359 for a time, the distinct ones show endings.
+            single = counts == 1 if Quantiles.interpolates(present) else counts > 0
+            scale = scale.with_endings(distinct[single], distinct[~single])
         is_fine = len(present) >= MIN_ROWS and len(distinct) > MIN_DISTINCT
         step, is_codable = max(scale.unit, 1), scale.endings is None
         return cls(name, floats, values, decimals, is_fine, step, scale.usual, is_codable)
@@ -81,7 +84,8 @@ def codings(number: ComparedNumber, base: ComparedNumber) -> Iterator[NearColumn
     low, high = float(np.nanmin(number.values)), float(np.nanmax(number.values))
     common = common_values(number.values)
     median = float(np.nanmedian(bases))
-    median = median if number.decimals < 0 else float(np.rint(median))
+    if number.decimals >= 0 and not 0 < abs(median) < 1:
+        median = float(np.rint(median))
     copies = (number.values == bases) & ~np.isin(number.values, common)
     column = NearColumn(
         name=number.name,
@@ -106,10 +110,10 @@ def codings(number: ComparedNumber, base: ComparedNumber) -> Iterator[NearColumn
 
 
 def product_codings(
-    number: ComparedNumber, bases: Sequence[ComparedNumber]
+    number: ComparedNumber, before: Sequence[ComparedNumber]
 ) -> Iterator[tuple[NearColumn, ComparedNumber]]:
     """Yield the codings of a column relative to products and quotients of two others, and these."""
-    factors = [base for base in bases if np.nanmin(base.in_table) >= 0][:MAX_FACTORS]
+    factors = [each for each in before if _is_factor(each.in_table)][:MAX_FACTORS]
     logs = {each: np.log(_positive(each.in_table[:SCREENED_ROWS])) for each in (number, *factors)}
     both: tuple[Operation, ...] = ("*", "/")
     for (i, a), (k, b) in permutations(enumerate(factors), 2):
@@ -125,6 +129,13 @@ def product_codings(
             for column in codings(replace(number, is_codable=is_codable), base):
                 if column.kind == "ratio":
                     yield replace(column, factor=b.name, operation=operation), base
+
+
+def _is_factor(values: Floats) -> bool:
+    """Return True if a product with a column may bound a ratio: others are hardly ever positive."""
+    present = values[~np.isnan(values)]
+    has_rows = len(present) >= MIN_ROWS and len(np.unique(present)) > 1
+    return has_rows and present.min() >= 0 and (present > 0).mean() >= MIN_POSITIVE_SHARE
 
 
 def _positive(values: Floats) -> Floats:

@@ -61,11 +61,11 @@ def find_near_columns(
         return []
     sample = table.select(list(names)).take(pa.array(rows))
     numbers = [ComparedNumber.fit(name, array(sample, name)) for name in names]
-    numbers = [number for number in numbers if number.is_fine][:MAX_COLUMNS]
+    fine = [number for number in numbers if number.is_fine][:MAX_COLUMNS]
     found = []
-    for i, number in enumerate(numbers):
-        is_bounded = number.name in bounded
-        coding = _best_coding(number, numbers[:i], is_fitted, table.schema.names, is_bounded)
+    for i, number in enumerate(fine):
+        before, is_bounded = numbers[: numbers.index(number)], number.name in bounded
+        coding = _best_coding(number, fine[:i], before, is_fitted, table.schema.names, is_bounded)
         if coding is not None:
             found.append(_with_range(coding, array(table, number.name)))
     return found
@@ -98,15 +98,17 @@ def saved_bits(table: pa.Table, columns: Sequence[CodedColumn]) -> float:
 
 
 def _best_coding(
-    number: "ComparedNumber",
-    bases: Sequence["ComparedNumber"],
+    number: ComparedNumber,
+    bases: Sequence[ComparedNumber],
+    factors: Sequence[ComparedNumber],
     is_fitted: NDArray[np.bool_],
     names: Sequence[str],
     only_ratio: bool,
 ) -> NearColumn | CloseColumn | None:
     """Return the coding of a column that saves most bits, or None if none saves enough of them.
 
-    `names` are those of the table, which has no room for a ratio of the same name.
+    `factors` are those of products. `names` are those of the table, which has no room for a ratio
+    of the same name.
     """
     one = number.unit_of(len(is_fitted))
     plain_bits = held_out_bits(number.values, is_fitted, one)
@@ -126,7 +128,7 @@ def _best_coding(
     least = max(gains.values(), default=0.0) + MIN_CLOSE_GAIN_BITS
     gains |= {close: gain for close, gain in close_gains.items() if gain > least}
     least = max(gains.values(), default=MIN_GAIN_BITS["ratio"]) + MIN_PRODUCT_GAIN_BITS
-    for column, product in product_codings(number, bases):
+    for column, product in product_codings(number, factors):
         gain = np.nanmean(plain_bits - near_bits(column, number, product, is_fitted, one))
         if gain > least:
             gains[column] = float(gain)

@@ -53,6 +53,19 @@ def test_a_near_product_is_found_and_survives_coding(unit: float) -> None:
         assert pa.Table.from_batches([coding.decode(coded, rows.schema)]).equals(rows)
 
 
+@pytest.mark.parametrize("most", [3, 12, 30])
+def test_a_factor_may_have_few_values(most: int) -> None:
+    """A discount of some orders: quantities of few values are learned as such, but are factors."""
+    rng = np.random.default_rng(7)
+    price, quantity = np.round(rng.uniform(3, 90, 2_000), 2), rng.integers(1, most + 1, 2_000)
+    discount = rng.choice([1.0, 0.95, 0.9, 0.85], 2_000, p=[0.5, 0.2, 0.2, 0.1])
+    amount = np.round(price * quantity * discount, 2)
+    types = {"price": "number", "quantity": "integer", "amount": "number"}
+    table = pa.table(dict(zip(types, (price, quantity, amount), strict=True)))
+    (column,) = find_near_columns(table, types, ())
+    assert column.relation_name == "price * quantity ~ amount"
+
+
 def test_a_near_quotient_is_found() -> None:
     table = make_contracts()
     columns = {name: table[name] for name in ("paid", "months", "fee")}

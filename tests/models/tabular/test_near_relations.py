@@ -91,6 +91,15 @@ def test_other_columns_are_not_coded(with_endings: bool) -> None:
     assert find_near_columns(table, {"price": "number", "other": "number"}, ()) == []
 
 
+def test_times_of_day_as_numbers_are_not_coded_as_ratios() -> None:
+    """As in 2359: each number repeats, and none ends in 60 to 99."""
+    rng = np.random.default_rng(5)
+    start = rng.integers(300, 1_260, 9_000)
+    end = start + rng.integers(40, 180, 9_000)
+    clock = {name: m // 60 * 100 + m % 60 for name, m in (("start", start), ("end", end))}
+    assert find_near_columns(pa.table(clock), dict.fromkeys(clock, "integer"), ()) == []
+
+
 def test_the_ending_of_all_numbers_of_a_ratio_is_kept() -> None:
     price, other = make_near_prices()
     table = pa.table({"price": price + 0.99, "other": other + 0.99})
