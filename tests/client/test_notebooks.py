@@ -115,7 +115,11 @@ def test_named_levels_of_an_index_become_columns(tmp_path: Path) -> None:
     ):
         file = to_file(frame.set_index(index), None, tmp_path)
         assert pq.read_table(file).column_names == columns
-    assert pq.read_table(to_file(frame[:1], None, tmp_path)).column_names == [*frame.columns]
+    for unchanged in (frame[:1], frame.set_index("day", drop=False)):
+        file = to_file(unchanged, None, tmp_path)
+        assert pq.read_table(file).column_names == [*frame.columns]
+    with pytest.raises(TypeError, match="must be a table"):
+        to_partial_rows(frame["day"])
     levels = frame.set_index(["store", "day"]).rename_axis(["store", None])
     assert pq.read_table(to_file(levels, None, tmp_path)).column_names == ["store", "sales"]
 

@@ -75,13 +75,15 @@ def _to_json(value: Any) -> Any:
 
 
 def _is_table(data: Any) -> bool:
-    return hasattr(data, "__arrow_c_stream__") or type(data).__module__.startswith("pandas")
+    is_frame = type(data).__module__.startswith("pandas") and hasattr(data, "columns")
+    return is_frame or (hasattr(data, "__arrow_c_stream__") and not hasattr(data, "dtype"))
 
 
 def _to_arrow(table: Any) -> Any:
     pyarrow = require("pyarrow", "tables")
     if type(table).__module__.startswith("pandas"):
-        named = [i for i, name in enumerate(table.index.names) if name is not None]
+        names = {None, *table.columns}  # a level may repeat a column
+        named = [i for i, name in enumerate(table.index.names) if name not in names]
         if named:
             table = table.reset_index(level=named)
         return pyarrow.Table.from_pandas(table, preserve_index=False)

@@ -39,6 +39,8 @@ _TITLE = re.compile(
     r"|ibn|ter|zu|af|och|and|und|et|with|rep|sen|senator|gov|governor|congressman|congresswoman|hon"
     r"|lt|sgt|capt|gen|adm|mayor|justice|judge|ambassador|pastor|father|sister|brother|officer|det"
 )
+# Suffixes, which are no words of a name: pools have none of them.
+_SUFFIX = re.compile(r"(?i)jr|sr|ii|iii|iv|phd|md|esq")
 MIN_COINED_SUPPORT = 2  # family names in which a letter follows others, as in coined ones
 MIN_WITH_INITIALS = 0.8  # share of the texts that are family names with initials
 MIN_INITIALS = 6  # different ones; sizes such as S, M, L and grades have fewer
@@ -139,7 +141,10 @@ def name_tokens(text: str, *, given: bool = False, family_first: bool = False) -
     words = [i for i, part in enumerate(parts) if WORD_PATTERN.match(part)]
     joints = [i for i, part in enumerate(parts) if _JOINT.fullmatch(part)]
     words = [i for i in words if i not in joints]
+    while len(words) > 1 and _SUFFIX.fullmatch(parts[words[-1]]):
+        words.pop()
     comma = parts.index(",") if "," in parts and len(joints) == 0 else -1
+    comma = comma if words and comma < words[-1] else -1  # not before a suffix
     family = set() if given else {*words[-1:]} if comma < 0 else {i for i in words if i < comma}
     if family_first:
         family = set([i for i in words if not is_title(parts[i])][:1])
@@ -147,7 +152,7 @@ def name_tokens(text: str, *, given: bool = False, family_first: bool = False) -
         family |= {max((i for i in words if i < joint), default=-1) for joint in joints}
     tokens = []
     for i, part in enumerate(parts):
-        if i not in words or part.casefold() == "jr":  # which Mr and Mrs cannot replace
+        if i not in words or _SUFFIX.fullmatch(part):
             tokens.append(Token(part, "9" if part.isdigit() else ""))
         elif len(part) == 1 and part.isascii():
             tokens.append(Token(part, "A" if part.isupper() else "a"))

@@ -13,6 +13,7 @@ from models.tabular.identifiers.words import case_of
 
 OTHER_SCRIPT = "other-"  # before the letter case, in the kind of a word without Latin letters
 INITIAL = "initial"  # kind of a single letter before a full stop
+_SUFFIXES = ("Jr", "Sr")  # of people after whom things are named
 _WORDS = re.compile(rf"{WORD}(?:['\u2019]{WORD})*|[0-9]+|.", re.DOTALL)
 
 
@@ -24,7 +25,7 @@ def thing_tokens(text: str) -> Tokens:
         INITIAL
         if initial
         else _word_kind(part)
-        if part[0].isalpha()
+        if part[0].isalpha() and part not in _SUFFIXES
         else "9"
         if part.isdigit()
         else ""

@@ -646,6 +646,28 @@ def test_juniors_do_not_become_other_titles() -> None:
     assert titles == {"", "Jr."}
 
 
+@pytest.mark.parametrize("rank", ["", "Trooper ", "Sergeant "])
+def test_suffixes_of_people_stay_suffixes(rank: str) -> None:
+    first, last = names("en_US")
+    suffixes = ["", "", "", ", Jr.", ", Sr."]
+    people = [
+        f"{rank}{first[i % 90]} {chr(65 + i % 26)}. {last[i % 70]}{suffixes[i % 5]}"
+        for i in range(600)
+    ]
+    generated = fresh(people, 300, "person" if not rank else None)
+    ends = {name.partition(",")[2] for name in generated}
+    assert ends == {"", " Jr.", " Sr."}
+    assert all(re.fullmatch(rank + r"\w+ [A-Z]\. \w+(, [JS]r\.)?", name) for name in generated)
+
+
+def test_numbers_of_people_are_no_family_names() -> None:
+    first, last = names("en_US")
+    people = [f"{first[i % 90]} {last[i % 70]}{[' III', ''][i % 3 > 0]}" for i in range(600)]
+    generated = fresh(people, 300, "person")
+    assert 50 < sum(name.endswith(" III") for name in generated) < 150
+    assert all(name.split()[1] in last for name in generated)
+
+
 def test_words_of_phrases_with_codes_stay() -> None:
     phrases = [f"{i} TIMES PER {unit}" for i in range(1, 9) for unit in ("DAY", "WEEK", "MONTH")]
     phrases += [f"EVERY {i} WEEKS" for i in range(2, 9)] + [f"Q{i}H" for i in range(2, 25)]
