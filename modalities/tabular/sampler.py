@@ -1,7 +1,8 @@
 """Sampler of table rows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from core.errors import FieldError, ValidationFailed, json_pointer
 from modalities.sampling import Sampler, scores_unavailable
@@ -18,6 +19,7 @@ from models.tabular.conditions import (
     InvalidPartialRow,
     NoMatchingValue,
 )
+from models.tabular.partial_rows import PartialRows
 from models.tabular.sample_scorer import realness
 from models.tabular.sampling import RowHashesMissing, SampleBatch, TableSampler
 
@@ -54,6 +56,7 @@ class TablePlanSampler(Sampler):
             if (column := plan.column_without_match(error.conditions or {})) is not None:
                 message = NO_MATCH + plan.describe_values(column)
                 raise _condition_error(plan, NoMatchingValue(column, message)) from error
+            self._check_contradiction(plan, error.conditions or {})
             error.pointer = plan.pointer_to_rejection(error)
             raise
         except IdentifiersExhausted as error:
@@ -79,6 +82,14 @@ class TablePlanSampler(Sampler):
                 "`store_row_hashes`.",
                 field_errors=[FieldError("/exclude_training_rows", "not_supported", message)],
             ) from error
+
+    def _check_contradiction(self, plan: TablePlan, conditions: Mapping[str, Any]) -> None:
+        """Raise ValidationFailed if no row has all single values, because a relation forbids it."""
+        values = {n: v for n, v in conditions.items() if not isinstance(v, list | Mapping)}
+        try:
+            PartialRows.parse(self._sampler.tokenizer, [values])
+        except InvalidPartialRow as error:
+            raise _condition_error(plan, InvalidCondition(error.column, str(error))) from error
 
     def scores(self, batch: SampleBatch) -> list[dict[str, float]]:
         if self._sampler.critic is None:

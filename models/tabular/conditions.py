@@ -1,7 +1,7 @@
 """Conditions on the columns of sampled rows: a set of values, or a range."""
 
 import difflib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -77,14 +77,11 @@ class Condition:
                 )
             if pa.types.is_string(arrow) or pa.types.is_boolean(arrow):
                 raise InvalidCondition(field.name, "has no order, so a range cannot be requested")
-            return cls(
-                field.name,
-                None,
-                tuple(
-                    (operator, _scalar(field.name, value, arrow))
-                    for operator, value in spec.items()
-                ),
+            bounds = tuple(
+                (operator, _scalar(field.name, value, arrow)) for operator, value in spec.items()
             )
+            _check_range(field.name, bounds)
+            return cls(field.name, None, bounds)
         values = list(spec) if isinstance(spec, list | tuple | set) else [spec]
         try:
             return cls(field.name, pa.array(values).cast(arrow))
@@ -118,6 +115,17 @@ class Condition:
             satisfied = COMPARISONS[operator](high if operator in ("gte", "gt") else low, bound)
             mask &= satisfied.to_numpy(zero_copy_only=False)
         return mask
+
+
+def _check_range(column: str, bounds: Sequence[tuple[str, pa.Scalar]]) -> None:
+    """Raise InvalidCondition if no value is above the lower and below the upper bounds."""
+    for lower, low in bounds:
+        for upper, high in bounds:
+            if lower in ("gte", "gt") and upper in ("lte", "lt"):
+                is_possible = COMPARISONS["gte" if (lower, upper) == ("gte", "lte") else "gt"]
+                if not is_possible(high, low).as_py():
+                    message = f"needs `{upper}` to be larger than `{lower}`"
+                    raise InvalidCondition(column, message)
 
 
 def expected_value(arrow: pa.DataType) -> str:

@@ -217,6 +217,10 @@ INVALID_REQUESTS: list[tuple[dict[str, Any], str]] = [
     ({"conditions": []}, "/conditions"),
     ({"count": 3, "layout": "grid"}, "/layout"),
     ({"count": 3, "offset": 2**62}, "/offset"),
+    (
+        {"conditions": [{"where": {"age": {"gte": 60, "lt": 20}}, "count": 1}]},
+        "needs `lt` to be larger than `gte`",
+    ),
 ]
 
 
@@ -251,6 +255,14 @@ def test_values_of_columns_that_follow_from_others_are_suggested(client: TestCli
     (error,) = response.json()["errors"]
     assert (response.status_code, error["pointer"]) == (422, "/conditions/1/where/region")
     assert "its values are text, such as 'Lazio', 'Lombardy'" in error["message"]
+
+    contradictory = {"age": 20, "region": "Piedmont"}
+    response = client.post(
+        "/v1/models/towns/samples", json={"conditions": [{"where": contradictory, "count": 1}]}
+    )
+    (error,) = response.json()["errors"]
+    assert (response.status_code, error["pointer"]) == (422, "/conditions/0/where/region")
+    assert "`age -> region`" in error["message"]
 
 
 def test_sampling_options_list_labels_columns_and_constraints(service: TestClient) -> None:
