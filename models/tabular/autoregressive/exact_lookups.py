@@ -85,6 +85,8 @@ class CombinationPenalties:
         1940).
         """
         balanced = list(counts)
+        if not self._lookups:
+            return balanced
         rows = tokens[:, :: max(1, tokens.shape[1] // MAX_BALANCED_ROWS)].to(self._device)
         for step, penalties in self.of_all(rows).items():
             is_allowed = (penalties == 0).float()

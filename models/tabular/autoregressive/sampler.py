@@ -107,7 +107,12 @@ class AutoregressiveSampler:
         for k, step in enumerate(order):
             token, context = tokens[step], self._context(attention[k, :k], embedded[:k])
             before = tokens[:step] if is_in_order else tokens
-            penalties = self._zeros.of(step, before), *self._lookup_penalties(step, before)
+            penalties = (
+                self._zeros.of(step, before),
+                self._near_lookups.of(step, before),
+                self._joint.of(step, before),
+                self._exact_lookups.of(step, before),
+            )
             cdf = self._cdf(step, context, penalties, allowed.get(step))
             token.copy_(_inverse_cdf(cdf, u[step]))
             token.masked_fill_(~self._is_active(step, tokens), NO_SUB_BIN)
@@ -149,7 +154,12 @@ class AutoregressiveSampler:
                 given[steps] = torch.where(is_late, column, given[steps])
             context = self._context(attention[k, :k], embedded[:k])
             before = tokens[:step] if is_in_order else tokens
-            penalties = self._zeros.of(step, before), *self._lookup_penalties(step, before)
+            penalties = (
+                self._zeros.of(step, before),
+                self._near_lookups.of(step, before),
+                self._joint.of(step, before),
+                self._exact_lookups.of(step, before),
+            )
             cdf = self._cdf(step, context, penalties, None)
             possible, mass = self._restrict_to_given(step, cdf, tokens, given)
             is_given = given[step] != UNKNOWN_TOKEN
@@ -194,24 +204,14 @@ class AutoregressiveSampler:
         others = torch.where(tokens == UNKNOWN_TOKEN, given, tokens)
         possible, mass = cdf, cdf[:, -1]
         excluded: Tensor | None = None
-        for penalties in reversed(self._lookup_penalties(step, others)):
-            if penalties is not None:
+        # The exclusions that matter most come first.
+        for lookups in (self._exact_lookups, self._joint, self._near_lookups):
+            if (penalties := lookups.of(step, others)) is not None:
                 excluded = penalties < 0 if excluded is None else excluded | (penalties < 0)
                 cumulative = (F.pad(cdf, (1, 0)).diff(dim=1) * ~excluded).cumsum(1)
                 mass = cumulative[:, -1]
                 possible = torch.where(mass[:, None] > 0, cumulative, possible)
         return possible, mass
-
-    def _lookup_penalties(self, step: int, tokens: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the (B, K) penalties of near lookups, dates, and exact lookups; None without any.
-
-        `tokens` (S', B) are those of the first S' steps, negative where they are unknown.
-        """
-        return (
-            self._near_lookups.of(step, tokens),
-            self._joint.of(step, tokens),
-            self._exact_lookups.of(step, tokens),
-        )
 
     def _in_order(
         self, order: Sequence[int] | None, u: Tensor
