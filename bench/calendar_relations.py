@@ -6,7 +6,6 @@ that break each relation. The second one has the share of the variance of a numb
 the week explains, for the number of which this is largest in the training rows.
 """
 
-import argparse
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from bench.relations_with_exceptions import MAX_SAMPLES, learn, read, sample
+from bench.relations_with_exceptions import MAX_SAMPLES, learn, parse_runs, read, sample
 from models.tabular.data import LabeledRows
 from models.tabular.relations.detection import detect_relations
 from models.tabular.relations.planning import independent_relations
@@ -72,12 +71,9 @@ def run(path: Path, seed: int) -> tuple[list[str], list[str]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("files", type=Path, nargs="+", metavar="FILE")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    options = parser.parse_args(arguments)
+    runs = parse_runs(__doc__, arguments)
     torch.set_num_threads(1)
-    results = [run(path, seed) for path in options.files for seed in options.seeds]
+    results = [run(path, seed) for path, seed in runs]
     print("| table | relation | without | with |\n|---|---|---|---|")
     print("\n".join(line for broken, _ in results for line in broken))
     print("\n| table | number, weekday | training rows | without | with |\n|---|---|---|---|---|")

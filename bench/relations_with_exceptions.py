@@ -164,13 +164,19 @@ def run(path: Path, seed: int) -> tuple[list[str], list[str], list[str]]:
     return pairs, sums, lookup_lines(title, data, samples, keys, seed) if keys else []
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def parse_runs(description: str | None, arguments: Sequence[str] | None) -> list[tuple[Path, int]]:
+    """Return the files and seeds of a command line."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     options = parser.parse_args(arguments)
+    return [(path, seed) for path in options.files for seed in options.seeds]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    runs = parse_runs(__doc__, arguments)
     torch.set_num_threads(1)
-    results = [run(path, seed) for path in options.files for seed in options.seeds]
+    results = [run(path, seed) for path, seed in runs]
     print(
         "| table | columns | without near lookups | with | held-out rows |\n|---|---|---|---|---|"
     )

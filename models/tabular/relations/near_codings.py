@@ -123,7 +123,7 @@ def product_codings(
             if not _spread(logs[number] - logs[a] - other) < MAX_SCREENED_SPREAD * min(spreads):
                 continue
             base = a.combined(b, operation)
-            # Exact multiples have endings of their own, which the ratio 1 keeps.
+            # Multiples of a number share endings, which a ratio of 1 keeps.
             is_exact = np.abs(number.values - base.in_units(number)) <= number.step / 2
             is_codable = number.is_codable or is_exact.mean() >= MIN_EXACT_SHARE
             for column in codings(replace(number, is_codable=is_codable), base):
@@ -132,7 +132,7 @@ def product_codings(
 
 
 def _is_factor(values: Floats) -> bool:
-    """Return True if a product with a column may bound a ratio: others are hardly ever positive."""
+    """Return True if a column is positive in nearly all rows, as the base of a ratio must be."""
     present = values[~np.isnan(values)]
     has_rows = len(present) >= MIN_ROWS and len(np.unique(present)) > 1
     return has_rows and present.min() >= 0 and (present > 0).mean() >= MIN_POSITIVE_SHARE

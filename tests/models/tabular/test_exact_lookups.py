@@ -341,12 +341,14 @@ def test_any_of_more_tokens_than_bits_of_a_number_may_be_known() -> None:
     combinations = np.concatenate([rng.integers(0, 3, (steps - 1, keys)), np.arange(keys)[None]])
     lookup = ExactLookup.fit(combinations, range(steps))
     penalties = CombinationPenalties([lookup], [3] * (steps - 1) + [keys], torch.device("cpu"))
-    known = (0, 1, 63, 64, 66, 68)
-    tokens = torch.full((steps, len(known)), UNKNOWN_TOKEN)
-    tokens[list(known), range(len(known))] = torch.from_numpy(combinations[list(known), 0])
+    known_steps = (0, 1, 63, 64, 66, 68)
+    tokens = torch.full((steps, len(known_steps)), UNKNOWN_TOKEN)
+    tokens[list(known_steps), range(len(known_steps))] = torch.from_numpy(
+        combinations[list(known_steps), 0]
+    )
     of_key = penalties.of(steps - 1, tokens)
     assert of_key is not None
-    for row, step in zip(of_key, known, strict=True):
+    for row, step in zip(of_key, known_steps, strict=True):
         assert (row < 0).tolist() == (combinations[step] != combinations[step, 0]).tolist()
 
 
