@@ -117,6 +117,11 @@ class Batcher:
                     request.done.set()
             self._changed.notify()
 
+    def waiting_requests(self) -> int:
+        """Return the number of requests with items that are in no batch yet."""
+        with self._changed:
+            return sum(len(each) for models in self._waiting.values() for each in models.values())
+
     def _remove(self, request: BatchRequest) -> None:
         of_tenant = self._waiting.get(request.tenant_id, OrderedDict())
         waiting = of_tenant.get(id(request.source), [])
@@ -161,8 +166,7 @@ class Batcher:
     def _linger_seconds(self, requests: Sequence[BatchRequest]) -> float:
         """Return how long the batch should wait for further requests."""
         full = sum(request.pending for request in requests) >= requests[0].source.batch_size
-        waiting = sum(len(each) for models in self._waiting.values() for each in models.values())
-        if full or self._expected() <= waiting:
+        if full or self._expected() <= self.waiting_requests():
             return 0.0
         return requests[0].submitted_at + self._window_s - time.monotonic()
 

@@ -1,11 +1,14 @@
 """Sampling under load: the concurrency limit and disconnected clients."""
 
 import json
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import anyio
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from starlette.testclient import TestClient
 from starlette.types import Message, Receive
 
@@ -21,6 +24,7 @@ from models.checkpoint import pack, unpack
 from tests.conftest import KEY, TENANT
 from tests.factories import clear_model_caches, create_model
 from tests.models.images.tiny import make_settings
+from tests.processes import eventually
 
 URL = "/v1/models/shoes/samples"
 
@@ -38,11 +42,29 @@ def test_concurrent_requests_get_the_same_samples_as_single_ones(service: TestCl
         assert response.status_code == 200, response.text
         return response.content
 
+    class Blocked:
+        """A model whose only batch lasts until the test ends it."""
+
+        batch_size = 1
+        started, ended = threading.Event(), threading.Event()
+
+        def generate(self, *columns: NDArray[Any]) -> NDArray[Any]:
+            self.started.set()
+            self.ended.wait()
+            return columns[0]
+
     alone = [sample(seed) for seed in range(24)]
-    before = get_sampling_service().batcher.batches
+    batcher = get_sampling_service().batcher
+    blocked = batcher.submit("test", Blocked(), [np.zeros(1)], "image")
+    Blocked.started.wait()
+    before = batcher.batches
     with ThreadPoolExecutor(24) as pool:
-        assert list(pool.map(sample, range(24))) == alone
-    assert get_sampling_service().batcher.batches - before < 24
+        together = pool.map(sample, range(24))
+        eventually(lambda: batcher.waiting_requests() == 24)
+        Blocked.ended.set()
+        assert list(together) == alone
+    blocked.result()
+    assert batcher.batches - before < 24
 
 
 def test_requests_over_the_concurrency_limit_are_rejected_with_retry_after(
