@@ -90,6 +90,15 @@ class PartialRows:
                 tokens[steps] = np.where(is_given, column.encode(coded_values, None), UNKNOWN_TOKEN)
         return cls(values, given, tokens)
 
+    def select(self, names: Collection[str]) -> "PartialRows":
+        """Return the given values of some columns, without tokens."""
+        used = [name for name in self.values if name in names]
+        return PartialRows(
+            {name: self.values[name] for name in used},
+            {name: self.given[name] for name in used},
+            self.tokens[:0],
+        )
+
     def take(self, index: NDArray[np.int64]) -> "PartialRows":
         return PartialRows(
             {name: values.take(pa.array(index)) for name, values in self.values.items()},
@@ -97,11 +106,17 @@ class PartialRows:
             self.tokens[:, index],
         )
 
-    def decode(self, tokenizer: Tokenizer, coded: pa.RecordBatch) -> pa.RecordBatch:
+    def decode(
+        self,
+        tokenizer: Tokenizer,
+        coded: pa.RecordBatch,
+        only_single: NDArray[np.bool_] | bool = False,
+    ) -> pa.RecordBatch:
         """Return the rows of the tokenizer's `decode_columns` with the given values.
 
         If a given value follows from columns that are not given, one of these is changed so that
-        the relation holds. Where that is impossible, the rows do not satisfy the relations.
+        the relation holds, in rows of the mask `only_single` (N,) only if it has to have a single
+        value. Where that is impossible, the rows do not satisfy the relations.
         """
         coding = tokenizer.coding
         close = [column for column in coding.close.values() if column.name in self.values]
@@ -123,8 +138,11 @@ class PartialRows:
                 exact = pa.compute.if_else(mask, exact, coded.column(index))
                 coded = coded.set_column(index, coded.schema.field(index), exact)
                 rows = self._overwrite(tokenizer.decode_relations(coded), set(self.values))
+        decimals = {
+            c.name: c.scale.decimals for c in tokenizer.columns if isinstance(c, NumericColumn)
+        }
         for _ in range(MAX_SOLVING_ROUNDS if coding.names & set(self.values) else 0):
-            coded = solve_sources(coding, coded, rows, self.given)
+            coded = solve_sources(coding, coded, rows, self.given, decimals, only_single)
             rows = self._overwrite(tokenizer.decode_relations(coded), set(self.values))
             if coding.satisfied(rows).all():
                 break
@@ -216,11 +234,15 @@ class PartialRows:
             values = pa.compute.if_else(mask, given, values)
         return values
 
+    def overwrite(self, name: str, column: pa.Array) -> pa.Array:
+        """Return the (N,) values of a column, of which the given ones replace the others."""
+        if name not in self.values:
+            return column
+        return pa.compute.if_else(pa.array(self.given[name]), self.values[name], column)
+
     def _overwrite(self, rows: pa.RecordBatch, names: Collection[str]) -> pa.RecordBatch:
         columns = [
-            pa.compute.if_else(pa.array(self.given[name]), self.values[name], column)
-            if name in names
-            else column
+            self.overwrite(name, column) if name in names else column
             for name, column in zip(rows.schema.names, rows.columns, strict=True)
         ]
         return pa.RecordBatch.from_arrays(columns, schema=rows.schema)

@@ -1,5 +1,7 @@
 """Completion of partial rows: given values are unchanged, the others are sampled given them."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 import torch
@@ -11,12 +13,15 @@ from models.placement import upload
 from models.tabular.autoregressive.sampler import UNKNOWN_TOKEN, AutoregressiveSampler
 from models.tabular.categorical_columns import Floats, Tokens
 from models.tabular.conditions import CompletionUnsupported
+from models.tabular.consistent_tokens import consistent_tokens
 from models.tabular.partial_rows import PartialRows
+from models.tabular.relations.coding import RelationCoding
 from models.tabular.sampling import SampleBatch, TableSampler
 
 NUM_PARTICLES = 32  # per row to complete
 MAX_ROUNDS = 50  # of candidates
 MAX_CANDIDATES_PER_ROUND = 64  # per row
+FREE_ATTEMPTS = 8  # in which a value is not changed to one of several that agree with given ones
 
 
 def complete_rows(
@@ -36,7 +41,9 @@ def complete_rows(
     num_uniforms = sampler.token_sampler.num_uniforms
     tokens, decode_u = np.zeros_like(given), np.zeros((num_uniforms - len(given), len(indices)))
     # Given values come first and need one particle, unless they are coded by values that are not.
-    is_exact = sampler.supports_any_order and not sampler.tokenizer.coding.near
+    coding = sampler.tokenizer.coding
+    follows = bool(consistent_tokens(sampler.tokenizer, partial_rows, decode_u))
+    is_exact = sampler.supports_any_order and not (coding.near or follows)
     particles = 1 if is_exact else NUM_PARTICLES
     pending, attempt, num_tried = np.arange(len(indices)), 0, 0
     for _ in range(MAX_ROUNDS):
@@ -64,7 +71,13 @@ def complete_rows(
         attempt += num_candidates
         num_tried += len(row_index)
         _, is_valid = _decode(
-            sampler, seed, indices[row_index], partial_rows.take(row_index), candidates, candidate_u
+            sampler,
+            seed,
+            indices[row_index],
+            partial_rows.take(row_index),
+            candidates,
+            candidate_u,
+            only_single=attempts < FREE_ATTEMPTS,
         )
         is_valid = is_valid.reshape(num_candidates, len(pending))
         first, is_done = is_valid.argmax(0), is_valid.any(0)
@@ -76,14 +89,24 @@ def complete_rows(
             rows, _ = _decode(sampler, seed, indices, partial_rows, tokens, decode_u)
             return SampleBatch(rows, len(indices) / (num_tried * particles))
     accepted = len(indices) - len(pending)
-    names = ", ".join(f"`{name}`" for name, mask in partial_rows.given.items() if mask[pending[0]])
-    remedy = (
-        f"Sample {indices[pending[0]]} cannot be completed: its values of {names} contradict each "
-        "other or are very rare together. Leave some of them out, or change them."
-    )
+    names = [name for name, mask in partial_rows.given.items() if mask[pending[0]]]
+    remedy = f"Sample {indices[pending[0]]} cannot be completed: {_impossible(coding, names)}"
     rate = accepted / (num_tried * particles)
     raise AcceptanceRateTooLow(
         accepted, len(indices), rate, remedy, partial_row=int(indices[pending[0]])
+    )
+
+
+def _impossible(coding: RelationCoding, names: Sequence[str]) -> str:
+    """Return why given values of columns are impossible, and the remedy, for an error message."""
+    because = [f"`{relation.name}`" for relation in coding.relations if relation.last in names]
+    reason = f", because {' and '.join(because)}" if because else ""
+    if len(names) == 1:
+        return f"its value of `{names[0]}` is impossible or very rare{reason}. Change it."
+    listed = ", ".join(f"`{name}`" for name in names)
+    return (
+        f"its values of {listed} contradict each other or are very rare together{reason}. Leave "
+        "some of them out, or change them."
     )
 
 
@@ -94,12 +117,16 @@ def _decode(
     partial_rows: PartialRows,
     tokens: Tokens,
     decode_u: Floats,
+    only_single: NDArray[np.bool_] | bool = False,
 ) -> tuple[pa.RecordBatch, NDArray[np.bool_]]:
-    """Return the rows of (S, N) tokens that complete partial rows, and the mask of valid ones."""
+    """Return the rows of (S, N) tokens that complete partial rows, and the mask of valid ones.
+
+    See `PartialRows.decode` for `only_single`.
+    """
     coding = sampler.tokenizer.coding
     id_values = sampler.id_values(seed, indices, tokens)
     coded = sampler.tokenizer.decode_columns(tokens, decode_u, id_values)
-    rows = partial_rows.decode(sampler.tokenizer, coded)
+    rows = partial_rows.decode(sampler.tokenizer, coded, only_single)
     is_valid = sampler.tokenizer.satisfies_constraints(tokens, rows)
     return rows, is_valid & coding.satisfied(rows) & coding.is_plausible(rows, partial_rows.given)
 
@@ -163,6 +190,7 @@ def _complete_batch(
             upload(torch.from_numpy(members.tokens), device),
             order,
             members.late_tokens(sampler.tokenizer, decode_u[:, padded]),
+            consistent_tokens(sampler.tokenizer, members, decode_u[:, padded], order),
         )
         tokens[:, part] = completed.cpu().numpy()[:, : len(part)]
     return tokens

@@ -23,6 +23,9 @@ UNKNOWN_TOKEN = -1  # in a partial row: the token is not given
 # It returns the (steps, B) given tokens of the column, UNKNOWN_TOKEN where nothing is given, and
 # the (B,) probabilities of the given values if their tokens are sampled.
 LateTokens = Mapping[int, Callable[[Tensor], tuple[Tensor, Tensor]]]
+# By step, a function of (S, B) tokens of which the steps before are sampled. It returns the (B, K)
+# weights of the tokens of the step: the probabilities of the given values if they are sampled.
+TokenWeights = Mapping[int, Callable[[Tensor], Tensor]]
 
 
 class TokenSampler(Protocol):
@@ -127,6 +130,7 @@ class AutoregressiveSampler:
         given: Tensor,
         order: Sequence[int] | None = None,
         late: LateTokens | None = None,
+        weights: TokenWeights | None = None,
     ) -> Tensor:
         """Return (S, N) tokens: those in `given` unchanged, the others sampled given all of them.
 
@@ -137,7 +141,7 @@ class AutoregressiveSampler:
         some values occur, one of these is sampled, and their probability is the likelihood.
         `resampling_u` (S + 1, N) has one uniform per step for the resampling, and one for the
         final choice of a particle. `late` are the given values whose tokens depend on values that
-        are sampled before.
+        are sampled before, and `weights` those of values from which given ones follow.
         """
         n, num_particles = given.shape[1], u.shape[1] // given.shape[1]
         tokens = torch.full(u.shape, UNKNOWN_TOKEN, device=u.device)
@@ -161,7 +165,8 @@ class AutoregressiveSampler:
                 self._exact_lookups.of(step, before),
             )
             cdf = self._cdf(step, context, penalties, None)
-            possible, mass = self._restrict_to_given(step, cdf, tokens, given)
+            token_weights = weights[step](tokens) if weights and step in weights else None
+            possible, mass = self._restrict_to_given(step, cdf, tokens, given, token_weights)
             is_given = given[step] != UNKNOWN_TOKEN
             given_tokens = given[step].clamp_min(0)
             tokens[step] = torch.where(is_given, given_tokens, _inverse_cdf(possible, u[step]))
@@ -194,15 +199,20 @@ class AutoregressiveSampler:
         return tokens.view(-1, num_particles, n)[:, chosen, torch.arange(n, device=u.device)]
 
     def _restrict_to_given(
-        self, step: int, cdf: Tensor, tokens: Tensor, given: Tensor
+        self, step: int, cdf: Tensor, tokens: Tensor, given: Tensor, weights: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Return a (B, K) cumulative distribution over tokens that occur with given later values.
 
         Also return the (B,) probability of these tokens. If there are none, tokens remain that
-        exact lookups and dates allow, and if there are none of these, all tokens.
+        exact lookups and dates allow, and if there are none of these, all tokens. The
+        probabilities are multiplied by (B, K) `weights`, if there are any for which one remains.
         """
         others = torch.where(tokens == UNKNOWN_TOKEN, given, tokens)
-        possible, mass = cdf, cdf[:, -1]
+        weighted = cdf
+        if weights is not None:
+            weighted = (F.pad(cdf, (1, 0)).diff(dim=1) * weights).cumsum(1)
+            cdf = torch.where(weighted[:, -1:] > 0, weighted, cdf)
+        possible, mass = cdf, weighted[:, -1]
         excluded: Tensor | None = None
         # The exclusions that matter most come first.
         for lookups in (self._exact_lookups, self._joint, self._near_lookups):
@@ -211,7 +221,7 @@ class AutoregressiveSampler:
                 cumulative = (F.pad(cdf, (1, 0)).diff(dim=1) * ~excluded).cumsum(1)
                 mass = cumulative[:, -1]
                 possible = torch.where(mass[:, None] > 0, cumulative, possible)
-        return possible, mass
+        return possible, torch.where(weighted[:, -1] > 0, mass, 0.0)
 
     def _in_order(
         self, order: Sequence[int] | None, u: Tensor

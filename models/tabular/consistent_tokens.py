@@ -1,0 +1,189 @@
+"""Tokens from which given values follow.
+
+A given total of a partial row follows from a quantity and a price that are sampled. At the last of
+these columns, a token is as probable as the total is among the values that it gives: so the price
+agrees with the total, and quantities for which it is a likely one are sampled more often.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+import torch
+from torch import Tensor
+
+from models.placement import upload
+from models.tabular.autoregressive.sampler import TokenWeights
+from models.tabular.categorical_columns import Column, Floats, Tokens, as_text
+from models.tabular.numbers.grid import is_numeric
+from models.tabular.partial_rows import PartialRows
+from models.tabular.relations.coded_columns import CodedColumn, DerivedColumn
+from models.tabular.relations.relation import as_floats
+from models.tabular.tokenizer import Tokenizer
+
+POSITIONS = (0.0, 0.25, 0.5, 0.75, 1.0)  # within a bin, at which the given column is computed
+TOLERANCE = 1e-9  # relative, of computed numbers
+
+
+@dataclass(frozen=True)
+class _Chain:
+    """The columns from which a given column follows.
+
+    `coded` are in decoding order, and `learned` in sampling order.
+    """
+
+    given: DerivedColumn
+    coded: tuple[CodedColumn, ...]
+    learned: tuple[int, ...]  # indices of the tokenizer's columns
+
+
+def consistent_tokens(
+    tokenizer: Tokenizer,
+    partial_rows: PartialRows,
+    decode_u: Floats,
+    order: Sequence[int] | None = None,
+) -> TokenWeights:
+    """Return, by step, functions from (S, B) sampled tokens to the weights (B, K) of its tokens.
+
+    A weight is the share of the token's values from which the given ones follow; before the last
+    step of a column it is 1 if there are any. The B rows repeat the N partial rows. `decode_u` are
+    the uniforms of `Tokenizer.decode_columns`, and `order` lists all steps in sampling order.
+    """
+    starts = [steps.start for steps in tokenizer.column_slices]
+    sampled_order = {step: i for i, step in enumerate(order or range(len(tokenizer.step_sizes)))}
+    by_column: dict[int, list[_Chain]] = {}
+    for column in tokenizer.coding.columns:
+        if not isinstance(column, DerivedColumn) or column.learned:
+            continue
+        if column.name not in partial_rows.values:
+            continue
+        learned, coded = _sources(tokenizer, column.name)
+        indices = sorted(learned, key=lambda i: sampled_order[starts[i]])
+        if indices:
+            by_column.setdefault(indices[-1], []).append(
+                _Chain(column, tuple(coded), tuple(indices))
+            )
+    return {
+        step: partial(_weights, tokenizer, partial_rows, decode_u, step, index, chains)
+        for index, chains in by_column.items()
+        for step in range(*tokenizer.column_slices[index].indices(len(tokenizer.step_sizes)))
+    }
+
+
+def _sources(tokenizer: Tokenizer, name: str) -> tuple[set[int], list[CodedColumn]]:
+    """Return the learned columns from which a coded column follows, and those coded on the way."""
+    coding = tokenizer.coding
+    needed = {name}
+    for column in reversed(coding.columns):
+        if column.name in needed:
+            needed |= set(column.sources)
+    coded = [column for column in coding.columns if column.name in needed - {name}]
+    needed |= {ratio for ratio, close in coding.close.items() if close.name in needed}
+    learned = {i for i, column in enumerate(tokenizer.columns) if column.name in needed - {name}}
+    return learned, coded
+
+
+def _weights(
+    tokenizer: Tokenizer,
+    partial_rows: PartialRows,
+    decode_u: Floats,
+    step: int,
+    index: int,
+    chains: Sequence[_Chain],
+    tokens: Tensor,
+) -> Tensor:
+    """Return the weights (B, K) of the tokens of a step of the column `index`."""
+    steps, size = tokenizer.column_slices[index], tokenizer.step_sizes[step]
+    sampled = tokens.cpu().numpy()
+    column, num_rows = tokenizer.columns[index], sampled.shape[1]
+    # Few tokens before this step are distinct, and values are the same for all rows with them.
+    before, kind = np.unique(sampled[steps.start : step], axis=1, return_inverse=True)
+    cells = np.arange(len(POSITIONS) * before.shape[1] * size).reshape(len(POSITIONS), -1, size)
+    values = column.decode(*_at_positions(column, before, size))
+    arrays = {column.name: values.take(pa.array(cells[:, kind.reshape(-1)].ravel()))}
+    rows = np.tile(np.repeat(np.arange(num_rows), size), len(POSITIONS))
+    for other in {i for chain in chains for i in chain.learned} - {index}:
+        arrays[tokenizer.columns[other].name] = _decode(tokenizer, other, sampled, decode_u).take(
+            pa.array(rows)
+        )
+    coded = {column.name for chain in chains for column in (*chain.coded, chain.given)}
+    given = partial_rows.select(coded | set(arrays))
+    given = given.take(rows % decode_u.shape[1])
+    weights = np.ones(num_rows * size)
+    for chain in chains:
+        share = _matching_share(
+            _compute(tokenizer, chain, arrays, given),
+            given.values[chain.given.name],
+            10.0 ** max(chain.given.decimals, 0),
+        )
+        is_given = given.given[chain.given.name][: len(share)]
+        weights = np.where(is_given, np.minimum(weights, share), weights)
+    weights = weights if step == steps.stop - 1 else np.sign(weights)
+    shaped = weights.reshape(num_rows, size).astype(np.float32)
+    return upload(torch.from_numpy(shaped), tokens.device)
+
+
+def _at_positions(column: Column, before: Tokens, size: int) -> tuple[Tokens, Floats]:
+    """Return the column's tokens (steps, P * B * K) and positions within its bins.
+
+    The K tokens of a step follow the (k, B) tokens of the steps before it.
+    """
+    num_rows = before.shape[1]
+    own = np.tile(np.arange(size), num_rows)
+    blocks, u = [], []
+    for position in POSITIONS:
+        later = [
+            np.full(len(own), 1 + round(position * (count - 1)))
+            for count in column.layout.sub_bins[len(before) :]
+        ]
+        blocks.append(np.stack([*np.repeat(before, size, axis=1), own, *later]))
+        u.append(np.full(len(own), position))
+    return np.concatenate(blocks, axis=1), np.concatenate(u)
+
+
+def _decode(tokenizer: Tokenizer, index: int, tokens: Tokens, decode_u: Floats) -> pa.Array:
+    """Return the (B,) values of a learned column, in coded form."""
+    column, u = tokenizer.columns[index], np.empty(tokens.shape[1])
+    if column.needs_uniform:
+        u = decode_u[sum(c.needs_uniform for c in tokenizer.columns[:index])]
+        u = np.tile(u, tokens.shape[1] // len(u))
+    return column.decode(tokens[tokenizer.column_slices[index]], u)
+
+
+def _compute(
+    tokenizer: Tokenizer, chain: _Chain, arrays: Mapping[str, pa.Array], given: PartialRows
+) -> pa.Array:
+    """Return the (M,) values of the given column that follow from learned ones."""
+    arrow, coded_names = tokenizer.arrow, tokenizer.coding.names
+    # Where it does not follow from other columns, it is as it is given.
+    arrays = {**arrays, chain.given.name: given.values[chain.given.name]}
+    for name in set(arrays) - coded_names:
+        arrays[name] = given.overwrite(name, arrays[name])
+    for column in chain.coded:
+        values = column.decode(pa.RecordBatch.from_pydict(arrays), arrow.field(column.name).type)
+        arrays[column.name] = given.overwrite(column.name, values)
+    rows = pa.RecordBatch.from_pydict(arrays)
+    return chain.given.decode(rows, arrow.field(chain.given.name).type)
+
+
+def _matching_share(computed: pa.Array, given: pa.Array, units: float) -> Floats:
+    """Return the (M,) shares of the values of a token for which the computed one is as given.
+
+    Both are (P * M,), computed at the P POSITIONS. A number between them is taken to be one of all
+    multiples of 1 / `units` between them.
+    """
+    shape = len(POSITIONS), -1
+    if not is_numeric(computed.type):
+        texts = [as_text(values).to_numpy(zero_copy_only=False) for values in (computed, given)]
+        return np.asarray((texts[0] == texts[1]).reshape(shape).mean(0))
+    numbers, (wanted, *_) = (as_floats(values).reshape(shape) for values in (computed, given))
+    is_missing = np.isnan(numbers)
+    low = np.where(is_missing, np.inf, numbers).min(0)
+    high = np.where(is_missing, -np.inf, numbers).max(0)
+    margin = TOLERANCE * np.abs(wanted)
+    is_between = (low - margin <= wanted) & (wanted <= high + margin)
+    share = is_between / (1 + np.where(is_between, high - low, 0) * units)
+    return np.where(np.isnan(wanted), is_missing.mean(0), share)

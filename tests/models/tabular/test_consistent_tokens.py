@@ -1,0 +1,110 @@
+"""Partial rows with values that follow from several possible values of other columns."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from models.errors import AcceptanceRateTooLow
+from models.tabular import row_completion
+from models.tabular.partial_rows import PartialRows
+from models.tabular.row_completion import complete_rows
+from models.tabular.sampling import TableSampler
+from models.tabular.schema import ColumnSchema, ColumnType
+from tests.models.tabular.tiny_tables import train_sampler
+
+RNG = np.random.default_rng(0)
+N = 3_000
+QUANTITY = RNG.integers(1, 7, N)
+PRICE = RNG.integers(10, 1_000, N) / 10
+TOTAL = np.round(QUANTITY * PRICE, 2)
+CELSIUS = np.round(RNG.uniform(-10, 30, N), 1)
+MONTHS = RNG.integers(0, 120, N)
+SIZE = RNG.integers(0, 40, N)
+
+
+@pytest.fixture(scope="module", params=["fixed order", "any order"])
+def sampler(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> TableSampler:
+    table = pa.table(
+        {
+            "quantity": QUANTITY,
+            "price": PRICE,
+            "total": TOTAL,
+            "tax": np.round(0.2 * TOTAL, 2),
+            "celsius": CELSIUS,
+            "fahrenheit": np.round(1.8 * CELSIUS + 32).astype(int),
+            "year": 2000 + MONTHS // 12,
+            "month": 1 + MONTHS % 12,
+            "date": 2000 + MONTHS / 12,
+            "size": SIZE,
+            "kind": np.where(SIZE < 4, "small", np.where(SIZE < 30, "medium", "large")),
+        }
+    )
+    types: dict[str, ColumnType]
+    types = {"int64": "integer", "double": "number", "string": "category"}
+    schema = tuple(ColumnSchema(item.name, types[str(item.type)]) for item in table.schema)
+    folder = tmp_path_factory.mktemp("model")
+    any_order = 0.5 if request.param == "any order" else 0.0
+    sampler = train_sampler(table, schema, folder, steps=60, random_order_prob=any_order)
+    names = {relation.name for relation in sampler.tokenizer.coding.relations}
+    assert {"quantity * price = total", "0.2 * total = tax", "size -> kind"} <= names
+    return sampler
+
+
+def complete(sampler: TableSampler, row: Mapping[str, Any], count: int = 100) -> pa.RecordBatch:
+    partial_rows = PartialRows.parse(sampler.tokenizer, [row] * count)
+    rows = complete_rows(sampler, 1, np.arange(count), partial_rows).rows
+    assert sampler.tokenizer.coding.satisfied(rows).all()
+    for name, value in row.items():
+        assert rows[name].to_pylist() == [value] * count
+    return rows
+
+
+def test_quantities_of_a_given_total_are_as_likely_as_their_prices(sampler: TableSampler) -> None:
+    rows = complete(sampler, {"total": 60.0}, 600)
+    counts = np.bincount(rows["quantity"].to_numpy(), minlength=7)[1:]
+    # Of 1 to 6, each has one price, and all prices are as likely.
+    assert counts.sum() == 600
+    assert 40 < counts.min() <= counts.max() < 190
+
+
+def test_a_given_tax_is_that_of_the_total_of_a_quantity_and_a_price(sampler: TableSampler) -> None:
+    rows = complete(sampler, {"tax": 12.0})
+    assert len(set(rows["quantity"].to_pylist())) > 3
+
+
+def test_numbers_of_which_several_give_the_same_rounded_one_are_sampled(
+    sampler: TableSampler,
+) -> None:
+    celsius = complete(sampler, {"fahrenheit": 50})["celsius"].to_numpy()
+    assert len(np.unique(celsius)) > 3
+    assert (np.abs(celsius - 10) < 0.3).all()
+
+
+def test_parts_of_a_decimal_date_are_given_alone_and_together(sampler: TableSampler) -> None:
+    of_year = complete(sampler, {"year": 2004})
+    assert set(of_year["month"].to_pylist()) >= {1, 4, 7, 10, 12}
+    of_month = complete(sampler, {"month": 7})
+    assert len(set(of_month["year"].to_pylist())) > 6
+    both = complete(sampler, {"year": 2004, "month": 7})
+    assert set(both["date"].to_pylist()) == {2004.5}
+
+
+def test_numbers_of_a_given_category_are_those_of_the_category(sampler: TableSampler) -> None:
+    sizes = complete(sampler, {"kind": "medium"})["size"].to_numpy()
+    assert (sizes.min(), sizes.max()) == (4, 29)
+    assert len(np.unique(sizes)) > 20
+
+
+def test_a_value_that_nothing_gives_is_refused_with_its_relation(
+    sampler: TableSampler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_completion, "MAX_ROUNDS", 4)
+    rows = PartialRows.parse(sampler.tokenizer, [{"total": 60.0}, {"total": 0.03}])
+    with pytest.raises(AcceptanceRateTooLow, match=r"Sample 1 .* `total` is impossible") as error:
+        complete_rows(sampler, 1, np.arange(2), rows)
+    assert "because `quantity * price = total`" in str(error.value)
