@@ -13,7 +13,7 @@ from models.tabular.categorical_columns import from_text
 from models.tabular.numbers.grid import NumberGrid, round_to_digits
 from models.tabular.relations.close_columns import CloseColumn
 from models.tabular.relations.near_columns import NearColumn
-from models.tabular.relations.relation import Relation, Rows, array, as_floats
+from models.tabular.relations.relation import GIVES_TEXT, Relation, Rows, array, as_floats
 from models.tabular.relations.week_columns import WeekColumn
 
 GRID_TOLERANCE = 1e-6  # of a bound, in units of the last decimal of the bounded column
@@ -58,7 +58,7 @@ class DerivedColumn:
 
     def _compute(self, rows: Rows, arrow: pa.DataType) -> pa.Array:
         """Return the values that the other columns determine, null where they do not."""
-        if self.relation.kind == "lookup":
+        if self.relation.kind in GIVES_TEXT:
             return from_text(self.relation.look_up(rows), arrow)
         numbers = self.relation.solve(rows, self.name)
         is_missing = ~np.isfinite(numbers)
@@ -69,7 +69,7 @@ class DerivedColumn:
         return grid.from_floats(np.where(is_missing, 0.0, numbers), is_missing)
 
     def _constant(self, arrow: pa.DataType) -> pa.Scalar:
-        if self.relation.kind == "lookup":
+        if self.relation.kind in GIVES_TEXT:
             values = [value for value in self.relation.values if value is not None]
             return from_text(pa.array(values[:1], pa.string()), arrow)[0]
         return NumberGrid(arrow, 0).from_grid(np.zeros(1, np.int64), np.zeros(1, bool))[0]

@@ -26,6 +26,7 @@ from models.tabular.relations.discrete_relations import (
 )
 from models.tabular.relations.equation_detection import find_equations
 from models.tabular.relations.factor_detection import find_factors
+from models.tabular.relations.interval_detection import find_intervals
 from models.tabular.relations.relation import Relation, array, as_floats
 from models.tabular.relations.screened_numbers import (
     MIN_EVIDENCE_BITS,
@@ -73,6 +74,7 @@ def detect_relations(
     related = _column_sets(relations)
     if not min_value_count:
         relations += find_date_lookups(table, types, dates, related)
+        relations += find_intervals(table, types, numbers, _column_sets(relations))
     relations += find_valid_dates(dates, table)
     return relations + find_distinct(table, types, related)
 

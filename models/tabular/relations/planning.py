@@ -18,7 +18,7 @@ from models.tabular.relations.coded_columns import (
 )
 from models.tabular.relations.coding import RelationCoding
 from models.tabular.relations.near_columns import NearColumn
-from models.tabular.relations.relation import SUMS, Relation, array, as_floats
+from models.tabular.relations.relation import GIVES_TEXT, SUMS, Relation, array, as_floats
 from models.tabular.relations.week_columns import WeekColumn, may_be_weeks
 
 Edge = tuple[str, str]  # the first column is at most the second one
@@ -91,7 +91,7 @@ class _Planner:
         candidates = relation.columns if relation.kind in SUMS else (relation.last,)
         free = [name for name in candidates if self._may_follow(name, relation)]
         # Rows that were learned mostly satisfy it, other than an equation between numbers.
-        may_be_checked = relation.kind in ("lookup", "step", "date_part")
+        may_be_checked = relation.kind in ("step", "date_part", *GIVES_TEXT)
         is_checked = may_be_checked and relation.last in self.fixed
         # First, because many columns that determine each other have very many relations.
         if not (free or is_sum_of_flags or is_checked):
@@ -206,7 +206,7 @@ class _Planner:
 
     def _derived(self, relation: Relation, name: str) -> DerivedColumn | RemainderColumn:
         values = array(self.table, name)
-        decimals = 0 if relation.kind == "lookup" else NumberGrid.fit(values).decimals
+        decimals = 0 if relation.kind in GIVES_TEXT else NumberGrid.fit(values).decimals
         if relation.kind in ("rounded_sum", "near_sum"):
             return RemainderColumn(name, relation, decimals)
         column = DerivedColumn(name, relation, decimals, omitted=True)

@@ -34,11 +34,13 @@ Kind = Literal[
     "date_part",
     "valid_date",
     "step",
+    "interval",
     "lookup",
 ]
 ROUNDING = 0.5 + 1e-6  # units of the last decimal
 FLOAT_TOLERANCE = 1e-9  # of floats that are not rounded, relative to what they are computed from
 SUMS = ("sum", "rounded_sum", "near_sum")
+GIVES_TEXT = ("interval", "lookup")
 SOLVABLE = (*SUMS, "linear", "product")
 Rows: TypeAlias = pa.Table | pa.RecordBatch
 
@@ -61,13 +63,14 @@ class Relation:
     - `date_part`: a part of a datetime, such as its year, its date or its time of day.
     - `valid_date`: the columns are those of a date that exists.
     - `step`: a monotone step function of a number, datetime or time.
+    - `interval`: each interval of a number, datetime or time has a text of the last column.
     - `lookup`: each value of the first column, or of a part of it, has a single one of the last.
 
     `decimals` are those of the last column, -1 if it is not rounded, and `digits` the significant
     ones to which it was rounded, 0 if only its decimals were.
     `roles` are those of the first columns, if a date is spread over them, such as year and month.
-    `keys` and `values` are the steps of a step function, the texts of a lookup, or the texts and
-    their factors.
+    `keys` and `values` are the steps of a step function, the starts of intervals and their texts,
+    the texts of a lookup, or the texts and their factors.
     """
 
     kind: Kind
@@ -102,7 +105,7 @@ class Relation:
             return f"valid_date({', '.join(self.columns)})"
         if self.kind == "date_part":
             return f"{self.part}({', '.join(sources)}) = {last}"
-        if self.kind in ("step", "lookup"):
+        if self.kind in ("step", *GIVES_TEXT):
             source = f"{self.part}({', '.join(sources)})" if self.part else sources[0]
             return f"{source} -> {last}"
         if self.kind == "linear" and self.factor == -1 and self.offset > 0:
@@ -222,6 +225,8 @@ class Relation:
         A number that no training row has is given the value of the nearest one.
         """
         source = self.source(rows)
+        if self.kind == "interval":
+            return self._text_of_interval(source)
         keys = pa.array(self.keys, pa.string())
         index = pa.compute.index_in(as_text(source), value_set=keys)
         if is_numeric(source.type) and index.null_count:
@@ -234,6 +239,11 @@ class Relation:
             index = pa.compute.if_else(unknown, pa.array(nearest, pa.int32()), index)
         return pa.array(self.values, pa.string()).take(index)
 
+    def _text_of_interval(self, source: pa.Array) -> pa.Array:
+        numbers = as_floats(source)
+        index = np.searchsorted(np.array(self.keys), numbers, side="right")
+        return pa.array(self.values, pa.string()).take(pa.array(index, mask=np.isnan(numbers)))
+
     def holds(self, rows: Rows) -> NDArray[np.bool_]:
         """Return the (N,) mask of rows for which the relation holds.
 
@@ -242,12 +252,14 @@ class Relation:
         if self.kind == "valid_date":
             return may_be_dates([array(rows, name) for name in self.columns], self.roles)
         last = array(rows, self.last)
-        if self.kind == "lookup":
+        if self.kind in GIVES_TEXT:
             computed = self.look_up(rows)
             equal = pa.compute.equal(computed, as_text(last)).fill_null(False)
             both_missing = pa.compute.and_(computed.is_null(), last.is_null())
-            keys = as_text(self.source(rows))
-            has_key = pa.compute.is_in(keys, pa.array(self.keys, pa.string()))
+            has_key = computed.is_valid()
+            if self.kind == "lookup":
+                keys = as_text(self.source(rows))
+                has_key = pa.compute.is_in(keys, pa.array(self.keys, pa.string()))
             is_free = pa.compute.or_(pa.compute.invert(has_key), last.is_null())
             mask = pa.compute.or_(pa.compute.or_(equal, both_missing), is_free)
             return np.asarray(mask.to_numpy(zero_copy_only=False), bool)
