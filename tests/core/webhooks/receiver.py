@@ -99,8 +99,8 @@ class Receiver:
         return f"http://127.0.0.1:{self.port}/hook"
 
     def hang(self, handler: BaseHTTPRequestHandler) -> None:
-        """Send no response until the test sets `released`."""
-        self.released.wait(30)
+        """Send no response until `released` is set, at the latest when the test has ended."""
+        self.released.wait()
         handler.close_connection = True
 
     @contextmanager
