@@ -224,9 +224,17 @@ def test_time_in_which_a_batch_waits_is_not_charged_to_its_tenant() -> None:
 
 
 def test_a_batch_waits_for_expected_requests() -> None:
-    model = RecordedBatches()
-    waiting = Batcher(FairLock(), window_s=2 * TIMEOUT_S, expected=lambda: 2)
-    for request in [waiting.submit("tenant", model, [np.array([n])], "image") for n in (1, 2)]:
+    model, asked = RecordedBatches(), threading.Event()
+
+    def count_expected() -> int:
+        asked.set()
+        return 2
+
+    waiting = Batcher(FairLock(), window_s=2 * TIMEOUT_S, expected=count_expected)
+    first = waiting.submit("tenant", model, [np.array([1])], "image")
+    asked.wait(TIMEOUT_S)
+    second = waiting.submit("tenant", model, [np.array([2])], "image")
+    for request in (first, second):
         request.result()
     assert model.batches == [[1, 2]]
 
@@ -285,7 +293,7 @@ def test_one_tenant_leaves_threads_of_the_sampling_pool_to_others() -> None:
     release = threading.Event()
 
     async def hold() -> None:
-        await sampling_threads.run("greedy", release.wait)
+        await sampling_threads.run("greedy", lambda: release.wait(2 * TIMEOUT_S))
 
     async def sample() -> bool:
         async with anyio.create_task_group() as tasks:

@@ -113,7 +113,8 @@ def test_work_that_waits_for_a_thread_makes_its_owner_heavier() -> None:
     async def test() -> None:
         shares = FairShares(now=lambda: 1_000.0)
         threads, release = FairThreads(1, 1, shares=shares), threading.Event()
-        tasks = [asyncio.create_task(threads.run("greedy", release.wait)) for _ in range(9)]
+        waits = (threads.run("greedy", release.wait, TIMEOUT_S) for _ in range(9))
+        tasks = [asyncio.create_task(wait) for wait in waits]
         await asyncio.sleep(0)
         shares.record("greedy", 0.1)
         shares.record("modest", 0.2)
