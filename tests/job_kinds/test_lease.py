@@ -74,6 +74,7 @@ def test_process_does_not_exit_when_the_work_notices_the_lost_lease(
         with write() as session:
             expire_lease(session, job)
         eventually(lambda: lease._lost)
+        time.sleep(3 * short_intervals.heartbeat_seconds)  # for its thread to see it, too
         with pytest.raises(LeaseLost):
             lease.check()
     lease._thread.join()
