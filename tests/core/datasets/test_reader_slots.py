@@ -6,17 +6,10 @@ from concurrent.futures import ThreadPoolExecutor, wait
 import pytest
 
 from core.datasets import reader_slots
-from core.datasets.reader_slots import Turns, reader_slot
+from core.datasets.reader_slots import reader_slot
 from core.errors import Unavailable
 from core.settings import Settings
 from tests.processes import TIMEOUT_S, eventually
-
-
-@pytest.fixture(autouse=True)
-def turns(monkeypatch: pytest.MonkeyPatch) -> Turns:
-    """Forget the tenants of earlier tests."""
-    monkeypatch.setattr(reader_slots, "turns", turns := Turns())
-    return turns
 
 
 def test_no_more_readers_run_than_there_are_slots(
@@ -54,11 +47,11 @@ def test_a_slot_is_free_again_after_an_error(configured: Settings) -> None:
 
 
 def test_tenants_take_turns_and_one_leaves_a_slot_to_others(
-    configured: Settings, turns: Turns, monkeypatch: pytest.MonkeyPatch
+    configured: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(configured, "concurrent_readers", 2)
     monkeypatch.setattr(reader_slots, "POLL_S", 0.01)
-    began: list[str] = []
+    turns, began = reader_slots.turns, list[str]()
     release = threading.Event()
 
     def read(tenant_id: str) -> None:
