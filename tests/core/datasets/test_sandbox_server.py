@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -128,8 +129,14 @@ def test_a_timeout_ends_although_the_server_hangs(monkeypatch: pytest.MonkeyPatc
         if not children:
             children.extend(server.children())
             server.suspend()
-            monkeypatch.setattr(sandbox, "_SERVER_REPLY_S", 0.5)
 
+    def read_lifeline(lifeline: socket.socket) -> bytes:
+        if children:
+            lifeline.settimeout(0.5)
+        return read(lifeline)
+
+    read = sandbox._read_lifeline
+    monkeypatch.setattr(sandbox, "_read_lifeline", read_lifeline)
     monkeypatch.setattr(sandbox, "_WAIT_S", 0.02)
     with pytest.raises(DatasetUnreadable, match="took longer"):
         run_in_sandbox(f"{__name__}:obey", Instruction(sleep_s=600), 2, suspend_server)
