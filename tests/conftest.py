@@ -21,6 +21,7 @@ from starlette.testclient import TestClient
 from xdist.scheduler import LoadFileScheduling
 
 from core import api_keys, database, jobs, settings, storage
+from core.datasets import reader_slots
 from core.ids import new_id
 from core.jobs import NewJob
 from core.migration import migrate
@@ -150,6 +151,7 @@ def configured(
     for name, value in environment.items():
         monkeypatch.setenv(f"SEMBLANCE_{name}", value)
     monkeypatch.setattr(tempfile, "tempdir", tempfile.tempdir)  # the application replaces it
+    monkeypatch.setattr(reader_slots, "turns", reader_slots.Turns())  # no tenants of other tests
     clear_caches()
     with database.write() as session:
         session.add(Tenant(id=TENANT, name="default"))

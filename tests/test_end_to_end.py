@@ -23,7 +23,7 @@ from semblance import APIError, Client
 from semblance.command.main import app as command
 
 from tests.core.webhooks.receiver import Receiver
-from tests.processes import Server, eventually, serving
+from tests.processes import TIMEOUT_S, Server, eventually, serving
 from tests.servers import BROKER
 from tests.tiny_configs import TINY_IMAGE_CONFIG
 from tests.uploads import make_people_csv
@@ -146,7 +146,7 @@ def test_a_second_server_on_the_same_folder_is_rejected(server: Server) -> None:
         [str(command), "up", "--data", str(server.folder), "--port", "1"],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=TIMEOUT_S,
     )
     assert second.returncode == 1
     assert "Another server" in second.stdout
@@ -272,7 +272,7 @@ def test_a_server_that_is_stopped_leaves_no_process_behind(
     processes = stopped[index].processes
     assert len(processes) >= (4 if BROKER is None else 3)
     assert stopped[index].status == 0
-    gone, alive = psutil.wait_procs(processes, timeout=5)
+    gone, alive = psutil.wait_procs(processes, timeout=TIMEOUT_S)
     assert alive == []
     assert len(gone) == len(processes)
 
@@ -318,7 +318,7 @@ def run_example(server: Server, name: str, *arguments: str) -> str:
         env=os.environ | {"SEMBLANCE_URL": server.url, "SEMBLANCE_KEY": key},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=2 * TIMEOUT_S,
     )
     assert completed.returncode == 0, completed.stderr
     return completed.stdout

@@ -4,6 +4,7 @@ import gc
 import threading
 import weakref
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +14,14 @@ import pytest
 from numpy.typing import NDArray
 
 from app.fairness.shares import FairShares
-from app.sampling.batcher import (
-    IDLE_S,
-    Batcher,
-    BatchRequest,
-    ClientDisconnected,
-    split_evenly,
-)
+from app.sampling import batcher
+from app.sampling.batcher import Batcher, BatchRequest, ClientDisconnected, split_evenly
 from app.sampling.concurrency_limit import sampling_threads
 from app.sampling.fair_lock import FairLock
 from modalities.image.sampler import ImagePlanSampler
 from modalities.turns import BatchSource
 from tests.factories import build_checkpoint
-from tests.processes import eventually
+from tests.processes import TIMEOUT_S, eventually
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +41,17 @@ def make_columns(seed: int, indices: NDArray[np.int64]) -> list[NDArray[Any]]:
     return [seeds, indices % 3, indices, truncation, np.zeros(n, np.int64)]
 
 
+def no_rests() -> FairShares:
+    """Return shares whose clock is past the end of each rest when it is read again."""
+    return FairShares(now=count(0.0, 100.0).__next__)
+
+
 class PausedBatcher:
     """A batcher that generates nothing while the test holds its lock."""
 
     def __init__(self) -> None:
         self.lock = FairLock()
-        self.batcher = Batcher(self.lock, window_s=0.0, expected=lambda: 0)
+        self.batcher = Batcher(self.lock, window_s=0.0, expected=lambda: 0, shares=no_rests())
 
     def submit(
         self, generator: BatchSource, seed: int, count: int, tenant: str = "tenant"
@@ -70,8 +71,9 @@ def generate_alone(generator: ImagePlanSampler, seed: int, count: int) -> NDArra
 
 
 def test_samples_and_their_model_are_released_with_their_request(
-    paused: PausedBatcher, tmp_path: Path
+    paused: PausedBatcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(batcher, "IDLE_S", 2 * TIMEOUT_S)  # not with the thread that generated them
     generator = load_sampler(tmp_path / "model")
     request = paused.submit(generator, 0, 3)
     samples = weakref.ref(request.result())
@@ -82,7 +84,7 @@ def test_samples_and_their_model_are_released_with_their_request(
         gc.collect()
         return samples() is model() is None
 
-    eventually(are_released, within=IDLE_S / 2)
+    eventually(are_released)
 
 
 def test_items_do_not_depend_on_other_requests_in_their_batches(
@@ -97,30 +99,6 @@ def test_items_do_not_depend_on_other_requests_in_their_batches(
     assert paused.batcher.batches <= -(-total // generator.batch_size) + 1
 
 
-def test_a_small_request_does_not_wait_for_a_large_one(
-    paused: PausedBatcher, generator: ImagePlanSampler
-) -> None:
-    with paused.lock.take("test"):
-        large = paused.submit(generator, 1, 50 * generator.batch_size)
-        small = [paused.submit(generator, seed, 1) for seed in range(2, 8)]
-    for request in small:
-        request.result()
-    assert not large.done.is_set()
-    assert np.array_equal(large.result(), generate_alone(generator, 1, 50 * generator.batch_size))
-
-
-def test_models_take_turns(
-    paused: PausedBatcher, generator: ImagePlanSampler, tmp_path: Path
-) -> None:
-    other_generator = load_sampler(tmp_path / "model")
-    with paused.lock.take("test"):
-        large = paused.submit(generator, 1, 50 * generator.batch_size)
-        small = paused.submit(other_generator, 1, 1)
-    small.result()
-    assert not large.done.is_set()
-    paused.batcher.cancel([large])
-
-
 class RecordedBatches:
     """A model that records the seeds of its batches, in a list that several models may share."""
 
@@ -132,6 +110,28 @@ class RecordedBatches:
     def generate(self, *columns: NDArray[Any]) -> NDArray[Any]:
         self.batches.append(columns[0].tolist())
         return columns[0]
+
+
+def test_a_small_request_does_not_wait_for_a_large_one(paused: PausedBatcher) -> None:
+    model = RecordedBatches()
+    with paused.lock.take("test"):
+        large = paused.submit(model, 1, 50 * model.batch_size)
+        small = [paused.submit(model, seed, 1) for seed in range(2, 8)]
+    for request in (large, *small):
+        request.result()
+    assert set(range(2, 8)) <= {seed for seeds in model.batches[:2] for seed in seeds}
+    assert len(model.batches) == 51  # the last one has what the small ones took from the others
+
+
+def test_models_take_turns(paused: PausedBatcher) -> None:
+    model = RecordedBatches()
+    with paused.lock.take("test"):
+        large = paused.submit(model, 1, 50 * model.batch_size)
+        small = paused.submit(RecordedBatches(model.batches), 2, 1)
+    for request in (large, small):
+        request.result()
+    # After one batch that was complete before `small` came, and the turn of `large`.
+    assert [2] in model.batches[:3]
 
 
 @pytest.mark.parametrize("is_same_model", [True, False])
@@ -218,20 +218,33 @@ def test_time_in_which_a_batch_waits_is_not_charged_to_its_tenant() -> None:
             return columns[0]
 
     shares = FairShares()
-    batcher = Batcher(FairLock(), 0.0, lambda: 0, shares)
-    batcher.submit("tenant", Waiting(), [np.zeros(4)], "image").result()
+    charged = Batcher(FairLock(), 0.0, lambda: 0, shares)
+    charged.submit("tenant", Waiting(), [np.zeros(4)], "image").result()
     eventually(lambda: "tenant" in shares._accounts)
     assert shares._accounts["tenant"].used_s < 0.2
 
 
-def test_a_batch_waits_a_limited_time_for_expected_requests(
-    generator: ImagePlanSampler,
-) -> None:
-    batcher = Batcher(FairLock(), window_s=0.1, expected=lambda: 3)
-    columns = [make_columns(seed, np.zeros(1, np.int64)) for seed in (1, 2)]
-    for request in [batcher.submit("tenant", generator, each, "image") for each in columns]:
+def test_a_batch_waits_for_expected_requests() -> None:
+    model, asked = RecordedBatches(), threading.Event()
+
+    def count_expected() -> int:
+        asked.set()
+        return 2
+
+    waiting = Batcher(FairLock(), window_s=2 * TIMEOUT_S, expected=count_expected)
+    first = waiting.submit("tenant", model, [np.array([1])], "image")
+    asked.wait(TIMEOUT_S)
+    second = waiting.submit("tenant", model, [np.array([2])], "image")
+    for request in (first, second):
         request.result()
-    assert batcher.batches == 1
+    assert model.batches == [[1, 2]]
+
+
+def test_a_batch_does_not_wait_longer_than_its_window() -> None:
+    model = RecordedBatches()
+    waiting = Batcher(FairLock(), window_s=0.1, expected=lambda: 2)
+    waiting.submit("tenant", model, [np.array([1])], "image").result()
+    assert model.batches == [[1]]
 
 
 @pytest.mark.parametrize(
@@ -281,14 +294,14 @@ def test_one_tenant_leaves_threads_of_the_sampling_pool_to_others() -> None:
     release = threading.Event()
 
     async def hold() -> None:
-        await sampling_threads.run("greedy", lambda: release.wait(20))
+        await sampling_threads.run("greedy", lambda: release.wait(2 * TIMEOUT_S))
 
     async def sample() -> bool:
         async with anyio.create_task_group() as tasks:
             for _ in range(200):
                 tasks.start_soon(hold)
             await anyio.sleep(0.1)
-            with anyio.move_on_after(5):
+            with anyio.move_on_after(TIMEOUT_S):
                 served = await sampling_threads.run("modest", release.is_set)
                 release.set()
                 return not served

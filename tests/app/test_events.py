@@ -16,6 +16,7 @@ from core.database import clock, get_engine, read, write
 from core.jobs import Claim, Heartbeat, NewEvent
 from core.tables import ApiKey, Event, Tenant
 from tests.conftest import TENANT, AddJob
+from tests.processes import TIMEOUT_S
 from tests.servers import SERVER
 
 
@@ -34,7 +35,7 @@ def own_key_id() -> str:
 async def read_stream(key: FeedKey, after: int | None, count: int) -> list[dict[str, Any]]:
     """Return the first `count` messages that have data."""
     stream, messages = stream_events(key, after, own_key_id()), []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(TIMEOUT_S):
         async for message in stream:
             if (parsed := parse(message))["data"] is not None:
                 messages.append(parsed)
@@ -50,6 +51,8 @@ def new_poller(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sse, "_poller", sse._Poller())
     monkeypatch.setattr(sse, "_watermark", jobs.EventWatermark())
     monkeypatch.setattr(sse, "POLL_S", 0.05)
+    # Tests in other databases of a server have transactions, too.
+    monkeypatch.setattr(sse, "SETTLE_S", TIMEOUT_S)
 
 
 def test_the_events_of_all_jobs_are_one_list(client: TestClient, add_job: AddJob) -> None:
@@ -82,7 +85,9 @@ def test_a_stream_without_a_start_has_only_new_events(client: TestClient, add_jo
 
     async def read_next() -> list[dict[str, Any]]:
         reader = asyncio.create_task(read_stream(FeedKey(TENANT), None, 1))
-        await asyncio.sleep(0.3)
+        async with asyncio.timeout(TIMEOUT_S):
+            while not sse._poller._feeds:  # it has found the newest event
+                await asyncio.sleep(0.01)
         new = await asyncio.to_thread(add_job)
         messages = await reader
         assert messages[0]["data"]["job"] == new.id
@@ -144,7 +149,6 @@ def test_a_key_without_the_scope_read_has_no_events(anonymous: TestClient) -> No
 def test_a_page_does_not_pass_an_event_that_is_committed_late(
     client: TestClient, add_job: AddJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sse, "SETTLE_S", 0.1)
     early, late = add_job(), add_job()
     after = client.get("/v1/events").json()["next"]
     with write() as session:  # gets the smaller id, and is committed after the other one
@@ -152,7 +156,9 @@ def test_a_page_does_not_pass_an_event_that_is_committed_late(
         session.flush()
         with write() as other:
             jobs.record_events(other, TENANT, early.id, [NewEvent("log", {"message": "early"})])
-        assert client.get(f"/v1/events?after={after}").json()["data"] == []
+        with monkeypatch.context() as context:
+            context.setattr(sse, "SETTLE_S", 0.1)
+            assert client.get(f"/v1/events?after={after}").json()["data"] == []
     page = client.get(f"/v1/events?after={after}").json()["data"]
     assert [event["data"]["message"] for event in page] == ["late", "early"]
 
@@ -162,7 +168,7 @@ def test_a_stream_ends_when_its_key_is_revoked(client: TestClient, add_job: AddJ
 
     async def read_until_the_end() -> int:
         messages = 0
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(TIMEOUT_S):
             async for _ in stream_events(FeedKey(TENANT), 0, own_key_id()):
                 messages += 1
                 with write() as session:

@@ -19,6 +19,7 @@ from app.byte_range import ranged_response
 from app.fairness.route import FairRoute
 from app.main import ROUTE_MODULES
 from app.routes import dashboard, docs
+from tests.processes import TIMEOUT_S
 
 MANY = 100  # more requests than there are threads
 # Imports whose work runs in threads of anyio, in order of arrival.
@@ -43,7 +44,7 @@ def is_served_before_a_greedy_tenant(router: APIRouter, release: threading.Event
             greedy = [asyncio.create_task(http.get("/greedy")) for _ in range(MANY)]
             await asyncio.sleep(0.1)
             try:
-                response = await asyncio.wait_for(http.get("/modest"), 5)
+                response = await asyncio.wait_for(http.get("/modest"), TIMEOUT_S)
                 served_first = not any(task.done() for task in greedy)
             finally:
                 release.set()
@@ -58,7 +59,7 @@ def test_one_tenant_leaves_threads_of_the_routes_to_others() -> None:
 
     @router.get("/{tenant}")
     def read(caller: PathCaller) -> bool:
-        return caller.tenant_id != "greedy" or release.wait(20)
+        return caller.tenant_id != "greedy" or release.wait()
 
     assert is_served_before_a_greedy_tenant(router, release)
 
@@ -71,7 +72,7 @@ def test_downloads_of_one_tenant_leave_threads_to_those_of_others() -> None:
         def read(_start: int, _end: int) -> Iterator[bytes]:
             yield b"tr"
             if caller.tenant_id == "greedy":
-                release.wait(20)
+                release.wait()
             yield b"ue"
 
         return ranged_response(

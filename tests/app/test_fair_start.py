@@ -8,6 +8,7 @@ from starlette.types import Receive, Scope, Send
 from app.fairness.shares import FairShares
 from app.fairness.start import STARTS_PER_TICK, FairStartMiddleware
 from app.request_owner import remember_owner
+from tests.processes import TIMEOUT_S
 
 
 def make_scope(path: str) -> dict[str, Any]:
@@ -92,7 +93,7 @@ def test_requests_of_a_tenant_that_has_to_rest_start_when_it_has_rested() -> Non
         for n in range(2 * STARTS_PER_TICK):
             await middleware(make_scope(f"/modest/{n}"), unused, unused)
         clock[0] += 10  # the first loop iteration after the rest starts them
-        await asyncio.wait_for(asyncio.gather(*resting), 20)
+        await asyncio.wait_for(asyncio.gather(*resting), TIMEOUT_S)
         return order
 
     order = asyncio.run(test())

@@ -9,6 +9,7 @@ import pytest
 
 from app.fairness.shares import FairShares
 from app.fairness.turns import FairThreads, FairTurns
+from tests.processes import TIMEOUT_S
 
 
 class Occupied:
@@ -26,7 +27,7 @@ class Occupied:
     def _work(self, owner: str) -> None:
         self.started.append(owner)
         if owner == "greedy":
-            self._release.wait(20)
+            self._release.wait(TIMEOUT_S)
 
     async def release(self) -> None:
         self._release.set()
@@ -34,7 +35,7 @@ class Occupied:
 
 
 def run(test: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(test, 20))
+    asyncio.run(asyncio.wait_for(test, TIMEOUT_S))
 
 
 def test_an_owner_leaves_threads_to_the_others() -> None:
@@ -112,7 +113,8 @@ def test_work_that_waits_for_a_thread_makes_its_owner_heavier() -> None:
     async def test() -> None:
         shares = FairShares(now=lambda: 1_000.0)
         threads, release = FairThreads(1, 1, shares=shares), threading.Event()
-        tasks = [asyncio.create_task(threads.run("greedy", release.wait, 20)) for _ in range(9)]
+        waits = (threads.run("greedy", release.wait, TIMEOUT_S) for _ in range(9))
+        tasks = [asyncio.create_task(wait) for wait in waits]
         await asyncio.sleep(0)
         shares.record("greedy", 0.1)
         shares.record("modest", 0.2)
@@ -151,7 +153,7 @@ def test_the_heaviest_owner_has_few_threads_while_others_are_active(of_heaviest:
 
         def work(number: int) -> None:
             started.append(number)
-            release.wait(20)
+            release.wait(TIMEOUT_S)
 
         tasks = [asyncio.create_task(threads.run("greedy", work, n)) for n in range(6)]
         while len(started) < of_heaviest:

@@ -6,11 +6,13 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 from anyio import to_thread
+from fastapi import FastAPI
 from sqlalchemy import text
 from starlette.testclient import TestClient
 
@@ -19,7 +21,7 @@ from app.routes import health
 from core import migration, workers
 from core.database import write
 from core.settings import Settings
-from tests.processes import eventually, free_port
+from tests.processes import TIMEOUT_S, eventually, free_port
 
 HOST = {"Host": "10.1.2.3:8000"}
 
@@ -66,18 +68,23 @@ def test_probes_share_the_checks_that_run(
     anonymous: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs, may_end = [], threading.Event()
+    arrivals, shared_checks = [], health._shared_checks
 
     def check_storage() -> str | None:
         runs.append(time.monotonic())
-        may_end.wait(20)
+        may_end.wait(TIMEOUT_S)
         return None
 
+    def count_arrival(app: FastAPI) -> Awaitable[health.Reasons]:
+        arrivals.append(app)
+        return shared_checks(app)  # joins the checks that run before the event loop does anything
+
     monkeypatch.setattr(health, "_storage", check_storage)
+    monkeypatch.setattr(health, "_shared_checks", count_arrival)
     with ThreadPoolExecutor(20) as pool:
         probes = [pool.submit(anonymous.get, "/readyz") for _ in range(20)]
-        eventually(lambda: runs)
-        eventually(lambda: anonymous.get("/livez").status_code == 200)
-        time.sleep(0.3)  # for all probes to arrive
+        eventually(lambda: runs and len(arrivals) == len(probes))
+        assert anonymous.get("/livez").status_code == 200
         assert not any(probe.done() for probe in probes)
         may_end.set()
         assert {probe.result().status_code for probe in probes} == {200}
@@ -102,11 +109,13 @@ def test_readiness_does_not_wait_for_requests_that_hold_all_threads(
     may_end = threading.Event()
     assert anonymous.portal is not None
     waiting = [
-        anonymous.portal.start_task_soon(to_thread.run_sync, may_end.wait, 20) for _ in range(100)
+        anonymous.portal.start_task_soon(to_thread.run_sync, may_end.wait, 2 * TIMEOUT_S)
+        for _ in range(100)
     ]
     try:
         with ThreadPoolExecutor(1) as pool:
-            assert pool.submit(anonymous.get, "/readyz").result(timeout=10).status_code == 200
+            response = pool.submit(anonymous.get, "/readyz").result(timeout=TIMEOUT_S)
+        assert response.status_code == 200
         assert not any(each.done() for each in waiting)
     finally:
         may_end.set()
@@ -119,11 +128,13 @@ def test_sigterm_first_drains_then_ends_streams_then_stops(client: TestClient) -
     environment = {"SEMBLANCE_PORT": str(port), "SEMBLANCE_DRAIN_DELAY_SECONDS": "4"}
     process = subprocess.Popen([sys.executable, "-m", "app"], env=os.environ | environment)
     ended: list[float] = []
+    following = threading.Event()
 
     def follow() -> None:
         stream_headers = {"Authorization": headers["authorization"], "Accept": "text/event-stream"}
         url = f"{address}/v1/events"
         with httpx.stream("GET", url, headers=stream_headers, timeout=60) as stream:
+            following.set()
             for _ in stream.iter_bytes():  # raises if the stream is cut off
                 pass
         ended.append(time.monotonic())
@@ -138,14 +149,14 @@ def test_sigterm_first_drains_then_ends_streams_then_stops(client: TestClient) -
         eventually(lambda: status() == 200)
         follower = threading.Thread(target=follow)
         follower.start()
-        time.sleep(2)
+        assert following.wait(TIMEOUT_S)
         process.send_signal(signal.SIGTERM)
         signaled_at = time.monotonic()
         eventually(lambda: status() == 503)
         assert httpx.get(f"{address}/livez", timeout=20).status_code == 200
-        follower.join(30)
+        follower.join(TIMEOUT_S)
         assert ended[0] - signaled_at >= 4
-        assert process.wait(20) == -signal.SIGTERM
+        assert process.wait(TIMEOUT_S) == -signal.SIGTERM
         assert time.monotonic() - ended[0] < 10  # the stream did not hold up the shutdown
     finally:
         process.kill()

@@ -20,9 +20,11 @@ from app import error_handlers, http_protocol
 from app.http_protocol import BoundedHttpProtocol
 from app.schemas.problem import Problem
 from tests.peak_memory import peak_memory_below
-from tests.processes import eventually
+from tests.processes import TIMEOUT_S, eventually
 
 HEAD = b"GET / HTTP/1.1\r\nhost: localhost\r\n"
+# A busy machine may stop a client for seconds, so they are long until a test shortens them.
+LIMITS_S = ("HEADERS_TIMEOUT_S", "IDLE_TIMEOUT_S", "BODY_PAUSE_S", "WRITE_TIMEOUT_S", "LINGER_S")
 
 
 async def hello(request: Request) -> Response:
@@ -59,10 +61,8 @@ def port() -> Iterator[int]:
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(http_protocol, "CHECK_INTERVAL_S", 0.05)
-        patch.setattr(http_protocol, "HEADERS_TIMEOUT_S", 0.3)
-        patch.setattr(http_protocol, "IDLE_TIMEOUT_S", 0.3)
-        patch.setattr(http_protocol, "BODY_PAUSE_S", 0.3)
-        patch.setattr(http_protocol, "WRITE_TIMEOUT_S", 0.3)
+        for name in LIMITS_S:
+            patch.setattr(http_protocol, name, TIMEOUT_S)
         thread.start()
         while not server.started:
             time.sleep(0.01)
@@ -73,7 +73,9 @@ def port() -> Iterator[int]:
 
 @contextmanager
 def connect(port: int, *, source: str = "127.0.0.1") -> Iterator[socket.socket]:
-    with socket.create_connection(("127.0.0.1", port), 20, source_address=(source, 0)) as client:
+    with socket.create_connection(
+        ("127.0.0.1", port), TIMEOUT_S, source_address=(source, 0)
+    ) as client:
         yield client
 
 
@@ -157,12 +159,16 @@ def test_a_large_body_in_tiny_chunks_is_accepted(port: int) -> None:
     ],
 )
 def test_a_client_that_does_not_send_a_request_is_disconnected(
-    port: int, sent: bytes, drip: bytes
+    port: int, sent: bytes, drip: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    eventually(lambda: not connections())
     with connect(port) as client:
         send(client, sent)
+        eventually(lambda: [c for c in connections() if c._in_message or c.cycle or not sent])
+        for name in ("HEADERS_TIMEOUT_S", "IDLE_TIMEOUT_S", "BODY_PAUSE_S"):
+            monkeypatch.setattr(http_protocol, name, 0.3)
         client.settimeout(0.02)
-        deadline, received = time.monotonic() + 20, b""
+        deadline, received = time.monotonic() + TIMEOUT_S, b""
         while time.monotonic() < deadline:
             try:
                 if not (chunk := client.recv(65_536)):
@@ -182,10 +188,12 @@ def connections() -> list[BoundedHttpProtocol]:
     return [c for state in states for c in list(state.connections)]
 
 
-def test_a_stalled_reader_is_disconnected(port: int) -> None:
+def test_a_stalled_reader_is_disconnected(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    eventually(lambda: not connections())
     with connect(port) as client:
         send(client, b"GET /endless HTTP/1.1\r\nhost: localhost\r\n\r\n")
         eventually(lambda: connections() and connections()[0]._write_paused_at is not None)
+        monkeypatch.setattr(http_protocol, "WRITE_TIMEOUT_S", 0.3)
         eventually(lambda: not connections())
 
 
@@ -193,7 +201,6 @@ def test_at_the_limit_of_connections_an_idle_one_makes_room(
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     eventually(lambda: not connections())
-    monkeypatch.setattr(http_protocol, "HEADERS_TIMEOUT_S", 60)
     monkeypatch.setattr(BoundedHttpProtocol, "max_connections_per_address", 3)
     with connect(port) as first:
         send(first, HEAD)  # half a request
@@ -214,7 +221,6 @@ def test_over_the_limit_of_connections_that_are_served_a_new_one_is_rejected(
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     eventually(lambda: not connections())
-    monkeypatch.setattr(http_protocol, "WRITE_TIMEOUT_S", 60)
     monkeypatch.setattr(BoundedHttpProtocol, "max_connections", 1)
     with connect(port) as served:
         send(served, b"GET /endless HTTP/1.1\r\nhost: localhost\r\n\r\n")

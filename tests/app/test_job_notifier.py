@@ -52,7 +52,7 @@ def test_a_notification_is_sent_again_after_the_broker_lost_its_memory(
     add_old_job(add_job)
     with closing(JobNotifier()):
         for _ in range(2):
-            eventually(lambda: broker.count_messages("training") == 1, within=30)
+            eventually(lambda: broker.count_messages("training") == 1)
             with write() as session:
                 session.execute(update(Job).values(notified_at=clock(-3_600)))
             redis_client.flushall()

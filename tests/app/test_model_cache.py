@@ -187,7 +187,7 @@ def test_other_processes_remove_a_deleted_model_within_a_minute(
     monkeypatch.setattr(model_cache, "DELETION_CHECK_S", 0.05)
     with model_cache.removing_deleted_models():
         delete_models(model)  # as another process does
-        eventually(lambda: not get_model_cache().is_loaded(model), within=20)
+        eventually(lambda: not get_model_cache().is_loaded(model))
     get_model_cache.cache_clear()
 
 

@@ -24,7 +24,7 @@ from models.checkpoint import pack, unpack
 from tests.conftest import KEY, TENANT
 from tests.factories import clear_model_caches, create_model
 from tests.models.images.tiny import make_settings
-from tests.processes import eventually
+from tests.processes import TIMEOUT_S, eventually
 
 URL = "/v1/models/shoes/samples"
 
@@ -50,13 +50,13 @@ def test_concurrent_requests_get_the_same_samples_as_single_ones(service: TestCl
 
         def generate(self, *columns: NDArray[Any]) -> NDArray[Any]:
             self.started.set()
-            self.ended.wait()
+            self.ended.wait(TIMEOUT_S)
             return columns[0]
 
     alone = [sample(seed) for seed in range(24)]
     batcher = get_sampling_service().batcher
     blocked = batcher.submit("test", Blocked(), [np.zeros(1)], "image")
-    Blocked.started.wait()
+    Blocked.started.wait(TIMEOUT_S)
     before = batcher.batches
     with ThreadPoolExecutor(24) as pool:
         together = pool.map(sample, range(24))

@@ -24,6 +24,7 @@ from app.sampling.response import SampleStreamingResponse
 from core import process_folder
 from tests.conftest import KEY
 from tests.peak_memory import peak_memory_below
+from tests.processes import TIMEOUT_S
 
 STALLED_PARTS = 20  # more than there are threads for parts
 
@@ -55,7 +56,7 @@ def test_parts_that_stall_hold_no_thread(client: TestClient) -> None:
             parts = [asyncio.create_task(put(n + 2, half())) for n in range(STALLED_PARTS)]
             while stalled[0] < STALLED_PARTS:
                 await asyncio.sleep(0.01)
-            whole = await asyncio.wait_for(put(1, data), 20)
+            whole = await asyncio.wait_for(put(1, data), TIMEOUT_S)
             go_on.set()
             return whole, await asyncio.gather(*parts)
 
@@ -145,6 +146,9 @@ def test_a_megabyte_of_invalid_values_costs_the_event_loop_little(
 ) -> None:
     body = json.dumps(values).encode()
     assert 950_000 < len(body) < 1_048_576
+    began_s = time.thread_time()
+    json.loads(body)
+    parsing_s = time.thread_time() - began_s
     assert client.portal is not None
     loop_cpu_s = partial(client.portal.call, time.thread_time)
 
@@ -161,7 +165,7 @@ def test_a_megabyte_of_invalid_values_costs_the_event_loop_little(
                 before_s = loop_cpu_s()
                 assert post(body, key) == status
                 durations_s.append(loop_cpu_s() - before_s)
-        assert min(durations_s) < 0.03
+        assert min(durations_s) < parsing_s  # the validation takes many times as long
 
 
 @pytest.mark.parametrize(
@@ -198,5 +202,5 @@ def test_samples_and_downloads_of_a_client_that_disconnects_are_ended_in_a_threa
         response = respond_with(body=body(), headers={}, media_type="application/x-npz")
         await response({"type": "http", "asgi": {"spec_version": "2.3"}}, receive, send)
 
-    asyncio.run(asyncio.wait_for(respond(), 20))
+    asyncio.run(asyncio.wait_for(respond(), TIMEOUT_S))
     assert [thread is threading.main_thread() for thread in ended_in] == [False]

@@ -14,6 +14,7 @@ from core.datasets.reader_slots import reader_slot
 from core.settings import Settings
 from core.tables import Dataset
 from tests.conftest import KEY
+from tests.processes import TIMEOUT_S
 from tests.uploads import make_people_csv
 
 SHARED_THREADS = 2  # of anyio, which write the files of forms
@@ -46,10 +47,12 @@ def test_uploads_that_wait_to_be_read_hold_no_threads_of_others(
                 uploads = [
                     asyncio.create_task(post(KEY, "file", table)) for _ in range(SHARED_THREADS)
                 ]
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(TIMEOUT_S):
                     while count_datasets() < SHARED_THREADS:
                         await asyncio.sleep(0.01)
-                rejected = await asyncio.wait_for(post("sem_other", "other", bytes(LARGE)), 20)
+                rejected = await asyncio.wait_for(
+                    post("sem_other", "other", bytes(LARGE)), TIMEOUT_S
+                )
             assert await asyncio.gather(*uploads) == [202] * SHARED_THREADS
         return rejected
 

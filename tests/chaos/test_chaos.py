@@ -23,7 +23,7 @@ from tests.chaos.harness import ChaosServer, failpoint_environment, serve_with_f
 from tests.processes import eventually
 from tests.servers import BROKER, SERVER
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(600)
 
 needs_embedded_broker = pytest.mark.skipif(
     BROKER is not None, reason="the tests must not kill an external broker"

@@ -16,6 +16,7 @@ from semblance import (
 )
 
 from tests.client.flaky_server import FlakyServer, Respond, flaky_server, hang_up, respond
+from tests.processes import TIMEOUT_S
 
 CONTENT = bytes(range(256)) * 400
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -24,9 +25,11 @@ LISTING = respond(
     body=f'[{{"name": "a b.bin", "sha256": "{SHA256}"}}]'.encode(), Content_Type="application/json"
 )
 
+BUSY = respond(503, b'{"detail": "busy", "code": "sampler_full"}', Retry_After="3600")
 
-def connect(server: FlakyServer, patience: float = 30.0) -> Client:
-    return Client(server.url, "sem_key", timeout=5, patience=patience)
+
+def connect(server: FlakyServer, patience: float = TIMEOUT_S) -> Client:
+    return Client(server.url, "sem_key", timeout=TIMEOUT_S, patience=patience)
 
 
 def respond_with_range(handler: BaseHTTPRequestHandler) -> None:
@@ -55,9 +58,8 @@ def test_two_requests_have_two_idempotency_keys() -> None:
 
 
 def test_a_retry_waits_as_long_as_the_service_asks() -> None:
-    busy = respond(503, b'{"detail": "busy", "code": "sampler_full"}', Retry_After="100")
-    with flaky_server(busy) as server, connect(server) as client:
-        with pytest.raises(APIError, match="busy"):  # 100 s are more than its patience
+    with flaky_server(BUSY) as server, connect(server) as client:
+        with pytest.raises(APIError, match="busy"):  # an hour is more than its patience
             client.read_job("job_1")
         assert len(server.received) == 1
 
@@ -114,16 +116,17 @@ def test_a_file_goes_on_in_another_process(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("failure", "expected"), [(hang_up, UnreachableError), (respond(503), APIError)]
+    ("failure", "patience", "expected"),
+    [(hang_up, 1.0, UnreachableError), (BUSY, TIMEOUT_S, APIError)],
 )
 def test_a_model_goes_on_in_another_process(
-    tmp_path: Path, failure: Respond, expected: type[Exception]
+    tmp_path: Path, failure: Respond, patience: float, expected: type[Exception]
 ) -> None:
     file = tmp_path / "shoes.zip"
     cut = respond(body=CONTENT, cut_after=70_000, **TAG)
     with (
         flaky_server(cut, failure) as server,
-        connect(server, patience=1.0) as client,
+        connect(server, patience) as client,
         pytest.raises(expected),
     ):
         client.download_model("shoes", file)
@@ -180,7 +183,7 @@ def test_a_stream_that_breaks_at_the_same_byte_is_given_up() -> None:
 
 def test_the_asynchronous_client_does_the_same(tmp_path: Path) -> None:
     async def run(url: str) -> None:
-        async with AsyncClient(url, "key", patience=30) as client:
+        async with AsyncClient(url, "key", patience=TIMEOUT_S) as client:
             assert await client.read_job("job_1") == {"terminal": True}
             await client.download_artifact("job_1", "a b.bin", tmp_path / "out.bin")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from core.settings import Settings
 from core.supervisor import Service, Supervisor, rotate_log
-from tests.processes import eventually
+from tests.processes import TIMEOUT_S, eventually
 
 
 def run_server(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -17,7 +17,7 @@ def run_server(*arguments: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "core.cli", *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=TIMEOUT_S,
         env={name: text for name, text in os.environ.items() if not name.startswith("SEMBLANCE_")},
         check=False,
     )

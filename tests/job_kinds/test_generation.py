@@ -31,6 +31,7 @@ from core.tables import Job, JobState, Shard, ShardState
 from job_kinds.generation import run as generation
 from tests.conftest import expire_lease, reload
 from tests.factories import create_model
+from tests.processes import TIMEOUT_S
 from worker.job_runner import run_next
 
 QUEUES = ["generation"]
@@ -101,7 +102,7 @@ def run_two_workers(monkeypatch: pytest.MonkeyPatch, worker_names: list[str]) ->
     def record_worker(generator: generation.ShardGenerator, shard: ShardClaim) -> ShardClaim | None:
         name = threading.current_thread().name
         if name not in worker_names:
-            both_claimed.wait(20)
+            both_claimed.wait(TIMEOUT_S)
         worker_names.append(name)
         return generate_shard(generator, shard)
 
@@ -113,8 +114,8 @@ def run_two_workers(monkeypatch: pytest.MonkeyPatch, worker_names: list[str]) ->
     )
     first.start()
     second.start()
-    first.join(60)
-    second.join(60)
+    first.join(2 * TIMEOUT_S)
+    second.join(2 * TIMEOUT_S)
 
 
 def run_until_claimed() -> None:

@@ -34,7 +34,7 @@ def test_a_sampler_is_removed_within_a_minute_of_its_last_use() -> None:
         gc.collect()
         return reference() is None
 
-    eventually(is_removed, within=20)
+    eventually(is_removed)
     assert cache.get("a", load) is not None
 
 

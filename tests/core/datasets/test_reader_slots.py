@@ -6,30 +6,38 @@ from concurrent.futures import ThreadPoolExecutor, wait
 import pytest
 
 from core.datasets import reader_slots
-from core.datasets.reader_slots import Turns, reader_slot
+from core.datasets.reader_slots import reader_slot
 from core.errors import Unavailable
 from core.settings import Settings
-from tests.processes import eventually
-
-
-@pytest.fixture(autouse=True)
-def turns(monkeypatch: pytest.MonkeyPatch) -> Turns:
-    """Forget the tenants of earlier tests."""
-    monkeypatch.setattr(reader_slots, "turns", turns := Turns())
-    return turns
+from tests.processes import TIMEOUT_S, eventually
 
 
 def test_no_more_readers_run_than_there_are_slots(
     configured: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(configured, "concurrent_readers", 2)
-    waits = []
     with reader_slot("a", 0.0), reader_slot("a", 0.0):
-        with pytest.raises(Unavailable) as caught, reader_slot("a", 0.2, lambda: waits.append(1)):
+        with pytest.raises(Unavailable) as caught, reader_slot("a", 0.2):
             raise AssertionError("a third reader runs")
-        assert (caught.value.code, bool(waits)) == ("readers_busy", True)
+        assert caught.value.code == "readers_busy"
     with reader_slot("a", 0.0), reader_slot("a", 0.0):
         pass
+
+
+def test_an_error_of_the_callback_ends_the_wait_for_a_slot(
+    configured: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(configured, "concurrent_readers", 1)
+
+    def fail() -> None:
+        raise KeyError("the row is gone")
+
+    with (
+        reader_slot("a", 0.0),
+        pytest.raises(KeyError, match="the row is gone"),
+        reader_slot("a", TIMEOUT_S, fail),
+    ):
+        raise AssertionError("a second reader runs")
 
 
 def test_a_slot_is_free_again_after_an_error(configured: Settings) -> None:
@@ -39,17 +47,17 @@ def test_a_slot_is_free_again_after_an_error(configured: Settings) -> None:
 
 
 def test_tenants_take_turns_and_one_leaves_a_slot_to_others(
-    configured: Settings, turns: Turns, monkeypatch: pytest.MonkeyPatch
+    configured: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(configured, "concurrent_readers", 2)
     monkeypatch.setattr(reader_slots, "POLL_S", 0.01)
-    began: list[str] = []
+    turns, began = reader_slots.turns, list[str]()
     release = threading.Event()
 
     def read(tenant_id: str) -> None:
         with reader_slot(tenant_id):
             began.append(tenant_id)
-            release.wait(20)
+            release.wait(TIMEOUT_S)
 
     with ThreadPoolExecutor(9) as pool:
         first = []

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from pydantic import BaseModel
 from core.datasets import sandbox
 from core.datasets.sandbox import run_in_sandbox
 from core.errors import DatasetUnreadable
+from tests.processes import TIMEOUT_S, eventually
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -24,6 +26,7 @@ class Instruction(BaseModel):
     """Instruction to a sandbox process, which then describes itself."""
 
     sleep_s: float = 0
+    held_by: Path | None = None  # a file; one with the suffix `.seen` is then created
     signal: int | None = None
     stderr: str = ""
     exit_status: int | None = None
@@ -31,6 +34,10 @@ class Instruction(BaseModel):
 
 def obey(instruction: Instruction) -> dict[str, Any]:
     time.sleep(instruction.sleep_s)
+    if instruction.held_by is not None:
+        instruction.held_by.with_suffix(".seen").touch()
+        while instruction.held_by.exists():
+            time.sleep(0.01)
     os.write(2, instruction.stderr.encode())
     if instruction.signal is not None:
         os.kill(os.getpid(), instruction.signal)
@@ -47,7 +54,7 @@ def obey(instruction: Instruction) -> dict[str, Any]:
     }
 
 
-def run(timeout_s: float = 60, **instruction: Any) -> dict[str, Any]:
+def run(timeout_s: float = TIMEOUT_S, **instruction: Any) -> dict[str, Any]:
     return run_in_sandbox(f"{__name__}:obey", Instruction(**instruction), timeout_s)
 
 
@@ -78,43 +85,63 @@ def test_after_a_crash_the_next_sandbox_process_has_another_server(number: int) 
     assert run()["server"] != before
 
 
-def test_a_crash_does_not_end_the_other_sandbox_processes_of_its_server() -> None:
+def test_a_crash_does_not_end_the_other_sandbox_processes_of_its_server(tmp_path: Path) -> None:
+    hold = tmp_path / "hold"
+    hold.touch()
     with ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(run, sleep_s=1)
+        slow = pool.submit(run, held_by=hold)
+        eventually(hold.with_suffix(".seen").exists)
         with pytest.raises(DatasetUnreadable):
             run(signal=signal.SIGSEGV)
         new = run()
         assert not slow.done()
+        hold.unlink()
         assert slow.result()["server"] != new["server"]
 
 
 def test_a_server_that_has_ended_is_replaced() -> None:
     server = psutil.Process(run()["server"])
     server.kill()
-    server.wait(timeout=30)
+    server.wait(timeout=TIMEOUT_S)
     assert run()["server"] != server.pid
 
 
 def test_a_server_that_hangs_is_killed_and_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     server = psutil.Process(run()["server"])
-    monkeypatch.setattr(sandbox, "_SERVER_REPLY_S", 5)
+    kill_server = sandbox._fork_server.kill
+
+    def kill() -> None:
+        monkeypatch.setattr(sandbox, "_SERVER_REPLY_S", TIMEOUT_S)  # of the next one
+        kill_server()
+
+    monkeypatch.setattr(sandbox._fork_server, "kill", kill)
+    monkeypatch.setattr(sandbox, "_SERVER_REPLY_S", 0.5)
     server.suspend()
     assert run()["server"] != server.pid
-    server.wait(timeout=30)
+    server.wait(timeout=TIMEOUT_S)
 
 
 def test_a_timeout_ends_although_the_server_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     server = psutil.Process(run()["server"])
-    monkeypatch.setattr(sandbox, "_SERVER_REPLY_S", 0.5)
-    with ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(run, timeout_s=1, sleep_s=60)
-        while not server.children():
-            time.sleep(0.01)
-        (child,) = server.children()
-        server.suspend()
-        with pytest.raises(DatasetUnreadable, match="took longer"):
-            slow.result(timeout=30)
-    child.wait(timeout=30)
+    children: list[psutil.Process] = []
+
+    def suspend_server() -> None:
+        if not children:
+            children.extend(server.children())
+            server.suspend()
+
+    def read_lifeline(lifeline: socket.socket) -> bytes:
+        if children:
+            lifeline.settimeout(0.5)
+        return read(lifeline)
+
+    read = sandbox._read_lifeline
+    monkeypatch.setattr(sandbox, "_read_lifeline", read_lifeline)
+    monkeypatch.setattr(sandbox, "_WAIT_S", 0.02)
+    with pytest.raises(DatasetUnreadable, match="took longer"):
+        run_in_sandbox(f"{__name__}:obey", Instruction(sleep_s=600), 2, suspend_server)
+    (child,) = children
+    child.wait(timeout=TIMEOUT_S)
 
 
 def test_a_timeout_kills_the_sandbox_process_only() -> None:
@@ -144,4 +171,4 @@ def test_a_forked_process_starts_a_server_of_its_own() -> None:
         "status = os.waitpid(pid, 0)[1]\n"
         "sys.exit(status != 0 or run()['server'] != inherited)\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=TIMEOUT_S)

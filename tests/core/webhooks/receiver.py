@@ -14,6 +14,8 @@ from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.processes import TIMEOUT_S
+
 Respond = Callable[[BaseHTTPRequestHandler], None]
 
 
@@ -99,9 +101,18 @@ class Receiver:
         return f"http://127.0.0.1:{self.port}/hook"
 
     def hang(self, handler: BaseHTTPRequestHandler) -> None:
-        """Send no response until the test sets `released`."""
-        self.released.wait(30)
+        """Send no response until the test sets `released`; set it after TIMEOUT_S."""
+        self.released.wait(TIMEOUT_S)
+        self.released.set()
         handler.close_connection = True
+
+    def drip(self, handler: BaseHTTPRequestHandler, begin: bytes) -> None:
+        """Send `begin`, then byte by byte; set `released` after TIMEOUT_S."""
+        handler.wfile.write(begin)
+        deadline = time.monotonic() + TIMEOUT_S
+        while not self.released.wait(0.2) and time.monotonic() < deadline:
+            handler.wfile.write(b"x")
+        self.released.set()
 
     @contextmanager
     def serving(self) -> Iterator["Receiver"]:

@@ -6,8 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from itertools import pairwise
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ import psutil
 import pytest
 from PIL import Image
 
-from core.datasets.repository import VALIDATION_LEASE_S
 from core.datasets.source import SourceFile
 from core.errors import DatasetUnreadable
 from core.limits import Limits
@@ -35,6 +33,7 @@ from tests.modalities.image.factories import (
     write_npz,
     write_zip,
 )
+from tests.processes import TIMEOUT_S, eventually
 
 
 @pytest.fixture
@@ -44,21 +43,12 @@ def out(tmp_path: Path) -> Path:
     return folder
 
 
-def write_slow_zip(path: Path, count: int) -> SourceFile:
-    """Write a zip of images that take at least 0.05 seconds each to read."""
-    image = encode_image(Image.new("RGB", (2_000, 2_000)), compress_level=1)
-    return write_zip(path, {f"a/{i}.png": image for i in range(count)})
-
-
-@pytest.fixture(scope="module")
-def slow_source(tmp_path_factory: pytest.TempPathFactory) -> SourceFile:
-    return write_slow_zip(tmp_path_factory.mktemp("slow") / "a.zip", 40)
-
-
 @pytest.fixture(scope="module")
 def endless_source(tmp_path_factory: pytest.TempPathFactory) -> SourceFile:
-    """Upload that takes longer to read than any test waits."""
-    return write_slow_zip(tmp_path_factory.mktemp("endless") / "a.zip", 1_000)
+    """Upload that takes longer to read than any test waits: at least 0.05 s for each image."""
+    image = encode_image(Image.new("RGB", (2_000, 2_000)), compress_level=1)
+    files = {f"a/{i}.png": image for i in range(1_000)}
+    return write_zip(tmp_path_factory.mktemp("endless") / "a.zip", files)
 
 
 def test_reading_in_the_sandbox_equals_reading_in_process(tmp_path: Path, out: Path) -> None:
@@ -109,15 +99,33 @@ def test_sandbox_is_terminated_after_its_timeout(endless_source: SourceFile, out
     assert list_children() == []
 
 
-def test_heartbeat_is_called_while_the_sandbox_runs(slow_source: SourceFile, out: Path) -> None:
-    calls: list[float] = []
-    options = ImageOptions(resize="crop")
-    read_images_in_sandbox(
-        [slow_source], options, Limits(), out, 60, lambda: calls.append(time.monotonic())
-    )
-    assert calls
-    gaps = [later - sooner for sooner, later in pairwise(calls)]
-    assert all(0.8 < gap < VALIDATION_LEASE_S for gap in gaps)  # the caller checks its lease
+def read_until(on_wait: Callable[[], bool], source: SourceFile, out: Path) -> None:
+    """Read the images in a sandbox until `on_wait`, which it calls, returns True."""
+
+    class Ended(Exception):
+        pass
+
+    def end() -> None:
+        if on_wait():
+            raise Ended
+
+    with pytest.raises(Ended):
+        read_images_in_sandbox([source], ImageOptions(resize="crop"), Limits(), out, 600, end)
+
+
+def test_heartbeat_is_called_at_most_once_a_second_while_the_sandbox_runs(
+    endless_source: SourceFile, out: Path
+) -> None:
+    calls: list[int] = []
+
+    def count_call() -> bool:
+        calls.append(len(list_children()))
+        return len(calls) == 3
+
+    began = time.monotonic()
+    read_until(count_call, endless_source, out)
+    assert time.monotonic() - began >= 3
+    assert calls == [1, 1, 1]
 
 
 def test_exception_in_the_heartbeat_terminates_the_sandbox(
@@ -165,15 +173,13 @@ def test_internal_error_in_the_sandbox_exposes_no_details(
 
 
 def test_sandbox_inherits_no_secrets_and_has_resource_limits(
-    slow_source: SourceFile, out: Path, monkeypatch: pytest.MonkeyPatch
+    endless_source: SourceFile, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SEMBLANCE_ADMIN_KEY", "sem_secret")
     seen: dict[str, Any] = {}
 
-    def inspect_child() -> None:
-        if not (running := list_children()):
-            return  # the child has just ended
-        child = running[0]
+    def inspect_child() -> bool:
+        (child,) = list_children()
         seen["environment"] = child.environ()
         seen["group"] = os.getpgid(child.pid) == child.pid
         if sys.platform == "linux":
@@ -181,13 +187,13 @@ def test_sandbox_inherits_no_secrets_and_has_resource_limits(
                 name: child.rlimit(getattr(psutil, name))
                 for name in ("RLIMIT_AS", "RLIMIT_CPU", "RLIMIT_CORE", "RLIMIT_NOFILE")
             }
+        return True
 
-    options = ImageOptions(resize="crop")
-    read_images_in_sandbox([slow_source], options, Limits(), out, 60, inspect_child)
+    read_until(inspect_child, endless_source, out)
     assert not [name for name in seen["environment"] if name.startswith("SEMBLANCE")]
     assert seen["group"]
     if sys.platform == "linux":
-        assert seen["limits"]["RLIMIT_CPU"] == (61, 61)
+        assert seen["limits"]["RLIMIT_CPU"] == (601, 601)
         assert seen["limits"]["RLIMIT_CORE"] == (0, 0)
         assert seen["limits"]["RLIMIT_NOFILE"] == (256, 256)
         assert 2**32 < seen["limits"]["RLIMIT_AS"][0] < 2**33
@@ -204,13 +210,13 @@ def test_sandbox_ends_when_its_parent_is_killed(endless_source: SourceFile, out:
         "read_images_in_sandbox([source], ImageOptions(resize='crop'), Limits(), out, 600)\n"
     )
     with subprocess.Popen([sys.executable, "-c", code, endless_source.path, out]) as parent:
-        deadline = time.monotonic() + 60
-        while not (out / "x.npy").exists() and time.monotonic() < deadline:
-            time.sleep(0.1)
-        server, sandbox = psutil.Process(parent.pid).children(recursive=True)
-        parent.kill()
-    sandbox.wait(timeout=30)
-    server.wait(timeout=30)
+        try:
+            eventually((out / "x.npy").exists)
+            server, sandbox = psutil.Process(parent.pid).children(recursive=True)
+        finally:
+            parent.kill()
+    sandbox.wait(timeout=TIMEOUT_S)
+    server.wait(timeout=TIMEOUT_S)
 
 
 @pytest.fixture

@@ -28,12 +28,12 @@ from tests.core.jobs.simulation.world import (
     Violation,
 )
 from tests.job_invariants import END_STATES, violations
+from tests.processes import TIMEOUT_S
 
 T = TypeVar("T")
 LEASE_S = 0.05
 TIME_SCALE = 1000 * LEASE_S / LEASE_MS  # real milliseconds for each simulated one
 JOBS, ROUNDS, ACTIONS = 30, 8, 50
-RECOVERY_TIMEOUT_S = 30.0
 
 
 @dataclass
@@ -123,7 +123,7 @@ def _recover(histories: Sequence[ThreadHistory]) -> None:
     """Let one worker finish all jobs while lost claims are still used."""
     first, rng = histories[0], random.Random(0)  # noqa: S311
     first.workers[0].frozen = False
-    deadline = time.monotonic() + RECOVERY_TIMEOUT_S
+    deadline = time.monotonic() + TIMEOUT_S
     while time.monotonic() < deadline:
         states = first.check_rows()
         if all(state in END_STATES for state in states.values()):
