@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from core.errors import BadRequest
+from core.errors import BadRequest, FieldError, json_pointer
 
 MAX_INTEGER = 10**20  # all 64-bit integers are smaller
 CODES = {  # by the parser's message
@@ -46,20 +46,26 @@ def _code(error: ValueError) -> str:
 
 
 def _check_values(document: Any) -> None:
-    values = [document]
+    values: list[tuple[tuple[str, ...], Any]] = [((), document)]
     while values:
-        value = values.pop()
+        path, value = values.pop()
         if isinstance(value, str):
             if "\x00" in value:
-                raise BadRequest("A JSON string contains a NUL character.", code="text_invalid")
+                raise _invalid(path, "A JSON string contains a NUL character.", "text_invalid")
         elif isinstance(value, dict):
-            values += value
-            values += value.values()
+            values += [((*path, name), item) for name, item in value.items()]
+            values += [(path, name) for name in value]  # checked before they are part of a path
         elif isinstance(value, list):
-            values += value
+            values += [((*path, str(index)), item) for index, item in enumerate(value)]
         elif isinstance(value, float):
             if not math.isfinite(value):
                 message = "A number is not finite as a 64-bit float."
-                raise BadRequest(message, code="number_not_finite")
+                raise _invalid(path, message, "number_not_finite")
         elif isinstance(value, int) and abs(value) >= MAX_INTEGER:
-            raise BadRequest("An integer has more than 20 digits.", code="number_too_long")
+            raise _invalid(path, "An integer has more than 20 digits.", "number_too_long")
+
+
+def _invalid(path: tuple[str, ...], message: str, code: str) -> BadRequest:
+    pointer = json_pointer(*path)
+    detail = f"{pointer}: {message}" if pointer else message
+    return BadRequest(detail, code=code, field_errors=[FieldError(pointer, code, message)])

@@ -68,6 +68,25 @@ def test_a_malformed_body_is_rejected_with_a_code(
     )
 
 
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        (b'{"filename": "x", "bytes": 1e999}', "/bytes"),
+        (b'{"meta": [{"a/b": 1}, {"a/b": "\\u0000"}]}', "/meta/1/a~1b"),
+        (b'{"meta": {"\\u0000": 1e999}}', "/meta"),
+        (b"1e999", ""),
+    ],
+)
+def test_a_value_that_json_libraries_disagree_on_is_named(
+    client: TestClient, body: bytes, pointer: str
+) -> None:
+    response = client.post("/v1/uploads", content=body, headers=JSON)
+    problem = response.json()
+    assert response.status_code == 400
+    assert [error["pointer"] for error in problem["errors"]] == [pointer]
+    assert problem["detail"].startswith(pointer)
+
+
 def test_the_last_of_two_values_with_the_same_name_is_used(client: TestClient) -> None:
     body = b'{"filename": "first.npz", "filename": "second.npz"}'
     response = client.post("/v1/uploads", content=body, headers=JSON)

@@ -196,6 +196,7 @@ INVALID_REQUESTS: list[tuple[dict[str, Any], str]] = [
     ({"partial_rows": [{}, {"age": "old"}]}, "/partial_rows/1/age"),
     ({"partial_rows": [{"city": "Oslo"}]}, "/partial_rows/0/city"),
     ({"partial_rows": [{"height": 1.8123}]}, "/partial_rows/0/height"),
+    ({"partial_rows": [{}, {"height": "inf"}]}, "/partial_rows/1/height"),
     ({"partial_rows": []}, "/partial_rows"),
     ({"partial_rows": [{}], "count": 3}, "/count"),
     ({"partial_rows": [{}], "balance_labels": True}, "/balance_labels"),

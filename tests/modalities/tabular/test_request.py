@@ -93,7 +93,14 @@ def test_rows_of_all_conditions_have_different_identifiers(other: dict[str, Any]
         ({"city": ["Bonn", "Riga"]}, "city"),
         ({"city": ["Bonn", "Oslo"]}, None),
         ({"city": None}, None),  # missing
-        ({"age": 300}, None),
+        ({"age": 300}, "age"),
+        ({"year": 2035}, "year"),
+        ({"year": [1999, 2016]}, "year"),
+        ({"year": {"gt": 2015, "lt": 2030}}, "year"),
+        ({"year": {"lte": 1999}}, "year"),
+        ({"year": {"gte": 2015}}, None),
+        ({"year": [1999, 2000]}, None),
+        ({"year": None}, None),
         ({"member": True}, None),  # whose values are listed as texts
         ({"name": "Ann"}, None),  # not all values are listed
     ],
@@ -105,6 +112,7 @@ def test_a_column_without_a_matching_value_is_named(
         *MANIFEST["columns"],
         {"name": "member", "type": "boolean", "domain": {"values": ["true"], "more": 0}},
         {"name": "name", "type": "category", "domain": {"values": ["Eve"], "more": 900}},
+        {"name": "year", "type": "integer", "domain": {"min": 2000, "max": 2015}},
     ]
     manifest = {**MANIFEST, "columns": columns}
     plan = plan_samples(manifest, Selection(count=1), TableSampleOptions(), seed=1)
