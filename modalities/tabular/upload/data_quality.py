@@ -18,6 +18,7 @@ from modalities.tabular.upload.types.ordered_categories import are_groups, are_s
 from modalities.tabular.upload.types.public_rows import names_public_rows
 from modalities.tabular.upload.types.text_exceptions import text_exceptions_issue
 from modalities.tabular.upload.types.type_inference import InferredColumn
+from modalities.tabular.upload.unique_pairs import unique_pairs_issue
 from models.tabular.identifiers.public_words import MAX_LISTED, are_listed
 
 RARE_VALUE_COUNT = 10  # rows; values in fewer may identify somebody
@@ -196,6 +197,7 @@ def find_schema_issues(
     issues = [
         _few_rows(rows.rows),
         _duplicates(rows),
+        unique_pairs_issue(rows, schema),
         *_type_issues(profiles),
         *_value_issues(included),
         text_exceptions_issue(rows, schema),

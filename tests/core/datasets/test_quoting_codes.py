@@ -22,7 +22,7 @@ NAMING_CODES = frozenset(
     | {"non_finite", "odd_values", "one_class", "personal_values", "repeated_headers"}
     | {"sheets_ignored", "similar_labels", "stripped_blanks", "stripped_names", "target_leakage"}
     | {"text_exceptions", "tiny_class", "tiny_range", "transposed", "unread_numbers"}
-    | {"unreadable_image"}
+    | {"unique_pairs", "unreadable_image"}
 )
 
 

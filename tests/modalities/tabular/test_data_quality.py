@@ -178,3 +178,22 @@ def test_addresses_that_do_not_fit_the_names_of_few_rows_are_named(read: Read) -
     assert issue["examples"] == ["first & last = mail: row 17", "first & last = mail: row 71"]
     columns["mail"] = [f"user{i * 7_919}@example.com" for i in range(100)]
     assert read(build_csv(columns)).issue("text_exceptions") is None
+
+
+def test_pairs_of_columns_that_no_two_rows_share_are_reported(read: Read) -> None:
+    columns: dict[str, list[Any]] = {
+        "country": [f"c{i // 12}" for i in range(240)],
+        "year": [2000 + i % 12 for i in range(240)],
+        "size": [i % 7 for i in range(240)],
+    }
+    issue = read(build_csv(columns)).issue("unique_pairs")
+    assert issue is not None
+    assert (issue["severity"], issue["examples"]) == ("info", ["country, year"])
+    assert '{"kind": "unique", "columns": ["first", "second"]}' in issue["hint"]
+    repeated = {name: [*values, values[0]] for name, values in columns.items()}
+    assert read(build_csv(repeated)).issue("unique_pairs") is None
+
+
+def test_pairs_of_columns_that_hardly_repeat_by_chance_are_not_reported(read: Read) -> None:
+    columns = {"a": [i % 100 for i in range(200)], "b": [i * 7 % 101 for i in range(200)]}
+    assert read(build_csv(columns)).issue("unique_pairs") is None
