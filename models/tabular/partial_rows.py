@@ -290,9 +290,20 @@ def _coded(
 def _check_relations(
     tokenizer: Tokenizer, values: Mapping[str, pa.Array], given: Mapping[str, NDArray[np.bool_]]
 ) -> None:
-    """Raise InvalidPartialRow if given values contradict each other."""
+    """Raise InvalidPartialRow if given values contradict each other.
+
+    A date whose part is not in the training rows, such as a Saturday, has no name of that part.
+    """
     rows = pa.RecordBatch.from_pydict(dict(values))
     for relation in tokenizer.coding.relations:
+        source = relation.columns[0]
+        if relation.kind == "lookup" and relation.part and not relation.roles and source in values:
+            has_key = relation.has_key(rows).to_numpy(zero_copy_only=False)
+            is_given = given[source] & values[source].is_valid().to_numpy(zero_copy_only=False)
+            if len(unknown := np.flatnonzero(is_given & ~has_key)):
+                part = relation.part.replace("_", " ")
+                message = f"has a {part} that no training row has, so `{relation.last}` is unknown"
+                raise InvalidPartialRow(int(unknown[0]), source, message)
         if all(name in values for name in relation.columns):
             are_given = np.logical_and.reduce([given[name] for name in relation.columns])
             if len(broken := np.flatnonzero(are_given & ~relation.holds(rows))):

@@ -239,6 +239,10 @@ class Relation:
             index = pa.compute.if_else(unknown, pa.array(nearest, pa.int32()), index)
         return pa.array(self.values, pa.string()).take(index)
 
+    def has_key(self, rows: Rows) -> pa.Array:
+        """Return the (N,) mask of rows whose key of a lookup is one of the training rows."""
+        return pa.compute.is_in(as_text(self.source(rows)), pa.array(self.keys, pa.string()))
+
     def _text_of_interval(self, source: pa.Array) -> pa.Array:
         numbers = as_floats(source)
         index = np.searchsorted(np.array(self.keys), numbers, side="right")
@@ -256,10 +260,7 @@ class Relation:
             computed = self.look_up(rows)
             equal = pa.compute.equal(computed, as_text(last)).fill_null(False)
             both_missing = pa.compute.and_(computed.is_null(), last.is_null())
-            has_key = computed.is_valid()
-            if self.kind == "lookup":
-                keys = as_text(self.source(rows))
-                has_key = pa.compute.is_in(keys, pa.array(self.keys, pa.string()))
+            has_key = self.has_key(rows) if self.kind == "lookup" else computed.is_valid()
             is_free = pa.compute.or_(pa.compute.invert(has_key), last.is_null())
             mask = pa.compute.or_(pa.compute.or_(equal, both_missing), is_free)
             return np.asarray(mask.to_numpy(zero_copy_only=False), bool)

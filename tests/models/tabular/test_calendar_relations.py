@@ -422,3 +422,12 @@ def test_relations_of_dates_can_be_switched_off(tmp_path: Path) -> None:
     for setting in (False, [name]):
         sampler = train_sampler(table, schema_of(table), tmp_path, steps=1, relations=setting)
         assert name not in [relation.name for relation in sampler.tokenizer.coding.relations]
+
+
+def test_a_given_date_whose_weekday_no_row_has_is_refused(tmp_path: Path) -> None:
+    days = [day for day in DAYS if day.weekday() < 5]
+    table = dated(days, weekday=[WEEKDAYS[day.weekday()] for day in days])
+    sampler = train_sampler(table, schema_of(table), tmp_path, steps=5)
+    with pytest.raises(InvalidPartialRow, match="has a day of week that no training row") as error:
+        PartialRows.parse(sampler.tokenizer, [{"at": "2016-03-04"}, {"at": "2016-03-05"}])
+    assert (error.value.row, error.value.column) == (1, "at")
