@@ -2,8 +2,9 @@
 
 The service's reader reads each CSV file, and two models of the preset `fast` learn nine tenths of
 the rows, without the relations of dates and with them. The first table has the share of the rows
-that break each relation. The second one has the share of the variance of a number that the day of
-the week explains, for the number of which this is largest in the training rows.
+that break each relation, which may have exceptions in the training rows. The second one has the
+share of the variance of a number that the day of the week explains, for the number of which this is
+largest in the training rows.
 """
 
 import tempfile
@@ -16,17 +17,21 @@ import torch
 
 from bench.relations_with_exceptions import MAX_SAMPLES, learn, parse_runs, read, sample
 from models.tabular.data import LabeledRows
+from models.tabular.relations.date_gaps import find_near_dates
 from models.tabular.relations.detection import detect_relations
 from models.tabular.relations.planning import independent_relations
 from models.tabular.relations.relation import Relation
 
 
 def relations_of_dates(data: LabeledRows) -> list[Relation]:
-    """Return the relations by the calendar that hold in the training rows."""
+    """Return the relations of dates that hold in the training rows, and sums with exceptions."""
     table = data.take(data.train)
     types = {c.name: c.type for c in data.schema if c.in_samples and c.type != "id"}
     relations = independent_relations(detect_relations(table, types), table)
-    return [each for each in relations if each.part or each.kind == "valid_date"]
+    near = find_near_dates(table, types, relations, ())
+    kinds = ("valid_date", "date_sum")
+    exact = [each for each in relations if each.part or each.spread or each.kind in kinds]
+    return exact + [each for each in near if each.kind == "near_date_sum"]
 
 
 def explained_variance(table: pa.Table, weekday: str, number: str) -> float:
@@ -54,12 +59,12 @@ def run(path: Path, seed: int) -> tuple[list[str], list[str]]:
     broken, explained = [], []
     numbers = [c.name for c in schema if c.in_samples and c.type in ("integer", "number")]
     for relation in relations:
-        shares = [float((~relation.holds(each)).mean()) for each in (off, on)]
+        tables = data.take(data.train), off, on
+        shares = [float((~relation.holds(each)).mean()) for each in tables]
         cells = " | ".join(f"{100 * share:.2f} %" for share in shares)
         broken.append(f"| {title} | `{relation.name}` | {cells} |")
         others = [name for name in numbers if name not in relation.columns]
         if relation.part == "day_of_week" and others:
-            tables = data.take(data.train), off, on
             values = {
                 name: [explained_variance(each, relation.last, name) for each in tables]
                 for name in others
@@ -74,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     runs = parse_runs(__doc__, arguments)
     torch.set_num_threads(1)
     results = [run(path, seed) for path, seed in runs]
-    print("| table | relation | without | with |\n|---|---|---|---|")
+    print("| table | relation | training rows | without | with |\n|---|---|---|---|---|")
     print("\n".join(line for broken, _ in results for line in broken))
     print("\n| table | number, weekday | training rows | without | with |\n|---|---|---|---|---|")
     print("\n".join(line for _, explained in results for line in explained))

@@ -21,6 +21,7 @@ from models.tabular.categorical_columns import Column, Floats, Tokens, as_text
 from models.tabular.numbers.grid import is_numeric
 from models.tabular.partial_rows import PartialRows
 from models.tabular.relations.coded_columns import CodedColumn, DerivedColumn
+from models.tabular.relations.date_columns import PartColumn
 from models.tabular.relations.relation import as_floats
 from models.tabular.tokenizer import Tokenizer
 
@@ -35,7 +36,7 @@ class _Chain:
     `coded` are in decoding order, and `learned` in sampling order.
     """
 
-    given: DerivedColumn
+    given: DerivedColumn | PartColumn
     coded: tuple[CodedColumn, ...]
     learned: tuple[int, ...]  # indices of the tokenizer's columns
 
@@ -56,7 +57,10 @@ def consistent_tokens(
     sampled_order = {step: i for i, step in enumerate(order or range(len(tokenizer.step_sizes)))}
     by_column: dict[int, list[_Chain]] = {}
     for column in tokenizer.coding.columns:
-        if not isinstance(column, DerivedColumn) or column.learned:
+        if (
+            not isinstance(column, DerivedColumn | PartColumn)
+            or column.name in tokenizer.coding.keys
+        ):
             continue
         if column.name not in partial_rows.values:
             continue
@@ -117,7 +121,7 @@ def _weights(
         share = _matching_share(
             _compute(tokenizer, chain, arrays, given),
             given.values[chain.given.name],
-            10.0 ** max(chain.given.decimals, 0),
+            10.0 ** max(chain.given.decimals, 0) if isinstance(chain.given, DerivedColumn) else 1.0,
         )
         is_given = given.given[chain.given.name][: len(share)]
         weights = np.where(is_given, np.minimum(weights, share), weights)
@@ -157,7 +161,8 @@ def _compute(
     tokenizer: Tokenizer, chain: _Chain, arrays: Mapping[str, pa.Array], given: PartialRows
 ) -> pa.Array:
     """Return the (M,) values of the given column that follow from learned ones."""
-    arrow, coded_names = tokenizer.arrow, tokenizer.coding.names
+    arrow = tokenizer.coding.with_dates(tokenizer.arrow)
+    coded_names = {column.name for column in tokenizer.coding.columns}
     # Where it does not follow from other columns, it is as it is given.
     arrays = {**arrays, chain.given.name: given.values[chain.given.name]}
     for name in set(arrays) - coded_names:

@@ -28,6 +28,11 @@ from models.tabular.numbers.columns import NumericColumn
 from models.tabular.numbers.scale import numeric_values
 from models.tabular.relations.close_columns import CloseColumn
 from models.tabular.relations.coded_columns import DerivedColumn
+from models.tabular.relations.date_solving import (
+    add_spread_dates,
+    has_given_dates,
+    with_given_distances,
+)
 from models.tabular.relations.near_columns import NearColumn
 from models.tabular.relations.relation import as_floats
 from models.tabular.relations.solving import follow_dates, solve_sources
@@ -76,6 +81,7 @@ class PartialRows:
         values = {name: given_column(tokenizer.arrow.field(name), rows) for name in used}
         given = {name: np.array([name in row for row in rows]) for name in used}
         _add_weekdays(tokenizer, values, given)
+        add_spread_dates(tokenizer.coding, values, given)
         _check_relations(tokenizer, values, given)
         tokens = np.full((len(tokenizer.step_sizes), len(rows)), UNKNOWN_TOKEN)
         for column, steps in zip(tokenizer.columns, tokenizer.column_slices, strict=True):
@@ -111,18 +117,18 @@ class PartialRows:
         tokenizer: Tokenizer,
         coded: pa.RecordBatch,
         only_single: NDArray[np.bool_] | bool = False,
-    ) -> pa.RecordBatch:
+    ) -> tuple[pa.RecordBatch, NDArray[np.bool_]]:
         """Return the rows of the tokenizer's `decode_columns` with the given values.
 
         If a given value follows from columns that are not given, one of these is changed so that
         the relation holds, in rows of the mask `only_single` (N,) only if it has to have a single
-        value. Where that is impossible, the rows do not satisfy the relations.
+        value. Where that is impossible, the rows do not satisfy the relations. Also return the (N,)
+        mask of rows whose given dates agree with the sampled distances between dates.
         """
         coding = tokenizer.coding
         close = [column for column in coding.close.values() if column.name in self.values]
-        coded = self._overwrite(
-            coded, (set(self.values) - coding.names) | {number.name for number in close}
-        )
+        uncoded = set(self.values) - coding.names - coding.dates.keys()
+        coded = self._overwrite(coded, uncoded | {number.name for number in close})
         for number in close:  # without a ratio, the given value is decoded
             index = coded.schema.get_field_index(number.ratio_name)
             mask, nulls = pa.array(self.given[number.name]), pa.nulls(len(coded), pa.float64())
@@ -146,7 +152,9 @@ class PartialRows:
             rows = self._overwrite(tokenizer.decode_relations(coded), set(self.values))
             if coding.satisfied(rows).all():
                 break
-        return follow_dates(coding, rows, self.given)
+        coded = with_given_distances(coding, coded, rows, self.given)
+        agrees = has_given_dates(coding, coded, rows, self.given)
+        return follow_dates(coding, rows, self.given), agrees
 
     def late_tokens(self, tokenizer: Tokenizer, decode_u: Floats) -> LateTokens:
         """Return the tokens of given values that are coded relative to values that are not given.
@@ -308,7 +316,7 @@ def _check_relations(
             are_given = np.logical_and.reduce([given[name] for name in relation.columns])
             if len(broken := np.flatnonzero(are_given & ~relation.holds(rows))):
                 message = f"contradicts the other given values, because `{relation.name}`"
-                raise InvalidPartialRow(int(broken[0]), relation.last, message)
+                raise InvalidPartialRow(int(broken[0]), relation.table_columns[-1], message)
 
 
 def _check_representable(column: Column, values: pa.Array, given: NDArray[np.bool_]) -> None:

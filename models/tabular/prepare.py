@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,7 @@ from models.tabular.data import LabeledRows
 from models.tabular.relations.close_columns import CloseColumn
 from models.tabular.relations.coded_columns import BoundedColumn
 from models.tabular.relations.coding import RelationCoding
+from models.tabular.relations.date_gaps import find_near_dates
 from models.tabular.relations.detection import detect_relations
 from models.tabular.relations.joined_text_search import find_joined_texts
 from models.tabular.relations.joined_texts import JoinedText
@@ -29,7 +30,7 @@ from models.tabular.relations.near_relations import (
 )
 from models.tabular.relations.near_sums import find_near_sums
 from models.tabular.relations.planning import independent_relations, plan_coding
-from models.tabular.relations.relation import Relation, enabled
+from models.tabular.relations.relation import Relation
 from models.tabular.schema import UnsupportedColumn
 from models.tabular.settings import TableSettings
 from models.tabular.tokenizer import Tokenizer
@@ -139,7 +140,9 @@ def plan_relations(rows: LabeledRows, settings: TableSettings) -> RelationPlan:
     if settings.relations is not False and not settings.min_value_count:
         exact = plan(kept, table, fixed)
         bounded = {column.name for column in exact.columns if isinstance(column, BoundedColumn)}
-        sums = find_near_sums(table, types, (exact.names - bounded).union(fixed))
+        coded = (exact.names - bounded).union(fixed)
+        sums = find_near_sums(table, types, coded)
+        sums += find_near_dates(table, types, relations, coded)
         names |= {relation.name for relation in sums}
         sums = enabled(sums, settings.relations)
         totals = {relation.last for relation in sums}
@@ -158,6 +161,21 @@ def plan_relations(rows: LabeledRows, settings: TableSettings) -> RelationPlan:
         tuple(joined),
         frozenset(names),
     )
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+Named = TypeVar("Named", bound=_Named)
+
+
+def enabled(relations: Sequence[Named], setting: bool | list[str]) -> list[Named]:
+    """Return the relations that the hyperparameter `relations` does not switch off."""
+    if isinstance(setting, bool):
+        return list(relations) if setting else []
+    return [relation for relation in relations if relation.name not in setting]
 
 
 def _near_columns(

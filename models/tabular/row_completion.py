@@ -89,7 +89,11 @@ def complete_rows(
             rows, _ = _decode(sampler, seed, indices, partial_rows, tokens, decode_u)
             return SampleBatch(rows, len(indices) / (num_tried * particles))
     accepted = len(indices) - len(pending)
-    names = [name for name, mask in partial_rows.given.items() if mask[pending[0]]]
+    names = [
+        name
+        for name, mask in partial_rows.given.items()
+        if mask[pending[0]] and name not in coding.dates
+    ]
     remedy = f"Sample {indices[pending[0]]} cannot be completed: {_impossible(coding, names)}"
     rate = accepted / (num_tried * particles)
     raise AcceptanceRateTooLow(
@@ -99,7 +103,9 @@ def complete_rows(
 
 def _impossible(coding: RelationCoding, names: Sequence[str]) -> str:
     """Return why given values of columns are impossible, and the remedy, for an error message."""
-    because = [f"`{relation.name}`" for relation in coding.relations if relation.last in names]
+    because = [
+        f"`{relation.name}`" for relation in coding.relations if relation.table_columns[-1] in names
+    ]
     reason = f", because {' and '.join(because)}" if because else ""
     if len(names) == 1:
         return f"its value of `{names[0]}` is impossible or very rare{reason}. Change it."
@@ -126,8 +132,8 @@ def _decode(
     coding = sampler.tokenizer.coding
     id_values = sampler.id_values(seed, indices, tokens)
     coded = sampler.tokenizer.decode_columns(tokens, decode_u, id_values)
-    rows = partial_rows.decode(sampler.tokenizer, coded, only_single)
-    is_valid = sampler.tokenizer.satisfies_constraints(tokens, rows)
+    rows, agrees = partial_rows.decode(sampler.tokenizer, coded, only_single)
+    is_valid = agrees & sampler.tokenizer.satisfies_constraints(tokens, rows)
     return rows, is_valid & coding.satisfied(rows) & coding.is_plausible(rows, partial_rows.given)
 
 

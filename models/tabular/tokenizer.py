@@ -138,7 +138,7 @@ class Tokenizer:
     @cached_property
     def column_names(self) -> list[str]:
         """Return the names of `columns`, without those that only coded rows have."""
-        return [c.name for c in self.columns if c.name not in self.coding.close]
+        return [c.name for c in self.columns if c.name in self.arrow.names]
 
     @property
     def id_names(self) -> set[str]:

@@ -6,9 +6,11 @@ import pyarrow as pa
 
 from modalities.tabular.schema import Schema
 from modalities.tabular.typed_parquet import TypedParquet
+from models.tabular.relations.date_gaps import find_near_dates
 from models.tabular.relations.detection import detect_relations
 from models.tabular.relations.joined_text_search import find_joined_texts
 from models.tabular.relations.near_relations import find_near_columns
+from models.tabular.relations.near_sums import find_near_sums
 from models.tabular.relations.planning import independent_relations, plan_coding
 
 EXAMINED_ROWS = 50_000  # in memory at a time; training examines all of its rows
@@ -27,6 +29,9 @@ def find_relations(rows: TypedParquet, schema: Schema) -> list[dict[str, Any]]:
     texts = find_joined_texts(table, {column.name: column.type for column in columns})
     types = {column.name: column.type for column in columns if column.learned}
     relations = detect_relations(table, types)
-    near = find_near_columns(table, types, plan_coding(relations, table, ()).names)
+    coded = plan_coding(relations, table, ()).names
+    sums = find_near_sums(table, types, coded)
+    sums += find_near_dates(table, types, relations, coded)
+    near = find_near_columns(table, types, coded.union(each.last for each in sums))
     exact = [relation.to_dict() for relation in independent_relations(relations, table)]
-    return exact + [c.to_dict() for c in near] + [text.to_dict() for text in texts]
+    return exact + [each.to_dict() for each in (*near, *sums)] + [text.to_dict() for text in texts]

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +16,13 @@ from models.tabular.relations.screened_numbers import (
     ScreenedNumber,
     evidence_bits,
 )
-from models.tabular.relations.spread_dates import ROLES, may_be_dates, part_numbers, spread_dates
+from models.tabular.relations.spread_dates import (
+    ROLES,
+    SpreadDate,
+    may_be_dates,
+    may_be_part,
+    part_numbers,
+)
 
 ROLE_WORDS = {
     "year": "year yr yyyy yy jahr année annee año ano anno jaar rok år",
@@ -31,22 +36,6 @@ MAX_DATES = 4  # spread over columns of a table
 ROLE_PARTS = {"year", "quarter", "month", "day", "date"}  # that single columns determine
 
 
-@dataclass(frozen=True)
-class SpreadDate:
-    """The columns over which a date is spread, and their roles; without these, it is a column."""
-
-    columns: tuple[str, ...]
-    roles: tuple[str, ...]
-
-    def parts(self, table: pa.Table) -> list[pa.Array]:
-        return [array(table, name) for name in self.columns]
-
-    def values(self, table: pa.Table) -> pa.Array:
-        """Return the dates, null where a part is missing."""
-        parts = self.parts(table)
-        return spread_dates(parts, self.roles) if self.roles else parts[0]
-
-
 def find_spread_dates(table: pa.Table, types: Mapping[str, str]) -> list[SpreadDate]:
     """Return the dates of which month and day are columns, with the year if there is one.
 
@@ -57,7 +46,7 @@ def find_spread_dates(table: pa.Table, types: Mapping[str, str]) -> list[SpreadD
         if type not in ("integer", "category"):
             continue
         stem, role = _stem_and_role(name)
-        if role and part_numbers(array(table, name), role) is not None:
+        if role and may_be_part(array(table, name), role):
             parts.setdefault(stem, {}).setdefault(role, []).append(name)
     dates = []
     for names in parts.values():
@@ -102,7 +91,7 @@ def find_valid_dates(dates: Sequence[SpreadDate], table: pa.Table) -> Iterator[R
             part_numbers(part, role)
             for part, role in zip(date.parts(table), date.roles, strict=True)
         )
-        distinct = [np.unique(each[~np.isnan(each)]) for each in numbers if each is not None]
+        distinct = [np.unique(each[~np.isnan(each)]) for each in numbers]
         grid = np.meshgrid(*distinct, indexing="ij")
         if not may_be_dates([pa.array(each.ravel()) for each in grid], date.roles).all():
             yield Relation("valid_date", date.columns, roles=date.roles)

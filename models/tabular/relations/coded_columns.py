@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from models.tabular.categorical_columns import from_text
 from models.tabular.numbers.grid import NumberGrid, round_to_digits
 from models.tabular.relations.close_columns import CloseColumn
+from models.tabular.relations.date_columns import DateGapColumn, PartColumn, SpreadColumn
 from models.tabular.relations.near_columns import NearColumn
 from models.tabular.relations.relation import GIVES_TEXT, Relation, Rows, array, as_floats
 from models.tabular.relations.week_columns import WeekColumn
 
+Names = tuple[str, ...]
 GRID_TOLERANCE = 1e-6  # of a bound, in units of the last decimal of the bounded column
 
 
@@ -92,8 +94,18 @@ class BoundedColumn:
     decimals: int
     default: float
 
+    @classmethod
+    def fit(cls, name: str, lower: Names, upper: Names, table: pa.Table) -> Self:
+        """Return the coding of a column. `table` has the training rows."""
+        grid = NumberGrid.fit(array(table, name))
+        numbers, is_missing = grid.to_grid(array(table, name))
+        # Then times of full minutes stay ones where a bound is missing.
+        unit = float(np.gcd.reduce(numbers[~is_missing])) if grid.decimals >= 0 else 1.0
+        mean = float(np.rint(numbers[~is_missing].mean() / max(unit, 1.0)) * max(unit, 1.0))
+        return cls(name, lower, upper, grid.decimals, mean)
+
     @property
-    def sources(self) -> tuple[str, ...]:
+    def sources(self) -> Names:
         return self.lower + self.upper
 
     def coded_type(self, _: pa.DataType) -> pa.DataType:
@@ -200,13 +212,27 @@ class RemainderColumn:
 
 
 CodedColumn: TypeAlias = (
-    DerivedColumn | RemainderColumn | BoundedColumn | WeekColumn | NearColumn | CloseColumn
+    DerivedColumn
+    | RemainderColumn
+    | BoundedColumn
+    | WeekColumn
+    | SpreadColumn
+    | PartColumn
+    | DateGapColumn
+    | NearColumn
+    | CloseColumn
 )
 
 
 def unpack_column(packed: Mapping[str, Any]) -> CodedColumn:
     if "close_to" in packed:
         return CloseColumn.unpack(packed)
+    if "spread_over" in packed:
+        return SpreadColumn.unpack(packed)
+    if "part_of" in packed:
+        return PartColumn.unpack(packed)
+    if "gap_of" in packed:
+        return DateGapColumn.unpack(packed)
     if "weeks_of" in packed:
         return WeekColumn.unpack(packed)
     if "near" in packed:

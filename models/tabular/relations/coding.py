@@ -24,8 +24,10 @@ from models.tabular.relations.coded_columns import (
     RemainderColumn,
     unpack_column,
 )
+from models.tabular.relations.date_columns import DateGapColumn, PartColumn, SpreadColumn
 from models.tabular.relations.near_columns import NearColumn
 from models.tabular.relations.relation import Relation, Rows, array, as_floats
+from models.tabular.relations.spread_dates import SpreadDate, with_dates
 
 LIMIT_TOLERANCE = 1e-9  # of the limits of a column
 
@@ -48,8 +50,17 @@ class RelationCoding:
 
     @cached_property
     def names(self) -> frozenset[str]:
-        """The names of the coded columns."""
-        return frozenset(column.name for column in self.columns)
+        """The names of the coded columns of the table."""
+        return frozenset(column.name for column in self.columns) - self.dates.keys()
+
+    @cached_property
+    def dates(self) -> Mapping[str, SpreadDate]:
+        """The dates by name that are spread over columns, relative to which others are coded.
+
+        Coded rows have those whose parts follow from them.
+        """
+        columns = (c for c in self.columns if isinstance(c, SpreadColumn | PartColumn))
+        return {column.date.name: column.date for column in columns}
 
     @cached_property
     def near(self) -> Mapping[str, NearColumn]:
@@ -74,12 +85,13 @@ class RelationCoding:
 
     @cached_property
     def near_sums(self) -> tuple[Relation, ...]:
-        """The sums with exceptions by which columns are coded."""
-        remainders = (c.relation for c in self.columns if isinstance(c, RemainderColumn))
-        return tuple(relation for relation in remainders if relation.kind == "near_sum")
+        """The sums and distances of dates with exceptions by which columns are coded."""
+        coded = (c for c in self.columns if isinstance(c, RemainderColumn | DateGapColumn))
+        return tuple(c.relation for c in coded if c.relation.kind.startswith("near_"))
 
     def coded_schema(self, schema: pa.Schema) -> pa.Schema:
         """Return the schema of coded rows with the columns of `schema`."""
+        schema = self.with_dates(schema)
         coded = {
             c.name: c.coded_type(schema.field(c.name).type)
             for c in self.columns
@@ -93,11 +105,20 @@ class RelationCoding:
             types[name] = coded.get(name, schema.field(name).type)
         return pa.schema([(name, type) for name, type in types.items() if type is not None])
 
+    def with_dates(self, schema: pa.Schema) -> pa.Schema:
+        """Return a schema that also has each date whose parts it has, before the first one."""
+        for name, date in self.dates.items():
+            if name not in schema.names and set(date.columns) <= set(schema.names):
+                first = min(map(schema.get_field_index, date.columns))
+                schema = schema.insert(first, pa.field(name, date.arrow))
+        return schema
+
     def encode(self, rows: pa.Table) -> pa.Table:
         """Return the coded rows."""
         if not self.columns:
             return rows
         schema = self.coded_schema(rows.schema)
+        rows = with_dates(rows, self.dates.values())
         arrays = {
             column.name: column.encode(rows, rows.schema.field(column.name).type)
             for column in self.columns
@@ -151,6 +172,7 @@ class RelationCoding:
     ) -> tuple[dict[str, pa.Array], NDArray[np.bool_]]:
         arrays = dict(zip(coded.schema.names, coded.columns, strict=True))
         in_limits = np.ones(len(coded), bool)
+        schema = self.with_dates(schema)
         for column in self.columns:
             rows = pa.RecordBatch.from_pydict(arrays)
             arrow = schema.field(column.name).type
@@ -171,6 +193,7 @@ class RelationCoding:
     def with_limits(self, table: pa.Table) -> Self:
         """Return a copy with the limits of coded columns and their sources in the training rows."""
         limits = {}
+        table = with_dates(table, self.dates.values())
         exact = [c for c in self.columns if not isinstance(c, NearColumn | CloseColumn)]
         for name in dict.fromkeys(name for c in exact for name in (c.name, *c.sources)):
             values = array(table, name)
@@ -201,6 +224,7 @@ class RelationCoding:
         beyond its own limits. They have a sign that training rows have, unless a given one has not.
         """
         nothing = np.zeros(len(rows), bool)
+        rows = with_dates(rows, self.dates.values())
         mask, is_beyond, has_new_sign = ~nothing, nothing.copy(), nothing.copy()
         for check_given in (True, False):
             for name, (low, high) in self.limits.items():

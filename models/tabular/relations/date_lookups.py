@@ -5,7 +5,6 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
-from models.tabular.relations.calendar_detection import SpreadDate
 from models.tabular.relations.date_parts import available_parts, date_part
 from models.tabular.relations.discrete_relations import (
     MAX_COMPARED_COLUMNS,
@@ -17,6 +16,7 @@ from models.tabular.relations.discrete_relations import (
     with_values,
 )
 from models.tabular.relations.relation import Relation, as_floats
+from models.tabular.relations.spread_dates import SpreadDate
 
 COARSEST_FIRST = ("quarter", "day_of_week", "month", "hour", "day", "year")
 

@@ -17,6 +17,7 @@ from models.tabular.relations.calendar_detection import (
     find_spread_dates,
     find_valid_dates,
 )
+from models.tabular.relations.date_gaps import comparable_dates, find_date_sums
 from models.tabular.relations.date_lookups import find_date_lookups
 from models.tabular.relations.discrete_relations import (
     MAX_COMPARED_COLUMNS,
@@ -34,6 +35,7 @@ from models.tabular.relations.screened_numbers import (
     ScreenedNumber,
     evidence_bits,
 )
+from models.tabular.relations.spread_dates import SpreadDate, with_dates
 from models.tabular.relations.sum_detection import find_rounded_balances, find_rounded_sums
 
 MAX_STEP_SHARE = 0.1  # distinct values of a step function, relative to the rows
@@ -59,16 +61,22 @@ def detect_relations(
     ]
     numbers = [number for number in numbers if not np.isinf(number.values).any()]
     dates = find_spread_dates(table, types)
-    equations = [*find_equations(numbers), *find_date_parts(sample, numbers, dates)]
+    spread = comparable_dates(table, types, dates)
+    sample, table = with_dates(sample, spread), with_dates(table, spread)
+    moments = [*numbers, *(ScreenedNumber.of(sample, date.name) for date in spread)]
+    equations = find_equations(moments)
+    equations += find_date_sums(moments, numbers, _column_sets(equations))
+    equations += find_date_parts(sample, numbers, dates)
     related = _column_sets(equations)
-    candidates = [*equations, *_orders(numbers)]
+    candidates = [*equations, *_orders(moments)]
     if not min_value_count:
         candidates += _steps(table, numbers, {relation.columns for relation in equations})
         candidates += find_factors(sample, table, types, numbers, related)
     # Last, because these columns may be coded by an exact relation.
     candidates += find_rounded_sums(numbers, related)
     candidates += find_rounded_balances(numbers, _column_sets(candidates))
-    candidates = _with_precision(candidates, table, numbers)
+    candidates = _with_precision(candidates, table, moments)
+    candidates = [_with_spread(relation, spread) for relation in candidates]
     relations = [relation for relation in candidates if relation.holds(table).all()]
     relations += find_lookups(table, types, min_value_count)
     related = _column_sets(relations)
@@ -81,6 +89,11 @@ def detect_relations(
 
 def _column_sets(relations: Iterable[Relation]) -> set[frozenset[str]]:
     return {frozenset(relation.columns) for relation in relations}
+
+
+def _with_spread(relation: Relation, dates: Iterable[SpreadDate]) -> Relation:
+    """Return the relation with those of its columns that are dates over columns."""
+    return replace(relation, spread=tuple(d for d in dates if d.name in relation.columns))
 
 
 def _with_precision(

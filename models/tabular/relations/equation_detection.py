@@ -63,9 +63,8 @@ def find_equations(numbers: list[ScreenedNumber]) -> list[Relation]:
 
 def _digits(relation: Relation) -> int:
     """Return the number of significant digits of the numbers in a formula."""
-    parts = (
-        f"{number:.{SIGNIFICANT_DIGITS - 1}e}" for number in (relation.factor, relation.offset)
-    )
+    factor = 1.0 if relation.part else relation.factor  # that of a unit of time is not shown
+    parts = (f"{number:.{SIGNIFICANT_DIGITS - 1}e}" for number in (factor, relation.offset))
     return sum(len(part.partition("e")[0].strip("-0.").replace(".", "")) for part in parts)
 
 

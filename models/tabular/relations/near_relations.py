@@ -76,9 +76,13 @@ def saved_bits(table: pa.Table, columns: Sequence[CodedColumn]) -> float:
     rows, is_fitted = sampled_rows(len(table))
     saved = 0.0
     for column in columns:
-        if not isinstance(column, BoundedColumn | NearColumn | CloseColumn):
+        names = [column.name, *column.sources]
+        # Numbers have no ratios to dates over columns, which are no columns of the table.
+        if not isinstance(column, BoundedColumn | NearColumn | CloseColumn) or not (
+            set(names) <= set(table.column_names)
+        ):
             continue
-        sample = table.select([column.name, *column.sources]).take(pa.array(rows))
+        sample = table.select(names).take(pa.array(rows))
         number = ComparedNumber.fit(column.name, array(sample, column.name))
         one = number.unit_of(len(rows))
         if isinstance(column, BoundedColumn):

@@ -1,6 +1,6 @@
 """Choice of the columns that are coded, given the relations of a table."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from graphlib import TopologicalSorter
 
 import numpy as np
@@ -17,11 +17,33 @@ from models.tabular.relations.coded_columns import (
     RemainderColumn,
 )
 from models.tabular.relations.coding import RelationCoding
+from models.tabular.relations.date_columns import (
+    DateGapColumn,
+    PartColumn,
+    SpreadColumn,
+    gap_ends,
+)
+from models.tabular.relations.date_planning import dates_of, plan_dates, without_orders_of_years
+from models.tabular.relations.entropy import added_bits, entropy
+from models.tabular.relations.graphs import (
+    Edge,
+    group,
+    reachable,
+    without_ends,
+    without_implied,
+)
 from models.tabular.relations.near_columns import NearColumn
-from models.tabular.relations.relation import GIVES_TEXT, SUMS, Relation, array, as_floats
+from models.tabular.relations.relation import (
+    DATE_SUMS,
+    GIVES_TEXT,
+    SUMS,
+    Relation,
+    array,
+    as_floats,
+)
+from models.tabular.relations.spread_dates import with_dates
 from models.tabular.relations.week_columns import WeekColumn, may_be_weeks
 
-Edge = tuple[str, str]  # the first column is at most the second one
 MAX_ADDED_BITS = 0.1  # per value, by coding a column by its bounds or by a sum
 ALL_DECIMALS = 99  # of floats that are not rounded
 FOLLOWING_ROWS = 500  # of columns in another order show whether a relation follows from others
@@ -39,10 +61,13 @@ def plan_coding(
     """Return the coding that keeps as many of the relations as possible.
 
     `table` has the training rows. The columns in `fixed` are not coded. No relation codes those in
-    `near`, and none bounds them or their bases. The totals of `near_sums` are coded by these where
-    no equation codes them. Without masks, sampling does not restrict tokens to those that agree.
+    `near`, and none bounds them or their bases. The last columns of `near_sums` are coded by these
+    where no equation codes them. Without masks, sampling does not restrict tokens to those that
+    agree.
     """
-    planner = _Planner(table, frozenset(fixed), has_masks=has_masks)
+    every = [*relations, *near_sums]
+    spread, table = plan_dates(every, table, fixed), with_dates(table, dates_of(every))
+    planner = _Planner(table, frozenset(fixed), spread, has_masks=has_masks)
     planner.linear = {frozenset(each.columns) for each in relations if each.kind == "linear"}
     planner.orders = {frozenset(each.columns) for each in relations if each.kind == "order"}
     for relation in relations:
@@ -50,7 +75,9 @@ def plan_coding(
             planner.derive(relation)
     for relation in near_sums:
         planner.leave_rest(relation)
-    planner.bound([relation for relation in relations if relation.kind == "order"], near)
+    orders = [relation for relation in relations if relation.kind == "order"]
+    distances = {column.date.name for column in spread if isinstance(column, PartColumn)}
+    planner.bound(without_orders_of_years(orders, distances), near)
     planner.check([relation for relation in relations if relation.kind == "distinct"])
     dates = (relation for relation in relations if relation.kind == "valid_date")
     planner.check([relation for relation in dates if not planner.is_implied(relation)])
@@ -63,12 +90,20 @@ def independent_relations(relations: Sequence[Relation], table: pa.Table) -> lis
 
 
 class _Planner:
-    def __init__(self, table: pa.Table, fixed: frozenset[str], *, has_masks: bool) -> None:
+    def __init__(
+        self,
+        table: pa.Table,
+        fixed: frozenset[str],
+        dates: Sequence[SpreadColumn | PartColumn],
+        *,
+        has_masks: bool,
+    ) -> None:
         self.table, self.fixed, self.has_masks = table, fixed, has_masks
-        self.columns: list[CodedColumn] = []
+        self.columns: list[CodedColumn] = [*dates]
         self.kept: list[Relation] = []
         self.checked: list[Relation] = []  # of the kept ones, those that coding does not enforce
-        self.sources: dict[str, set[str]] = {}  # of each coded column
+        self.sources = {column.name: set(column.sources) for column in dates}
+        self.spread = {column.name for column in dates if isinstance(column, SpreadColumn)}
         self.orders: set[frozenset[str]] = set()
         self.linear: set[frozenset[str]] = set()  # of which one is a linear function of the other
         self.learned: set[str] = set()  # columns of a date whose tokens sampling restricts
@@ -76,6 +111,10 @@ class _Planner:
 
     def derive(self, relation: Relation) -> None:
         """Leave a column out that the others of `relation` determine, if one can be."""
+        if relation.kind in DATE_SUMS:
+            if not self.is_implied(relation):
+                self.leave_rest(relation)
+            return
         if self._is_learned(relation):
             self.check([relation])
             self.learned.update(relation.columns)
@@ -133,16 +172,24 @@ class _Planner:
             relation.part == "day_of_week"
             and not is_coded
             and date not in self.fixed
-            and not any(frozenset((date, other)) in self.orders for other in weeks)
+            and not any(frozenset((date, other)) in self.orders for other in {*weeks, *self.spread})
             and may_be_weeks(relation, self.table)
         )
 
     def leave_rest(self, relation: Relation) -> None:
-        """Code the total of a near sum as what the sum leaves, if no other relation codes it."""
-        if self._may_follow(relation.last, relation):
-            self.columns.append(self._derived(relation, relation.last))
-            self.sources[relation.last] = set(relation.columns[:-1])
-            self.near_edges |= {(term, relation.last) for term in relation.columns[:-1]}
+        """Code a column as what a sum leaves, if no other relation codes it.
+
+        It is the total, or a date as the distance from another one.
+        """
+        candidates = gap_ends(relation) if relation.kind in DATE_SUMS else [relation.last]
+        name = next((name for name in candidates if self._may_follow(name, relation)), None)
+        if name is None:
+            return
+        self.columns.append(self._derived(relation, name))
+        self.sources[name] = set(relation.columns) - {name}
+        self.near_edges |= {(term, relation.last) for term in relation.columns[:-1]}
+        if not relation.kind.startswith("near_"):
+            self.kept.append(relation)
 
     def _by_preference(self, relation: Relation) -> list[str]:
         """Return the columns that may be left out, the preferred one first.
@@ -158,7 +205,7 @@ class _Planner:
         exact = [name for name in terms if self._decimals(name) == finest]
         candidates = [*exact, last] if finest > self._decimals(last) else [last, *exact]
         # What follows from other columns loses its frequent values, such as a limit.
-        bits = {name: _entropy(array(self.table, name)) for name in relation.columns}
+        bits = {name: entropy(array(self.table, name)) for name in relation.columns}
         enough = max(bits.values()) - MAX_ADDED_BITS
 
         def cost(name: str) -> tuple[int, float]:
@@ -187,7 +234,7 @@ class _Planner:
     def _follows(self, relation: Relation) -> bool:
         """Return True if the coded columns satisfy `relation` even in rows that do not exist."""
         # Others neither change the columns of the relation nor depend on each other's rows.
-        needed = _reachable(self.sources, relation.columns)
+        needed = reachable(self.sources, relation.columns)
         coding = RelationCoding(tuple(c for c in self.in_decoding_order() if c.name in needed))
         names = [name for name in self.table.column_names if name in needed]
         sample = self.table.select(names).slice(0, FOLLOWING_ROWS)
@@ -204,7 +251,11 @@ class _Planner:
         order = TopologicalSorter(sources).static_order()
         return tuple(columns[name] for name in order if name in columns)
 
-    def _derived(self, relation: Relation, name: str) -> DerivedColumn | RemainderColumn:
+    def _derived(
+        self, relation: Relation, name: str
+    ) -> DerivedColumn | RemainderColumn | DateGapColumn:
+        if relation.kind in DATE_SUMS:
+            return DateGapColumn.fit(name, relation, self.table)
         values = array(self.table, name)
         decimals = 0 if relation.kind in GIVES_TEXT else NumberGrid.fit(values).decimals
         if relation.kind in ("rounded_sum", "near_sum"):
@@ -233,18 +284,22 @@ class _Planner:
         self.columns += near
         self.sources |= {column.name: set(column.sources) for column in near}
         edges = {edge for edge in independent if not immovable.issuperset(edge)}
-        edges = _without_implied(edges)
+        gaps = {column.name for column in self.columns if isinstance(column, DateGapColumn)}
+        edges = without_ends(without_implied(edges), self.spread | gaps)
         upward, downward = (self._place(edges, immovable, upward=up) for up in (True, False))
         # Ties go upward: durations and remainders usually follow what they begin with.
-        chosen = min((upward, downward), key=self._added_bits)
+        chosen = min((upward, downward), key=lambda columns: added_bits(columns, self.table))
         # A value that many rows have, such as zero, has another distance from the bound in each.
-        chosen = [column for column in chosen if self._added_bits([column]) <= MAX_ADDED_BITS]
+        chosen = [column for column in chosen if added_bits([column], self.table) <= MAX_ADDED_BITS]
         self.columns += chosen
         self.sources |= {column.name: set(column.sources) for column in chosen}
         enforced = {(low, c.name) for c in chosen for low in c.lower}
         enforced |= {(c.name, high) for c in chosen for high in c.upper}
         self.kept += [orders[edge] for edge in sorted(edges & enforced)]
-        others = _without_implied(independent) - enforced | self.near_edges & orders.keys()
+        others = without_implied(independent) - enforced | self.near_edges & orders.keys()
+        # A column between two others does not ensure that these are in order.
+        outer = {(low, high) for c in chosen for low in c.lower for high in c.upper}
+        others |= outer & orders.keys()
         self.check([orders[edge] for edge in sorted(others)])
 
     def check(self, relations: Sequence[Relation]) -> None:
@@ -262,79 +317,24 @@ class _Planner:
         """
         directed = edges if upward else {(high, low) for low, high in edges}
         # Sorted, because the order of a set differs between processes.
-        before = _group((high, low) for low, high in sorted(directed))
+        before = group((high, low) for low, high in sorted(directed))
         order = list(TopologicalSorter(before).static_order())
         movable = [name for name in order if name not in immovable]
-        before_fixed = _reachable(before, immovable)
+        before_fixed = reachable(before, immovable)
         sequence = [name for name in movable if name not in before_fixed]
         sequence += [name for name in reversed(movable) if name in before_fixed]
         sources = dict(self.sources)
         placed, columns = set(immovable), []
         for name in sequence:
-            usable = {other for other in placed if name not in _reachable(sources, [other])}
+            usable = {other for other in placed if name not in reachable(sources, [other])}
             lower = tuple(sorted(a for a, b in edges if b == name and a in usable))
             upper = tuple(sorted(b for a, b in edges if a == name and b in usable))
             placed.add(name)
             if lower or upper:
-                columns.append(self._bounded(name, lower, upper))
+                columns.append(BoundedColumn.fit(name, lower, upper, self.table))
                 sources[name] = {*lower, *upper}
         return columns
 
-    def _bounded(self, name: str, lower: tuple[str, ...], upper: tuple[str, ...]) -> BoundedColumn:
-        grid = NumberGrid.fit(array(self.table, name))
-        numbers, is_missing = grid.to_grid(array(self.table, name))
-        # Then times of full minutes stay ones where a bound is missing.
-        unit = float(np.gcd.reduce(numbers[~is_missing])) if grid.decimals >= 0 else 1.0
-        mean = float(np.rint(numbers[~is_missing].mean() / max(unit, 1.0)) * max(unit, 1.0))
-        return BoundedColumn(name, lower, upper, grid.decimals, mean)
-
-    def _added_bits(self, columns: Sequence[BoundedColumn]) -> float:
-        """Return by how much the entropy of the columns grows when they are coded.
-
-        Coding a column of round values, such as full hours, would lose them.
-        """
-        bits = 0.0
-        for column in columns:
-            values = array(self.table, column.name)
-            bits += _entropy(column.encode(self.table, values.type)) - _entropy(values)
-        return round(bits, 2)
-
     def _depends(self, name: str, source: str) -> bool:
         """Return True if the decoding of column `name` needs column `source`."""
-        return source in _reachable(self.sources, [name])
-
-
-def _reachable(following: Mapping[str, Iterable[str]], starts: Iterable[str]) -> set[str]:
-    """Return the names in `starts`, those that follow them, and so on."""
-    reached, pending = set(starts), list(starts)
-    while pending:
-        new = set(following.get(pending.pop(), ())) - reached
-        reached |= new
-        pending += new
-    return reached
-
-
-def _entropy(values: pa.Array) -> float:
-    """Return the empirical entropy in bits."""
-    counts = values.value_counts().field("counts").to_numpy(zero_copy_only=False)
-    shares = counts / counts.sum()
-    return float(-(shares * np.log2(shares)).sum())
-
-
-def _group(edges: Iterable[Edge]) -> dict[str, list[str]]:
-    """Return the second names of the edges by the first name."""
-    following: dict[str, list[str]] = {}
-    for first, second in edges:
-        following.setdefault(first, []).append(second)
-    return following
-
-
-def _without_implied(edges: set[Edge]) -> set[Edge]:
-    """Return the edges without those that follow from two others."""
-    above = _group(edges)
-    reached = {low: _reachable(above, highs) for low, highs in above.items()}
-    return {
-        (low, high)
-        for low, high in edges
-        if not any(high in reached.get(middle, ()) for middle in reached[low])
-    }
+        return source in reachable(self.sources, [name])

@@ -3,12 +3,13 @@
 A relation of kind `order` bounds one column by another, one of kind `distinct` excludes equal
 values, and one of kind `valid_date` excludes dates that do not exist. All other kinds determine
 the last of their columns: it is a function of the columns before it, up to the rounding of its
-decimals, or, for a `rounded_sum`, of the decimals of all columns. A `near_sum` has exceptions.
+decimals, or, for a `rounded_sum`, of the decimals of all columns. Kinds that begin with `near_`
+have exceptions.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Protocol, Self, TypeAlias, TypeVar
+from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +19,12 @@ from numpy.typing import NDArray
 from models.tabular.categorical_columns import Floats, as_text
 from models.tabular.numbers.grid import is_numeric
 from models.tabular.relations.date_parts import date_part
-from models.tabular.relations.spread_dates import may_be_dates, spread_dates
+from models.tabular.relations.spread_dates import (
+    SpreadDate,
+    may_be_dates,
+    spread_dates,
+    with_dates,
+)
 
 Kind = Literal[
     "order",
@@ -31,6 +37,9 @@ Kind = Literal[
     "ratio",
     "factor",
     "elapsed",
+    "date_sum",
+    "near_date_sum",
+    "near_date",
     "date_part",
     "valid_date",
     "step",
@@ -41,6 +50,7 @@ ROUNDING = 0.5 + 1e-6  # units of the last decimal
 FLOAT_TOLERANCE = 1e-9  # of floats that are not rounded, relative to what they are computed from
 SUMS = ("sum", "rounded_sum", "near_sum")
 GIVES_TEXT = ("interval", "lookup")
+DATE_SUMS = ("date_sum", "near_date_sum", "near_date")
 SOLVABLE = (*SUMS, "linear", "product")
 Rows: TypeAlias = pa.Table | pa.RecordBatch
 
@@ -60,6 +70,9 @@ class Relation:
     - `factor`: the second column times a factor that each value of the first one has.
     - `elapsed`: factor * (second - first) + offset, of two datetimes or times in ticks; `part` is
       the unit of time that the factor converts to, if it is one.
+    - `date_sum`: the last column is the date in the first one, and the days in the others later;
+      `factor` is the length of a day. A `near_date_sum` holds in most rows. In a `near_date`, two
+      dates are close.
     - `date_part`: a part of a datetime, such as its year, its date or its time of day.
     - `valid_date`: the columns are those of a date that exists.
     - `step`: a monotone step function of a number, datetime or time.
@@ -69,6 +82,7 @@ class Relation:
     `decimals` are those of the last column, -1 if it is not rounded, and `digits` the significant
     ones to which it was rounded, 0 if only its decimals were.
     `roles` are those of the first columns, if a date is spread over them, such as year and month.
+    Other relations have each date that is `spread` over columns as a column with its name.
     `keys` and `values` are the steps of a step function, the starts of intervals and their texts,
     the texts of a lookup, or the texts and their factors.
     """
@@ -84,11 +98,18 @@ class Relation:
     signs: tuple[int, ...] = ()
     digits: int = 0
     roles: tuple[str, ...] = ()
+    spread: tuple[SpreadDate, ...] = ()
 
     @property
     def last(self) -> str:
         """Return the column that the relation bounds or, of most kinds, determines."""
         return self.columns[-1]
+
+    @property
+    def table_columns(self) -> tuple[str, ...]:
+        """Return the columns of the table, with those of the dates that are spread over them."""
+        parts = {date.name: date.columns for date in self.spread}
+        return tuple(part for name in self.columns for part in parts.get(name, (name,)))
 
     @property
     def name(self) -> str:
@@ -98,8 +119,8 @@ class Relation:
             return f"{sources[0]} <= {last}"
         if self.kind == "distinct":
             return f"{sources[0]} != {last}"
-        if self.kind in SUMS:
-            sign = {"sum": "=", "rounded_sum": "≈", "near_sum": "~"}[self.kind]
+        if self.kind in (*SUMS, *DATE_SUMS):
+            sign = {"sum": "=", "date_sum": "=", "rounded_sum": "≈"}.get(self.kind, "~")
             return f"{self._sum_text()} {sign} {last}"
         if self.kind == "valid_date":
             return f"valid_date({', '.join(self.columns)})"
@@ -137,19 +158,21 @@ class Relation:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what clients see: no values of rows."""
-        return {"name": self.name, "kind": self.kind, "columns": list(self.columns)}
+        return {"name": self.name, "kind": self.kind, "columns": list(self.table_columns)}
 
     def pack(self) -> dict[str, Any]:
         packed = asdict(self)
-        if not self.roles:
-            del packed["roles"]
+        for name in ("roles", "spread"):
+            if not packed[name]:
+                del packed[name]
         return packed
 
     @classmethod
     def unpack(cls, packed: Mapping[str, Any]) -> Self:
         names = ("columns", "keys", "values", "signs", "roles")
         tuples = {name: tuple(packed[name]) for name in names if name in packed}
-        return cls(**{**packed, **tuples})
+        spread = tuple(map(SpreadDate.unpack, packed.get("spread", ())))
+        return cls(**{**packed, **tuples, "spread": spread})
 
     def can_solve(self, name: str) -> bool:
         """Return True if numbers of the source `name` follow from the other columns."""
@@ -190,6 +213,8 @@ class Relation:
             return np.where(np.isnan(numbers[0]), np.nan, np.array(self.values, float)[index])
         if self.kind in SUMS:
             return self._signed_sum(self.term_signs, numbers)
+        if self.kind in DATE_SUMS:
+            return np.asarray(numbers[0] + self.factor * np.sum(numbers[1:], axis=0))
         if self.kind == "ratio":
             divisor = np.where(numbers[1] == 0, np.nan, numbers[1])
             return self.factor * numbers[0] / divisor + self.offset
@@ -253,6 +278,7 @@ class Relation:
 
         Missing values satisfy it, and so do keys that no training row has.
         """
+        rows = with_dates(rows, self.spread)
         if self.kind == "valid_date":
             return may_be_dates([array(rows, name) for name in self.columns], self.roles)
         last = array(rows, self.last)
@@ -314,18 +340,3 @@ def array(rows: Rows, name: str) -> pa.Array:
     if not isinstance(column, pa.ChunkedArray):
         return column
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-
-
-class _Named(Protocol):
-    @property
-    def name(self) -> str: ...
-
-
-Named = TypeVar("Named", bound=_Named)
-
-
-def enabled(relations: Sequence[Named], setting: bool | list[str]) -> list[Named]:
-    """Return the relations that the hyperparameter `relations` does not switch off."""
-    if isinstance(setting, bool):
-        return list(relations) if setting else []
-    return [relation for relation in relations if relation.name not in setting]

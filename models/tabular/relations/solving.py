@@ -9,10 +9,18 @@ from numpy.typing import NDArray
 
 from models.tabular.numbers.grid import NumberGrid
 from models.tabular.relations.close_columns import CloseColumn
-from models.tabular.relations.coded_columns import BoundedColumn, DerivedColumn, RemainderColumn
+from models.tabular.relations.coded_columns import (
+    BoundedColumn,
+    CodedColumn,
+    DerivedColumn,
+    RemainderColumn,
+)
 from models.tabular.relations.coding import RelationCoding
+from models.tabular.relations.date_columns import DateGapColumn, PartColumn, SpreadColumn
+from models.tabular.relations.date_solving import solve_gap
 from models.tabular.relations.near_columns import NearColumn
 from models.tabular.relations.relation import Relation, array, as_floats
+from models.tabular.relations.spread_dates import with_dates
 from models.tabular.relations.week_columns import WeekColumn
 
 EDGE = 1e-6  # by which numbers stay inside the interval of those that are rounded to the same one
@@ -33,45 +41,89 @@ def solve_sources(
     columns with floats. In rows of the mask `only_single` (N,), a source is changed only if a
     single value of it agrees: of several ones, one should be sampled.
     """
-    arrays = dict(zip(coded.schema.names, coded.columns, strict=True))
-    nothing = np.zeros(len(coded), bool)
-    solved_rows = dict.fromkeys(coding.names, nothing)
+    solver = _Solver(coding, coded, rows, given)
     for column in reversed(coding.columns):
+        solver.solve(column, decimals, only_single)
+    return solver.coded_rows()
+
+
+class _Solver:
+    """Changes to decoded rows, and to the coded ones `coded` from which they follow."""
+
+    def __init__(
+        self,
+        coding: RelationCoding,
+        coded: pa.RecordBatch,
+        rows: pa.RecordBatch,
+        given: Mapping[str, NDArray[np.bool_]],
+    ) -> None:
+        self._coded, self._given = coded, given
+        self._rows = with_dates(rows, coding.dates.values())
+        self._arrays = dict(zip(coded.schema.names, coded.columns, strict=True))
+        self._nothing = np.zeros(len(coded), bool)
+        self._solved = {column.name: self._nothing for column in coding.columns}
+
+    def coded_rows(self) -> pa.RecordBatch:
+        arrays = [self._arrays[name] for name in self._coded.schema.names]
+        return pa.RecordBatch.from_arrays(arrays, schema=self._coded.schema)
+
+    def solve(
+        self,
+        column: CodedColumn,
+        decimals: Mapping[str, int],
+        only_single: NDArray[np.bool_] | bool,
+    ) -> None:
+        """Change sources of a column where it is given, or is the source of a solved column."""
+        is_solved = self._solved[column.name]
+        if isinstance(column, SpreadColumn):
+            for part in column.parts if is_solved.any() else ():
+                dates = array(self._rows, column.name)
+                values = part.of(dates, self._rows.schema.field(part.name).type)
+                self._change(part.name, values, is_solved & ~self._is_given(part.name))
+            return
         # A column that is coded relative to others may have any value.
-        is_solved = solved_rows[column.name]
-        if is_solved.any() and column.name in arrays and not isinstance(column, DerivedColumn):
-            exact = column.encode(rows, rows.schema.field(column.name).type)
+        is_relative = not isinstance(column, DerivedColumn)
+        if is_relative and is_solved.any() and column.name in self._arrays:
+            exact = column.encode(self._rows, self._rows.schema.field(column.name).type)
             mask = pa.array(is_solved)
-            arrays[column.name] = pa.compute.if_else(mask, exact, arrays[column.name])
-            continue
-        if isinstance(column, NearColumn | CloseColumn | WeekColumn):
-            continue
-        is_open = is_solved | given.get(column.name, nothing)
-        if not isinstance(column, BoundedColumn):
-            is_open &= ~column.relation.holds(rows)
+            self._arrays[column.name] = pa.compute.if_else(mask, exact, self._arrays[column.name])
+            return
+        if isinstance(column, NearColumn | CloseColumn | WeekColumn | PartColumn):
+            return
+        is_open = is_solved | self._is_given(column.name)
         last_first = tuple(reversed(column.sources))
         # Coded sources follow from the others, so these are changed first.
-        for name in sorted(last_first, key=coding.names.__contains__):
-            is_changed = is_open & ~given.get(name, nothing)
-            if name not in rows.schema.names or not is_changed.any():
+        sources = sorted(last_first, key=self._solved.__contains__)
+        if isinstance(column, DateGapColumn):
+            sources = list(column.sources)  # the other date first
+        elif not isinstance(column, BoundedColumn):
+            is_open &= ~column.relation.holds(self._rows)
+        for name in sources:
+            is_changed = is_open & ~self._is_given(name)
+            if name not in self._rows.schema.names or not is_changed.any():
                 continue
-            index = rows.schema.get_field_index(name)
-            if (solution := _solve(column, name, coded, rows, decimals)) is None:
+            if (solution := _solve(column, name, self._coded, self._rows, decimals)) is None:
                 continue
             values, is_single = solution
-            is_changed &= values.is_valid().to_numpy(zero_copy_only=False)
             is_changed &= is_single | np.logical_not(only_single)
-            mask = pa.array(is_changed)
-            values = pa.compute.if_else(mask, values, rows.column(index))
-            rows = rows.set_column(index, rows.schema.field(index), values)
-            if name in coding.names:
-                solved_rows[name] = solved_rows[name] | is_changed
-            else:
-                arrays[name] = pa.compute.if_else(mask, values, arrays[name])
-            is_open &= ~is_changed
-    return pa.RecordBatch.from_arrays(
-        [arrays[name] for name in coded.schema.names], schema=coded.schema
-    )
+            is_open &= ~self._change(name, values, is_changed)
+
+    def _is_given(self, name: str) -> NDArray[np.bool_]:
+        return self._given.get(name, self._nothing)
+
+    def _change(
+        self, name: str, values: pa.Array, is_changed: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
+        """Change a column to the (N,) values of the mask. Return the mask of those that exist."""
+        is_changed = is_changed & values.is_valid().to_numpy(zero_copy_only=False)
+        index, mask = self._rows.schema.get_field_index(name), pa.array(is_changed)
+        changed = pa.compute.if_else(mask, values, self._rows.column(index))
+        self._rows = self._rows.set_column(index, self._rows.schema.field(index), changed)
+        if name in self._solved:
+            self._solved[name] = self._solved[name] | is_changed
+        else:
+            self._arrays[name] = pa.compute.if_else(mask, values, self._arrays[name])
+        return is_changed
 
 
 def follow_dates(
@@ -93,7 +145,7 @@ def follow_dates(
 
 
 def _solve(
-    column: DerivedColumn | RemainderColumn | BoundedColumn,
+    column: DerivedColumn | RemainderColumn | BoundedColumn | DateGapColumn,
     name: str,
     coded: pa.RecordBatch,
     rows: pa.RecordBatch,
@@ -104,6 +156,8 @@ def _solve(
     Of several values that agree because the column is rounded, the one next to that in `rows`. Also
     return the (N,) mask of rows in which only one agrees.
     """
+    if isinstance(column, DateGapColumn):
+        return solve_gap(column, name, coded, rows), np.ones(len(rows), bool)
     arrow = rows.schema.field(name).type
     if isinstance(column, BoundedColumn):
         values = array(rows, column.name)

@@ -3,7 +3,9 @@
 Months may be words, and years have two or four digits. Without a year, it is a leap year.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -13,11 +15,14 @@ from numpy.typing import NDArray
 from models.tabular.calendar_names import LANGUAGES
 from models.tabular.categorical_columns import Floats, as_text
 
+_TYPES = (pa.date32(), pa.date64(), *map(pa.timestamp, ("s", "ms", "us", "ns")))
+_ARROW_TYPES = {str(arrow): arrow for arrow in _TYPES}  # of datetimes without a time zone
 ROLES = ("year", "month", "day")
 LEAP_YEAR = 2000
 FIRST_OF_PAST_CENTURY = 69  # of two digits, as POSIX reads them: 1969 to 2068
 LIMITS = {"month": (1, 12), "day": (1, 31)}
-YEARS, TWO_DIGIT_YEARS = (1000, 2999), (0, 99)
+CENTURY = 100
+YEARS, TWO_DIGIT_YEARS = (1000, 2999), (0, CENTURY - 1)
 MONTHS = {
     word.casefold().rstrip("."): month
     for language, names in LANGUAGES.items()
@@ -25,6 +30,61 @@ MONTHS = {
     for words in (names.months, names.short_months)
     for month, word in enumerate(words, 1)
 }
+
+TICKS_PER_DAY = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
+AnyRows = TypeVar("AnyRows", pa.Table, pa.RecordBatch)
+
+
+@dataclass(frozen=True)
+class SpreadDate:
+    """The columns over which a date is spread, and their roles; without these, it is a column.
+
+    Its dates have the Arrow type `unit`.
+    """
+
+    columns: tuple[str, ...]
+    roles: tuple[str, ...]
+    unit: str = "date32[day]"
+
+    @property
+    def name(self) -> str:
+        """Return the name of the column of its dates, which no table has."""
+        return f"date({', '.join(self.columns)})"
+
+    @property
+    def arrow(self) -> pa.DataType:
+        return _ARROW_TYPES[self.unit]
+
+    def parts(self, rows: pa.Table | pa.RecordBatch) -> list[pa.Array]:
+        parts = (rows.column(name) for name in self.columns)
+        return [p.combine_chunks() if isinstance(p, pa.ChunkedArray) else p for p in parts]
+
+    def values(self, rows: pa.Table | pa.RecordBatch) -> pa.Array:
+        """Return the dates, null where a part is missing."""
+        parts = self.parts(rows)
+        return spread_dates(parts, self.roles).cast(self.arrow) if self.roles else parts[0]
+
+    def pack(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def unpack(cls, packed: Mapping[str, Any]) -> Self:
+        return cls(tuple(packed["columns"]), tuple(packed["roles"]), packed["unit"])
+
+
+def with_dates(rows: AnyRows, dates: Iterable[SpreadDate]) -> AnyRows:
+    """Return rows that also have the columns of spread dates."""
+    for date in dates:
+        if date.name not in rows.schema.names:
+            rows = rows.append_column(date.name, date.values(rows))
+    return rows
+
+
+def ticks_per_day(arrow: pa.DataType) -> int:
+    """Return the length of a day in the unit of a type."""
+    if pa.types.is_date32(arrow):
+        return 1
+    return TICKS_PER_DAY["ms" if pa.types.is_date64(arrow) else arrow.unit]
 
 
 def spread_dates(parts: Sequence[pa.Array], roles: Sequence[str]) -> pa.Array:
@@ -45,22 +105,22 @@ def may_be_dates(parts: Sequence[pa.Array], roles: Sequence[str]) -> NDArray[np.
     return np.asarray(_days(numbers)[1] | is_missing)
 
 
-def part_numbers(values: pa.Array, role: str) -> Floats | None:
-    """Return the (N,) numbers of a part of dates, NaN where missing; None if it cannot be one."""
-    numbers = _to_numbers(values, role)
+def may_be_part(values: pa.Array, role: str) -> bool:
+    """Return True if all present values are numbers or texts of a part of dates."""
+    numbers = part_numbers(values, role)
     present = numbers[~np.isnan(numbers)]
     if len(present) < len(values) - values.null_count or not len(present):
-        return None
+        return False
     ranges = (YEARS, TWO_DIGIT_YEARS) if role == "year" else (LIMITS[role],)
     is_within = any(low <= present.min() and present.max() <= high for low, high in ranges)
-    return numbers if is_within and np.array_equal(present, np.rint(present)) else None
+    return is_within and np.array_equal(present, np.rint(present))
 
 
 def _numbers(parts: Sequence[pa.Array], roles: Sequence[str]) -> dict[str, Floats]:
-    return {role: _to_numbers(each, role) for role, each in zip(roles, parts, strict=True)}
+    return {role: part_numbers(each, role) for role, each in zip(roles, parts, strict=True)}
 
 
-def _to_numbers(values: pa.Array, role: str) -> Floats:
+def part_numbers(values: pa.Array, role: str) -> Floats:
     """Return the (N,) numbers of a part of dates, NaN where it is missing or another text."""
     if not (pa.types.is_string(values.type) or pa.types.is_dictionary(values.type)):
         floats = values.cast(pa.float64(), safe=False).fill_null(np.nan)
@@ -84,7 +144,7 @@ def _days(numbers: Mapping[str, Floats]) -> tuple[NDArray[np.int64], NDArray[np.
     size = len(numbers["day"])
     years = numbers.get("year", np.full(size, float(LEAP_YEAR)))
     century = np.where(years < FIRST_OF_PAST_CENTURY, 2000, 1900)
-    years = np.where(years < 100, years + century, years)
+    years = np.where(years < CENTURY, years + century, years)
     months, days = numbers["month"], numbers["day"]
     is_date = (years <= YEARS[1]) & (months >= 1) & (months <= 12) & (days >= 1)
     y, m, d = (

@@ -17,10 +17,10 @@ from models.tabular.categorical_columns import as_text
 from models.tabular.conditions import Condition
 from models.tabular.numbers.grid import NumberGrid
 from models.tabular.relations.relation import Relation, Rows, array
+from models.tabular.relations.spread_dates import ticks_per_day
 
 MONDAY = 3  # days from the first Monday before 1970 to 1 January 1970
 DAYS_PER_WEEK = 7
-TICKS_PER_DAY = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,13 @@ class WeekColumn:
 
     def encode(self, rows: Rows, arrow: pa.DataType) -> pa.Array:
         ticks, is_missing = NumberGrid(arrow, 0).to_grid(array(rows, self.name))
-        return NumberGrid(arrow, 0).from_grid(_to_weeks(ticks, _day_of(arrow)), is_missing)
+        return NumberGrid(arrow, 0).from_grid(_to_weeks(ticks, ticks_per_day(arrow)), is_missing)
 
     def decode(self, coded: Rows, arrow: pa.DataType) -> pa.Array:
         values = array(coded, self.name)
         ticks, is_missing = NumberGrid(arrow, 0).to_grid(values)
         weekdays, has_weekday = self._days_of_week(array(coded, self.relation.last))
-        day = _day_of(arrow)
+        day = ticks_per_day(arrow)
         weeks, time = np.divmod(ticks, day)
         dates = (weeks * DAYS_PER_WEEK - MONDAY + weekdays) * day + time
         return NumberGrid(arrow, 0).from_grid(dates, is_missing | ~has_weekday)
@@ -73,7 +73,7 @@ class WeekColumn:
         bounds = []
         for operator, value in limits:
             if value.is_valid:
-                day = _day_of(value.type)
+                day = ticks_per_day(value.type)
                 first = _to_weeks(NumberGrid(value.type, 0).to_grid(pa.array([value]))[0], day)
                 is_low = operator in ("gte", "gt")
                 first = first // day * day + (0 if is_low else day - 1)
@@ -99,13 +99,6 @@ def may_be_weeks(relation: Relation, table: pa.Table) -> bool:
         and not (has_zone or dates.null_count or weekdays.null_count)
         and len(set(relation.values)) == len(relation.keys)
     )
-
-
-def _day_of(arrow: pa.DataType) -> int:
-    """Return the length of a day in the unit of a type."""
-    if pa.types.is_date32(arrow):
-        return 1
-    return TICKS_PER_DAY["ms" if pa.types.is_date64(arrow) else arrow.unit]
 
 
 def _to_weeks(ticks: NDArray[np.int64], day: int) -> NDArray[np.int64]:

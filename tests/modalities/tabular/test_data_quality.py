@@ -166,6 +166,28 @@ def test_profile_lists_the_dates_that_are_spread_over_columns(read: Read) -> Non
     }
 
 
+def test_profile_lists_the_distances_of_dates(read: Read) -> None:
+    """Also those with exceptions, and those of dates over columns."""
+    rng = np.random.default_rng(0)
+    starts = [date(2021, 3, 1) + timedelta(int(i)) for i in rng.integers(0, 700, 1_000)]
+    nights = rng.integers(1, 20, 1_000)
+    ends = [day + timedelta(int(n)) for day, n in zip(starts, nights, strict=True)]
+    parts = ("year", "month", "day")
+    columns = {
+        **{f"start_{part}": [getattr(day, part) for day in starts] for part in parts},
+        "nights": nights,
+        **{f"end_{part}": [getattr(day, part) for day in ends] for part in parts},
+        "left": [ends[i] if i % 3 else starts[i] - timedelta(i % 7) for i in range(1_000)],
+    }
+    table = read(build_csv(columns))
+    profile = json.loads((table.path.parent / "profile.json").read_text())
+    kinds = {relation["name"]: relation["kind"] for relation in profile["relations"]}
+    start, end = (f"date({p}_year, {p}_month, {p}_day)" for p in ("start", "end"))
+    assert kinds[f"days({end} - {start}) = nights"] == "elapsed"
+    assert kinds[f"{start} <= {end}"] == "order"
+    assert kinds[f"{start} + nights ~ left"] == "near_date_sum"
+
+
 def test_addresses_that_do_not_fit_the_names_of_few_rows_are_named(read: Read) -> None:
     given, family = names("en_US")
     people = [(given[i], family[i]) for i in range(100)]

@@ -97,7 +97,10 @@ def test_later_columns_are_decoded_by_a_given_value(sampler: TableSampler) -> No
     coded = {"may": [9_000, 9_000], "june ~ may": [1.02, 1.02], "june": [7_000, 7_000]}
     coded |= {"july ~ june": [1.024, 1.024], "july": [8_000, 8_000]}
     types = sampler.tokenizer.coded_arrow
-    rows = partial.decode(sampler.tokenizer, pa.RecordBatch.from_pydict(coded, schema=types))
+    rows, agrees = partial.decode(
+        sampler.tokenizer, pa.RecordBatch.from_pydict(coded, schema=types)
+    )
+    assert agrees.all()
     assert rows.to_pylist() == [
         {"may": 9_000, "june": 20_003, "july": round(20_003 * 1.024)},
         {"may": 30_001, "june": round(30_001 * 1.02), "july": round(30_601 * 1.024)},
