@@ -4,6 +4,7 @@ import json
 import random
 import re
 import unicodedata
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -868,3 +869,12 @@ def test_numbers_of_answers_are_identifiers_in_other_languages(name: str, read: 
     numbers = [40 + i + 7 * (i > 8) + i // 20 for i in range(60)]
     table = read("v," + name + "\n" + "".join(f"{n % 5},{n}\n" for n in numbers))
     assert table[name].type == "id"
+
+
+@pytest.mark.parametrize("between", ["\uff5e", "-", " - ", " to "])
+def test_ranges_of_days_are_new_ranges_of_days(between: str, read: Read) -> None:
+    days = [np.datetime64("2021-01-03") + 7 * i for i in range(50)]
+    texts = [day.item().strftime("%-m/%-d") for day in days]
+    weeks = [between.join(pair) for pair in pairwise(texts)]
+    table = read(build_column_csv(*weeks, name="week"))
+    assert (table["week"].type, table["week"].format) == ("id", None)

@@ -29,6 +29,7 @@ from modalities.tabular.upload.types.ordered_categories import (
     are_symbols,
 )
 from modalities.tabular.upload.types.quantities import are_quantities, have_shared_shapes
+from models.tabular.identifiers.date_texts import Dates
 from models.tabular.identifiers.lists import Lists
 from models.tabular.identifiers.public_words import MAX_LISTED, are_listed
 from models.tabular.identifiers.things import MAX_WORDS, are_sentences, have_few_shapes
@@ -98,6 +99,8 @@ def _infer_notation(name: str, texts: Sequence[str]) -> Column | None:
         return Column(name, "id", format="quantity")
     if are_json or are_molecules(name, texts[:MAX_LISTED]):
         return _lists_or_free_text(name, texts)
+    if Dates.fit(texts[:MAX_EXAMINED]) is not None:
+        return Column(name, "id")
     return Column(name, "id", format="quantity") if are_quantities(texts) else None
 
 
