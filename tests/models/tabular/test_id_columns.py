@@ -743,3 +743,13 @@ def test_ranges_of_numbers_are_no_dates() -> None:
         Dates.fit([f"{i % 12 + 1}/{i % 7 + 1}-{i % 9 + 2}/{i % 11 + 1}" for i in range(60)]) is None
     )
     assert Dates.fit([f"{i % 12 + 1}.{i % 30}-{i % 12 + 2}.{i % 30}" for i in range(60)]) is None
+
+
+def test_family_names_before_given_names_stay_there_without_capitals() -> None:
+    given, family = names("en_US")
+    texts = [f"{family[2 * i]} {given[3 * i]}{' K' * (i % 4 == 0)}" for i in range(120)]
+    new = [text.split()[:2] for text in fresh(texts, 300, "person")]
+    assert sum(first in family and last in given for first, last in new) > 290
+    usual = [f"{given[3 * i]} {family[2 * i]}" for i in range(120)]
+    new = [text.split()[:2] for text in fresh(usual, 300, "person")]
+    assert sum(first in given and last in family for first, last in new) > 290
