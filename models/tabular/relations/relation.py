@@ -55,7 +55,7 @@ class Relation:
     - `rounded_sum`: the last column is a sum that was computed before all columns were rounded.
     - `near_sum`: the last column is the sum of the others in most rows.
     - `linear`: factor * first + offset.
-    - `product`: factor * first * second.
+    - `product`: factor * first * second, plus the third column with its sign, if there is one.
     - `ratio`: factor * first / second + offset.
     - `factor`: the second column times a factor that each value of the first one has.
     - `elapsed`: factor * (second - first) + offset, of two datetimes or times in ticks; `part` is
@@ -112,7 +112,7 @@ class Relation:
             return f"{self.offset:.6g} - {sources[0]} = {last}"
         terms = {
             "linear": sources[0],
-            "product": " * ".join(sources),
+            "product": " * ".join(sources[:2]) + self._rest_text(),
             "ratio": " / ".join(sources),
             "factor": " * ".join((f"factor({sources[0]})", *sources[1:])),
             "elapsed": f"{self.part}({' - '.join(reversed(sources))})",
@@ -122,6 +122,11 @@ class Relation:
             "" if self.offset == 0 else f" {'+' if self.offset > 0 else '-'} {abs(self.offset):.6g}"
         )
         return f"{factor}{terms[self.kind]}{offset} = {last}"
+
+    def _rest_text(self) -> str:
+        """Return the column that is added to a product, or subtracted from it."""
+        signs = zip(self.signs, self.columns[2:-1], strict=False)
+        return "".join(f" {'+' if sign > 0 else '-'} {name}" for sign, name in signs)
 
     def _sum_text(self) -> str:
         terms = list(zip(self.term_signs, self.columns[:-1], strict=True))
@@ -153,7 +158,8 @@ class Relation:
 
     def can_solve(self, name: str) -> bool:
         """Return True if numbers of the source `name` follow from the other columns."""
-        if self.columns.count(name) > 1:  # a square has two roots
+        has_rest = self.kind == "product" and bool(self.signs)
+        if has_rest or self.columns.count(name) > 1:  # a square has two roots
             return False
         return self.kind in SOLVABLE or (self.kind == "factor" and name == self.columns[1])
 
@@ -194,7 +200,8 @@ class Relation:
             divisor = np.where(numbers[1] == 0, np.nan, numbers[1])
             return self.factor * numbers[0] / divisor + self.offset
         if self.kind == "product":
-            return self.factor * numbers[0] * numbers[1]
+            product = self.factor * numbers[0] * numbers[1]
+            return product + self._signed_sum(self.signs, numbers[2:])
         base = numbers[1] - numbers[0] if self.kind == "elapsed" else numbers[0]
         return self.factor * base + self.offset
 

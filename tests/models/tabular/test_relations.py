@@ -123,6 +123,24 @@ def round_trip(coding: RelationCoding, table: pa.Table) -> pa.Table:
         ("1.8 * c + 32 = f", {"c": PRICES, "f": np.round(1.8 * PRICES + 32, 3)}),
         ("q * q = square", {"q": QUANTITIES, "square": QUANTITIES**2}),
         ("p * q = c", {"p": PRICES, "q": QUANTITIES, "c": np.round(PRICES * QUANTITIES, 2)}),
+        (
+            "p * q - a = c",
+            {
+                "p": PRICES,
+                "q": QUANTITIES,
+                "a": A % 7,
+                "c": np.round(PRICES * QUANTITIES - A % 7, 2),
+            },
+        ),
+        (
+            "p * q + fee = c",
+            {
+                "c": np.round(PRICES * QUANTITIES + B % 11, 2),
+                "fee": B % 11,
+                "p": PRICES,
+                "q": QUANTITIES,
+            },
+        ),
         ("0.01 * p * a = c", {"p": PRICES, "a": A, "c": np.round(PRICES * A / 100, 2)}),
         ("a / q = rate", {"a": A, "q": QUANTITIES, "rate": np.round(A / QUANTITIES, 3)}),
         (
@@ -569,7 +587,8 @@ def test_entries_of_public_lists_belong_together_although_few_rows_share_them() 
     columns = {"country": countries, "code": [COUNTRY_CODES[name] for name in countries]}
     (relation,) = find_lookups(pa.table(columns), dict.fromkeys(columns, "category"), 0)[:1]
     assert relation.name in {"country -> code", "code -> country"}
-    columns["code"] = [f"{name[::-1]}s" for name in countries]
+    columns["country"] = np.array(list(COUNTRY_CODES))
+    columns["code"] = [f"{name[::-1]}s" for name in COUNTRY_CODES]
     assert find_lookups(pa.table(columns), dict.fromkeys(columns, "category"), 0) == []
 
 
@@ -584,6 +603,27 @@ def test_a_few_ambiguous_keys_do_not_prevent_the_lookup_of_the_others() -> None:
     assert relation.holds(table).all()
     coding = coding_of(table)
     assert round_trip(coding, table)["state"].equals(table["state"])
+
+
+def test_a_product_that_is_mostly_zero_or_rounded_away_is_no_part_of_a_total() -> None:
+    rare = (np.arange(N) % 40 == 0) * 1
+    table = pa.table({"a": A, "rare": rare, "b": B, "c": A * rare + B})
+    assert not [name for name in names_of(table) if "*" in name]
+    share = np.round(RNG.uniform(0, 0.4, N), 3)
+    whole = pa.table({"p": PRICES, "q": QUANTITIES, "s": share, "c": np.rint(PRICES * QUANTITIES)})
+    assert not [name for name in names_of(whole) if " - s" in name or " + s" in name]
+
+
+def test_keys_of_which_most_rows_have_their_own_determine_other_columns() -> None:
+    keys = np.concatenate([np.arange(250), np.arange(150)])
+    columns = {"part": [f"P{key}" for key in keys], "price": np.round(7.3 + keys * 1.37, 2)}
+    table = pa.table({**columns, "town": np.array(["Bonn", "Ulm"])[np.where(keys % 19, 0, 1)]})
+    types: dict[str, ColumnType] = {"part": "category", "price": "number", "town": "category"}
+    names = {relation.name for relation in find_lookups(table, types, 0)}
+    assert names == {"part -> price"}, "skewed towns of 150 repeated rows are too little evidence"
+    more = pa.concat_tables([table, *[table.slice(250)] * 3])
+    names = {relation.name for relation in find_lookups(more, types, 0)}
+    assert names == {"part -> price", "part -> town"}
 
 
 def test_a_country_of_a_row_is_not_looked_up_by_the_country_of_its_office() -> None:
