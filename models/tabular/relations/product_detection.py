@@ -35,7 +35,7 @@ def find_products_with_rest(numbers: Sequence[ScreenedNumber]) -> Iterator[Relat
             difference = first[t] - product[:FIRST_ROWS]
             for sign in (-1, 1):
                 differs = np.abs(difference - sign * first) > total.tolerances[:FIRST_ROWS]
-                for c in np.flatnonzero(~differs.any(axis=1)):
+                for c in np.flatnonzero(~differs.any(axis=1)).tolist():
                     rest = numbers[c].values
                     if c in (a, b, t) or not agrees(product + sign * rest, total):
                         continue

@@ -31,6 +31,7 @@ Kind = Literal[
     "ratio",
     "factor",
     "elapsed",
+    "clock_time",
     "date_part",
     "valid_date",
     "step",
@@ -60,6 +61,7 @@ class Relation:
     - `factor`: the second column times a factor that each value of the first one has.
     - `elapsed`: factor * (second - first) + offset, of two datetimes or times in ticks; `part` is
       the unit of time that the factor converts to, if it is one.
+    - `clock_time`: the first plus the second one, modulo `factor` ticks, which are a day.
     - `date_part`: a part of a datetime, such as its year, its date or its time of day.
     - `valid_date`: the columns are those of a date that exists.
     - `step`: a monotone step function of a number, datetime or time.
@@ -112,12 +114,14 @@ class Relation:
             return f"{self.offset:.6g} - {sources[0]} = {last}"
         terms = {
             "linear": sources[0],
+            "clock_time": " + ".join(sources),
             "product": " * ".join(sources[:2]) + self._rest_text(),
             "ratio": " / ".join(sources),
             "factor": " * ".join((f"factor({sources[0]})", *sources[1:])),
             "elapsed": f"{self.part}({' - '.join(reversed(sources))})",
         }
-        factor = "" if self.factor == 1 or self.part else f"{self.factor:.6g} * "
+        has_factor = self.factor != 1 and not self.part and self.kind != "clock_time"
+        factor = "" if not has_factor else f"{self.factor:.6g} * "
         offset = (
             "" if self.offset == 0 else f" {'+' if self.offset > 0 else '-'} {abs(self.offset):.6g}"
         )
@@ -196,6 +200,8 @@ class Relation:
             return np.where(np.isnan(numbers[0]), np.nan, np.array(self.values, float)[index])
         if self.kind in SUMS:
             return self._signed_sum(self.term_signs, numbers)
+        if self.kind == "clock_time":
+            return np.asarray((numbers[0] + numbers[1]) % self.factor)
         if self.kind == "ratio":
             divisor = np.where(numbers[1] == 0, np.nan, numbers[1])
             return self.factor * numbers[0] / divisor + self.offset

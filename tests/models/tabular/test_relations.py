@@ -36,6 +36,11 @@ def round_all(values: Any) -> Any:
     return np.array([float(f"{value:.6g}") for value in values])
 
 
+def to_clock(seconds: Any) -> pa.Array:
+    """Return the time of day of seconds since a midnight."""
+    return pa.array(seconds % 86_400 * 10**6).cast(pa.time64("us"))
+
+
 N = 400
 RNG = np.random.default_rng(3)
 A, B = RNG.integers(0, 500, N), RNG.integers(0, 500, N)
@@ -58,6 +63,7 @@ CLOCKED_TIMES = DAYS.astype("M8[us]") + SECONDS.astype("m8[s]")
 CLOCKS, LATER_CLOCKS = (
     pa.array(1_000_000 * seconds).cast(pa.time64("us")) for seconds in (SECONDS, SECONDS + A)
 )
+LATER = SECONDS + RNG.integers(1, 60_000, N)  # for some, on the next day
 CURRENCIES = np.array(["CHF", "EUR", "USD"])[CITIES % 3]
 EUROS = np.round(PRICES * np.array([1.0642, 1, 0.8615])[CITIES % 3], 2)
 STAYS = RNG.integers(0, 200, N)
@@ -175,6 +181,18 @@ def round_trip(coding: RelationCoding, table: pa.Table) -> pa.Table:
         (
             "(end - start) = lasted",
             {"start": CLOCKED_TIMES, "end": CLOCKED_TIMES + LASTED, "lasted": LASTED},
+        ),
+        (
+            "start + lasted = end",
+            {"start": CLOCKS, "lasted": to_clock(LATER - SECONDS), "end": to_clock(LATER)},
+        ),
+        (
+            "start + lasted = end",
+            {
+                "end": to_clock(LATER),
+                "start": CLOCKS,
+                "lasted": pa.array((LATER - SECONDS) * 10**6).cast(pa.duration("us")),
+            },
         ),
         ("factor(currency) * p = euros", {"currency": CURRENCIES, "p": PRICES, "euros": EUROS}),
         (
