@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from models.tabular.categorical_columns import Floats
 from models.tabular.numbers.scale import TICKS_PER_SECOND
+from models.tabular.relations.clock_times import find_clock_times
 from models.tabular.relations.product_detection import find_products_with_rest
 from models.tabular.relations.relation import FLOAT_TOLERANCE, Kind, Relation
 from models.tabular.relations.screened_numbers import (
@@ -99,7 +100,7 @@ def _equations(numbers: list[ScreenedNumber]) -> Iterator[Relation]:
             for total in (*plain, *durations):
                 yield from _elapsed(start, end, total)
     yield from _copies(moments)
-    yield from _clock_times(moments, durations)
+    yield from find_clock_times(moments, durations)
 
 
 def _copies(moments: list[ScreenedNumber]) -> Iterator[Relation]:
@@ -112,24 +113,6 @@ def _copies(moments: list[ScreenedNumber]) -> Iterator[Relation]:
         is_exact = np.nanmax(np.abs(total.values)) <= MAX_EXACT_FLOAT
         if is_exact and source.type == total.type and agrees(source.values, total):
             yield Relation("linear", (source.name, total.name))
-
-
-def _clock_times(
-    moments: Sequence[ScreenedNumber], durations: Sequence[ScreenedNumber]
-) -> Iterator[Relation]:
-    """Yield the times of day at which something ends that lasts until then from another one.
-
-    It may end on the next day, and how long it lasts may be written as a time of day.
-    """
-    times = [number for number in moments if number.is_time_of_day][:MAX_EQUATION_COLUMNS]
-    for start, end in permutations(times, 2):
-        day = float(TIME_UNITS["days"] * TICKS_PER_SECOND[start.type.unit])
-        for lasted in (*times, *durations):
-            names = (start.name, lasted.name, end.name)
-            if len(set(names)) < len(names) or len({n.type.unit for n in (start, lasted, end)}) > 1:
-                continue
-            if agrees((start.values + lasted.values) % day, end):
-                yield Relation("clock_time", names, day)
 
 
 def _linear_functions(numbers: list[ScreenedNumber]) -> Iterator[Relation]:

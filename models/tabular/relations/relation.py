@@ -61,7 +61,8 @@ class Relation:
     - `factor`: the second column times a factor that each value of the first one has.
     - `elapsed`: factor * (second - first) + offset, of two datetimes or times in ticks; `part` is
       the unit of time that the factor converts to, if it is one.
-    - `clock_time`: the first plus the second one, modulo `factor` ticks, which are a day.
+    - `clock_time`: the first plus the second one, modulo `factor` ticks, which are a day; the last
+      one may differ by `offset` ticks, because all three were rounded.
     - `date_part`: a part of a datetime, such as its year, its date or its time of day.
     - `valid_date`: the columns are those of a date that exists.
     - `step`: a monotone step function of a number, datetime or time.
@@ -122,8 +123,9 @@ class Relation:
         }
         has_factor = self.factor != 1 and not self.part and self.kind != "clock_time"
         factor = "" if not has_factor else f"{self.factor:.6g} * "
+        has_offset = self.offset != 0 and self.kind != "clock_time"
         offset = (
-            "" if self.offset == 0 else f" {'+' if self.offset > 0 else '-'} {abs(self.offset):.6g}"
+            "" if not has_offset else f" {'+' if self.offset > 0 else '-'} {abs(self.offset):.6g}"
         )
         return f"{factor}{terms[self.kind]}{offset} = {last}"
 
@@ -290,8 +292,12 @@ class Relation:
             # Each number that was rounded may have changed the sum.
             roundings = len(self.columns) if self.kind == "rounded_sum" else 1
             tolerance = roundings * rounding_tolerance(computed, self.decimals, self.digits)
+        difference = np.abs(computed - as_floats(last))
+        if self.kind == "clock_time":
+            difference = np.minimum(difference, self.factor - difference)
+            tolerance = np.full(len(computed), self.offset)
         # The comparison is negated, so that a missing value satisfies it.
-        return np.asarray(~(np.abs(computed - as_floats(last)) > tolerance))
+        return np.asarray(~(difference > tolerance))
 
     def _magnitude(self, rows: Rows, computed: Floats) -> Floats:
         """Return the (N,) size of the numbers from which the last column is computed."""
