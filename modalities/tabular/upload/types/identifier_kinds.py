@@ -47,9 +47,9 @@ EXPLICIT_NAME = re.compile(
     r"^(?:(?:name|person)[\W_])?(?:first|last|given|middle|family)$"
 )
 _PERSON_NAME = re.compile(
-    r"(?i)author(?!i)|person(?!al|nel)|people|commander|producer|leader(?!ship)|architect(?!ure)|"
+    r"(?i)author(?!i)|person(?!al|nel)|people|commander|producer|leader(?!ship)|architect(?!u)|"
     r"designer|patient|employee|customer|contact(?!less)|owner(?!ship)|writer|composer|guest|coach|"
-    r"winner|judge(?!ment)|nominee|founder|player|student|teacher|passenger|actress|artist(?!ic)|"
+    r"winner|judge(?!m)|nominee|founder|player|student|teacher|passenger|actress|artist(?!ic)|"
     r"singer|director(?!y|ies)|(?-i:(?<![A-Za-z])[Aa]ctor|(?<=[a-z])Actor|ACTOR)|"
     r"driver|senator|candidate|attorney|lawyer|physician|doctor|nurse|instructor|inspector|sender|"
     r"recipient|donor|contributor|applicant|victim|suspect|defendant|plaintiff|witness"
