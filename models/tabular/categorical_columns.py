@@ -229,4 +229,7 @@ def from_text(values: pa.Array, arrow: pa.DataType) -> pa.Array:
         return pa.nulls(len(values))
     if pa.types.is_dictionary(arrow):
         return values.cast(arrow.value_type).dictionary_encode().cast(arrow)
+    if pa.types.is_time(arrow):  # which Arrow reads as a part of a datetime only
+        dated = pa.compute.binary_join_element_wise("1970-01-01", values, " ")
+        return dated.cast(pa.timestamp(arrow.unit)).cast(arrow)
     return values if arrow == pa.string() else values.cast(arrow)

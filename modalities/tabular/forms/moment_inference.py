@@ -224,7 +224,9 @@ def _is_season(text: str) -> bool:
 def _infer_with_time(matches: Sequence[re.Match[str]]) -> list[InferredMoment]:
     shapes = Counter(_shape(match) for match in matches)
     shape, count = shapes.most_common(1)[0]
-    if count < MIN_FIT_FRACTION * len(matches):
+    has_zones = len({zone for *_, zone in shapes}) > 1
+    # Without offsets, another form may read the other times, such as those with PM.
+    if count < (MIN_FIT_FRACTION if has_zones else 0.5) * len(matches):
         return []
     matches = [match for match in matches if _shape(match) == shape]
     separator, has_seconds, half, zone_class = shape
@@ -272,11 +274,8 @@ def _time_format(matches: Sequence[re.Match[str]], *, has_seconds: bool, half: s
     if half:
         hour = "%I" if _is_padded(hours) else "%-I"
     else:
-        midnight = {(m["hour"], m["minute"]) for m in matches} & {
-            ("24", "00"),
-            ("00", "00"),
-            ("0", "00"),
-        }
+        starts = {("24", "00"), ("00", "00"), ("0", "00")}
+        midnight = starts & {(match["hour"], match["minute"]) for match in matches}
         padded = "%24H" if midnight == {("24", "00")} else "%H"
         hour = padded if _is_padded(hours) else "%-H"
     fractions = [match["fraction"] for match in matches if match["fraction"]]

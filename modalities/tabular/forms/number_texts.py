@@ -19,6 +19,7 @@ from modalities.tabular.forms.numbers import (
 
 # Decimals of numbers that a program has computed from others with fewer ones.
 _MIN_NOISE_DECIMALS, _NOISE_DECIMALS, _MAX_NOISE_STEPS = 12, 9, 4
+_MIN_NOISE_OF_LARGE, _MIN_NOISE_RATIO = 5, 100  # decimals, and the last one relative to the noise
 _ALL_DIGITS = 16  # of a float at least, as programs write it
 _MAX_SIGNIFICANT = 9  # more digits are those of computed floats
 
@@ -129,25 +130,29 @@ class NumberTexts:
 def _without_noise(counts: NDArray[np.int64], bodies: pa.StringArray) -> NDArray[np.int64]:
     """Return the decimals of the numbers, without those of 40.760090000000005 among 40.76009.
 
-    The noise of a difference, such as -3.4200000000000017, is that of its larger terms.
+    The noise of a difference, such as -3.4200000000000017, is that of its larger terms. Large
+    numbers with noise, such as 1007601.8500000001, have fewer decimals.
     """
-    is_long = counts >= _MIN_NOISE_DECIMALS
+    digits = pc.utf8_length(pc.replace_substring_regex(bodies, r"^[0.]+|\.", "")).to_numpy()
+    has_all_digits = digits >= _ALL_DIGITS
+    is_long = (counts >= _MIN_NOISE_DECIMALS) | (has_all_digits & (counts >= _MIN_NOISE_OF_LARGE))
     if not is_long.any() or is_long.all():
         return counts
     if counts[~is_long].max() >= _NOISE_DECIMALS:
         return counts  # numbers of many decimals, which all are written as they came
+    numbers = bodies.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    largest = numbers[~is_long].max()
+    terms = np.where(has_all_digits, np.maximum(numbers, largest), numbers)[is_long]
+    noise, numbers = _MAX_NOISE_STEPS * np.spacing(terms), numbers[is_long]
+    decimals = np.full(len(numbers), -1)
+    for places in range(_NOISE_DECIMALS):
+        is_noise = abs(np.rint(numbers * 10.0**places) / 10.0**places - numbers) <= noise
+        is_noise &= noise * _MIN_NOISE_RATIO <= 10.0**-places
+        decimals[is_noise & (decimals < 0)] = places
+    if (decimals < 0).any():
+        return counts  # one number with all of its digits is written as it came
     short = counts.copy()
-    largest = max(map(float, bodies.filter(pa.array(~is_long)).to_pylist()))
-    for i in np.flatnonzero(is_long):
-        number = float(bodies[i].as_py())
-        rounded = np.format_float_positional(round(number, _NOISE_DECIMALS), trim="-")
-        decimals = len(rounded.partition(".")[2])
-        noise = abs(float(rounded) - number)
-        has_all_digits = len(bodies[i].as_py().replace(".", "").lstrip("0")) >= _ALL_DIGITS
-        step = np.spacing(max(number, largest) if has_all_digits else number)
-        if decimals >= _NOISE_DECIMALS or noise > _MAX_NOISE_STEPS * step:
-            return counts  # one number with all of its digits is written as it came
-        short[i] = decimals
+    short[is_long] = decimals
     return short
 
 

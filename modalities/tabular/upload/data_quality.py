@@ -47,7 +47,7 @@ READING_ISSUE_CODES = frozenset(
     | {"missing_words", "missing_words_unused", "dropped_nanoseconds"}
     | {"header_rows", "repeated_headers", "total_rows", "nested_objects", "lists"}
     | {"stripped_blanks", "stripped_names", "guessed_encoding"}
-    | {"group_headings", "subtotal_rows", "side_tables", "stacked_tables", "rulers"}
+    | {"group_headings", "subtotal_rows", "side_tables", "stacked_tables", "rulers", "short_rows"}
 )
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from models.noise import uniforms
 from models.tabular.identifiers.city_regions import fit_cities_in_regions
-from models.tabular.identifiers.dates import Dates
+from models.tabular.identifiers.date_texts import Dates
 from models.tabular.identifiers.email_ends import EmailEnds
 from models.tabular.identifiers.kinds import FITTERS, fit_codes
 from models.tabular.identifiers.lists import Lists

@@ -20,6 +20,7 @@ from models.tabular.identifiers.words import case_of, in_case
 
 SURE_SHARE = 0.8  # of the texts with names of one locale
 MIN_FAMILY_FIRST = 0.35  # share of the texts that end with a given name
+MIN_FAMILY_FIRST_RATIO = 3  # to those that begin with one, where no name is in capitals
 LOCALES = (
     "en_US", "de_DE", "fr_FR", "es_ES", "it_IT", "nl_NL", "pl_PL", "pt_BR", "sv_SE", "tr_TR",
     "cs_CZ", "ru_RU", "el_GR", "en_IN",
@@ -97,9 +98,15 @@ def _ends_with_given_name(text: str, given: Collection[str]) -> bool:
 
 
 def are_family_first(texts: Sequence[str], locale: str) -> bool:
-    """Return True for names such as LAWRENCE Anna, without a comma."""
+    """Return True for names such as LAWRENCE Anna and Lawrence Anna, without a comma."""
     given = _folded_names(locale, 0)
-    return sum(_ends_with_given_name(t, given) for t in texts) >= MIN_FAMILY_FIRST * len(texts)
+    if sum(_ends_with_given_name(t, given) for t in texts) >= MIN_FAMILY_FIRST * len(texts):
+        return True
+    words = [WORD_PATTERN.findall(text) for text in texts if "," not in text]
+    ends = [(each[0], [w for w in each if len(w) > 1][-1:]) for each in words if len(each) > 1]
+    known = [(_folded(a) in given, _folded(b[0]) in given) for a, b in ends if b]
+    first, last = (known.count(pair) for pair in ((False, True), (True, False)))
+    return first >= max(MIN_FAMILY_FIRST * len(texts), MIN_FAMILY_FIRST_RATIO * last)
 
 
 def are_family_with_initials(texts: Sequence[str]) -> bool:

@@ -17,18 +17,23 @@ from models.tabular.constraints import DISCRETE_TYPES
 from models.tabular.identifiers.public_words import MAX_LISTED, are_names_of_the_same
 from models.tabular.numbers.grid import is_numeric
 from models.tabular.relations.relation import Relation, array
-from models.tabular.relations.screened_numbers import MAX_EQUIVALENT_COLUMNS, MIN_EVIDENCE_BITS
+from models.tabular.relations.screened_numbers import MAX_EQUIVALENT_COLUMNS
 
 MIN_EXPECTED_VIOLATIONS = 20.0  # of an order or of distinct columns, if they were independent
 MIN_PRESENT_SHARE = 0.95  # of the rows have both values of a lookup that missing ones break
-MAX_LOOKUP_SHARE = 0.5  # distinct values of the source of a lookup, relative to the rows
+MAX_LOOKUP_SHARE = 0.5  # distinct values of a column whose values repeat, relative to the rows
+# The same of the source of a lookup. Up to 60 % of the rows of a table, values are a category; a
+# part of its rows has fewer that repeat.
+MAX_KEY_SHARE = 0.7
+# Evidence for a lookup: less than for an equation, which is the best of very many formulas.
+MIN_LOOKUP_BITS = 40.0
 MIN_NEAR_KEYS = 10  # of a lookup that a few keys break
 MAX_AMBIGUOUS_KEYS = 0.2  # keys with several values, relative to all keys, and their rows to all
 MAX_OTHER_SHARE = 0.05  # rows with a rarer value of their key, relative to those by chance
 MIN_EXPECTED_OTHERS = 100  # rows with a rarer value of their key, by chance
 MIN_LISTED_ENTRIES = 20  # of a public list, most of which a table has once
 MAX_COMPARED_COLUMNS = 40  # compared pairwise, of each type
-QUANTITY_TYPES = ("number", "datetime")  # that Arrow reads from text; integers are discrete
+QUANTITY_TYPES = ("number", "datetime", "time")  # that Arrow reads from text; integers are discrete
 MIN_COMMON_SHARE = 0.8  # of the rows have values that the other one of two distinct columns has
 FIRST_LOOKUP_ROWS = 5_000  # rule out most lookups
 Codes = tuple[NDArray[np.int64], int]  # (N,) codes, 0 where missing; their number
@@ -48,11 +53,13 @@ def find_lookups(table: pa.Table, types: Mapping[str, str], min_value_count: int
     sources = sorted(codes, key=lambda name: not is_numeric(table.schema.field(name).type))
     places = _places_among_equivalent({name: codes[name] for name in sources})
     codes |= {name: encoded for name in others if (encoded := encode_column(table, name))}
-    return _listed_lookups(table, types, min_value_count) + [
+    listed = _listed_lookups(table, types, min_value_count)
+    return listed + [
         with_values(Relation("lookup", (source, total)), table, min_value_count)
         for source in sources
         for total in codes
         if source != total
+        and all(relation.columns != (source, total) for relation in listed)
         and _are_compared(places, source, total)
         and (
             determines(codes[source], codes[total])
@@ -146,7 +153,7 @@ def encode_column(table: pa.Table, name: str) -> Codes | None:
     if not pa.types.is_dictionary(values.type):
         values = values.dictionary_encode()
     distinct = values.dictionary
-    if len(distinct) + 1 > MAX_LOOKUP_SHARE * len(values):
+    if len(distinct) + 1 > MAX_KEY_SHARE * len(values):
         return None
     return (
         codes_of(values) if from_text(as_text(distinct), distinct.type).equals(distinct) else None
@@ -181,7 +188,7 @@ def determines(
             return False
     shares = np.bincount(b) / len(b)
     repeated = int(is_evidence.sum()) - len(np.unique(a))
-    return -repeated * math.log2(float((shares**2).sum())) >= MIN_EVIDENCE_BITS
+    return -repeated * math.log2(float((shares**2).sum())) >= MIN_LOOKUP_BITS
 
 
 def _mostly_determines(source: Codes, total: Codes) -> bool:

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from models.tabular.categorical_columns import Floats
 from models.tabular.numbers.scale import TICKS_PER_SECOND
+from models.tabular.relations.clock_times import find_clock_times
+from models.tabular.relations.product_detection import find_products_with_rest
 from models.tabular.relations.relation import FLOAT_TOLERANCE, Kind, Relation
 from models.tabular.relations.screened_numbers import (
     FIRST_ROWS,
@@ -88,6 +90,7 @@ def _equations(numbers: list[ScreenedNumber]) -> Iterator[Relation]:
     yield from find_sums(durations)
     for a, b in combinations_with_replacement(plain, 2):
         yield from _scaled("product", (a, b), a.values * b.values, plain)
+    yield from find_products_with_rest(plain)
     for a, b in permutations(plain, 2):
         yield from _ratios(a, b, plain)
     moments = [number for number in numbers if number.is_datetime or number.is_time_of_day]
@@ -96,6 +99,7 @@ def _equations(numbers: list[ScreenedNumber]) -> Iterator[Relation]:
             for total in (*plain, *durations):
                 yield from _elapsed(start, end, total)
     yield from _copies(moments)
+    yield from find_clock_times(moments, durations)
 
 
 def _copies(moments: list[ScreenedNumber]) -> Iterator[Relation]:

@@ -40,6 +40,7 @@ Kind = Literal[
     "date_sum",
     "near_date_sum",
     "near_date",
+    "clock_time",
     "date_part",
     "valid_date",
     "step",
@@ -65,7 +66,7 @@ class Relation:
     - `rounded_sum`: the last column is a sum that was computed before all columns were rounded.
     - `near_sum`: the last column is the sum of the others in most rows.
     - `linear`: factor * first + offset.
-    - `product`: factor * first * second.
+    - `product`: factor * first * second, plus the third column with its sign, if there is one.
     - `ratio`: factor * first / second + offset.
     - `factor`: the second column times a factor that each value of the first one has.
     - `elapsed`: factor * (second - first) + offset, of two datetimes or times in ticks; `part` is
@@ -73,6 +74,8 @@ class Relation:
     - `date_sum`: the last column is the date in the first one, and the days in the others later;
       `factor` is the length of a day. A `near_date_sum` holds in most rows. In a `near_date`, two
       dates are close.
+    - `clock_time`: the first plus the second one, modulo `factor` ticks, which are a day; the last
+      one may differ by `offset` ticks, because all three were rounded.
     - `date_part`: a part of a datetime, such as its year, its date or its time of day.
     - `valid_date`: the columns are those of a date that exists.
     - `step`: a monotone step function of a number, datetime or time.
@@ -133,16 +136,24 @@ class Relation:
             return f"{self.offset:.6g} - {sources[0]} = {last}"
         terms = {
             "linear": sources[0],
-            "product": " * ".join(sources),
+            "clock_time": " + ".join(sources),
+            "product": " * ".join(sources[:2]) + self._rest_text(),
             "ratio": " / ".join(sources),
             "factor": " * ".join((f"factor({sources[0]})", *sources[1:])),
             "elapsed": f"{self.part}({' - '.join(reversed(sources))})",
         }
-        factor = "" if self.factor == 1 or self.part else f"{self.factor:.6g} * "
+        has_factor = self.factor != 1 and not self.part and self.kind != "clock_time"
+        factor = "" if not has_factor else f"{self.factor:.6g} * "
+        has_offset = self.offset != 0 and self.kind != "clock_time"
         offset = (
-            "" if self.offset == 0 else f" {'+' if self.offset > 0 else '-'} {abs(self.offset):.6g}"
+            "" if not has_offset else f" {'+' if self.offset > 0 else '-'} {abs(self.offset):.6g}"
         )
         return f"{factor}{terms[self.kind]}{offset} = {last}"
+
+    def _rest_text(self) -> str:
+        """Return the column that is added to a product, or subtracted from it."""
+        signs = zip(self.signs, self.columns[2:-1], strict=False)
+        return "".join(f" {'+' if sign > 0 else '-'} {name}" for sign, name in signs)
 
     def _sum_text(self) -> str:
         terms = list(zip(self.term_signs, self.columns[:-1], strict=True))
@@ -176,7 +187,8 @@ class Relation:
 
     def can_solve(self, name: str) -> bool:
         """Return True if numbers of the source `name` follow from the other columns."""
-        if self.columns.count(name) > 1:  # a square has two roots
+        has_rest = self.kind == "product" and bool(self.signs)
+        if has_rest or self.columns.count(name) > 1:  # a square has two roots
             return False
         return self.kind in SOLVABLE or (self.kind == "factor" and name == self.columns[1])
 
@@ -215,11 +227,14 @@ class Relation:
             return self._signed_sum(self.term_signs, numbers)
         if self.kind in DATE_SUMS:
             return np.asarray(numbers[0] + self.factor * np.sum(numbers[1:], axis=0))
+        if self.kind == "clock_time":
+            return np.asarray((numbers[0] + numbers[1]) % self.factor)
         if self.kind == "ratio":
             divisor = np.where(numbers[1] == 0, np.nan, numbers[1])
             return self.factor * numbers[0] / divisor + self.offset
         if self.kind == "product":
-            return self.factor * numbers[0] * numbers[1]
+            product = self.factor * numbers[0] * numbers[1]
+            return product + self._signed_sum(self.signs, numbers[2:])
         base = numbers[1] - numbers[0] if self.kind == "elapsed" else numbers[0]
         return self.factor * base + self.offset
 
@@ -303,8 +318,12 @@ class Relation:
             # Each number that was rounded may have changed the sum.
             roundings = len(self.columns) if self.kind == "rounded_sum" else 1
             tolerance = roundings * rounding_tolerance(computed, self.decimals, self.digits)
+        difference = np.abs(computed - as_floats(last))
+        if self.kind == "clock_time":
+            difference = np.minimum(difference, self.factor - difference)
+            tolerance = np.full(len(computed), self.offset)
         # The comparison is negated, so that a missing value satisfies it.
-        return np.asarray(~(np.abs(computed - as_floats(last)) > tolerance))
+        return np.asarray(~(difference > tolerance))
 
     def _magnitude(self, rows: Rows, computed: Floats) -> Floats:
         """Return the (N,) size of the numbers from which the last column is computed."""

@@ -11,7 +11,7 @@ SEVERITIES = {"info", "warning", "error"}
 # Issues whose examples name columns, files, labels or rows, or that have no examples.
 NAMING_CODES = frozenset(
     {"absent_class", "ambiguous_date_format", "ambiguous_number_format", "changed_times"}
-    | {"annotations_not_read", "mixed_identifiers", "rulers"}
+    | {"annotations_not_read", "mixed_identifiers", "rulers", "short_rows"}
     | {"column_renamed", "conflicting_labels", "constant_column", "constant_images"}
     | {"contradictory_label", "dropped_nanoseconds", "duplicate", "empty_columns", "empty_rows"}
     | {"error_cells", "few_rows", "files_ignored", "free_text", "garbled_label", "header_rows"}

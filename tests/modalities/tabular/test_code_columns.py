@@ -259,3 +259,10 @@ def test_integers_of_twelve_and_more_digits_are_codes_however_many_rows_share_th
     assert (table["block"].type, table["block"].format) == ("category", "integer")
     times = [1_577_836_800_000 + 3_600_000 * (i // 2) for i in range(400)]
     assert read(build_csv({"n": [i % 9 for i in range(400)], "at": times}))["at"].type != "id"
+
+
+@pytest.mark.parametrize("name", ["Code Review", "code_quality", "code smells"])
+def test_grades_and_counts_of_a_program_are_numbers(name: str, read: Read) -> None:
+    assert read(build_column_csv(*[45 + i * 7 % 50 for i in range(80)], name=name))[name].type == (
+        "integer"
+    )

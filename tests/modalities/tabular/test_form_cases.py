@@ -652,3 +652,12 @@ def test_dates_and_times_have_the_digits_of_their_script(zero: str, read: Read) 
     assert table.types == {"day": "datetime", "at": "time", "amount": "integer"}
     for name, texts in (("day", dates), ("at", times), ("amount", amounts)):
         assert table.preview(name) == texts
+
+
+def test_times_with_and_without_a_half_of_the_day_are_read_together(read: Read) -> None:
+    full = [f"06/{1 + i % 28:02}/2022 {i % 24}:00:00" for i in range(40)]
+    short = [f"09/{1 + i % 28:02}/22 {1 + i % 12}:00:00 {'AP'[i % 2]}M" for i in range(60)]
+    table = read(build_column_csv(*full, *short))
+    assert (table["a"].type, table.values("a").count(None)) == ("datetime", 0)
+    assert table.issue("mixed_date_formats") is not None
+    assert {value.month for value in table.values("a")} == {6, 9}

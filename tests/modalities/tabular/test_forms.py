@@ -119,6 +119,11 @@ def test_noise_of_floating_point_is_not_a_part_of_the_form() -> None:
     assert sum(len(text) > 12 for text in changes) > 7
     assert infer_form(changes).pattern == "0.##"
     assert infer_form([*changes, "33.333333333333336"]).significant
+    # Sums of large amounts have 16 digits, too, but fewer decimals.
+    sums = [repr(sum((i * 7_919.37, i * 0.1, 0.01 * i))) for i in range(1, 900)]
+    assert {len(text.partition(".")[2]) for text in sums} >= {1, 2, 9, 10, 11}
+    assert infer_form(sums).max_decimals == 2
+    assert infer_form([*sums, "1007601.8512345678"]).max_decimals > 2
 
 
 @pytest.mark.parametrize(

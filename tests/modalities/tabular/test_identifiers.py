@@ -4,6 +4,7 @@ import json
 import random
 import re
 import unicodedata
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -844,3 +845,36 @@ def test_times_and_codes_among_words_are_neither_addresses_nor_accounts(read: Re
     table = read(build_csv({"at": times, "code": codes}))
     assert table["at"].format != "ip"
     assert table["code"].format is None
+
+
+@pytest.mark.parametrize("name", ["factors_1", "personal_rating", "How does your teacher rate it?"])
+def test_answers_on_a_scale_are_no_people(name: str, read: Read) -> None:
+    answers = ["good", "very poor", "not applicable", "fair", "poor", "very good"]
+    table = read("".join(f"{line}\n" for line in (f"{name},v", *(f"{a},1" for a in answers * 2))))
+    assert table[name].type == "category"
+    assert read(build_column_csv(*answers[:4], *[""] * 60, name=name))[name].type == "category"
+
+
+@pytest.mark.parametrize("name", ["Last Name", "first_name", "Surname", "maiden name"])
+def test_parts_of_names_are_people_in_any_language(name: str, read: Read) -> None:
+    families = [
+        f"{a}{b}" for a in ("Ch", "Kh", "Zh", "Pr", "Ts") for b in ("oo", "ew", "ang", "iap")
+    ]
+    families += [f"{a} {b}" for a in families[:10] for b in ("Hui", "Ting", "Ling")]
+    assert read(build_column_csv(*families, name=name))[name].format == "person"
+
+
+@pytest.mark.parametrize("name", ["Identifiant de la réponse", "ID de respuesta", "identifier"])
+def test_numbers_of_answers_are_identifiers_in_other_languages(name: str, read: Read) -> None:
+    numbers = [40 + i + 7 * (i > 8) + i // 20 for i in range(60)]
+    table = read("v," + name + "\n" + "".join(f"{n % 5},{n}\n" for n in numbers))
+    assert table[name].type == "id"
+
+
+@pytest.mark.parametrize("between", ["\uff5e", "-", " - ", " to "])
+def test_ranges_of_days_are_new_ranges_of_days(between: str, read: Read) -> None:
+    days = [np.datetime64("2021-01-03") + 7 * i for i in range(50)]
+    texts = [day.item().strftime("%-m/%-d") for day in days]
+    weeks = [between.join(pair) for pair in pairwise(texts)]
+    table = read(build_column_csv(*weeks, name="week"))
+    assert (table["week"].type, table["week"].format) == ("id", None)

@@ -726,3 +726,39 @@ def test_a_group_of_rows_with_other_words_below_an_empty_row_is_not_a_table(
     table = read(f"{names}\n{groups[0]}\nBob,mid,absent\n{groups[1]}")
     assert table.issue("stacked_tables") is None
     assert table.summary.rows == 11
+
+
+def _without_empty_ends(rows: list[list[str]]) -> str:
+    lines = []
+    for row in rows:
+        while not row[-1]:
+            row.pop()
+        lines.append(",".join(row))
+    return "bird,count,place,note,photo\n" + "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize("count", [30, 20_000])
+def test_rows_that_end_with_their_last_value_are_padded_and_counted(count: int, read: Read) -> None:
+    notes = ['"seen, and heard"', "", '"on\nthe shore"']
+    rows = [
+        ["Emu", str(i % 9), f"Bay {i % 4}", notes[i % 3] * (i % 5 == 0), f"p{i}" * (i % 4 == 0)]
+        for i in range(count)
+    ]
+    photos = [row[4] for row in rows]
+    table = read(_without_empty_ends(rows), "birds.csv")
+    assert table.summary.rows == count
+    assert [value or "" for value in table.values("photo")] == photos
+    issue = table.issue("short_rows")
+    assert issue is not None
+    assert issue["count"] == sum(not photo for photo in photos)
+
+
+def test_rows_without_a_delimiter_in_the_middle_are_not_padded(reject: Reject) -> None:
+    rows = [f"Emu,{i},Bay{',' * (i % 5 > 0)}{i * 3},{i % 7},x" for i in range(60)]
+    assert "fields" in reject("bird,count,place,deep,wind,note\n" + "\n".join(rows) + "\n").detail
+
+
+def test_a_note_below_rows_without_their_empty_ends_is_no_row(read: Read) -> None:
+    rows = [["Emu", str(i), "Bay", "", f"{i}" * (i % 4 == 0)] for i in range(40)]
+    table = read(_without_empty_ends(rows) + "Exported by Ann\n", "birds.csv")
+    assert (table.summary.rows, table.issue("footer_lines") is None) == (40, False)

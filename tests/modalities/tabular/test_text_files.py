@@ -303,3 +303,22 @@ def test_blanks_of_windows_are_not_letters_of_dos(read: Read) -> None:
     rows = "".join(f"By\u00a0author {i},{name},{i}\n" for i, name in enumerate(names))
     table = read(("by,name,n\n" + rows).encode("cp1252"))
     assert table.summary.read["encoding"] == "cp1252"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeffFN Clarivate Analytics Web of Science\nVR 1.0\nPT J\nAU Lee, A\n   Kim, B\nER\n",
+        "TY  - JOUR\nAU  - Lee, A\nER  -\n",
+        "\nPMID- 31234567\nTI  - A study\n",
+        "@article{lee2020,\n  title = {A study},\n}\n",
+    ],
+)
+def test_a_list_of_references_with_tags_is_rejected_by_its_name(text: str, reject: Reject) -> None:
+    assert "is a list of references with tags; send CSV" in reject(text * 9, "records.txt").detail
+
+
+def test_a_column_named_like_a_tag_is_no_reference(read: Read) -> None:
+    rows = "".join(f"{i},{i % 3}\n" for i in range(9))
+    assert read("FN Key,VR\n" + rows).summary.rows == 9
+    assert read("@user{id},n\n" + rows).summary.rows == 9

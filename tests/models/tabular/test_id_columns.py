@@ -2,13 +2,14 @@
 
 import re
 import unicodedata
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from models.tabular.identifiers.columns import IdColumn
+from models.tabular.identifiers.date_texts import Dates
 from models.tabular.identifiers.kinds import FITTERS
 from models.tabular.identifiers.library_words import names
 from models.tabular.identifiers.numbered import numbered_names
@@ -712,3 +713,43 @@ def test_codes_with_a_word_of_their_own_have_no_word_of_the_table() -> None:
     assert not {
         text[6:] for text in fresh([f"{20_000 + i * 997} {w}" for i, w in enumerate(own)], 300)
     } & {*own}
+
+
+@pytest.mark.parametrize(
+    ("form", "between"),
+    [
+        ("%m/%d/%Y", " - "),
+        ("%d.%m.%Y", "-"),
+        ("%Y/%m/%d", " to "),
+        ("%-m/%-d", "\uff5e"),
+        ("%Y-%m-%d", " \u2013 "),
+        ("%d/%m/%Y", " al "),
+    ],
+)
+def test_new_ranges_of_dates_are_valid_and_in_order(form: str, between: str) -> None:
+    days = [date(2021, 1, 3) + timedelta(days=7 * i) for i in range(50)]
+    weeks = [
+        f"{d:{form}}{between}{d + timedelta(days=3 + i % 5):{form}}" for i, d in enumerate(days)
+    ]
+    plain = form if "Y" in form else form.replace("-", "")
+    for text in fresh(weeks, 300):
+        start, end = (datetime.strptime(day, plain).date() for day in text.split(between))  # noqa: DTZ007
+        assert 3 <= (end - start).days % 365 <= 7
+        assert f"{start:{form}}{between}{end:{form}}" == text
+
+
+def test_ranges_of_numbers_are_no_dates() -> None:
+    assert (
+        Dates.fit([f"{i % 12 + 1}/{i % 7 + 1}-{i % 9 + 2}/{i % 11 + 1}" for i in range(60)]) is None
+    )
+    assert Dates.fit([f"{i % 12 + 1}.{i % 30}-{i % 12 + 2}.{i % 30}" for i in range(60)]) is None
+
+
+def test_family_names_before_given_names_stay_there_without_capitals() -> None:
+    given, family = names("en_US")
+    texts = [f"{family[2 * i]} {given[3 * i]}{' K' * (i % 4 == 0)}" for i in range(120)]
+    new = [text.split()[:2] for text in fresh(texts, 300, "person")]
+    assert sum(first in family and last in given for first, last in new) > 290
+    usual = [f"{given[3 * i]} {family[2 * i]}" for i in range(120)]
+    new = [text.split()[:2] for text in fresh(usual, 300, "person")]
+    assert sum(first in given and last in family for first, last in new) > 290

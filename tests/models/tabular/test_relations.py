@@ -36,6 +36,11 @@ def round_all(values: Any) -> Any:
     return np.array([float(f"{value:.6g}") for value in values])
 
 
+def to_clock(seconds: Any) -> pa.Array:
+    """Return the time of day of seconds since a midnight."""
+    return pa.array(seconds % 86_400 * 10**6).cast(pa.time64("us"))
+
+
 N = 400
 RNG = np.random.default_rng(3)
 A, B = RNG.integers(0, 500, N), RNG.integers(0, 500, N)
@@ -58,6 +63,7 @@ CLOCKED_TIMES = DAYS.astype("M8[us]") + SECONDS.astype("m8[s]")
 CLOCKS, LATER_CLOCKS = (
     pa.array(1_000_000 * seconds).cast(pa.time64("us")) for seconds in (SECONDS, SECONDS + A)
 )
+LATER = SECONDS + RNG.integers(1, 60_000, N)  # for some, on the next day
 CURRENCIES = np.array(["CHF", "EUR", "USD"])[CITIES % 3]
 EUROS = np.round(PRICES * np.array([1.0642, 1, 0.8615])[CITIES % 3], 2)
 STAYS = RNG.integers(0, 200, N)
@@ -123,6 +129,24 @@ def round_trip(coding: RelationCoding, table: pa.Table) -> pa.Table:
         ("1.8 * c + 32 = f", {"c": PRICES, "f": np.round(1.8 * PRICES + 32, 3)}),
         ("q * q = square", {"q": QUANTITIES, "square": QUANTITIES**2}),
         ("p * q = c", {"p": PRICES, "q": QUANTITIES, "c": np.round(PRICES * QUANTITIES, 2)}),
+        (
+            "p * q - a = c",
+            {
+                "p": PRICES,
+                "q": QUANTITIES,
+                "a": A % 7,
+                "c": np.round(PRICES * QUANTITIES - A % 7, 2),
+            },
+        ),
+        (
+            "p * q + fee = c",
+            {
+                "c": np.round(PRICES * QUANTITIES + B % 11, 2),
+                "fee": B % 11,
+                "p": PRICES,
+                "q": QUANTITIES,
+            },
+        ),
         ("0.01 * p * a = c", {"p": PRICES, "a": A, "c": np.round(PRICES * A / 100, 2)}),
         ("a / q = rate", {"a": A, "q": QUANTITIES, "rate": np.round(A / QUANTITIES, 3)}),
         (
@@ -157,6 +181,18 @@ def round_trip(coding: RelationCoding, table: pa.Table) -> pa.Table:
         (
             "(end - start) = lasted",
             {"start": CLOCKED_TIMES, "end": CLOCKED_TIMES + LASTED, "lasted": LASTED},
+        ),
+        (
+            "start + lasted = end",
+            {"start": CLOCKS, "lasted": to_clock(LATER - SECONDS), "end": to_clock(LATER)},
+        ),
+        (
+            "start + lasted = end",
+            {
+                "end": to_clock(LATER),
+                "start": CLOCKS,
+                "lasted": pa.array((LATER - SECONDS) * 10**6).cast(pa.duration("us")),
+            },
         ),
         ("factor(currency) * p = euros", {"currency": CURRENCIES, "p": PRICES, "euros": EUROS}),
         (
@@ -207,6 +243,13 @@ def round_trip(coding: RelationCoding, table: pa.Table) -> pa.Table:
             {
                 "city": np.array(list("abcdefghijkl"))[CITIES],
                 "latitude": RNG.normal(40, 10, 12)[CITIES],
+            },
+        ),
+        (
+            "city -> opens",
+            {
+                "city": np.array(list("abcdefghijkl"))[CITIES],
+                "opens": to_clock(3_600 * 7 + 1_260 * CITIES),
             },
         ),
         (
@@ -324,10 +367,9 @@ def test_relations_of_a_table_that_is_sorted_by_time_are_found() -> None:
     assert len(relation.values) == 90
 
 
-def test_values_that_are_not_learned_and_times_of_day_follow_from_nothing() -> None:
-    seconds = pa.array(CITIES * 3_600, pa.int32()).cast(pa.time32("s")).cast(pa.time64("us"))
-    table = pa.table({"city": CITIES, "mayor": CITIES.astype(str), "opens": seconds})
-    types = {"city": "integer", "mayor": "id", "opens": "time"}
+def test_values_that_are_not_learned_follow_from_nothing() -> None:
+    table = pa.table({"city": CITIES, "mayor": CITIES.astype(str)})
+    types: dict[str, ColumnType] = {"city": "integer", "mayor": "id"}
     assert detect_relations(table, types) == []
 
 
@@ -569,7 +611,8 @@ def test_entries_of_public_lists_belong_together_although_few_rows_share_them() 
     columns = {"country": countries, "code": [COUNTRY_CODES[name] for name in countries]}
     (relation,) = find_lookups(pa.table(columns), dict.fromkeys(columns, "category"), 0)[:1]
     assert relation.name in {"country -> code", "code -> country"}
-    columns["code"] = [f"{name[::-1]}s" for name in countries]
+    columns["country"] = np.array(list(COUNTRY_CODES))
+    columns["code"] = [f"{name[::-1]}s" for name in COUNTRY_CODES]
     assert find_lookups(pa.table(columns), dict.fromkeys(columns, "category"), 0) == []
 
 
@@ -584,6 +627,39 @@ def test_a_few_ambiguous_keys_do_not_prevent_the_lookup_of_the_others() -> None:
     assert relation.holds(table).all()
     coding = coding_of(table)
     assert round_trip(coding, table)["state"].equals(table["state"])
+
+
+def test_times_that_were_rounded_to_seconds_follow_from_each_other() -> None:
+    lasted = LATER - SECONDS + (np.arange(N) % 30 == 0)  # a second more
+    table = pa.table({"start": CLOCKS, "lasted": to_clock(lasted), "end": to_clock(LATER)})
+    assert names_of(table) == ["start + lasted = end"]
+    coding = coding_of(table)
+    decoded = round_trip(coding, table)
+    assert coding.satisfied(decoded).all()
+    assert decoded.drop(["end"]).equals(table.drop(["end"]))
+    several = to_clock(LATER - SECONDS + 2 * (np.arange(N) % 30 == 0))
+    assert names_of(table.set_column(1, "lasted", several)) == []
+
+
+def test_a_product_that_is_mostly_zero_or_rounded_away_is_no_part_of_a_total() -> None:
+    rare = (np.arange(N) % 40 == 0) * 1
+    table = pa.table({"a": A, "rare": rare, "b": B, "c": A * rare + B})
+    assert not [name for name in names_of(table) if "*" in name]
+    share = np.round(RNG.uniform(0, 0.4, N), 3)
+    whole = pa.table({"p": PRICES, "q": QUANTITIES, "s": share, "c": np.rint(PRICES * QUANTITIES)})
+    assert not [name for name in names_of(whole) if " - s" in name or " + s" in name]
+
+
+def test_keys_of_which_most_rows_have_their_own_determine_other_columns() -> None:
+    keys = np.concatenate([np.arange(250), np.arange(150)])
+    columns = {"part": [f"P{key}" for key in keys], "price": np.round(7.3 + keys * 1.37, 2)}
+    table = pa.table({**columns, "town": np.array(["Bonn", "Ulm"])[np.where(keys % 19, 0, 1)]})
+    types: dict[str, ColumnType] = {"part": "category", "price": "number", "town": "category"}
+    names = {relation.name for relation in find_lookups(table, types, 0)}
+    assert names == {"part -> price"}, "skewed towns of 150 repeated rows are too little evidence"
+    more = pa.concat_tables([table, *[table.slice(250)] * 3])
+    names = {relation.name for relation in find_lookups(more, types, 0)}
+    assert names == {"part -> price", "part -> town"}
 
 
 def test_a_country_of_a_row_is_not_looked_up_by_the_country_of_its_office() -> None:

@@ -13,6 +13,7 @@ from modalities.tabular.upload.files.csv_dialect import (
     detect_dialect,
 )
 from modalities.tabular.upload.layout.header_names import has_names
+from modalities.tabular.upload.layout.short_rows import header_above_short_rows, pad
 from modalities.tabular.upload.layout.table_layout import (
     HeaderMismatchError,
     TableLayout,
@@ -30,7 +31,8 @@ _MAX_EXAMPLES = 5
 class CsvLayout:
     """Position of the table in the file; lines count from 1.
 
-    `names` has "" for columns without a name. `offset` is the number of characters before the
+    `names` has "" for columns without a name. With `has_short_rows`, rows lack empty fields at
+    their end. `offset` is the number of characters before the
     first row of values, which begins in `first_line`.
     """
 
@@ -40,6 +42,7 @@ class CsvLayout:
     offset: int
     first_line: int
     issues: tuple[Issue, ...] = ()
+    has_short_rows: bool = False
 
 
 def detect_csv(
@@ -54,6 +57,12 @@ def detect_csv(
     rows = sample.rows(dialect, skip=skip)
     if not rows:
         return None
+    is_plain = dialect.column_separator == dialect.delimiter
+    above = header_above_short_rows([row.fields for row in rows]) if is_plain else None
+    if above is not None:
+        width = len(rows[above].fields)
+        padded = [row._replace(fields=pad(row.fields, width)) for row in rows[above:]]
+        rows = [*rows[:above], *padded]
     try:
         layout = _layout(rows, options)
         commented = _commented_header(sample, rows, layout, dialect, skip)
@@ -70,6 +79,7 @@ def detect_csv(
         sum(map(len, sample.lines[:first_line])),
         first_line + 1,
         _title_issues([rows[i] for i in layout.title_rows], sample) + layout.issues(),
+        has_short_rows=above is not None,
     )
 
 

@@ -24,6 +24,7 @@ from modalities.tabular.upload.files.csv_dialect import (
 from modalities.tabular.upload.files.csv_layout import CsvLayout, detect_csv
 from modalities.tabular.upload.files.csv_text import CsvNormalizer
 from modalities.tabular.upload.files.text_file import TextFile
+from modalities.tabular.upload.layout.short_rows import header_above_short_rows
 from modalities.tabular.upload.layout.stacked_tables import MAX_ROWS, NumberedRow, choose_table
 from modalities.tabular.upload.layout.stray_rows import StrayRows, is_note
 from modalities.tabular.upload.layout.transposed_rows import (
@@ -44,6 +45,10 @@ from modalities.tabular.upload.read_options import ReadOptions
 
 _MAX_WRONG_ROWS = 1_000  # reading stops after these
 _MAX_FOOTER_ROWS = 10
+_SHORT_ROWS = (
+    "These rows have fewer fields than there are names. All rows end with a value, so the fields "
+    "at their end are missing values."
+)
 _OF_TRANSPOSED = ReadOptions(delimiter=",", quote='"', escape="", comment="")
 
 
@@ -96,6 +101,7 @@ def open_csv(file: TextFile, limits: Limits, options: ReadOptions) -> RawTable:
         limits,
         first_line=layout.first_line,
         is_bordered=_is_bordered(table.sample, dialect, layout),
+        full_width=len(names) if layout.has_short_rows else 0,
     )
     schema = pa.schema([(name, pa.string()) for name in names])
     stray = StrayRows(layout.names if layout.header_line is not None else ())
@@ -107,6 +113,8 @@ def open_csv(file: TextFile, limits: Limits, options: ReadOptions) -> RawTable:
             issues.append(stripped_issue(normalizer.stripped, names))
         if normalizer.lines_between:
             issues.append(_lines_between_issue(normalizer.lines_between, dialect.delimiter))
+        if normalizer.padded:
+            issues.append(Issue("short_rows", "info", normalizer.padded, (), _SHORT_ROWS))
         if normalizer.comments:
             issues.append(_comments_issue(normalizer.comments, dialect.comment))
         issues.extend(stray.issues)
@@ -158,7 +166,7 @@ def _choose_table(
         for row in sample.rows(dialect, skip=skip, limit=MAX_ROWS + 1)
     ]
     chosen = choose_table(rows, first=options.skip_lines is not None)
-    if chosen is None:
+    if chosen is None or header_above_short_rows([row.fields for row in rows]) is not None:
         return sample, options
     table, issue = chosen
     issues.append(issue)

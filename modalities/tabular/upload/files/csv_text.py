@@ -4,6 +4,8 @@ pyarrow would accept silently rows of unlimited length, unterminated quotes and 
 fields. It knows neither comment lines nor delimiters of several characters.
 """
 
+import contextlib
+import csv
 import io
 import re
 from collections import Counter
@@ -17,9 +19,11 @@ from modalities.tabular.upload.files.csv_dialect import (
     BLANKS,
     CsvDialect,
     convert_line,
+    iterate_rows,
     separator_pattern,
 )
 from modalities.tabular.upload.layout.rulers import ruler_lines
+from modalities.tabular.upload.layout.short_rows import may_be_padded
 from modalities.tabular.upload.raw_table import table_error
 
 _READ_BYTES = 1024 * 1024
@@ -32,7 +36,8 @@ class CsvNormalizer(io.RawIOBase):
     Each read returns part of a sequence of complete rows. Errors are also stored in `error`,
     because pyarrow replaces the exceptions that a Python file raises. `first_line` is the line of
     the file in which `chunks` begin, from 1. With `is_bordered`, rulers and lines without a
-    delimiter are left out, such as titles of the pages of a printed list.
+    delimiter are left out, such as titles of the pages of a printed list. With `full_width`, rows
+    that end with their last value get the other fields.
     """
 
     def __init__(
@@ -43,6 +48,7 @@ class CsvNormalizer(io.RawIOBase):
         *,
         first_line: int = 1,
         is_bordered: bool = False,
+        full_width: int = 0,
     ) -> None:
         self.limits = limits
         self.error: SemblanceError | None = None
@@ -54,6 +60,8 @@ class CsvNormalizer(io.RawIOBase):
         self._is_counted = False  # the field of the last match
         self.comments = 0
         self.lines_between: list[str] = []  # without rulers
+        self.padded = 0  # rows
+        self._full_width = full_width
         self._is_bordered = is_bordered and not dialect.escape
         self._chunks = chunks
         self._dialect = dialect
@@ -197,6 +205,8 @@ class CsvNormalizer(io.RawIOBase):
                 raise _quote_error("stray_quote", line, problem)
 
     def _normalize(self, rows: str) -> str:
+        if self._full_width:
+            rows = self._pad(rows)
         if self._dialect.comment and self._dialect.comment in rows:
             rows = self._comment.sub(self._drop_comment, rows)
         if self._is_bordered and not (self._dialect.quote and self._dialect.quote in rows):
@@ -210,6 +220,20 @@ class CsvNormalizer(io.RawIOBase):
             self._is_counted = False
             return self._blanks.sub(self._strip_field, rows)
         return rows
+
+    def _pad(self, text: str) -> str:
+        lines = list(io.StringIO(text, newline=""))
+        with contextlib.suppress(csv.Error):  # pyarrow reports it
+            for row in iterate_rows(lines, self._dialect):
+                missing = self._full_width - len(row.fields)
+                if missing > 0 and may_be_padded(row.fields, self._full_width):
+                    line = lines[row.end - 1]
+                    body = line.rstrip("\r\n")
+                    lines[row.end - 1] = (
+                        body + missing * self._dialect.delimiter + line[len(body) :]
+                    )
+                    self.padded += 1
+        return "".join(lines)
 
     def _has_outer_blanks(self, rows: str) -> bool:
         # Searches for fixed texts are several times faster than a regular expression.

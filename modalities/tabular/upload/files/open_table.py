@@ -36,6 +36,11 @@ from modalities.tabular.upload.types.missing_words import MissingWords
 EXTRACTED = "extracted"  # name of a file from a zip archive
 _TABLE_SIGNATURES = (b"PAR1", b"ARROW1", b"\xff\xff\xff\xff")
 _ARFF = re.compile(rb"^@relation\s", re.IGNORECASE | re.MULTILINE)
+# Records of literature in lines with a tag: Web of Science, RIS (Zotero), PubMed and BibTeX.
+_REFERENCES = re.compile(
+    rb"\A(?:\xef\xbb\xbf)?\s*(?:FN [^\r\n]*[\r\n]+VR |TY  - [A-Z]{3,5}\s|PMID- *\d|"
+    rb"@[a-zA-Z]+\{[^\s,]*,\s)"
+)
 
 
 def open_table(
@@ -129,6 +134,8 @@ def _open_text(name: str, opener: Opener, limits: Limits, options: ReadOptions) 
     text = open_text_file(name, opener, options.encoding)
     if _ARFF.search(head):
         raise _unsupported(name, "Weka ARFF file")
+    if _REFERENCES.match(head):
+        raise _unsupported(name, "list of references with tags")
     start = "".join(head.decode(text.encoding, "replace").lstrip("\ufeff").split())
     if start.startswith(("{", "[{", "[[")) or start in {"[", "[]"}:
         return open_json(text, limits)

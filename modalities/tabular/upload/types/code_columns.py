@@ -12,7 +12,7 @@ from models.tabular.identifiers.public_words import english_words
 
 # `id` or `key` as a word: team_id, id_player, teamId, BundeslandId_Impfort.
 _KEY = re.compile(
-    r"(?i:(?:^|[\W_])(?:ids?|uid|[gops]id|fk|pk|guid|key|ref)$|^ids?[\W_])|(?:^|_)[B-DF-HJ-NP-TV-Z]{1,4}ID$|[a-z](?:Id|ID|Key|Ref)(?=$|[_\W\d])"
+    r"(?i:(?:^|[\W_])identifi(?:ers?|ants?|cador|cativo|kator)(?:$|[\W_])|(?:^|[\W_])(?:ids?|uid|[gops]id|fk|pk|guid|key|ref)$|^ids?[\W_])|(?:^|_)[B-DF-HJ-NP-TV-Z]{1,4}ID$|[a-z](?:Id|ID|Key|Ref)(?=$|[_\W\d])"
     r"|^(?:id|Id)[A-Z]"
 )
 _POINTED_KEY = re.compile(r"(?i:(?:^|[\W_])ids?$)|[a-z]I[dD]$")
@@ -39,7 +39,7 @@ _PUBLIC = re.compile(
     r"(?:\d{0,2}$|\d{0,2}[\W_]))|[a-z](?:FIPS|ISO|NAICS|SIC)$|(?:STATE|COUNTY|TRACT|PLACE)FIPS$"
 )
 _MEASURE = re.compile(
-    r"(?i)(?:(?<!ac)count|total|rate|share|percent|pct|value|amount|price|sum|mean|avg|size|length|lines|"
+    r"(?i)(?:^|[\W_])code[\W_]?(?:reviews?|quality|smells?|churn|changes?|commits?|complexity)(?:$|[\W_])|(?:(?<!ac)count|total|rate|share|percent|pct|value|amount|price|sum|mean|avg|size|length|lines|"
     r"level|score|days|coverage|ratio)$|lines[\W_]of"
 )
 _YEARS = range(1500, 2200)

@@ -46,14 +46,22 @@ EXPLICIT_NAME = re.compile(
     r"legal)[\W_]?name|surname|^(?:vor|nach)name$|^pr[eé]nom$|^apellido|"
     r"^(?:(?:name|person)[\W_])?(?:first|last|given|middle|family)$"
 )
-PERSON_NAME = re.compile(
-    r"(?i)author|person|people|commander|producer|leader|architect|designer|patient|employee|customer|contact|owner|writer|composer|guest|coach|winner|"
-    r"judge|nominee|founder|player|student|teacher|passenger|actor|actress|artist|singer|director|"
+_PERSON_NAME = re.compile(
+    r"(?i)author(?!i)|person(?!al|nel)|people|commander|producer|leader(?!ship)|architect(?!u)|"
+    r"designer|patient|employee|customer|contact(?!less)|owner(?!ship)|writer|composer|guest|coach|"
+    r"winner|judge(?!m)|nominee|founder|player|student|teacher|passenger|actress|artist(?!ic)|"
+    r"singer|director(?!y|ies)|(?-i:(?<![A-Za-z])[Aa]ctor|(?<=[a-z])Actor|ACTOR)|"
     r"driver|senator|candidate|attorney|lawyer|physician|doctor|nurse|instructor|inspector|sender|"
     r"recipient|donor|contributor|applicant|victim|suspect|defendant|plaintiff|witness"
     r"|(?:recorded|collected|identified|determined|created|written|reviewed|approved|prepared|assigned|"
     r"modified|updated|entered|submitted|observed|reported|signed|issued|sold|handled)[\W_]?by$"
     r"|[\W_](?:first|last)$"
+)
+MAX_NAME_WORDS = 6  # of a column; questions of a survey mention people, too
+# Parts of the names of people, whatever their language. Other names may be those of things.
+_PART_OF_NAME = re.compile(
+    r"(?i)(?:^|[\W_])(?:first|last|sur|fore|given|family|middle|maiden)[\W_]?name|surname|"
+    r"^(?:vor|nach)name$|^pr[eé]nom$|^apellido"
 )
 # Words for name, contact, author, customer, patient, employee, student, teacher and member.
 EAST_ASIAN_NAME = re.compile(
@@ -170,7 +178,7 @@ def _are_names(name: str, texts: Sequence[str], *, are_people: bool) -> bool:
     is_thing = _THING_NAME.search(name) is not None
     is_explicit = EXPLICIT_NAME.search(name) is not None and not is_thing
     is_explicit |= are_people and _BARE_NAME.search(name) is not None and not is_thing
-    is_person = is_explicit or (PERSON_NAME.search(name) is not None and not is_thing)
+    is_person = is_explicit or (says_people(name) and not is_thing)
     is_bare = _BARE_NAME.search(name) is not None and not is_person and not is_thing
     is_single = _share(r".*[^\W\d_] .*|.*, .*", texts) < MIN_FITTING
     if is_single and not (is_person or is_bare):
@@ -185,11 +193,18 @@ def _are_names(name: str, texts: Sequence[str], *, are_people: bool) -> bool:
     if is_thing:
         return given >= MIN_GIVEN_SHARE_OF_THINGS
     if is_person:
-        return share >= (MIN_NAME_SHARE_EXPLICIT if is_explicit else MIN_NAME_SHARE)
+        is_part = is_explicit and _PART_OF_NAME.search(name) and fitting >= MIN_FITTING
+        minimum = 0 if is_part else MIN_NAME_SHARE_EXPLICIT if is_explicit else MIN_NAME_SHARE
+        return share >= minimum
     if is_bare:
         return share >= MIN_NAME_SHARE and given >= MIN_GIVEN_SHARE
     is_likely = share >= MIN_NAME_SHARE_UNNAMED and given >= MIN_GIVEN_SHARE_UNNAMED
     return is_likely or is_sure
+
+
+def says_people(name: str) -> bool:
+    """Return True for the name of a column of people, such as `teacher`, but not for a question."""
+    return _PERSON_NAME.search(name) is not None and len(name.split()) <= MAX_NAME_WORDS
 
 
 def are_urls(texts: Sequence[str]) -> bool:
@@ -212,7 +227,7 @@ def are_given_names(texts: Sequence[str]) -> bool:
 def have_some_people(name: str, texts: Sequence[str]) -> bool:
     """Return True for people among firms or addresses in a column such as `owner`."""
     others = rf"{_FIRM.pattern}|\d"
-    if not PERSON_NAME.search(name) or _share(others, texts, whole=False) < MIN_FIRMS:
+    if not says_people(name) or _share(others, texts, whole=False) < MIN_FIRMS:
         return False
     return given_name_share(texts, name_locale(texts)) >= MIN_PEOPLE_AMONG_FIRMS
 

@@ -10,9 +10,11 @@ from modalities.tabular.upload.types.column_stats import ValueCounts
 from modalities.tabular.upload.types.identifier_kinds import MIN_ID_ROWS, is_nearly_unique
 from models.tabular.identifiers.public_words import MAX_LISTED, are_listed
 
+_IDENTIFIER = r"identifi(?:er|ant|cador|cativo|kator)"  # also in other languages
 ID_NAME = re.compile(
-    r"(?i:(^|[\W_])(id|[ugops]id|uuid|guid|objectid|index|idx|rowid|row_?number|row_?names?|pk)$)|[a-z]I[dD]$|^$"
-    r"|^(?i:row$|unnamed\b)|(?:^|_)[B-DF-HJ-NP-TV-Z]{1,4}ID$"
+    rf"(?i:(^|[\W_])(id|[ugops]id|{_IDENTIFIER}|uuid|guid|objectid|index|idx|rowid|row_?number|row_?names?|pk)$)|[a-z]I[dD]$|^$"
+    rf"|^(?i:(?:{_IDENTIFIER}|id(?= (?:of|d[aeiou]|de[lrs])\b))(?:$|[\W_])"
+    r"|row$|unnamed\b)|(?:^|_)[B-DF-HJ-NP-TV-Z]{1,4}ID$"
 )
 # Unique numbers with such a name, and of several digits, identify rows, too.
 NUMBER_NAME = re.compile(

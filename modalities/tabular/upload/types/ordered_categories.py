@@ -45,6 +45,11 @@ _SCALES = tuple(
         "nie|selten|manchmal|oft|immer",
     )
 )  # fmt: skip
+_NO_ANSWERS = frozenset(
+    {"not applicable", "n/a", "na", "none", "don't know", "do not know", "i don't know", "unsure"}
+    | {"i do not know", "not sure", "no opinion", "no answer", "refused", "unknown", "other"}
+    | {"prefer not to say", "prefer not to answer"}
+)
 _ORDINAL = re.compile(r"(\d{1,3})(?:st|nd|rd|th)\b.*")
 _LIMIT = r"[$€£]?(\d{1,9}(?:[.,]\d{3})*)[kK]?"
 _BAND = re.compile(
@@ -57,6 +62,18 @@ def are_symbols(texts: Sequence[str]) -> bool:
     """Return True for flags and other symbols, a few of which have digits, such as keycaps."""
     worded = sum(any(map(str.isalnum, text)) for text in texts)
     return worded <= MAX_WORDED_SYMBOLS * len(texts)
+
+
+def are_answers(texts: Sequence[str]) -> bool:
+    """Return True for answers on a scale, such as very good, next to words for no answer."""
+    words = {_plain(text) for text in texts[: MAX_VALUES + 1]}
+    given = words - _NO_ANSWERS
+    are_few = len(texts) <= MAX_VALUES and len(given) >= MIN_VALUES
+    return are_few and any(given <= set(scale) | _NO_ANSWERS for scale in _SCALES)
+
+
+def _plain(value: str) -> str:
+    return re.sub(r"[_\s-]+", " ", value).strip().casefold()
 
 
 def are_groups(texts: Sequence[str]) -> bool:
@@ -100,7 +117,7 @@ def order_of(values: Sequence[str]) -> str | None:
 
 
 def _scale_keys(values: Sequence[str]) -> list[tuple[int, ...]] | None:
-    words = [re.sub(r"[_\s-]+", " ", value).strip().casefold() for value in values]
+    words = list(map(_plain, values))
     for scale in _SCALES:
         if set(words) <= set(scale):
             return [(scale.index(word),) for word in words]

@@ -13,18 +13,23 @@ from modalities.tabular.upload.types.identifier_kinds import (
     MAX_EXAMINED,
     MIN_DISTINCT_OF_FEW,
     MIN_ID_ROWS,
-    PERSON_NAME,
     are_given_names,
     are_urls,
     have_some_people,
     is_nearly_unique,
     is_personal,
     kind_of_texts,
+    says_people,
 )
 from modalities.tabular.upload.types.integer_identifiers import ID_NAME
 from modalities.tabular.upload.types.molecule_notation import are_molecules
-from modalities.tabular.upload.types.ordered_categories import are_groups, are_symbols
+from modalities.tabular.upload.types.ordered_categories import (
+    are_answers,
+    are_groups,
+    are_symbols,
+)
 from modalities.tabular.upload.types.quantities import are_quantities, have_shared_shapes
+from models.tabular.identifiers.date_texts import Dates
 from models.tabular.identifiers.lists import Lists
 from models.tabular.identifiers.public_words import MAX_LISTED, are_listed
 from models.tabular.identifiers.things import MAX_WORDS, are_sentences, have_few_shapes
@@ -72,7 +77,7 @@ def infer_text_type(
     is_rare = is_nearly_unique(distinct, valid) or distinct > categories_max
     is_rare = is_rare or (is_prose and distinct >= MIN_ID_ROWS)
     is_listed = are_listed(texts[:MAX_LISTED]) and distinct <= categories_max
-    if are_groups(texts) or is_listed or are_symbols(texts):
+    if are_groups(texts) or is_listed or are_symbols(texts) or are_answers(texts):
         return Column(name, "category")
     if is_rare and not is_kind and (column := _infer_notation(name, texts)) is not None:
         return column
@@ -94,6 +99,8 @@ def _infer_notation(name: str, texts: Sequence[str]) -> Column | None:
         return Column(name, "id", format="quantity")
     if are_json or are_molecules(name, texts[:MAX_LISTED]):
         return _lists_or_free_text(name, texts)
+    if Dates.fit(texts[:MAX_EXAMINED]) is not None:
+        return Column(name, "id")
     return Column(name, "id", format="quantity") if are_quantities(texts) else None
 
 
@@ -159,8 +166,8 @@ def _infer_identifier(
     if are_listed(texts[:MAX_LISTED]) or is_public_code(name, texts):
         return None
     kind = kind_of_texts(name, texts, others)
-    says_people = (EXPLICIT_NAME, PERSON_NAME, EAST_ASIAN_NAME)
-    is_explicit = kind != "person" or any(pattern.search(name) for pattern in says_people)
+    is_named = any(pattern.search(name) for pattern in (EXPLICIT_NAME, EAST_ASIAN_NAME))
+    is_explicit = kind != "person" or is_named or says_people(name)
     if are_few and kind in PERSONAL_KINDS and is_explicit:
         return Column(name, "id", format=kind)
     if _differ_in_few_rows(distinct, valid) and (kind in _CODE_KINDS or _are_codes(texts)):
