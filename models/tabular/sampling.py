@@ -368,8 +368,6 @@ def load_token_sampler(
         network,
         tokenizer.sub_bin_steps,
         tokenizer.num_decode_uniforms,
-        tokenizer.zeros,
-        tokenizer.near_lookups,
-        tokenizer.exact_lookups,
+        tokenizer.exclusions,
         tokenizer.joint_masks,
     )

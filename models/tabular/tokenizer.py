@@ -13,10 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.tabular.autoregressive.exact_lookups import ExactLookup
+from models.tabular.autoregressive.exclusions import NO_EXCLUSIONS, Exclusions
 from models.tabular.autoregressive.joint_masks import JointMask, find_joint_masks
-from models.tabular.autoregressive.near_lookups import NearLookup, find_near_lookups
-from models.tabular.autoregressive.structural_zeros import NO_ZEROS, StructuralZeros
 from models.tabular.categorical_columns import Arrays, Column, Floats, Tokens
 from models.tabular.column_fitting import (
     column_types,
@@ -50,10 +48,8 @@ class Tokenizer:
     They are columns of the coded table: see `coding`.
     `joined_texts` are identifiers that consist of other columns; these come before them.
     `fixed_combinations` has, for each constraint of this kind, its (S', U) allowed combinations of
-    tokens. `hashes` are the sorted hashes of training rows, which samples can exclude. `zeros` are
-    the pairs of first tokens of columns that samples do not have, and `near_lookups` are columns
-    whose pairs of values samples have only if training rows do. `exact_lookups` are the keys of
-    learned columns: see `RelationCoding.keys`.
+    tokens. `hashes` are the sorted hashes of training rows, which samples can exclude. `exclusions`
+    are the combinations of values that samples do not have.
     """
 
     arrow: pa.Schema
@@ -65,9 +61,7 @@ class Tokenizer:
     hashes: NDArray[np.int64] | None = None
     coding: RelationCoding = NO_CODING
     joined_texts: tuple[JoinedText, ...] = ()
-    zeros: StructuralZeros = NO_ZEROS
-    near_lookups: tuple[NearLookup, ...] = ()
-    exact_lookups: tuple[ExactLookup, ...] = ()
+    exclusions: Exclusions = NO_EXCLUSIONS
 
     @classmethod
     def fit(
@@ -307,6 +301,8 @@ class Tokenizer:
         }
         if self.hashes is not None:
             arrays["hashes"] = self.hashes
+        excluded, excluded_arrays = self.exclusions.pack()
+        arrays |= excluded_arrays
         metadata: dict[str, Any] = {
             "columns": columns,
             "id_columns": [
@@ -315,18 +311,8 @@ class Tokenizer:
             "target_column": self.target_column,
             "constraints": [constraint.to_dict() for constraint in self.constraints],
             "coding": self.coding.pack(),
+            **excluded,
         }
-        if self.zeros.may_meet:
-            metadata["zeros"], zeros = self.zeros.pack()
-            arrays |= zeros
-        if self.near_lookups:
-            metadata["near_lookups"] = [lookup.pack() for lookup in self.near_lookups]
-            arrays |= {f"near_lookups.{i}": each.pairs for i, each in enumerate(self.near_lookups)}
-        if self.exact_lookups:
-            metadata["exact_lookups"] = [list(lookup.steps) for lookup in self.exact_lookups]
-            arrays |= {
-                f"exact_lookups.{i}": each.combinations for i, each in enumerate(self.exact_lookups)
-            }
         if self.joined_texts:
             metadata["joined_texts"] = [joined.pack() for joined in self.joined_texts]
         return metadata, arrays
@@ -366,33 +352,17 @@ class Tokenizer:
             coding,
             tuple(map(JoinedText.unpack, metadata.get("joined_texts", ()))),
         )
-        zeros = StructuralZeros.unpack(metadata.get("zeros", ()), arrays, tokenizer.step_sizes)
-        lookups = [
-            NearLookup.unpack(packed, arrays[f"near_lookups.{i}"])
-            for i, packed in enumerate(metadata.get("near_lookups", ()))
-        ]
-        exact_lookups = [
-            ExactLookup(tuple(steps), arrays[f"exact_lookups.{i}"])
-            for i, steps in enumerate(metadata.get("exact_lookups", ()))
-        ]
-        return replace(
-            tokenizer,
-            zeros=zeros,
-            near_lookups=tuple(lookups),
-            exact_lookups=tuple(exact_lookups),
-        )
+        exclusions = Exclusions.unpack(metadata, arrays, tokenizer.step_sizes)
+        return replace(tokenizer, exclusions=exclusions)
 
-    def with_structural_zeros(self, tokens: Tokens) -> Self:
-        """Return a copy that avoids pairs of values that do not occur in (S, N) training rows."""
-        first_steps = [steps.start for steps in self.column_slices]
-        zeros = StructuralZeros.fit(tokens, self.step_sizes, first_steps)
+    def with_exclusions(self, tokens: Tokens) -> Self:
+        """Return a copy that avoids combinations of values that no (S, N) training row has."""
         names_of: dict[str, list[str]] = {}
         for name, key in self.coding.keys.items():
             names_of.setdefault(key, [key]).append(name)
-        exact = [ExactLookup.fit(tokens, self._steps_of(names)) for names in names_of.values()]
+        keys = [self._steps_of(names) for names in names_of.values()]
         columns = self.columns, self.column_slices, self.step_sizes
-        lookups = find_near_lookups(tokens, *columns, exact)
-        return replace(self, zeros=zeros, near_lookups=tuple(lookups), exact_lookups=tuple(exact))
+        return replace(self, exclusions=Exclusions.fit(tokens, *columns, keys))
 
     def with_row_hashes(self, table: pa.Table) -> Self:
         """Return a copy with the hashes of all rows of `table`."""
@@ -432,7 +402,6 @@ class TokenizedRows:
         )
         return cls(tokenizer, train, holdout)
 
-    def with_structural_zeros(self) -> Self:
-        """Return a copy whose samples avoid pairs of values that no training row has."""
-        tokenizer = self.tokenizer.with_structural_zeros(self.train.numpy())
-        return replace(self, tokenizer=tokenizer)
+    def with_exclusions(self) -> Self:
+        """Return a copy whose samples avoid combinations of values that no training row has."""
+        return replace(self, tokenizer=self.tokenizer.with_exclusions(self.train.numpy()))

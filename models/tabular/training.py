@@ -49,7 +49,7 @@ def train(
         tokenizer = load_tokenizer(state)
     tokenized = TokenizedRows.encode(rows, tokenizer, seed)
     if state is None and _avoids_zeros(settings):
-        tokenized = tokenized.with_structural_zeros()
+        tokenized = tokenized.with_exclusions()
     architecture = GanTrainer if settings.architecture == "gan" else AutoregressiveTrainer
     trainer = architecture(tokenized, settings, seed, device)
     if state is None:

@@ -47,7 +47,9 @@ class GeneratorPhase:
         self.best = copy.deepcopy(self.average.network)  # see update_best
         self.optimizer = generator_optimizer(self.G, settings)
         self.optimizers = (self.optimizer,)
-        self.lookups = CombinationPenalties(tokenizer.exact_lookups, tokenizer.step_sizes, device)
+        self.lookups = CombinationPenalties(
+            tokenizer.exclusions.exact_lookups, tokenizer.step_sizes, device
+        )
         self.batches = OrderedBatches(
             batches, repeating_batches, tokenizer, settings.random_order_prob
         )

@@ -8,11 +8,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.placement import upload
-from models.tabular.autoregressive.exact_lookups import CombinationPenalties, ExactLookup
+from models.tabular.autoregressive.exact_lookups import CombinationPenalties
+from models.tabular.autoregressive.exclusions import NO_EXCLUSIONS, Exclusions
 from models.tabular.autoregressive.joint_masks import JointMask, JointPenalties
-from models.tabular.autoregressive.near_lookups import LookupPenalties, NearLookup
+from models.tabular.autoregressive.near_lookups import LookupPenalties
 from models.tabular.autoregressive.networks import Generator
-from models.tabular.autoregressive.structural_zeros import NO_ZEROS, StructuralZeros, ZeroPenalties
+from models.tabular.autoregressive.structural_zeros import ZeroPenalties
 from models.tabular.categorical_columns import NO_SUB_BIN
 
 SubBinStep = tuple[int, int, int] | None  # as in Tokenizer.sub_bin_steps
@@ -54,17 +55,14 @@ class AutoregressiveSampler:
         network: Generator,
         sub_bin_steps: Sequence[SubBinStep],
         num_decode_uniforms: int = 0,
-        zeros: StructuralZeros = NO_ZEROS,
-        near_lookups: Sequence[NearLookup] = (),
-        exact_lookups: Sequence[ExactLookup] = (),
+        exclusions: Exclusions = NO_EXCLUSIONS,
         joint_masks: Sequence[JointMask] = (),
     ) -> None:
         """Split the weights of `network`.
 
         `num_decode_uniforms` is the number of uniforms per row that `sample` passes through to the
-        decoder, as positions within bins. Pairs in `zeros`, values of columns in `near_lookups` or
-        `exact_lookups` that do not occur together in these, and tokens outside `joint_masks` are
-        not sampled.
+        decoder, as positions within bins. Combinations in `exclusions` and tokens outside
+        `joint_masks` are not sampled.
         """
         self.num_uniforms = len(sub_bin_steps) + num_decode_uniforms
         self.device = network.start.device
@@ -85,10 +83,12 @@ class AutoregressiveSampler:
         self._hidden_layers = list(zip(*hidden, strict=True))
         self._residual_layers = list(zip(*residual, strict=True))
         self._heads = [network.heads.head_at(step) for step in range(len(sizes))]
-        self._zeros = ZeroPenalties(zeros, sizes, self.device)
-        self._near_lookups = LookupPenalties(near_lookups, sizes, self.device)
-        self._exact_lookups = CombinationPenalties(exact_lookups, sizes, self.device)
-        self._joint = JointPenalties(joint_masks, self.device)
+        zeros = ZeroPenalties(exclusions.zeros, sizes, self.device)
+        near = LookupPenalties(exclusions.near_lookups, sizes, self.device)
+        exact = CombinationPenalties(exclusions.exact_lookups, sizes, self.device)
+        joint = JointPenalties(joint_masks, self.device)
+        self._penalties = zeros, near, joint, exact
+        self._restrictions = exact, joint, near  # those that matter most come first
 
     def sample(
         self, u: Tensor, allowed: AllowedTokens, order: Sequence[int] | None = None
@@ -110,12 +110,7 @@ class AutoregressiveSampler:
         for k, step in enumerate(order):
             token, context = tokens[step], self._context(attention[k, :k], embedded[:k])
             before = tokens[:step] if is_in_order else tokens
-            penalties = (
-                self._zeros.of(step, before),
-                self._near_lookups.of(step, before),
-                self._joint.of(step, before),
-                self._exact_lookups.of(step, before),
-            )
+            penalties = [each.of(step, before) for each in self._penalties]
             cdf = self._cdf(step, context, penalties, allowed.get(step))
             token.copy_(_inverse_cdf(cdf, u[step]))
             token.masked_fill_(~self._is_active(step, tokens), NO_SUB_BIN)
@@ -158,12 +153,7 @@ class AutoregressiveSampler:
                 given[steps] = torch.where(is_late, column, given[steps])
             context = self._context(attention[k, :k], embedded[:k])
             before = tokens[:step] if is_in_order else tokens
-            penalties = (
-                self._zeros.of(step, before),
-                self._near_lookups.of(step, before),
-                self._joint.of(step, before),
-                self._exact_lookups.of(step, before),
-            )
+            penalties = [each.of(step, before) for each in self._penalties]
             cdf = self._cdf(step, context, penalties, None)
             token_weights = weights[step](tokens) if weights and step in weights else None
             possible, mass = self._restrict_to_given(step, cdf, tokens, given, token_weights)
@@ -214,9 +204,8 @@ class AutoregressiveSampler:
             cdf = torch.where(weighted[:, -1:] > 0, weighted, cdf)
         possible, mass = cdf, weighted[:, -1]
         excluded: Tensor | None = None
-        # The exclusions that matter most come first.
-        for lookups in (self._exact_lookups, self._joint, self._near_lookups):
-            if (penalties := lookups.of(step, others)) is not None:
+        for restriction in self._restrictions:
+            if (penalties := restriction.of(step, others)) is not None:
                 excluded = penalties < 0 if excluded is None else excluded | (penalties < 0)
                 cumulative = (F.pad(cdf, (1, 0)).diff(dim=1) * ~excluded).cumsum(1)
                 mass = cumulative[:, -1]

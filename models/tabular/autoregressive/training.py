@@ -111,9 +111,7 @@ class AutoregressiveTrainer:
             network,
             tokenizer.sub_bin_steps,
             num_decode_uniforms,
-            tokenizer.zeros,
-            tokenizer.near_lookups,
-            tokenizer.exact_lookups,
+            tokenizer.exclusions,
             tokenizer.joint_masks,
         )
 

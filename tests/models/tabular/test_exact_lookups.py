@@ -12,6 +12,7 @@ import torch
 
 from models.errors import AcceptanceRateTooLow
 from models.tabular.autoregressive.exact_lookups import CombinationPenalties, ExactLookup
+from models.tabular.autoregressive.exclusions import Exclusions
 from models.tabular.autoregressive.sampler import UNKNOWN_TOKEN, AutoregressiveSampler
 from models.tabular.conditions import InvalidPartialRow
 from models.tabular.data import LabeledRows
@@ -61,7 +62,7 @@ def learn(table: pa.Table, schema: Schema, label: str | None = None) -> Tokenize
     rows = LabeledRows.split(table, schema, target_column=label, holdout_fraction=0.1, seed=1)
     coding = plan_relations(rows, make_settings(table)).coding
     tokenizer = Tokenizer.fit(table, schema, target_column=label, seed=1, coding=coding)
-    return tokenizer.with_structural_zeros(tokenizer.encode(table, 1))
+    return tokenizer.with_exclusions(tokenizer.encode(table, 1))
 
 
 def values_of(table: pa.Table | pa.RecordBatch, *names: str) -> set[tuple[object, ...]]:
@@ -146,7 +147,9 @@ def test_a_learned_column_may_be_a_key() -> None:
     keys = dict(keys_of(table, schema))
     assert keys == {"center": "patient", "sex": "patient", "town": "patient"}
     tokenizer = learn(table, schema)
-    assert [len(lookup.combinations) for lookup in tokenizer.exact_lookups] == [len(PATIENT)]
+    assert [len(lookup.combinations) for lookup in tokenizer.exclusions.exact_lookups] == [
+        len(PATIENT)
+    ]
 
 
 def test_keys_come_first_and_after_their_columns_if_there_is_a_label() -> None:
@@ -168,8 +171,10 @@ def test_samples_only_have_combinations_of_training_rows(order: str | None) -> N
         positions=tokenizer.positions,
         fine_positions=tokenizer.fine_positions,
     )
-    lookups = tokenizer.exact_lookups
-    sampler = AutoregressiveSampler(network, tokenizer.sub_bin_steps, exact_lookups=lookups)
+    lookups = tokenizer.exclusions.exact_lookups
+    sampler = AutoregressiveSampler(
+        network, tokenizer.sub_bin_steps, exclusions=Exclusions(exact_lookups=lookups)
+    )
     names = [column.name for column in reversed(tokenizer.columns)]
     steps = tokenizer.steps_in_order(names) if order else None
     tokens = sampler.sample_tokens(torch.rand(len(sizes), 2_000), {}, steps).numpy()
@@ -277,7 +282,9 @@ def test_completed_rows_are_distributed_like_samples() -> None:
             free.mul_(20)
     combinations = [(0, 0, 0), (0, 1, 1), (1, 1, 2), (2, 0, 3), (2, 2, 4), (2, 2, 5), (1, 2, 0)]
     lookup = ExactLookup((1, 2, 3), np.array(combinations, np.int32))
-    sampler = AutoregressiveSampler(network, [None] * 4, exact_lookups=[lookup])
+    sampler = AutoregressiveSampler(
+        network, [None] * 4, exclusions=Exclusions(exact_lookups=(lookup,))
+    )
     samples = sampler.sample_tokens(torch.rand(4, 200_000), {})
     given = torch.full((4, 2_000), UNKNOWN_TOKEN)
     given[2] = 2
@@ -330,7 +337,7 @@ def test_a_resumed_run_keeps_the_lookups(tmp_path: Path) -> None:
     (tmp_path / "state").write_bytes(whole.saved[5].state)
     resumed = run(RecordingCallbacks(10), tmp_path / "state")
     assert resumed.last_checkpoint.model == whole.last_checkpoint.model
-    lookups = load_sampler(resumed.last_checkpoint, tmp_path).tokenizer.exact_lookups
+    lookups = load_sampler(resumed.last_checkpoint, tmp_path).tokenizer.exclusions.exact_lookups
     patients = rows.take(rows.train)["patient"].unique()
     assert [len(each.combinations) for each in lookups] == [len(patients)]
 

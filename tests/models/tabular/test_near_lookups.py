@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 import torch
 
+from models.tabular.autoregressive.exclusions import Exclusions
 from models.tabular.autoregressive.near_lookups import NearLookup, find_near_lookups
 from models.tabular.autoregressive.sampler import (
     UNKNOWN_TOKEN,
@@ -38,7 +39,7 @@ def make_places(rows: int = 4_000, noise: float = 0.04) -> pa.Table:
 def learn(table: pa.Table) -> Tokenizer:
     schema = [ColumnSchema(name, "category") for name in table.column_names]
     tokenizer = Tokenizer.fit(table, schema, target_column=None, seed=1)
-    return tokenizer.with_structural_zeros(tokenizer.encode(table, 1))
+    return tokenizer.with_exclusions(tokenizer.encode(table, 1))
 
 
 def lookups_of(table: pa.Table) -> list[tuple[str, str]]:
@@ -47,7 +48,7 @@ def lookups_of(table: pa.Table) -> list[tuple[str, str]]:
     names = {start: column.name for start, column in zip(starts, tokenizer.columns, strict=True)}
     return [
         (names[first.start], names[second.start])
-        for first, second in (lookup.steps for lookup in tokenizer.near_lookups)
+        for first, second in (lookup.steps for lookup in tokenizer.exclusions.near_lookups)
     ]
 
 
@@ -60,7 +61,9 @@ def sample(tokenizer: Tokenizer, order: list[int] | None = None) -> pa.RecordBat
     sizes = tokenizer.step_sizes
     network = make_generator(sizes, 1, sub_bin_steps=tokenizer.sub_bin_steps)
     sampler = AutoregressiveSampler(
-        network, tokenizer.sub_bin_steps, near_lookups=tokenizer.near_lookups
+        network,
+        tokenizer.sub_bin_steps,
+        exclusions=Exclusions(near_lookups=tokenizer.exclusions.near_lookups),
     )
     tokens = sampler.sample_tokens(torch.rand(len(sizes), 2_000), {}, order)
     return tokenizer.decode(tokens.numpy(), np.empty((0, 2_000)))
@@ -110,12 +113,12 @@ def test_near_lookups_have_a_budget_of_memory(monkeypatch: pytest.MonkeyPatch) -
     table = pa.table([*place.columns, place["city"]], names=[*place.column_names, "again"])
     table = table.set_column(3, "again", pa.compute.replace_substring(table["again"], "c", "k"))
     tokenizer = learn(table)
-    first, *others = tokenizer.near_lookups
+    first, *others = tokenizer.exclusions.near_lookups
     assert others
     steps = [i for each in first.steps for i in range(each.start, each.stop)]
     cells = len(first.pairs) * sum(tokenizer.step_sizes[i] for i in steps)
     monkeypatch.setattr("models.tabular.autoregressive.near_lookups.MAX_CELLS", cells)
-    assert [each.steps for each in learn(table).near_lookups] == [first.steps]
+    assert [each.steps for each in learn(table).exclusions.near_lookups] == [first.steps]
 
 
 def test_a_table_without_rows_has_no_near_lookup() -> None:
@@ -168,7 +171,7 @@ def test_given_values_choose_the_values_before_them() -> None:
     sampler = AutoregressiveSampler(
         make_generator(sizes, 2, sub_bin_steps=tokenizer.sub_bin_steps),
         tokenizer.sub_bin_steps,
-        near_lookups=tokenizer.near_lookups,
+        exclusions=Exclusions(near_lookups=tokenizer.exclusions.near_lookups),
     )
     given = torch.full((len(sizes), rows), UNKNOWN_TOKEN)
     given[2] = tokenizer.columns[1].encode(pa.array(["rare"]), None)[0, 0].item()
@@ -190,7 +193,9 @@ def test_completed_rows_are_distributed_like_samples() -> None:
         [(0, 0), (1, 1), (2, 1), (3, 2), (4, 1), (4, 3), (5, 0), (6, 3), (7, 2), (8, 3)]
     )
     lookup = NearLookup((slice(1, 3), slice(3, 4)), pairs.astype(np.int32))
-    sampler = AutoregressiveSampler(network, sub_bin_steps, near_lookups=[lookup])
+    sampler = AutoregressiveSampler(
+        network, sub_bin_steps, exclusions=Exclusions(near_lookups=(lookup,))
+    )
     samples = sampler.sample_tokens(torch.rand(4, 100_000), {})
     given = torch.full((4, 2_000), UNKNOWN_TOKEN)
     given[3] = 1
@@ -222,8 +227,10 @@ def test_a_trained_model_avoids_new_pairs(
 def test_near_lookups_are_stored_with_the_model() -> None:
     tokenizer = learn(make_places())
     copy = Tokenizer.unpack(*tokenizer.pack())
-    assert [lookup.steps for lookup in copy.near_lookups] == [(slice(0, 2), slice(2, 3))]
-    np.testing.assert_array_equal(copy.near_lookups[0].pairs, tokenizer.near_lookups[0].pairs)
+    assert [lookup.steps for lookup in copy.exclusions.near_lookups] == [(slice(0, 2), slice(2, 3))]
+    np.testing.assert_array_equal(
+        copy.exclusions.near_lookups[0].pairs, tokenizer.exclusions.near_lookups[0].pairs
+    )
 
 
 def test_tables_of_few_rows_have_no_near_lookups() -> None:

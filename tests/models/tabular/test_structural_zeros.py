@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 import torch
 
+from models.tabular.autoregressive.exclusions import Exclusions
 from models.tabular.autoregressive.sampler import UNKNOWN_TOKEN, AutoregressiveSampler
 from models.tabular.autoregressive.structural_zeros import StructuralZeros
 from models.tabular.categorical_columns import Tokens
@@ -86,14 +87,18 @@ def test_samples_have_no_zeros_in_any_order(order: list[int] | None) -> None:
     without = AutoregressiveSampler(make_generator(SIZES, seed=1), [None] * 3).sample_tokens(
         u, {}, order
     )
-    sampler = AutoregressiveSampler(make_generator(SIZES, seed=1), [None] * 3, zeros=zeros)
+    sampler = AutoregressiveSampler(
+        make_generator(SIZES, seed=1), [None] * 3, exclusions=Exclusions(zeros=zeros)
+    )
     assert broken(without).float().mean() > 0.2
     assert not broken(sampler.sample_tokens(u, {}, order)).any()
 
 
 def test_completed_rows_have_no_zeros() -> None:
     zeros = StructuralZeros.fit(teams(2_000), SIZES, range(3))
-    sampler = AutoregressiveSampler(make_generator(SIZES, seed=2), [None] * 3, zeros=zeros)
+    sampler = AutoregressiveSampler(
+        make_generator(SIZES, seed=2), [None] * 3, exclusions=Exclusions(zeros=zeros)
+    )
     given = torch.full((3, 200), UNKNOWN_TOKEN)
     given[1] = torch.arange(200) % 4
     tokens = sampler.complete(torch.rand(3, 200 * 64), torch.rand(4, 200).double(), given)
@@ -109,7 +114,7 @@ def test_completed_rows_are_distributed_like_samples() -> None:
             free.mul_(20)
     is_low = np.arange(4) < 2
     zeros = StructuralZeros({(1, 2): is_low[:, None] == is_low})
-    sampler = AutoregressiveSampler(network, [None] * 3, zeros=zeros)
+    sampler = AutoregressiveSampler(network, [None] * 3, exclusions=Exclusions(zeros=zeros))
     samples = sampler.sample_tokens(torch.rand(3, 300_000), {})
     given = torch.full((3, 4_000), UNKNOWN_TOKEN)
     given[2] = 1
@@ -123,7 +128,9 @@ def test_completed_rows_are_distributed_like_samples() -> None:
 
 def test_given_values_that_never_meet_are_kept() -> None:
     zeros = StructuralZeros.fit(teams(2_000), SIZES, range(3))
-    sampler = AutoregressiveSampler(make_generator(SIZES, seed=3), [None] * 3, zeros=zeros)
+    sampler = AutoregressiveSampler(
+        make_generator(SIZES, seed=3), [None] * 3, exclusions=Exclusions(zeros=zeros)
+    )
     given = torch.tensor([[0], [1], [UNKNOWN_TOKEN]]).repeat(1, 200)
     tokens = sampler.complete(torch.rand(3, 800), torch.rand(4, 200).double(), given)
     assert (tokens[:2] == given[:2]).all()
@@ -161,7 +168,13 @@ def test_a_trained_model_avoids_zeros(
 def test_zeros_are_stored_with_the_model() -> None:
     table, schema = make_players(1_500)
     tokenizer = Tokenizer.fit(table, schema, target_column="league", seed=1)
-    tokenizer = tokenizer.with_structural_zeros(tokenizer.encode(table, 1))
+    tokenizer = tokenizer.with_exclusions(tokenizer.encode(table, 1))
     copy = Tokenizer.unpack(*tokenizer.pack())
-    assert tokenizer.zeros.may_meet.keys() == copy.zeros.may_meet.keys() == {(0, 1)}
-    np.testing.assert_array_equal(tokenizer.zeros.may_meet[0, 1], copy.zeros.may_meet[0, 1])
+    assert (
+        tokenizer.exclusions.zeros.may_meet.keys()
+        == copy.exclusions.zeros.may_meet.keys()
+        == {(0, 1)}
+    )
+    np.testing.assert_array_equal(
+        tokenizer.exclusions.zeros.may_meet[0, 1], copy.exclusions.zeros.may_meet[0, 1]
+    )

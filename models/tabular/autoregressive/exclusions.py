@@ -1,0 +1,80 @@
+"""Combinations of values that samples do not have, because no training row has them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from numpy.typing import NDArray
+
+from models.tabular.autoregressive.exact_lookups import ExactLookup
+from models.tabular.autoregressive.near_lookups import NearLookup, find_near_lookups
+from models.tabular.autoregressive.structural_zeros import NO_ZEROS, StructuralZeros
+from models.tabular.categorical_columns import Arrays, Column, Tokens
+
+
+@dataclass(frozen=True)
+class Exclusions:
+    """Pairs of first tokens that never meet, and columns of which only pairs of values occur.
+
+    `zeros` are the pairs of tokens, `near_lookups` the pairs of columns of which one nearly
+    determines the other, and `exact_lookups` the keys of learned columns: see
+    `RelationCoding.keys`.
+    """
+
+    zeros: StructuralZeros = NO_ZEROS
+    near_lookups: tuple[NearLookup, ...] = ()
+    exact_lookups: tuple[ExactLookup, ...] = ()
+
+    @classmethod
+    def fit(
+        cls,
+        tokens: Tokens,
+        columns: Sequence[Column],
+        slices: Sequence[slice],
+        sizes: Sequence[int],
+        keys: Iterable[Sequence[int]],
+    ) -> Self:
+        """Find the exclusions in (S, N) tokens of training rows.
+
+        `slices` are the steps of `columns`, `sizes` (S,) the numbers of tokens of all steps, and
+        `keys` the steps of each key and the learned columns that it determines.
+        """
+        zeros = StructuralZeros.fit(tokens, sizes, [steps.start for steps in slices])
+        exact = [ExactLookup.fit(tokens, steps) for steps in keys]
+        near = find_near_lookups(tokens, columns, slices, sizes, exact)
+        return cls(zeros, tuple(near), tuple(exact))
+
+    def pack(self) -> tuple[dict[str, Any], Arrays]:
+        """Return the JSON and the arrays that `unpack` needs."""
+        metadata: dict[str, Any] = {}
+        arrays: Arrays = {}
+        if self.zeros.may_meet:
+            metadata["zeros"], zeros = self.zeros.pack()
+            arrays |= zeros
+        if self.near_lookups:
+            metadata["near_lookups"] = [lookup.pack() for lookup in self.near_lookups]
+            arrays |= {f"near_lookups.{i}": each.pairs for i, each in enumerate(self.near_lookups)}
+        if self.exact_lookups:
+            metadata["exact_lookups"] = [list(lookup.steps) for lookup in self.exact_lookups]
+            arrays |= {
+                f"exact_lookups.{i}": each.combinations for i, each in enumerate(self.exact_lookups)
+            }
+        return metadata, arrays
+
+    @classmethod
+    def unpack(
+        cls, metadata: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], sizes: Sequence[int]
+    ) -> Self:
+        near = [
+            NearLookup.unpack(packed, arrays[f"near_lookups.{i}"])
+            for i, packed in enumerate(metadata.get("near_lookups", ()))
+        ]
+        exact = [
+            ExactLookup(tuple(steps), arrays[f"exact_lookups.{i}"])
+            for i, steps in enumerate(metadata.get("exact_lookups", ()))
+        ]
+        zeros = StructuralZeros.unpack(metadata.get("zeros", ()), arrays, sizes)
+        return cls(zeros, tuple(near), tuple(exact))
+
+
+NO_EXCLUSIONS = Exclusions()
