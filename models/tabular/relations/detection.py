@@ -82,7 +82,8 @@ def detect_relations(
     related = _column_sets(relations)
     if not min_value_count:
         relations += find_date_lookups(table, types, dates, related)
-        relations += find_intervals(table, types, numbers, _column_sets(relations))
+        others = _column_sets(relations)
+        relations += find_intervals(sample, table, types, numbers, others)
     relations += find_valid_dates(dates, table)
     return relations + find_distinct(table, types, related)
 

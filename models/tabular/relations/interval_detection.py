@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +22,7 @@ UNITS_OF_TIME = (86_400, 3_600, 60, 1)  # seconds
 
 
 def find_intervals(
+    sample: pa.Table,
     table: pa.Table,
     types: Mapping[str, str],
     numbers: Sequence[ScreenedNumber],
@@ -27,32 +30,57 @@ def find_intervals(
 ) -> Iterator[Relation]:
     """Yield the categories that the interval of a number determines.
 
-    A category may have several intervals, such as seasons of the day of the year. Pairs of columns
-    in `related` are left out.
+    `numbers` are those of `sample`, whose rows rule out most pairs of columns. A category may have
+    several intervals, such as seasons of the day of the year. Pairs in `related` are left out.
     """
-    sources = [number.name for number in numbers if not number.is_flag][:MAX_COMPARED_COLUMNS]
+    sources = [number for number in numbers if not number.is_flag][:MAX_COMPARED_COLUMNS]
     totals = [name for name, type in types.items() if type == "category"][:MAX_COMPARED_COLUMNS]
-    codes = {}
-    for name in totals:
-        values = array(table, name).dictionary_encode()
-        if 2 <= len(values.dictionary) <= MAX_INTERVALS and _is_exact(values.dictionary):
-            codes[name] = codes_of(values)[0], as_text(values.dictionary)
+    categories = {name: found for name in totals if (found := _Categories.of(sample, name))}
     for source in sources:
-        x = as_floats(array(table, source))
-        order = np.argsort(x, kind="stable")[: np.count_nonzero(np.isfinite(x))]
-        for total, (index, texts) in codes.items():
-            if frozenset((source, total)) in related:
+        order = _order(source.values)
+        for total, screened in categories.items():
+            if frozenset((source.name, total)) in related:
                 continue
-            if found := _fit(x[order], index[order]):
-                ends, starts, firsts = found
-                units = _units(table.schema.field(source).type)
-                keys = tuple(map(float, _roundest(ends, starts, units)))
-                values = texts.take(pa.array(firsts - 1)).to_pylist()
-                yield Relation("interval", (source, total), keys=keys, values=tuple(values))
+            if _fit(source.values[order], screened.codes[order]) is None:
+                continue
+            if relation := _relation(table, source.name, total):
+                yield relation
 
 
-def _is_exact(distinct: pa.Array) -> bool:
-    return bool(from_text(as_text(distinct), distinct.type).equals(distinct))
+@dataclass(frozen=True)
+class _Categories:
+    """The categories of a column: codes (N,) of its rows from 1, 0 where missing, and texts."""
+
+    codes: NDArray[np.int64]
+    texts: pa.Array
+
+    @classmethod
+    def of(cls, table: pa.Table, name: str) -> Self | None:
+        """Return None if there are too many categories, or one, or texts do not identify them."""
+        values = array(table, name)
+        if not pa.types.is_dictionary(values.type):
+            values = values.dictionary_encode()
+        distinct = values.dictionary
+        if not 2 <= len(distinct) <= MAX_INTERVALS:
+            return None
+        is_exact = from_text(as_text(distinct), distinct.type).equals(distinct)
+        return cls(codes_of(values)[0], as_text(distinct)) if is_exact else None
+
+
+def _relation(table: pa.Table, source: str, total: str) -> Relation | None:
+    x, categories = as_floats(array(table, source)), _Categories.of(table, total)
+    order = _order(x)
+    if categories is None or (found := _fit(x[order], categories.codes[order])) is None:
+        return None
+    ends, starts, firsts = found
+    keys = _roundest(ends, starts, _units(table.schema.field(source).type))
+    texts = categories.texts.take(pa.array(firsts - 1)).to_pylist()
+    return Relation("interval", (source, total), keys=tuple(map(float, keys)), values=tuple(texts))
+
+
+def _order(x: Floats) -> NDArray[np.int64]:
+    """Return the indices of the finite numbers, ascending."""
+    return np.argsort(x, kind="stable")[: np.count_nonzero(np.isfinite(x))]
 
 
 def _fit(x: Floats, codes: NDArray[np.int64]) -> tuple[Floats, Floats, NDArray[np.int64]] | None:
