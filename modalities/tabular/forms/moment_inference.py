@@ -22,7 +22,8 @@ MIN_OLD_DAYS = 20  # different days, some of which are long ago
 MIN_DAYS = 20  # different days of months without a year
 MIN_COMPACT_TIMES, MIN_HOURS = 20, 5  # different texts such as 0915, and hours
 MAX_YEARS_RATIO = 1.5  # of the different years of a form to those of another one
-_PROBE = 8  # texts that show whether a date form is worth trying
+_PROBE = 8  # texts that show which kinds of forms are worth trying
+_DATE_PROBE = 32  # texts that show which forms of dates are
 
 # Date forms in order of preference: the day comes before the month, as in most countries. A letter
 # is a directive, except `Q` and `W`; `e` is a name of a month, `w` one of a weekday.
@@ -346,9 +347,10 @@ def _infer_dates(texts: Sequence[str], templates: Sequence[str]) -> list[str]:
     array, ranked = pa.array(distinct), []
     for rank, template in enumerate(templates):
         pattern = _template_pattern(template)
-        probes = sum(pattern.fullmatch(text) is not None for text in distinct[:_PROBE])
-        if 2 * probes < len(distinct[:_PROBE]) or not _has_plausible_years(pattern, distinct):
-            continue
+        probed = distinct[:_DATE_PROBE]
+        probes = sum(pattern.fullmatch(text) is not None for text in probed)
+        if 4 * probes < len(probed) or not _has_plausible_years(pattern, distinct):
+            continue  # of two forms in one column, each may be rare among a few texts
         for format in _complete(template, pattern, distinct):
             form = parse_format(format)
             valid = 0 if form is None else len(distinct) - form.parse(array).null_count

@@ -124,6 +124,25 @@ def test_dates_with_two_and_four_digits_of_the_year_are_read_together(read: Read
     assert table.issue("mixed_date_formats") is not None
 
 
+def test_dates_that_a_spreadsheet_has_half_converted_are_read_in_one_order(read: Read) -> None:
+    converted = [f"{1 + i % 12:02}-{1 + i % 11:02}-20{10 + i % 9}" for i in range(60)]
+    left = [f"{1 + i % 12}/{13 + i % 16}/20{10 + i % 9}" for i in range(40)]
+    table = read(build_column_csv(*converted, *left))
+    issue = table.issue("mixed_date_formats")
+    assert issue is not None
+    assert issue["examples"] == ["a: %m-%d-%Y, %-m/%-d/%Y"]
+    months = [int(text[:2]) for text in converted] + [int(text.split("/")[0]) for text in left]
+    assert [value.month for value in table.values("a")] == months
+
+
+def test_dates_are_read_if_the_first_ones_hardly_have_the_usual_form(read: Read) -> None:
+    usual = [f"{1 + i % 12}/{13 + i % 16}/20{10 + i % 9}" for i in range(56)]
+    other = [f"{1 + i % 12:02}-{1 + i % 11:02}-20{10 + i % 9}" for i in range(44)]
+    texts = [*usual[:3], *other[:5], *usual[3:], *other[5:]]
+    table = read(build_column_csv(*texts))
+    assert (table["a"].type, table.values("a").count(None)) == ("datetime", 0)
+
+
 def test_mixed_offsets_are_refused_by_name_and_can_be_converted(read: Read) -> None:
     table = read(CASES / "mixedtz.csv", "mixedtz.csv")
     assert (table["when"].type, table["when"].exclude) == ("text", True)

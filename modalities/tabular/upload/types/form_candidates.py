@@ -335,12 +335,11 @@ def _moment_candidates(sample: Sequence[str]) -> list[FormCandidate]:
     candidates = [
         FormCandidate(MomentReader((m.form,), digits), offsets=m.offsets) for m in moments
     ]
-    # A date with a year of four digits shows the order of the others: 21-02-03, 2021-02-28.
-    firsts = [m for m in moments if m is moments[0] or "y" in m.form.fields]
-    for forms in (_mixed_forms(sample, first) for first in firsts):
-        if len(forms) > 1:
-            return [FormCandidate(MomentReader(forms, digits))]
-    return candidates
+    # Dates of another form show the order of those that fit several: 07-05-2011, 3/30/2015.
+    mixed = [forms for m in moments if len(forms := _mixed_forms(sample, m)) > 1]
+    in_one_order = (forms for forms in mixed if len({form.order for form in forms}) == 1)
+    forms = next(in_one_order, mixed[0] if mixed else ())
+    return [FormCandidate(MomentReader(forms, digits))] if forms else candidates
 
 
 def _mixed_forms(sample: Sequence[str], first: InferredMoment) -> tuple[MomentForm, ...]:
