@@ -2,7 +2,9 @@
 
 The area of two floors is mostly the living area, but some houses have a further part; wins and
 losses are mostly the games, but some games are ties. Such a total is learned as what the sum
-leaves, which is 0 in most rows.
+leaves, which is 0 in most rows. A total with fewer decimals than the terms, such as a loan in whole
+euros, of which a part is repaid, is not: two learned terms would hardly add up to one. Instead, a
+term is learned as what the total leaves without the other one.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -29,7 +31,7 @@ MIN_GAIN_BITS = 1.0  # per held-out value, over the total and over its differenc
 def find_near_sums(
     table: pa.Table, types: Mapping[str, str], excluded: Collection[str]
 ) -> list[Relation]:
-    """Return the near sums, the one that saves most bits first. Those in `excluded` are no totals.
+    """Return the near sums, the one that saves most bits first. No sum codes those in `excluded`.
 
     Only sums are tried that have no exact relation: `excluded` has the columns that these code.
     """
@@ -48,20 +50,29 @@ def find_near_sums(
     numbers = {name: np.rint(as_floats(array(sample, name)) * scale) for name in names}
     gains: dict[Relation, float] = {}
     for a, b, total in _screened(numbers, excluded):
-        rest = numbers[total] - numbers[a] - numbers[b]
+        terms, last = (a, b), total
+        if decimals[total] < max(decimals[a], decimals[b]):
+            first, last = (b, a) if decimals[a] > decimals[b] else (a, b)
+            terms = (total, first)
+        if last in excluded:
+            continue
+        sign = 1 if last == total else -1
+        rest = numbers[last] - numbers[terms[0]] - sign * numbers[terms[1]]
         present = rest[np.isfinite(rest)]
-        # Where a term is missing, the rest is the whole total.
-        is_complete = len(present) >= MIN_COMPLETE_SHARE * np.isfinite(numbers[total]).sum()
+        # Where another number is missing, the rest is a whole one.
+        is_complete = len(present) >= MIN_COMPLETE_SHARE * np.isfinite(numbers[last]).sum()
         if not is_complete or len(present) < MIN_ROWS or (present == 0).mean() < MIN_EXACT_SHARE:
             continue
-        unit = np.full(len(rest), scale / 10.0 ** decimals[total])
+        unit = np.full(len(rest), scale / 10.0 ** decimals[last])
         with_rest = held_out_bits(rest, is_fitted, unit)
-        others = [numbers[total], numbers[total] - numbers[a], numbers[total] - numbers[b]]
+        others = [numbers[last], *(numbers[last] - numbers[term] for term in terms)]
         gain = min(
             float(np.nanmean(held_out_bits(other, is_fitted, unit) - with_rest)) for other in others
         )
         if gain >= MIN_GAIN_BITS:
-            gains[Relation("near_sum", (a, b, total), decimals=decimals[total])] = gain
+            signs = () if last == total else (1, -1)
+            relation = Relation("near_sum", (*terms, last), decimals=decimals[last], signs=signs)
+            gains[relation] = gain
     return sorted(gains, key=gains.__getitem__, reverse=True)
 
 

@@ -64,7 +64,7 @@ class Relation:
     - `distinct`: the two columns are never equal.
     - `sum`: the last column is the sum of the others, with `signs` (default: plus), and `offset`.
     - `rounded_sum`: the last column is a sum that was computed before all columns were rounded.
-    - `near_sum`: the last column is the sum of the others in most rows.
+    - `near_sum`: the last column is the sum of the others, with `signs`, in most rows.
     - `linear`: factor * first + offset.
     - `product`: factor * first * second, plus the third column with its sign, if there is one.
     - `ratio`: factor * first / second + offset.

@@ -32,9 +32,19 @@ def make_houses(count: int = 1_200, exceptions: float = 0.05) -> pa.Table:
     )
 
 
+def make_loans(count: int = 1_200) -> pa.Table:
+    """Return loans in whole euros, of which some are repaid to the cent, and one in fifty sold."""
+    rng = np.random.default_rng(0)
+    loan = rng.integers(1_000, 40_000, count)
+    repaid = np.round(loan * rng.uniform(0.01, 0.6, count), 2)
+    balance = np.where(rng.random(count) < 0.02, 0.0, np.round(loan - repaid, 2))
+    kind = np.where(balance > 0, "current", "sold")
+    return pa.table({"kind": kind, "loan": loan, "balance": balance, "repaid": repaid})
+
+
 def schema_of(table: pa.Table) -> tuple[ColumnSchema, ...]:
-    is_text = {name: name == "kind" for name in table.column_names}
-    return tuple(ColumnSchema(n, "category" if text else "integer") for n, text in is_text.items())
+    types = {"kind": "category", "balance": "number", "repaid": "number"}
+    return tuple(ColumnSchema(name, types.get(name, "integer")) for name in table.column_names)
 
 
 def plan(table: pa.Table, **options: Any) -> RelationPlan:
@@ -94,6 +104,15 @@ def test_samples_have_the_sum_as_often_as_rows(tmp_path: Path) -> None:
     assert abs(share_with_sum(rows) - share_with_sum(table)) < 0.03
     living, ground = (rows.column(name).to_numpy() for name in ("living", "ground"))
     assert (ground <= living).all()  # an exact relation
+
+
+def test_a_term_is_coded_if_the_total_has_fewer_decimals(tmp_path: Path) -> None:
+    table = make_loans()
+    (relation,) = plan(table).coding.near_sums
+    assert relation.name == "loan - balance ~ repaid"
+    sampler = train_sampler(table, schema_of(table), tmp_path, steps=3)
+    rows = sampler.sample(1, np.arange(1_000)).rows
+    assert abs(relation.holds(rows).mean() - relation.holds(table).mean()) < 0.03
 
 
 def test_given_totals_are_kept(tmp_path: Path) -> None:
