@@ -7,7 +7,7 @@ of the position inside the bin. Otherwise the further steps hold NO_SUB_BIN. Sha
 steps.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Protocol
@@ -208,12 +208,16 @@ def similar_values(column: Column, values: Iterable[pa.Scalar]) -> str:
     """Return a phrase for an error message with the column's values that resemble `values`."""
     if not isinstance(column, CategoricalColumn):
         return ""
-    categories = column.categories.to_pylist()
-    texts = [str(value) for value in values]
+    return similar_texts(column.categories.to_pylist(), column.arrow, map(str, values))
+
+
+def similar_texts(categories: Sequence[str], arrow: pa.DataType, texts: Iterable[str]) -> str:
+    """Return a phrase for an error message with the `categories` that resemble `texts`."""
+    texts = list(texts)
     contained = [each for each in categories for text in texts if text and text in each]
     close = [each for text in texts for each in get_close_matches(text, categories)]
     similar = list(dict.fromkeys([*contained, *close, *categories]))[:MAX_SIMILAR_VALUES]
-    if pa.types.is_primitive(column.arrow):
+    if pa.types.is_primitive(arrow):
         return f"; its values are others, such as {', '.join(similar)}"
     return f"; its values are text, such as {', '.join(map(repr, similar))}"
 

@@ -1,12 +1,18 @@
-"""Given values of partial rows as Arrow columns."""
+"""Given values of partial rows as Arrow columns, and checks of them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute
+from numpy.typing import NDArray
 
+from models.tabular.categorical_columns import as_text, similar_texts
 from models.tabular.conditions import InvalidPartialRow, expected_value
+from models.tabular.relations.coded_columns import DerivedColumn
+from models.tabular.relations.coding import RelationCoding
+from models.tabular.relations.relation import GIVES_TEXT
 
 _CAST_ERRORS = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError)
 
@@ -31,3 +37,25 @@ def given_column(field: pa.Field, rows: Sequence[Mapping[str, Any]]) -> pa.Array
     if pa.types.is_floating(arrow) and (infinite := pa.compute.is_inf(column)).true_count:
         raise InvalidPartialRow(infinite.index(True).as_py(), field.name, "must be finite")
     return column
+
+
+def check_derived_values(
+    coding: RelationCoding,
+    values: Mapping[str, pa.Array],
+    given: Mapping[str, NDArray[np.bool_]],
+) -> None:
+    """Raise InvalidPartialRow for a value that no interval or key gives, such as a new category."""
+    for column in coding.columns:
+        if not isinstance(column, DerivedColumn) or column.name not in values:
+            continue
+        if not column.omitted or column.relation.kind not in GIVES_TEXT:
+            continue
+        texts = as_text(values[column.name])
+        known = sorted({text for text in column.relation.values if text is not None})
+        is_known = pa.compute.is_in(texts, value_set=pa.array(known, pa.string()))
+        is_new = pa.compute.and_not(texts.is_valid(), is_known).to_numpy(zero_copy_only=False)
+        if len(new := np.flatnonzero(is_new & given[column.name])):
+            row = int(new[0])
+            similar = similar_texts(known, values[column.name].type, [texts[row].as_py()])
+            message = "has no such value in the training data" + similar
+            raise InvalidPartialRow(row, column.name, message)

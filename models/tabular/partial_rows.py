@@ -23,7 +23,7 @@ from models.tabular.categorical_columns import (
     similar_values,
 )
 from models.tabular.conditions import InvalidPartialRow, not_a_column
-from models.tabular.given_columns import given_column
+from models.tabular.given_columns import check_derived_values, given_column
 from models.tabular.numbers.columns import NumericColumn
 from models.tabular.numbers.scale import numeric_values
 from models.tabular.relations.close_columns import CloseColumn
@@ -82,6 +82,7 @@ class PartialRows:
         given = {name: np.array([name in row for row in rows]) for name in used}
         _add_weekdays(tokenizer, values, given)
         add_spread_dates(tokenizer.coding, values, given)
+        check_derived_values(tokenizer.coding, values, given)
         _check_relations(tokenizer, values, given)
         tokens = np.full((len(tokenizer.step_sizes), len(rows)), UNKNOWN_TOKEN)
         for column, steps in zip(tokenizer.columns, tokenizer.column_slices, strict=True):

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from models.tabular.conditions import InvalidPartialRow
 from models.tabular.partial_rows import PartialRows
 from models.tabular.relations.detection import detect_relations
 from models.tabular.row_completion import complete_rows
@@ -84,3 +85,14 @@ def test_a_missing_number_has_no_category_that_follows(tmp_path: Path) -> None:
     graded = rows.filter(pa.array(has_score))
     assert graded["grade"].to_pylist() == grades_of(graded)
     assert set(rows.filter(pa.array(~has_score))["grade"].to_pylist()) == {"none"}
+
+
+def test_a_given_category_of_no_interval_is_rejected_with_similar_ones(tmp_path: Path) -> None:
+    sampler = train_sampler(TABLE, SCHEMA, tmp_path, steps=1)
+    for row, message in (
+        ({"season": "Wet"}, "no such value in the training data; .* text, such as 'wet', 'dry'"),
+        ({"grade": "E", "score": 45.0}, "no such value in the training data"),
+    ):
+        with pytest.raises(InvalidPartialRow, match=message):
+            PartialRows.parse(sampler.tokenizer, [{}, row])
+    PartialRows.parse(sampler.tokenizer, [{"season": "wet"}, {"grade": "F"}])
