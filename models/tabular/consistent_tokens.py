@@ -2,12 +2,14 @@
 
 A given total of a partial row follows from a quantity and a price that are sampled. At the last of
 these columns, a token is as probable as the total is among the values that it gives: so the price
-agrees with the total, and quantities for which it is a likely one are sampled more often.
+agrees with the total, and quantities for which it is a likely one are sampled more often. If the
+price is sampled first, its bin is kept, and the price becomes the one that gives the total.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 
 import numpy as np
 import pyarrow as pa
@@ -109,10 +111,13 @@ def _weights(
     values = column.decode(*_at_positions(column, before, size))
     arrays = {column.name: values.take(pa.array(cells[:, kind.reshape(-1)].ravel()))}
     rows = np.tile(np.repeat(np.arange(num_rows), size), len(POSITIONS))
-    for other in {i for chain in chains for i in chain.learned} - {index}:
-        arrays[tokenizer.columns[other].name] = _decode(tokenizer, other, sampled, decode_u).take(
-            pa.array(rows)
-        )
+    position = np.repeat(np.arange(len(POSITIONS)), num_rows * size)
+    others = {i for chain in chains for i in chain.learned} - {index}
+    free = None if column.needs_uniform else _finest(tokenizer, others)
+    for other in others:
+        values = _decode(tokenizer, other, sampled, decode_u, is_free=other == free)
+        taken = rows + position * num_rows if other == free else rows
+        arrays[tokenizer.columns[other].name] = values.take(pa.array(taken))
     coded = {column.name for chain in chains for column in (*chain.coded, chain.given)}
     given = partial_rows.select(coded | set(arrays))
     given = given.take(rows % decode_u.shape[1])
@@ -148,13 +153,29 @@ def _at_positions(column: Column, before: Tokens, size: int) -> tuple[Tokens, Fl
     return np.concatenate(blocks, axis=1), np.concatenate(u)
 
 
-def _decode(tokenizer: Tokenizer, index: int, tokens: Tokens, decode_u: Floats) -> pa.Array:
-    """Return the (B,) values of a learned column, in coded form."""
-    column, u = tokenizer.columns[index], np.empty(tokens.shape[1])
+def _finest(tokenizer: Tokenizer, indices: Collection[int]) -> int | None:
+    """Return the column of the most bins, whose value may be any one of its bin.
+
+    If the last column has few values, such as a quantity, a price in cents hardly fits any of them.
+    """
+    bins = {i: prod(tokenizer.columns[i].layout.step_sizes[1:]) for i in indices}
+    binned = [i for i in sorted(indices) if tokenizer.columns[i].needs_uniform]
+    return max(binned, key=lambda i: tokenizer.columns[i].layout.bins * bins[i], default=None)
+
+
+def _decode(
+    tokenizer: Tokenizer, index: int, tokens: Tokens, decode_u: Floats, *, is_free: bool
+) -> pa.Array:
+    """Return the (B,) values of a learned column in coded form, or (P * B,) at all POSITIONS."""
+    column, own = tokenizer.columns[index], tokens[tokenizer.column_slices[index]]
+    if is_free:
+        u = np.repeat(POSITIONS, own.shape[1])
+        return column.decode(np.tile(own, len(POSITIONS)), u)
+    u = np.empty(own.shape[1])
     if column.needs_uniform:
         u = decode_u[sum(c.needs_uniform for c in tokenizer.columns[:index])]
-        u = np.tile(u, tokens.shape[1] // len(u))
-    return column.decode(tokens[tokenizer.column_slices[index]], u)
+        u = np.tile(u, own.shape[1] // len(u))
+    return column.decode(own, u)
 
 
 def _compute(

@@ -145,11 +145,9 @@ class PartialRows:
                 exact = pa.compute.if_else(mask, exact, coded.column(index))
                 coded = coded.set_column(index, coded.schema.field(index), exact)
                 rows = self._overwrite(tokenizer.decode_relations(coded), set(self.values))
-        decimals = {
-            c.name: c.scale.decimals for c in tokenizer.columns if isinstance(c, NumericColumn)
-        }
+        numbers = {c.name: c for c in tokenizer.columns if isinstance(c, NumericColumn)}
         for _ in range(MAX_SOLVING_ROUNDS if coding.names & set(self.values) else 0):
-            coded = solve_sources(coding, coded, rows, self.given, decimals, only_single)
+            coded = solve_sources(coding, coded, rows, self.given, numbers, only_single)
             rows = self._overwrite(tokenizer.decode_relations(coded), set(self.values))
             if coding.satisfied(rows).all():
                 break

@@ -19,8 +19,9 @@ from models.tabular.relations.coding import RelationCoding
 from models.tabular.sampling import SampleBatch, TableSampler
 
 NUM_PARTICLES = 32  # per row to complete
-MAX_ROUNDS = 50  # of candidates
-MAX_CANDIDATES_PER_ROUND = 64  # per row
+ALL_ROUNDS = 6  # in which each pending row gets one candidate; later ones try few rows
+MAX_ATTEMPTS = 1_600  # candidates per row
+CANDIDATES_PER_ROUND = 8  # per row
 FREE_ATTEMPTS = 8  # in which a value is not changed to one of several that agree with given ones
 
 
@@ -45,13 +46,16 @@ def complete_rows(
     follows = bool(consistent_tokens(sampler.tokenizer, partial_rows, decode_u))
     is_exact = sampler.supports_any_order and not (coding.near or follows)
     particles = 1 if is_exact else NUM_PARTICLES
-    pending, attempt, num_tried = np.arange(len(indices)), 0, 0
-    for _ in range(MAX_ROUNDS):
-        # The first round shows how many rows need more candidates.
-        places = sampler.batch_size // (particles * len(pending))
-        num_candidates = int(np.clip(places, 1, MAX_CANDIDATES_PER_ROUND)) if attempt else 1
-        row_index = np.tile(pending, num_candidates)
-        attempts = np.repeat(np.arange(attempt, attempt + num_candidates), len(pending))
+    pending, num_tried = np.arange(len(indices)), np.zeros(len(indices), np.int64)
+    while len(pending) and num_tried.max() < MAX_ATTEMPTS:
+        # Many rows need few candidates. An impossible row ends the request: its many candidates are
+        # tried before those of later rows.
+        num_candidates, tried_rows = 1, pending
+        if num_tried[pending[0]] >= ALL_ROUNDS:
+            num_candidates = CANDIDATES_PER_ROUND
+            tried_rows = pending[: max(1, sampler.batch_size // (particles * num_candidates))]
+        row_index = np.tile(tried_rows, num_candidates)
+        attempts = num_tried[row_index] + np.repeat(np.arange(num_candidates), len(tried_rows))
         streams = attempts * (particles + 1)
         u = uniforms(seed, indices[row_index], num_uniforms, attempt_stream(streams))
         candidate_u = np.ascontiguousarray(u.T[len(given) :])
@@ -68,8 +72,7 @@ def complete_rows(
                 particles,
                 order,
             )
-        attempt += num_candidates
-        num_tried += len(row_index)
+        num_tried[tried_rows] += num_candidates
         _, is_valid = _decode(
             sampler,
             seed,
@@ -79,15 +82,15 @@ def complete_rows(
             candidate_u,
             only_single=attempts < FREE_ATTEMPTS,
         )
-        is_valid = is_valid.reshape(num_candidates, len(pending))
+        is_valid = is_valid.reshape(num_candidates, len(tried_rows))
         first, is_done = is_valid.argmax(0), is_valid.any(0)
-        chosen = (first * len(pending) + np.arange(len(pending)))[is_done]
-        tokens[:, pending[is_done]] = candidates[:, chosen]
-        decode_u[:, pending[is_done]] = candidate_u[:, chosen]
-        pending = pending[~is_done]
-        if not len(pending):
-            rows, _ = _decode(sampler, seed, indices, partial_rows, tokens, decode_u)
-            return SampleBatch(rows, len(indices) / (num_tried * particles))
+        chosen = (first * len(tried_rows) + np.arange(len(tried_rows)))[is_done]
+        tokens[:, tried_rows[is_done]] = candidates[:, chosen]
+        decode_u[:, tried_rows[is_done]] = candidate_u[:, chosen]
+        pending = pending[~np.isin(pending, tried_rows[is_done])]
+    if not len(pending):
+        rows, _ = _decode(sampler, seed, indices, partial_rows, tokens, decode_u)
+        return SampleBatch(rows, len(indices) / (num_tried.sum() * particles))
     accepted = len(indices) - len(pending)
     names = [
         name
@@ -95,7 +98,7 @@ def complete_rows(
         if mask[pending[0]] and name not in coding.dates
     ]
     remedy = f"Sample {indices[pending[0]]} cannot be completed: {_impossible(coding, names)}"
-    rate = accepted / (num_tried * particles)
+    rate = accepted / (num_tried.sum() * particles)
     raise AcceptanceRateTooLow(
         accepted, len(indices), rate, remedy, partial_row=int(indices[pending[0]])
     )

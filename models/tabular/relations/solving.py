@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute
 from numpy.typing import NDArray
 
+from models.tabular.numbers.columns import NumericColumn
 from models.tabular.numbers.grid import NumberGrid
 from models.tabular.relations.close_columns import CloseColumn
 from models.tabular.relations.coded_columns import (
@@ -31,19 +32,19 @@ def solve_sources(
     coded: pa.RecordBatch,
     rows: pa.RecordBatch,
     given: Mapping[str, NDArray[np.bool_]],
-    decimals: Mapping[str, int],
+    numbers: Mapping[str, NumericColumn],
     only_single: NDArray[np.bool_] | bool,
 ) -> pa.RecordBatch:
     """Return `coded` with the sources of given coded columns changed to agree with them.
 
     `rows` are the decoded rows with the given values. Where these do not agree yet, the last source
-    that is not given is changed, or the columns from which it follows. `decimals` are those of the
-    columns with floats. In rows of the mask `only_single` (N,), a source is changed only if a
-    single value of it agrees: of several ones, one should be sampled.
+    that is not given is changed, or the columns from which it follows. Of the learned `numbers`,
+    those of few values are changed after the others. In rows of the mask `only_single` (N,), a
+    source is changed only if a single value of it agrees: of several ones, one should be sampled.
     """
-    solver = _Solver(coding, coded, rows, given)
+    solver = _Solver(coding, coded, rows, given, numbers)
     for column in reversed(coding.columns):
-        solver.solve(column, decimals, only_single)
+        solver.solve(column, only_single)
     return solver.coded_rows()
 
 
@@ -56,8 +57,9 @@ class _Solver:
         coded: pa.RecordBatch,
         rows: pa.RecordBatch,
         given: Mapping[str, NDArray[np.bool_]],
+        numbers: Mapping[str, NumericColumn],
     ) -> None:
-        self._coded, self._given = coded, given
+        self._coded, self._given, self._numbers = coded, given, numbers
         self._rows = with_dates(rows, coding.dates.values())
         self._arrays = dict(zip(coded.schema.names, coded.columns, strict=True))
         self._nothing = np.zeros(len(coded), bool)
@@ -67,12 +69,7 @@ class _Solver:
         arrays = [self._arrays[name] for name in self._coded.schema.names]
         return pa.RecordBatch.from_arrays(arrays, schema=self._coded.schema)
 
-    def solve(
-        self,
-        column: CodedColumn,
-        decimals: Mapping[str, int],
-        only_single: NDArray[np.bool_] | bool,
-    ) -> None:
+    def solve(self, column: CodedColumn, only_single: NDArray[np.bool_] | bool) -> None:
         """Change sources of a column where it is given, or is the source of a solved column."""
         is_solved = self._solved[column.name]
         if isinstance(column, SpreadColumn):
@@ -92,8 +89,9 @@ class _Solver:
             return
         is_open = is_solved | self._is_given(column.name)
         last_first = tuple(reversed(column.sources))
-        # Coded sources follow from the others, so these are changed first.
-        sources = sorted(last_first, key=self._solved.__contains__)
+        # Coded sources follow from the others, so these are changed first. A price is changed
+        # before a quantity, of which few values give a total.
+        sources = sorted(last_first, key=lambda name: (name in self._solved, self._is_coarse(name)))
         if isinstance(column, DateGapColumn):
             sources = list(column.sources)  # the other date first
         elif not isinstance(column, BoundedColumn):
@@ -102,11 +100,14 @@ class _Solver:
             is_changed = is_open & ~self._is_given(name)
             if name not in self._rows.schema.names or not is_changed.any():
                 continue
-            if (solution := _solve(column, name, self._coded, self._rows, decimals)) is None:
+            if (solution := _solve(column, name, self._coded, self._rows, self._numbers)) is None:
                 continue
             values, is_single = solution
             is_changed &= is_single | np.logical_not(only_single)
             is_open &= ~self._change(name, values, is_changed)
+
+    def _is_coarse(self, name: str) -> bool:
+        return name in self._numbers and not self._numbers[name].layout.bins
 
     def _is_given(self, name: str) -> NDArray[np.bool_]:
         return self._given.get(name, self._nothing)
@@ -149,7 +150,7 @@ def _solve(
     name: str,
     coded: pa.RecordBatch,
     rows: pa.RecordBatch,
-    decimals: Mapping[str, int],
+    numbers: Mapping[str, NumericColumn],
 ) -> tuple[pa.Array, NDArray[np.bool_]] | None:
     """Return the values of source `name` that agree with `column` in `rows`, if they follow.
 
@@ -164,17 +165,18 @@ def _solve(
         if len(column.sources) > 1 or arrow != values.type:
             return None
         grid = NumberGrid(arrow, column.decimals)
-        numbers, is_missing = grid.to_grid(values)
+        bounded, is_missing = grid.to_grid(values)
         distances = array(coded, column.name)
         distance, no_distance = NumberGrid(distances.type, min(column.decimals, 0)).to_grid(
             distances
         )
-        bound = numbers + np.abs(distance) if column.upper else numbers - np.abs(distance)
+        bound = bounded + np.abs(distance) if column.upper else bounded - np.abs(distance)
         return grid.from_grid(bound, is_missing | no_distance), np.ones(len(rows), bool)
     relation = column.relation
     if not relation.can_solve(name):
         return None
-    digits = decimals.get(name, column.decimals) if pa.types.is_floating(arrow) else 0
+    digits = numbers[name].scale.decimals if name in numbers else column.decimals
+    digits = digits if pa.types.is_floating(arrow) else 0
     unit = 10.0**-digits if digits >= 0 else 0.0
     ends = [relation.solve(_shifted(rows, relation, side), name) for side in (-0.5, 0.5)]
     is_missing = ~(np.isfinite(ends[0]) & np.isfinite(ends[1]))
@@ -183,9 +185,9 @@ def _solve(
         inner = np.ceil(low / unit - EDGE) * unit, np.floor(high / unit + EDGE) * unit
         has_inner = inner[0] <= inner[1] + unit * EDGE
         low, high = np.where(has_inner, inner, (low + high) / 2)
-    numbers = np.clip(np.nan_to_num(as_floats(array(rows, name))), low, high)
+    nearest = np.clip(np.nan_to_num(as_floats(array(rows, name))), low, high)
     is_single = np.asarray(high - low <= EDGE * unit)
-    return NumberGrid(arrow, digits).from_floats(numbers, is_missing), is_single
+    return NumberGrid(arrow, digits).from_floats(nearest, is_missing), is_single
 
 
 def _shifted(rows: pa.RecordBatch, relation: Relation, units: float) -> pa.RecordBatch:

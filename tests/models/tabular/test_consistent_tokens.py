@@ -1,6 +1,7 @@
 """Partial rows with values that follow from several possible values of other columns."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,19 @@ def test_quantities_of_a_given_total_are_as_likely_as_their_prices(sampler: Tabl
     assert 40 < counts.min() <= counts.max() < 190
 
 
+def test_totals_of_the_rows_can_be_given_to_many_rows_at_once(tmp_path: Path) -> None:
+    """The price in cents comes first, and hardly any price is one of a given total."""
+    table = pa.table({"price": PRICE, "quantity": QUANTITY, "total": np.round(PRICE * QUANTITY, 2)})
+    types: list[ColumnType] = ["number", "integer", "number"]
+    schema = tuple(map(ColumnSchema, table.schema.names, types))
+    sampler = train_sampler(table, schema, tmp_path, steps=60)
+    totals = [{"total": total} for total in table["total"].to_pylist()[:60]]
+    partial_rows = PartialRows.parse(sampler.tokenizer, totals)
+    rows = complete_rows(sampler, 1, np.arange(60), partial_rows).rows
+    assert sampler.tokenizer.coding.satisfied(rows).all()
+    assert len(set(rows["quantity"].to_pylist())) > 3
+
+
 def test_a_given_tax_is_that_of_the_total_of_a_quantity_and_a_price(sampler: TableSampler) -> None:
     rows = complete(sampler, {"tax": 12.0})
     assert len(set(rows["quantity"].to_pylist())) > 3
@@ -103,7 +117,7 @@ def test_numbers_of_a_given_category_are_those_of_the_category(sampler: TableSam
 def test_a_value_that_nothing_gives_is_refused_with_its_relation(
     sampler: TableSampler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(row_completion, "MAX_ROUNDS", 4)
+    monkeypatch.setattr(row_completion, "MAX_ATTEMPTS", 50)
     rows = PartialRows.parse(sampler.tokenizer, [{"total": 60.0}, {"total": 0.03}])
     with pytest.raises(AcceptanceRateTooLow, match=r"Sample 1 .* `total` is impossible") as error:
         complete_rows(sampler, 1, np.arange(2), rows)
