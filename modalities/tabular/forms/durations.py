@@ -14,13 +14,10 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
-from modalities.tabular.forms.moments import DAY, SECOND
+from modalities.tabular.forms.calendar_fields import DAY, SECOND, Ints
+from modalities.tabular.forms.fit import MIN_FIT_FRACTION, count_equal
 
-Ints = NDArray[np.int64]
-
-MIN_FIT_FRACTION = 0.9  # of the sampled texts; the exact fraction is checked on all rows
 MAX_FRACTION_DIGITS = 6  # of a second
 DEFAULT_FORMAT = "[h]:mm:ss"
 DURATION_FORMATS = (
@@ -203,7 +200,7 @@ def infer_duration_form(sample: list[str]) -> DurationForm | None:
     in_units = has_units(sample)
     for style in _UNIT_FORMATS if in_units else DURATION_FORMATS:
         form = DurationForm(style, fraction and not in_units)
-        same = pc.sum(pc.equal(form.write(form.parse(texts), decimals), texts)).as_py() or 0
+        same = count_equal(form.write(form.parse(texts), decimals), texts)
         if same >= most and (best is None or same > most):
             best, most = form, same
     return best

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from modalities.tabular.forms.calendar_fields import DAY, SECOND
 from modalities.tabular.forms.durations import count_fraction_digits, infer_duration_form
+from modalities.tabular.forms.moment_formats import parse_format
 from modalities.tabular.forms.moment_inference import infer_moments
-from modalities.tabular.forms.moments import DAY, SECOND, parse_format
 from modalities.tabular.forms.number_inference import infer_number_forms
 from modalities.tabular.forms.number_texts import NumberTexts
 from modalities.tabular.forms.numbers import NumberForm, parse_pattern

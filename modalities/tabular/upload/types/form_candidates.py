@@ -20,11 +20,13 @@ from modalities.tabular.forms.durations import (
     has_units,
     infer_duration_form,
 )
-from modalities.tabular.forms.moment_inference import InferredMoment, infer_moments
-from modalities.tabular.forms.moments import MomentForm, PartialDateForm, parse_format
+from modalities.tabular.forms.moment_formats import parse_format
+from modalities.tabular.forms.moment_inference import infer_moments
+from modalities.tabular.forms.moments import MomentForm, PartialDateForm
 from modalities.tabular.forms.number_inference import has_only_thousands, infer_number_forms
 from modalities.tabular.forms.number_texts import NumberTexts
 from modalities.tabular.forms.numbers import NumberForm, find_exponents, number_form
+from modalities.tabular.forms.time_inference import InferredMoment
 from modalities.tabular.schema import Column, ColumnType
 from modalities.tabular.upload.types.value_kinds import is_value
 
