@@ -8,12 +8,9 @@ import pyarrow.compute as pc
 from modalities.tabular.forms import durations
 from modalities.tabular.forms.moment_formats import parse_format
 from modalities.tabular.forms.moments import MomentForm
-from modalities.tabular.forms.numbers import (
-    ALL_DIGITS,
-    ALL_DIGITS_TRIMMED,
-    NumberForm,
-    number_form,
-)
+from modalities.tabular.forms.number_digits import ALL_DIGITS, ALL_DIGITS_TRIMMED
+from modalities.tabular.forms.number_patterns import number_form
+from modalities.tabular.forms.numbers import NumberForm
 from modalities.tabular.schema import INTEGER_TYPES, Column
 
 

@@ -23,9 +23,11 @@ from modalities.tabular.forms.durations import (
 from modalities.tabular.forms.moment_formats import parse_format
 from modalities.tabular.forms.moment_inference import infer_moments
 from modalities.tabular.forms.moments import MomentForm, PartialDateForm
+from modalities.tabular.forms.number_digits import find_exponents
 from modalities.tabular.forms.number_inference import has_only_thousands, infer_number_forms
+from modalities.tabular.forms.number_patterns import number_form, pattern_of
 from modalities.tabular.forms.number_texts import NumberTexts
-from modalities.tabular.forms.numbers import NumberForm, find_exponents, number_form
+from modalities.tabular.forms.numbers import NumberForm
 from modalities.tabular.forms.time_inference import InferredMoment
 from modalities.tabular.schema import Column, ColumnType
 from modalities.tabular.upload.types.value_kinds import is_value
@@ -221,11 +223,11 @@ class NumberReader:
     def _column(self, name: str, form: NumberForm) -> Column:
         is_whole = self.texts.integers_only and not form.scales
         if is_whole and not form.exponent and not form.significant:
-            format = None if form == number_form(None, form.max_decimals) else form.pattern
+            format = None if form == number_form(None, form.max_decimals) else pattern_of(form)
             return Column(name, "integer", decimals=form.max_decimals, format=format)
         has_scale = form.significant or form.exponent or form.scales
         decimals = None if has_scale else form.max_decimals
-        format = None if form == number_form(None, decimals) else form.pattern
+        format = None if form == number_form(None, decimals) else pattern_of(form)
         return Column(name, "number", decimals=decimals, format=format)
 
 

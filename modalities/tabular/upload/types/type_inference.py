@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from modalities.tabular.formatting import form_of_number
 from modalities.tabular.forms.durations import DEFAULT_FORMAT
+from modalities.tabular.forms.number_patterns import pattern_of
 from modalities.tabular.schema import Column, ColumnType
 from modalities.tabular.type_casting import MISSING_MARKERS
 from modalities.tabular.upload.types.code_columns import (
@@ -156,7 +157,7 @@ def _is_marker(word: str) -> bool:
 
 def _shown_format(column: Column) -> str:
     if column.type in ("integer", "number"):
-        return form_of_number(column).pattern
+        return pattern_of(form_of_number(column))
     return column.format or ""
 
 
