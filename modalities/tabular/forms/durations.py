@@ -189,7 +189,7 @@ def _clock(micros: int, digits: int, *, hour_digits: int, seconds: bool = True) 
     return text + f":{whole % 60:02}" + (f".{fraction:06}"[: digits + 1] if digits else "")
 
 
-def infer_duration_form(sample: list[str]) -> DurationForm | None:
+def infer_duration_form(sample: Sequence[str]) -> DurationForm | None:
     """Return the form that writes most texts unchanged; None if it is fewer than 90 %.
 
     Times of day must be inferred first.

@@ -23,8 +23,8 @@ from modalities.tabular.schema import (
 )
 from modalities.tabular.typed_parquet import TypedParquet
 from modalities.tabular.upload.schema_overrides import ColumnOverride, SchemaOverrides
+from modalities.tabular.upload.types.candidate_search import find_candidates
 from modalities.tabular.upload.types.column_stats import SAMPLED_GROUPS, SAMPLED_TEXTS
-from modalities.tabular.upload.types.form_candidates import find_candidates
 from modalities.tabular.upload.types.identifier_kinds import kind_of_texts
 
 # Formats that an error message suggests.

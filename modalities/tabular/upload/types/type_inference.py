@@ -16,7 +16,8 @@ from modalities.tabular.upload.types.code_columns import (
     may_have_points,
 )
 from modalities.tabular.upload.types.column_stats import TextColumnStats, TypedColumnStats
-from modalities.tabular.upload.types.form_candidates import FormCandidate, NumberReader, value_class
+from modalities.tabular.upload.types.form_candidates import FormCandidate, value_class
+from modalities.tabular.upload.types.form_readers import NumberReader
 from modalities.tabular.upload.types.identifier_kinds import PHONE_NAME
 from modalities.tabular.upload.types.integer_identifiers import (
     NUMBER_NAME,
