@@ -360,6 +360,7 @@ def test_random_moments_in_any_form_are_recovered(format: str, seed: int) -> Non
         ["may"],
         ["2024"],
         ["12345678", "23456789", "34567890"],
+        ["02340101", "05120202", "08310303"],
         ["12-34-56"],
         ["555-1234"],
     ],
@@ -367,6 +368,13 @@ def test_random_moments_in_any_form_are_recovered(format: str, seed: int) -> Non
 def test_texts_that_are_not_dates_have_no_form(texts: list[str]) -> None:
     moments = infer_moments(texts)
     assert all(each.form.parse(pa.array(texts)).null_count == len(texts) for each in moments)
+
+
+def test_letter_in_place_of_a_digit_is_not_a_date() -> None:
+    form = parse_format("%Y-%m-%d")
+    assert form is not None
+    texts = pa.array(["2024-01-31", "20a4-01-31", "2024/01/31"])
+    assert form.parse(texts).is_valid().to_pylist() == [True, False, False]
 
 
 @pytest.mark.parametrize(
