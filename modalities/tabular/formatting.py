@@ -5,13 +5,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from modalities.tabular.forms import durations, moments
-from modalities.tabular.forms.numbers import (
-    ALL_DIGITS,
-    ALL_DIGITS_TRIMMED,
-    NumberForm,
-    number_form,
-)
+from modalities.tabular.forms import durations
+from modalities.tabular.forms.moment_formats import parse_format
+from modalities.tabular.forms.moments import MomentForm
+from modalities.tabular.forms.number_digits import ALL_DIGITS, ALL_DIGITS_TRIMMED
+from modalities.tabular.forms.number_patterns import number_form
+from modalities.tabular.forms.numbers import NumberForm
 from modalities.tabular.schema import INTEGER_TYPES, Column
 
 
@@ -41,10 +40,10 @@ def form_of_number(column: Column) -> NumberForm:
     return number_form(column.format, decimals)
 
 
-def form_of_moment(column: Column) -> moments.MomentForm:
+def form_of_moment(column: Column) -> MomentForm:
     """Return the form of a datetime or time column; raise ValueError if it has none."""
     default = "%Y-%m-%d" if column.type == "datetime" else "%H:%M:%S"
-    form = moments.parse_format(column.format or default)
+    form = parse_format(column.format or default)
     if form is None or form.has_date != (column.type == "datetime"):
         raise ValueError(f"{column.format!r} is not a format of the type {column.type}")
     return form

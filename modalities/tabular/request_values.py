@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 
 from modalities.tabular.formatting import boolean_texts
-from modalities.tabular.forms.moments import parse_format
+from modalities.tabular.forms.moment_formats import parse_format
 from modalities.tabular.schema import ORDERED_TYPES, Column
 from modalities.tabular.type_casting import parse_texts
 

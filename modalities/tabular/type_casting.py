@@ -14,7 +14,8 @@ from modalities.tabular.formatting import (
     form_of_number,
     format_values,
 )
-from modalities.tabular.forms.numbers import ALL_DIGITS, NumberForm
+from modalities.tabular.forms.number_digits import ALL_DIGITS
+from modalities.tabular.forms.numbers import NumberForm
 from modalities.tabular.schema import ID_INTEGER_TYPES, Column
 from modalities.tabular.word_set import WordSet
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-MIN_TEXTS = 0.9  # share of the texts with digits of the script
+_MIN_FRACTION = 0.9  # share of the texts with digits of the script
 
 
 def zero_of(text: str) -> str:
@@ -25,7 +25,7 @@ def script_of(texts: Sequence[str]) -> str:
     """Return the zero of the digits that most texts have; "" for ASCII digits."""
     zeros = [zero_of(text) for text in texts]
     first = next(filter(None, zeros), "")
-    return first if first and zeros.count(first) >= MIN_TEXTS * len(texts) else ""
+    return first if first and zeros.count(first) >= _MIN_FRACTION * len(texts) else ""
 
 
 def plain_digits(text: str, zero: str) -> str:

@@ -10,17 +10,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
-from modalities.tabular.forms.moments import DAY, SECOND
+from modalities.tabular.forms.calendar_fields import DAY, SECOND, Ints
+from modalities.tabular.forms.fit import MIN_FIT_FRACTION, count_equal
 
-Ints = NDArray[np.int64]
-
-MIN_FIT_FRACTION = 0.9  # of the sampled texts; the exact fraction is checked on all rows
 MAX_FRACTION_DIGITS = 6  # of a second
 DEFAULT_FORMAT = "[h]:mm:ss"
 DURATION_FORMATS = (
@@ -56,9 +54,18 @@ _PATTERNS = {
 }
 
 
+class _UnitPart(NamedTuple):
+    field: str  # h, m or s
+    digits: int  # at least, padded with zeros
+    unit: str
+    separator: str  # blanks after the unit
+
+
 @dataclass(frozen=True)
 class DurationForm:
-    style: str  # one of DURATION_FORMATS
+    """A way to write durations; `style` is the format without the `.f` of a fraction."""
+
+    style: str
     fraction: bool = False
 
     @property
@@ -75,23 +82,26 @@ class DurationForm:
         return _PATTERNS[prefix] + (_SECONDS if self.style.endswith("ss") else "") + "$"
 
     @cached_property
-    def _parts(self) -> list[tuple[str, int, str, str]]:
-        """Field, digits, unit and separator of each part of a duration with units."""
+    def _parts(self) -> list[_UnitPart]:
+        """The parts of a duration with units; empty for other styles."""
         parts = re.findall(r"\[(([hms])\2?)\]([^\[: ?]| [^\[ ?]|)([^\[?]*)", self.style)
         if ":" in self.style or not parts:
             return []
-        joined = [(name, len(token), first + rest) for token, name, first, rest in parts]
-        return [
-            (name, n, unit.rstrip(" "), unit[len(unit.rstrip(" ")) :]) for name, n, unit in joined
-        ]
+        result = []
+        for token, name, first, rest in parts:
+            unit = (first + rest).rstrip(" ")
+            result.append(_UnitPart(name, len(token), unit, (first + rest)[len(unit) :]))
+        return result
 
     def _unit_regex(self) -> str:
+        """Return the regular expression of durations with units."""
         pieces = []
-        for i, (name, _, unit, separator) in enumerate(self._parts):
+        is_optional = self.style.endswith("?")
+        for i, part in enumerate(self._parts):
             number = "[0-9]{1,6}" if i == 0 else "[0-5]?[0-9]"
-            part = f"(?P<{name}>{number}){re.escape(unit)}"
-            optional = self.style.endswith("?")
-            pieces.append(f"(?:{part}{separator and ' ?'})?" if optional else part + separator)
+            piece = f"(?P<{part.field}>{number}){re.escape(part.unit)}"
+            blank = part.separator and " ?"
+            pieces.append(f"(?:{piece}{blank})?" if is_optional else piece + part.separator)
         return f"^{''.join(pieces)}$"
 
     def parse(self, texts: pa.StringArray) -> pa.Int64Array:
@@ -125,6 +135,7 @@ class DurationForm:
         return pa.array(micros, mask=parts.is_null().to_numpy(zero_copy_only=False))
 
     def write(self, micros: pa.Int64Array, decimals: int | None = None) -> pa.StringArray:
+        """Return the durations as text, with `decimals` digits (default 6) of a fraction."""
         digits = (6 if decimals is None else decimals) if self.fraction else 0
         texts = [
             None if value is None else self._text(value, digits) for value in micros.to_pylist()
@@ -159,12 +170,13 @@ class DurationForm:
         sizes = {"h": 3600, "m": 60, "s": 1}
         texts: list[str] = []
         rest = abs(seconds)
-        for name, digits, unit, separator in self._parts:
-            value, rest = divmod(rest, sizes[name])
+        for part in self._parts:
+            value, rest = divmod(rest, sizes[part.field])
             if value or not self.style.endswith("?"):
-                texts.append(f"{value:0{digits if texts else 1}}{unit}{separator}")
-        _, _, unit, _ = self._parts[-1]
-        return ("-" if seconds < 0 else "") + ("".join(texts).rstrip(" ") or f"0{unit}")
+                digits = part.digits if texts else 1
+                texts.append(f"{value:0{digits}}{part.unit}{part.separator}")
+        zero = f"0{self._parts[-1].unit}"
+        return ("-" if seconds < 0 else "") + ("".join(texts).rstrip(" ") or zero)
 
     def _iso(self, micros: int, digits: int) -> str:
         days, rest = divmod(micros, DAY) if self.style == "P" else (0, micros)
@@ -179,6 +191,7 @@ class DurationForm:
 
 
 def parse_duration_format(format: str) -> DurationForm | None:
+    """Return the form that a format describes; None if it is not supported."""
     style = format.removesuffix(".f")
     is_known = style in DURATION_FORMATS or (style == format and style in _UNIT_FORMATS)
     return DurationForm(style, style != format) if is_known else None
@@ -192,7 +205,7 @@ def _clock(micros: int, digits: int, *, hour_digits: int, seconds: bool = True) 
     return text + f":{whole % 60:02}" + (f".{fraction:06}"[: digits + 1] if digits else "")
 
 
-def infer_duration_form(sample: list[str]) -> DurationForm | None:
+def infer_duration_form(sample: Sequence[str]) -> DurationForm | None:
     """Return the form that writes most texts unchanged; None if it is fewer than 90 %.
 
     Times of day must be inferred first.
@@ -203,7 +216,7 @@ def infer_duration_form(sample: list[str]) -> DurationForm | None:
     in_units = has_units(sample)
     for style in _UNIT_FORMATS if in_units else DURATION_FORMATS:
         form = DurationForm(style, fraction and not in_units)
-        same = pc.sum(pc.equal(form.write(form.parse(texts), decimals), texts)).as_py() or 0
+        same = count_equal(form.write(form.parse(texts), decimals), texts)
         if same >= most and (best is None or same > most):
             best, most = form, same
     return best

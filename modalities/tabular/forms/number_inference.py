@@ -2,13 +2,12 @@
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from modalities.tabular.forms.digits import plain_digits, script_of
+from modalities.tabular.forms.fit import MIN_FIT_FRACTION
 from modalities.tabular.forms.number_marks import (
-    MIN_FIT_FRACTION,
     WHOLE,
     are_parted_if_long,
     infer_marks,
@@ -24,60 +23,21 @@ from modalities.tabular.forms.number_units import (
     BLANKS,
     SIGNS,
     codes_of_currencies,
-    is_prefix,
-    is_suffix,
-    is_unit,
-    split_end,
 )
 from modalities.tabular.forms.numbers import Affixes, NumberForm
+from modalities.tabular.forms.split_numbers import (
+    MINUS,
+    MINUS_BELOW_UP,
+    SplitNumber,
+    split_number,
+)
 
 _MIN_PERCENTAGES = 0.05  # of the texts, next to counts; and of counts next to percentages
 _MIN_SCALE_FRACTION = 0.005  # of the texts, to be a scale of the column
-MIN_PLAIN_FRACTION = 0.75  # of the texts, which have no unit
-
-_TEXT = re.compile(
-    r"(?P<before>\D*?)"
-    r"(?P<body>(?:\d[\d.,'\u2019\u066b\u066c\uff0c\uff0e \u00a0\u202f\u2009]*|[.,]\d+))"
-    r"(?P<exponent>[eE][-+]?\d{1,4})?"
-    r"(?P<after>(?:(?<=[ \u00a0\u202f\u2009])|[^\d]).*)?"
-)
-
-
+_MIN_PLAIN_FRACTION = 0.75  # of the texts, which have no unit
 _PADDED = re.compile(r"(\d+)([.,])(\d+)")
 _MIN_PADDED_DECIMALS, _MIN_PADDED_WIDTH = 4, 3  # without a sign: codes have fewer digits
 _BRACKETED = re.compile(r"\(\d[^()]*[^\W\d_]{2}[^()]*\)")
-
-
-_MINUS = "-\u2212\u25b3\u25b2"
-_MINUS_BELOW_UP = "-\u2212\u25b3\u25bc"  # where one triangle is a plus
-
-
-@dataclass(frozen=True)
-class _Text:
-    before: str
-    body: str
-    exponent: str
-    after: str
-    scale: str = ""
-    minus: str = _MINUS  # signs of negative numbers
-
-    @cached_property
-    def is_negative(self) -> bool:
-        before, after = self.before.strip(BLANKS), split_end(self.after)[1].strip(BLANKS)
-        in_brackets = "(" in before and ")" in after
-        return in_brackets or any(sign in before + after for sign in self.minus)
-
-    @cached_property
-    def unit(self) -> Affixes:
-        """The currency sign or unit before and after the digits, without signs and blanks."""
-        end, after = split_end(self.after)
-        minus = re.escape(self.minus)
-        before = re.sub(rf"[+(\u25b2\u25bc{minus}]", "", self.before).strip(BLANKS)
-        return before, end + re.sub(rf"[){minus}]", "", after).strip(BLANKS)
-
-    @cached_property
-    def is_zero(self) -> bool:
-        return not re.search("[1-9]", self.body)
 
 
 def infer_number_forms(sample: Sequence[str], *, decimal_comma: bool) -> list[NumberForm]:
@@ -93,8 +53,10 @@ def infer_number_forms(sample: Sequence[str], *, decimal_comma: bool) -> list[Nu
         inner = infer_number_forms([text[1:-1] for text in sample], decimal_comma=decimal_comma)
         return [_in_brackets(form) for form in inner]
     codes = codes_of_currencies(sample)
-    minus = _MINUS_BELOW_UP if any("\u25bc" in text for text in sample) else _MINUS
-    texts = [text for text in (_parse(text, codes, minus) for text in sample) if text is not None]
+    minus = MINUS_BELOW_UP if any("\u25bc" in text for text in sample) else MINUS
+    texts = [
+        text for text in (split_number(text, codes, minus) for text in sample) if text is not None
+    ]
     signed = sum(text.unit[0] in SIGNS for text in texts)
     if signed < MIN_FIT_FRACTION * len(texts):  # such as <0.5 among other numbers
         texts = [text for text in texts if text.unit[0] not in SIGNS]
@@ -130,7 +92,7 @@ def infer_number_forms(sample: Sequence[str], *, decimal_comma: bool) -> list[Nu
     return forms + _other_signs(forms, texts) if forms else []
 
 
-def _other_signs(forms: Sequence[NumberForm], texts: Sequence[_Text]) -> list[NumberForm]:
+def _other_signs(forms: Sequence[NumberForm], texts: Sequence[SplitNumber]) -> list[NumberForm]:
     """Return the forms with signs of numbers that the sample lacks."""
     positive, negative = forms[0].positive, forms[0].negative
     if all(text.is_negative for text in texts) and negative[0] == "-":
@@ -151,7 +113,7 @@ def _in_brackets(form: NumberForm) -> NumberForm:
     return replace(form, positive=positive, negative=negative, zero=zero)
 
 
-def _infer_scales(texts: Sequence[_Text]) -> tuple[str, ...]:
+def _infer_scales(texts: Sequence[SplitNumber]) -> tuple[str, ...]:
     """Return the words for powers of ten, if there are several and the texts are not codes."""
     counts = Counter(split_scale(text.after)[0] for text in texts)
     common = [word for word, count in counts.items() if count >= _MIN_SCALE_FRACTION * len(texts)]
@@ -168,7 +130,7 @@ def _infer_scales(texts: Sequence[_Text]) -> tuple[str, ...]:
     return tuple(words) if is_mixed and is_amount and are_scales(words) else ()
 
 
-def _are_counts_and_percentages(texts: Sequence[_Text], words: Sequence[str]) -> bool:
+def _are_counts_and_percentages(texts: Sequence[SplitNumber], words: Sequence[str]) -> bool:
     """Return True for whole numbers and percentages below 100, such as 155 and 18.2%."""
     if len(words) != 2 or not are_scales(words):
         return False
@@ -183,35 +145,18 @@ def _are_counts_and_percentages(texts: Sequence[_Text], words: Sequence[str]) ->
     )
 
 
-def _fractions(texts: Sequence[_Text]) -> list[_Text]:
+def _fractions(texts: Sequence[SplitNumber]) -> list[SplitNumber]:
     """Return the texts of numbers below one, or of all numbers if there are none."""
     fractions = [text for text in texts if re.match(r"0?[.,]\d", text.body)]
     return fractions or list(texts)
 
 
-def _parse(text: str, codes: Collection[str] = (), minus: str = _MINUS) -> _Text | None:
-    match = _TEXT.fullmatch(text)
-    if match is None:
-        return None
-    body, after = match["body"], match["after"] or ""
-    stripped = body.rstrip(BLANKS)
-    after = body[len(stripped) :] + after
-    if split_end(stripped[-1:] + after)[0]:  # such as 120,-
-        stripped, after = stripped[:-1], stripped[-1:] + after
-    parsed = _Text(match["before"], stripped, match["exponent"] or "", after, minus=minus)
-    before_unit, after_unit = parsed.unit
-    end, after = split_end(after)
-    is_before = is_prefix(before_unit) or before_unit in codes
-    is_after = is_suffix(after_unit.removeprefix(end).strip(BLANKS)) or is_unit(after)
-    return parsed if is_before and is_after else None
-
-
-def _infer_affixes(texts: Sequence[_Text]) -> NumberForm | None:
+def _infer_affixes(texts: Sequence[SplitNumber]) -> NumberForm | None:
     """Return a form with the most common affixes of each sign; None if units are mixed."""
     texts, plural = _without_plural(texts)
     (unit, count), *_ = Counter(text.unit for text in texts).most_common(1)
     # Flags such as the `p` of provisional numbers are not units.
-    if count < (MIN_FIT_FRACTION if any(unit) else MIN_PLAIN_FRACTION) * len(texts):
+    if count < (MIN_FIT_FRACTION if any(unit) else _MIN_PLAIN_FRACTION) * len(texts):
         return None
     texts = [text for text in texts if text.unit == unit]
     negative = _most_common(text for text in texts if text.is_negative)
@@ -223,7 +168,7 @@ def _infer_affixes(texts: Sequence[_Text]) -> NumberForm | None:
     return NumberForm(positive, negative or default, zero or positive, plural=plural)
 
 
-def _without_plural(texts: Sequence[_Text]) -> tuple[Sequence[_Text], str]:
+def _without_plural(texts: Sequence[SplitNumber]) -> tuple[Sequence[SplitNumber], str]:
     """Return the texts with the unit in the singular, as in `1 day`, and the plural's ending."""
     units = [unit for unit, _ in Counter(text.unit for text in texts).most_common(2)]
     if len(units) < 2:
@@ -239,7 +184,7 @@ def _without_plural(texts: Sequence[_Text]) -> tuple[Sequence[_Text], str]:
     return [replace(text, after=text.after.removesuffix(ending)) for text in texts], ending
 
 
-def _most_common(texts: Iterable[_Text]) -> Affixes | None:
+def _most_common(texts: Iterable[SplitNumber]) -> Affixes | None:
     counts = Counter((text.before, text.after) for text in texts)
     return counts.most_common(1)[0][0] if counts else None
 
@@ -251,18 +196,18 @@ def _strip_sign(affixes: Affixes | None) -> Affixes:
 
 def has_thousands_comma(sample: Sequence[str]) -> bool:
     """Return True for numbers of which one shows the comma's meaning: 16,224.50 or 71,482,000."""
-    bodies = [text.body for text in map(_parse, sample) if text is not None]
+    bodies = [text.body for text in map(split_number, sample) if text is not None]
     is_number_column = len(bodies) >= MIN_FIT_FRACTION * len(sample)
     return is_number_column and show_thousands(bodies)
 
 
 def has_only_thousands(sample: Sequence[str]) -> bool:
     """Return True for numbers such as 4,385 and 675, of which a comma parts only the long ones."""
-    bodies = [text.body for text in map(_parse, sample) if text is not None]
+    bodies = [text.body for text in map(split_number, sample) if text is not None]
     return are_parted_if_long(bodies)
 
 
-def _infer_padded(texts: Sequence[_Text]) -> tuple[int, str, bool] | None:
+def _infer_padded(texts: Sequence[SplitNumber]) -> tuple[int, str, bool] | None:
     """Return the width and the decimal mark of numbers such as -086.6445, padded with zeros.
 
     The last value is True if a minus counts as a digit, as in 0012.5 and -003.2. Codes such as

@@ -3,10 +3,10 @@
 import re
 from collections.abc import Collection, Sequence
 
+from modalities.tabular.forms.fit import MIN_FIT_FRACTION
 from modalities.tabular.forms.number_units import is_currency
 from modalities.tabular.forms.numbers import Affixes
 
-MIN_FIT_FRACTION = 0.9  # of the sampled texts; the exact fraction is checked on all rows
 _MARKS = (  # thousands mark and decimal mark, in order of preference
     ("", "."),
     (",", "."),

@@ -7,15 +7,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from modalities.tabular.forms.number_scales import is_percent
-from modalities.tabular.forms.numbers import (
+from modalities.tabular.forms.number_digits import (
     ALL_DIGITS,
     ALL_DIGITS_TRIMMED,
     MAX_DECIMALS,
-    NumberForm,
     count_decimals,
     find_exponents,
 )
+from modalities.tabular.forms.number_scales import is_percent
+from modalities.tabular.forms.numbers import NumberForm
 
 # Decimals of numbers that a program has computed from others with fewer ones.
 _MIN_NOISE_DECIMALS, _NOISE_DECIMALS, _MAX_NOISE_STEPS = 12, 9, 4

@@ -1,43 +1,25 @@
-"""Numbers as text: reading and writing in the form of a column, such as `$#,##0.00`.
+"""Numbers as text: reading and writing in the form of a column, such as `$1,234.50`.
 
-A pattern is written like a number format of a spreadsheet, with the marks that the texts have:
-`#.##0,00 €`, `0.0%`, `+0;-0;0`, `#,##0;(#,##0)` or `0.000e+00`. Up to three sections are for
-positive numbers, negative numbers (default: the first one after a minus sign) and zero (default:
-the first one; `0.00;-0.00;0` writes it without decimals). `0.##` writes up to two decimals and no
-trailing zeros; `0000.0;-000.0` is padded to a width that includes the minus; `@@@` writes up to
-three significant digits, and `@@@,#` or `#.##@@@,#` has other marks. `0.0[K|M]` writes 1500 as
-1.5K, and `0 day[s]` writes `1 day` and `2 days`. A zero of another script, such as the Arabic one
-(after `@@@` for significant digits), means the digits of that script.
+The patterns of forms are those of `number_patterns`.
 """
 
 import re
 from dataclasses import dataclass, replace
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
-from modalities.tabular.forms.digits import plain_digits, to_ascii, to_script, zero_of
-from modalities.tabular.forms.number_scales import are_scales, choose_scales, factors, is_percent
+from modalities.tabular.forms.digits import to_ascii, to_script
+from modalities.tabular.forms.number_digits import (
+    find_nonzero,
+    fixed_point,
+    scientific,
+    significant_digits,
+    trim_zeros,
+)
+from modalities.tabular.forms.number_scales import choose_scales, factors, is_percent
 
 Affixes = tuple[str, str]  # text before and after the digits
-
-MAX_DECIMALS = 15
-ALL_DIGITS = 17  # significant digits of a float
-# The same, with whole numbers as programs in JavaScript and R write them: 3 instead of 3.0.
-ALL_DIGITS_TRIMMED = 18
-_EXACT = 1e15  # integers below are floats of which all digits are significant
-_NO_FRACTION = 2.0**53  # floats above have no digits after the point
-_MAX_PATTERN_CHARS = 64
-_BODY = re.compile(
-    r"(?:(?:#(?P<mark>[^#0@;\d])##(?:(?P=mark)##)?(?:0|@{1,18}0?)|@{1,18}0?"
-    r"|#(?=[.,\u066b\uff0e][0#])|0{1,9})"
-    r"(?:(?P<decimal>[.,\u066b\uff0e](?=[0#]))(?P<zeros>0{0,15})(?P<optional>#{0,15}))?"
-    r"(?P<exponent>[eE]\+?0{1,3})?(?:\[(?P<scales>[^\[\]]*)\])?)"
-)
-_DECIMAL_MARKS = {".": ",", "\u066c": "\u066b", "\uff0c": "\uff0e"}  # by thousands mark
-_PLURAL = re.compile(r"(?<=[^\W\d_])\[([^\W\d_]{1,3})\]$")
 
 
 @dataclass(frozen=True)
@@ -61,7 +43,7 @@ class NumberForm:
     min_decimals: int = 0
     max_decimals: int = 0
     exponent: str = ""
-    significant: int = 0
+    significant: int = 0  # digits; 0 for fixed decimals
     scales: tuple[str, ...] = ()  # words for powers of ten, such as K and M
     plain_zero: bool = False  # 0 instead of 0.00
     script: str = ""  # zero of the digits, if they are not ASCII
@@ -74,37 +56,6 @@ class NumberForm:
         has_words = bool(self.scales or self.plural or self.script)
         has_marks = bool(self.thousands) or self.whole_digits > 1 or self.decimal != "."
         return not (has_signs or has_words or has_marks)
-
-    @property
-    def pattern(self) -> str:
-        body = self._body()
-        ending = f"[{self.plural}]" if self.plural else ""
-        negative = body.removeprefix("0") if self.counts_sign else body
-        bodies = [body, negative, "0" if self.plain_zero else body]
-        if self.script:
-            bodies = [each.replace("0", self.script) for each in bodies]
-        sections = zip(bodies, self._sections(), strict=False)
-        return ";".join(f"{before}{each}{after}{ending}" for each, (before, after) in sections)
-
-    def _body(self) -> str:
-        mark = self.thousands
-        group = f"#{mark}##{mark}##" if self.indian else f"#{mark}##" if mark else ""
-        if self.significant:
-            script = "0" if self.script else ""
-            decimal = "" if self.decimal == _DECIMAL_MARKS.get(mark, ".") else f"{self.decimal}#"
-            return f"{group}{'@' * self.significant}{script}{decimal}"
-        whole = f"{group}0" if mark else "0" * self.whole_digits
-        whole = whole if self.leading_zero else "#"
-        optional = "#" * (self.max_decimals - self.min_decimals)
-        decimals = f"{self.decimal}{'0' * self.min_decimals}{optional}" if self.max_decimals else ""
-        scales = f"[{'|'.join(self.scales)}]" if self.scales else ""
-        return f"{whole}{decimals}{self.exponent}{scales}"
-
-    def _sections(self) -> list[Affixes]:
-        if self.zero != self.positive or self.plain_zero:
-            return [self.positive, self.negative, self.zero]
-        is_default = self.negative == _default_negative(self.positive) and not self.counts_sign
-        return [self.positive] if is_default else [self.positive, self.negative]
 
     def with_decimals(self, decimals: int) -> "NumberForm":
         """Return the form with as many decimals; trailing zeros stay omitted if they are."""
@@ -147,6 +98,7 @@ class NumberForm:
         return pc.and_not(self._matches(texts, {self.negative}), is_positive)
 
     def _without_affixes(self, texts: pa.StringArray) -> pa.StringArray:
+        """Return texts that fit without signs, units and scales."""
         sections = (self.positive, self.negative, self.zero)
         before = "".join({section[0] for section in sections})
         after = "".join({section[1] for section in sections} | set(self.scales)) + self.plural
@@ -162,6 +114,7 @@ class NumberForm:
         return pc.match_substring_regex(texts, f"^(?:{'|'.join(sections)})$")
 
     def _affix_regex(self) -> str:
+        """Return a regular expression of all texts before and after the digits."""
         sections = (self.positive, self.negative, self.zero)
         before = _alternatives({section[0] for section in sections})
         after = _alternatives(
@@ -175,6 +128,7 @@ class NumberForm:
         return f"^(?:{before})|(?:{after})$"
 
     def _number_regex(self) -> str:
+        """Return a regular expression of numbers without a sign, with the marks and scales."""
         mark, decimal = re.escape(self.thousands), re.escape(self.decimal)
         digits = "(?:[0-9]{0,17})"  # longer ones are not exact
         if mark:
@@ -227,7 +181,7 @@ class NumberForm:
             digits = pc.if_else(pc.equal(scales, ""), counts, digits)
         if self.is_plain and self.leading_zero and not self.plain_zero:
             return _with_minus(digits, values)
-        is_zero = pc.invert(_find_nonzero(digits))
+        is_zero = pc.invert(find_nonzero(digits))
         digits = pc.if_else(is_zero, "0", digits) if self.plain_zero else digits
         is_negative = pc.and_not(pc.less(values, pa.scalar(0, values.type)), is_zero)
         whole = pc.replace_substring_regex(digits, r"[.eE].*$", "")
@@ -241,13 +195,7 @@ class NumberForm:
             )
             for side in (0, 1)
         )
-        whole = self._grouped(whole)
-        if self.whole_digits > 1:
-            padded = pc.utf8_lpad(whole, self.whole_digits, "0")
-            shorter = pc.utf8_lpad(whole, self.whole_digits - self.counts_sign, "0")
-            whole = pc.if_else(is_negative, shorter, padded)
-        if not self.leading_zero:
-            whole = pc.if_else(pc.equal(rest, ""), whole, pc.utf8_ltrim(whole, "0"))
+        whole = self._padded(self._grouped(whole), rest, is_negative)
         ending: str | pa.Array = ""
         if self.plural:
             is_one = pc.equal(pc.binary_join_element_wise(whole, rest, ""), "1")
@@ -257,6 +205,7 @@ class NumberForm:
         return pc.binary_join_element_wise(before, whole, rest, scales, after, ending, "")
 
     def _grouped(self, whole: pa.StringArray) -> pa.StringArray:
+        """Return the whole digits with marks of thousands."""
         if not self.thousands:
             return whole
         reverse = pc.utf8_reverse(whole)
@@ -271,6 +220,18 @@ class NumberForm:
             marked = pc.replace_substring_regex(reverse, "([0-9]{3})", rf"\1{self.thousands}")
         return pc.utf8_reverse(pc.utf8_rtrim(marked, self.thousands))
 
+    def _padded(
+        self, whole: pa.StringArray, rest: pa.StringArray, is_negative: pa.BooleanArray
+    ) -> pa.StringArray:
+        """Return the whole digits with as many zeros before them as the form has."""
+        if self.whole_digits > 1:
+            padded = pc.utf8_lpad(whole, self.whole_digits, "0")
+            shorter = pc.utf8_lpad(whole, self.whole_digits - self.counts_sign, "0")
+            whole = pc.if_else(is_negative, shorter, padded)
+        if not self.leading_zero:
+            whole = pc.if_else(pc.equal(rest, ""), whole, pc.utf8_ltrim(whole, "0"))
+        return whole
+
     def _digits(self, values: pa.Array) -> pa.StringArray:
         """Return numbers without a sign as text with a decimal point."""
         if self.significant or self.exponent:
@@ -282,107 +243,13 @@ class NumberForm:
             zeros = f".{'0' * self.min_decimals}" if self.min_decimals else ""
             return pc.binary_join_element_wise(values.cast(pa.string()), zeros, "")
         texts = fixed_point(values, self.max_decimals)
-        if self.min_decimals == self.max_decimals:
-            return texts
-        kept = pc.replace_substring_regex(
-            texts, rf"^([0-9]+\.[0-9]{{{self.min_decimals}}}[0-9]*?)0*$", r"\1"
-        )
-        return kept if self.min_decimals else pc.utf8_rtrim(kept, ".")
+        is_fixed = self.min_decimals == self.max_decimals
+        return texts if is_fixed else trim_zeros(texts, self.min_decimals)
 
     def _scientific(self, value: float) -> str:
         if self.significant:
-            text = repr(float(f"{value:.{min(self.significant, ALL_DIGITS)}g}"))
-            return text if self.significant == ALL_DIGITS else text.removesuffix(".0")
-        mantissa, _, exponent = f"{value:.{self.max_decimals}e}".partition("e")
-        if self.max_decimals > self.min_decimals:
-            whole, _, decimals = mantissa.partition(".")
-            decimals = decimals[: self.min_decimals] + decimals[self.min_decimals :].rstrip("0")
-            mantissa = f"{whole}.{decimals}" if decimals else whole
-        sign = "-" if exponent[0] == "-" else "+" if "+" in self.exponent else ""
-        width = self.exponent.count("0")
-        return f"{mantissa}{self.exponent[0]}{sign}{exponent[1:].lstrip('0').rjust(width, '0')}"
-
-
-def parse_pattern(pattern: str) -> NumberForm | None:
-    """Return the form that a pattern describes; None if it is not a valid pattern."""
-    if len(pattern) > _MAX_PATTERN_CHARS:
-        return None
-    script = zero_of(pattern)
-    if script and plain_digits(pattern, script).count("0") != pattern.count(script):
-        return None
-    pattern = plain_digits(pattern, script) if script else pattern
-    sections = pattern.split(";")
-    matches = [_BODY.search(section) for section in sections]
-    bodies = [match[0] if match else None for match in matches]
-    plain_zero = len(bodies) == 3 and bodies[2] == "0" != bodies[0]
-    counts_sign = len(bodies) > 1 and bodies[0] == f"0{bodies[1]}"
-    bodies = [bodies[0], *bodies[2:]] if counts_sign else bodies
-    differs = len(set(bodies[:2] if plain_zero else bodies)) > 1
-    if len(sections) > 3 or differs or matches[0] is None:
-        return None
-    affixes = [
-        (section[: match.start()], section[match.end() :])
-        for section, match in zip(sections, matches, strict=True)
-        if match is not None
-    ]
-    if any(re.search(r"[0-9#@]", before + after) for before, after in affixes):
-        return None
-    endings = {match[1] if (match := _PLURAL.search(after)) else "" for _, after in affixes}
-    if len(endings) > 1:
-        return None
-    plural = endings.pop()
-    affixes = [(before, _PLURAL.sub("", after)) for before, after in affixes]
-    scales = matches[0]["scales"]
-    if scales is not None and (not are_scales(scales.split("|")) or matches[0]["exponent"]):
-        return None
-    positive = affixes[0]
-    negative = affixes[1] if len(affixes) > 1 else _default_negative(positive)
-    if negative == positive:
-        return None
-    zero = affixes[2] if len(affixes) > 2 else positive
-    affixed = NumberForm(positive, negative, zero, script=script, plural=plural)
-    form = _with_body(affixed, matches[0])
-    return form and replace(form, plain_zero=plain_zero, counts_sign=counts_sign)
-
-
-def _with_body(form: NumberForm, match: re.Match[str]) -> NumberForm | None:
-    mark = match["mark"] or ""
-    decimal = match["decimal"] or _DECIMAL_MARKS.get(mark, ".")
-    if mark == decimal:
-        return None
-    form = replace(
-        form, thousands=mark, indian=bool(mark) and f"{mark}##{mark}##" in match[0], decimal=decimal
-    )
-    if significant := match[0].count("@"):
-        has_zero, has_others = "0" in match[0], match["scales"] or match["exponent"]
-        is_valid = has_zero == bool(form.script) and match["optional"] in (None, "#")
-        return replace(form, significant=significant) if is_valid and not has_others else None
-    zeros = len(match["zeros"] or "")
-    return replace(
-        form,
-        leading_zero="0" in match[0].partition(decimal)[0],
-        whole_digits=max(1, len(match[0]) - len(match[0].lstrip("0"))),
-        min_decimals=zeros,
-        max_decimals=zeros + len(match["optional"] or ""),
-        exponent=match["exponent"] or "",
-        scales=tuple(match["scales"].split("|")) if match["scales"] is not None else (),
-    )
-
-
-def number_form(format: str | None, decimals: int | None) -> NumberForm:
-    """Return the form of a number column. By default, numbers are written with all their digits.
-
-    Raises:
-        ValueError: The format is not a valid pattern.
-    """
-    if format is not None:
-        form = parse_pattern(format)
-        if form is None:
-            raise ValueError(f"{format!r} is not a number format")
-        return form
-    if decimals is None:
-        return NumberForm(significant=ALL_DIGITS)
-    return NumberForm(min_decimals=decimals, max_decimals=decimals)
+            return significant_digits(value, self.significant)
+        return scientific(value, self.min_decimals, self.max_decimals, self.exponent)
 
 
 def _with_minus(digits: pa.StringArray, values: pa.Array) -> pa.StringArray:
@@ -390,55 +257,8 @@ def _with_minus(digits: pa.StringArray, values: pa.Array) -> pa.StringArray:
     is_negative = pc.less(values, pa.scalar(0, values.type))
     if not pc.any(is_negative).as_py():
         return digits
-    has_minus = pc.and_(is_negative, _find_nonzero(digits))
+    has_minus = pc.and_(is_negative, find_nonzero(digits))
     return pc.if_else(has_minus, pc.binary_join_element_wise("-", digits, ""), digits)
-
-
-def _find_nonzero(digits: pa.StringArray) -> pa.BooleanArray:
-    return pc.match_substring_regex(digits, r"^[^eE]*[1-9]")
-
-
-def fixed_point(values: pa.DoubleArray, decimals: int) -> pa.StringArray:
-    """Return the values as text with `decimals` digits after the point.
-
-    Digits after the point that a float does not distinguish are zeros: 39.1 is 39.100000000000000.
-    """
-    largest = pc.max(pc.abs(values)).as_py()
-    if largest is None or largest < _EXACT / 10**decimals:
-        # Arrow decimals are fast, but they write tiny numbers as 1E-9.
-        text = values.cast(pa.decimal128(15 + decimals, decimals), safe=False).cast(pa.string())
-        if not pc.any(pc.match_substring(text, "E")).as_py():
-            return text
-    texts = [None if v is None else _shortest(v, decimals) for v in values.to_pylist()]
-    return pa.array(texts, pa.string())
-
-
-def _shortest(value: float, decimals: int) -> str:
-    if abs(value) >= _NO_FRACTION:
-        return f"{value:.{decimals}f}"
-    text = np.format_float_positional(value, decimals, trim="-")
-    whole, _, digits = text.partition(".")
-    return f"{whole}.{digits.ljust(decimals, '0')}" if decimals else whole
-
-
-def count_decimals(bodies: pa.StringArray) -> NDArray[np.int64]:
-    """Return the number of digits after the point of each text, without an exponent."""
-    mantissas = bodies
-    if pc.any(find_exponents(bodies)).as_py():
-        mantissas = pc.replace_substring_regex(bodies, "[eE].*$", "")
-    point = pc.find_substring(mantissas, ".")
-    digits = pc.subtract(pc.subtract(pc.binary_length(mantissas), point), 1)
-    counts = pc.if_else(pc.less(point, 0), 0, digits)
-    return np.asarray(counts.fill_null(0).to_numpy(zero_copy_only=False), np.int64)
-
-
-def find_exponents(bodies: pa.StringArray) -> pa.BooleanArray:
-    """Return the mask of the texts with an exponent, such as 1e+05."""
-    return pc.or_(pc.match_substring(bodies, "e"), pc.match_substring(bodies, "E"))
-
-
-def _default_negative(positive: Affixes) -> Affixes:
-    return "-" + positive[0].removeprefix("+"), positive[1]
 
 
 def _alternatives(texts: set[str]) -> str:

@@ -40,13 +40,14 @@ from modalities.tabular.upload.relations import find_relations
 from modalities.tabular.upload.schema_overrides import SchemaOverrides
 from modalities.tabular.upload.schema_validation import apply_overrides
 from modalities.tabular.upload.summary import TableSummary
+from modalities.tabular.upload.types.candidate_search import find_candidates
 from modalities.tabular.upload.types.column_stats import (
     TextColumnStats,
     TypedColumnStats,
     sample_texts,
 )
 from modalities.tabular.upload.types.date_orders import give_one_order
-from modalities.tabular.upload.types.form_candidates import FormCandidate, find_candidates
+from modalities.tabular.upload.types.form_candidates import FormCandidate
 from modalities.tabular.upload.types.public_rows import (
     are_codes,
     names_public_rows,

@@ -12,6 +12,7 @@ from core.limits import Limits
 from modalities.tabular import type_casting
 from modalities.tabular.formatting import form_of_duration, form_of_moment, form_of_number
 from modalities.tabular.forms.durations import DURATION_FORMATS
+from modalities.tabular.forms.number_patterns import pattern_of
 from modalities.tabular.schema import (
     COLUMN_TYPES,
     EXCLUDED_TYPES,
@@ -22,8 +23,8 @@ from modalities.tabular.schema import (
 )
 from modalities.tabular.typed_parquet import TypedParquet
 from modalities.tabular.upload.schema_overrides import ColumnOverride, SchemaOverrides
+from modalities.tabular.upload.types.candidate_search import find_candidates
 from modalities.tabular.upload.types.column_stats import SAMPLED_GROUPS, SAMPLED_TEXTS
-from modalities.tabular.upload.types.form_candidates import find_candidates
 from modalities.tabular.upload.types.identifier_kinds import kind_of_texts
 
 # Formats that an error message suggests.
@@ -202,7 +203,9 @@ def _with_type(
                 "the type number only."
             )
             raise _OverrideError(FieldError(f"{pointer}/decimals", "not_allowed", message))
-        format = column.format and form_of_number(column).with_decimals(override.decimals).pattern
+        format = column.format and pattern_of(
+            form_of_number(column).with_decimals(override.decimals)
+        )
         column = replace(column, decimals=override.decimals, format=format)
     return column
 

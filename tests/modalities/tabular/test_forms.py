@@ -10,12 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from modalities.tabular.forms.calendar_fields import DAY, SECOND
 from modalities.tabular.forms.durations import count_fraction_digits, infer_duration_form
+from modalities.tabular.forms.moment_formats import parse_format
 from modalities.tabular.forms.moment_inference import infer_moments
-from modalities.tabular.forms.moments import DAY, SECOND, parse_format
 from modalities.tabular.forms.number_inference import infer_number_forms
+from modalities.tabular.forms.number_patterns import parse_pattern, pattern_of
 from modalities.tabular.forms.number_texts import NumberTexts
-from modalities.tabular.forms.numbers import NumberForm, parse_pattern
+from modalities.tabular.forms.numbers import NumberForm
 
 NUMBER_TEXTS = {
     "$#,##0.00": ["$2,496.23", "$6.20", "-$5,707,654.00"],
@@ -105,19 +107,19 @@ NUMBER_TEXTS |= LONG_NUMBER_TEXTS
 def test_number_form_is_inferred_and_writes_the_same_texts(pattern: str) -> None:
     texts = pa.array(NUMBER_TEXTS[pattern])
     form = infer_form(texts.to_pylist())
-    assert form.pattern == pattern
+    assert pattern_of(form) == pattern
     assert form.write(form.parse(texts)) == texts
     assert parse_pattern(pattern) == form
 
 
 def test_noise_of_floating_point_is_not_a_part_of_the_form() -> None:
     form = infer_form([*(f"{40 + i / 7:.5f}" for i in range(20)), "40.760090000000005"])
-    assert form.pattern == "0.00000"
+    assert pattern_of(form) == "0.00000"
     assert infer_form([str(i / 7) for i in range(20)]).significant
     # Most differences of numbers with two decimals have noise.
     changes = [*(repr(round(i * 0.19, 2) - 8.55) for i in range(20)), "-21", "15.5"]
     assert sum(len(text) > 12 for text in changes) > 7
-    assert infer_form(changes).pattern == "0.##"
+    assert pattern_of(infer_form(changes)) == "0.##"
     assert infer_form([*changes, "33.333333333333336"]).significant
     # Sums of large amounts have 16 digits, too, but fewer decimals.
     sums = [repr(sum((i * 7_919.37, i * 0.1, 0.01 * i))) for i in range(1, 900)]
@@ -137,7 +139,7 @@ def test_numbers_with_more_decimals_than_a_pattern_has_are_rounded(
     pattern: str, texts: list[str]
 ) -> None:
     form = infer_form(texts)
-    assert form.pattern == pattern
+    assert pattern_of(form) == pattern
     assert parse_pattern(pattern) == form
     assert form.parse(pa.array(texts)).null_count == 0
 
@@ -229,7 +231,7 @@ def test_random_number_form_is_recovered_from_its_texts(form: NumberForm, seed: 
     inferred = infer_form(texts.to_pylist())
     assert inferred.write(inferred.parse(texts)) == texts
     assert inferred.parse(texts) == form.parse(texts)
-    assert parse_pattern(form.pattern) is not None
+    assert parse_pattern(pattern_of(form)) is not None
 
 
 MOMENT_TEXTS = {
@@ -358,6 +360,7 @@ def test_random_moments_in_any_form_are_recovered(format: str, seed: int) -> Non
         ["may"],
         ["2024"],
         ["12345678", "23456789", "34567890"],
+        ["02340101", "05120202", "08310303"],
         ["12-34-56"],
         ["555-1234"],
     ],
@@ -365,6 +368,13 @@ def test_random_moments_in_any_form_are_recovered(format: str, seed: int) -> Non
 def test_texts_that_are_not_dates_have_no_form(texts: list[str]) -> None:
     moments = infer_moments(texts)
     assert all(each.form.parse(pa.array(texts)).null_count == len(texts) for each in moments)
+
+
+def test_letter_in_place_of_a_digit_is_not_a_date() -> None:
+    form = parse_format("%Y-%m-%d")
+    assert form is not None
+    texts = pa.array(["2024-01-31", "20a4-01-31", "2024/01/31"])
+    assert form.parse(texts).is_valid().to_pylist() == [True, False, False]
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,12 @@ def test_column_type_is_inferred_from_the_values(
     assert table.values("a").count(None) == values.count("")
 
 
+@pytest.mark.parametrize("codes", [["007"], ["1" * 20], [f"0{i}.10" for i in range(1, 10)]])
+def test_codes_among_numbers_are_not_lost(codes: list[str], read: Read) -> None:
+    numbers = [str(number) for number in range(100, 400)] * 5
+    assert read(build_column_csv(*numbers, *codes))["a"].type not in ("integer", "number")
+
+
 def test_large_integers_keep_every_digit(read: Read) -> None:
     table = read(build_column_csv("10000000000000000", "9007199254740993", "1", "2", "3"))
     assert table.values("a")[:2] == [10**16, 9007199254740993]

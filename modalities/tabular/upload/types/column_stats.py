@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from core.datasets.data_quality import MAX_STORED_EXAMPLES
 from modalities.tabular import type_casting
 from modalities.tabular.upload.files.spool import ParquetSpool
-from modalities.tabular.upload.types.form_candidates import FormCandidate, RowsOfValues
+from modalities.tabular.upload.types.form_candidates import FormCandidate
+from modalities.tabular.upload.types.rows_of_values import RowsOfValues
 
 MAX_DISTINCT = 50_000  # beyond it, exact counts would take too much memory
 MAX_OVERFLOWED = 10_000  # values of a batch that are kept as examples, if it has more

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from modalities.tabular.formatting import form_of_number
 from modalities.tabular.forms.durations import DEFAULT_FORMAT
+from modalities.tabular.forms.number_patterns import pattern_of
 from modalities.tabular.schema import Column, ColumnType
 from modalities.tabular.type_casting import MISSING_MARKERS
 from modalities.tabular.upload.types.code_columns import (
@@ -15,7 +16,8 @@ from modalities.tabular.upload.types.code_columns import (
     may_have_points,
 )
 from modalities.tabular.upload.types.column_stats import TextColumnStats, TypedColumnStats
-from modalities.tabular.upload.types.form_candidates import FormCandidate, NumberReader, value_class
+from modalities.tabular.upload.types.form_candidates import FormCandidate, value_class
+from modalities.tabular.upload.types.form_readers import NumberReader
 from modalities.tabular.upload.types.identifier_kinds import PHONE_NAME
 from modalities.tabular.upload.types.integer_identifiers import (
     NUMBER_NAME,
@@ -156,7 +158,7 @@ def _is_marker(word: str) -> bool:
 
 def _shown_format(column: Column) -> str:
     if column.type in ("integer", "number"):
-        return form_of_number(column).pattern
+        return pattern_of(form_of_number(column))
     return column.format or ""
 
 
