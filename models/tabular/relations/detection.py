@@ -37,6 +37,7 @@ from models.tabular.relations.screened_numbers import (
 )
 from models.tabular.relations.spread_dates import SpreadDate, with_dates
 from models.tabular.relations.sum_detection import find_rounded_balances, find_rounded_sums
+from models.tabular.relations.weighted_sums import find_weighted_sums
 
 MAX_STEP_SHARE = 0.1  # distinct values of a step function, relative to the rows
 TEMPORAL_TYPES = ("datetime", "time", "duration")
@@ -67,6 +68,7 @@ def detect_relations(
     equations = find_equations(moments)
     equations += find_date_sums(moments, numbers, _column_sets(equations))
     equations += find_date_parts(sample, numbers, dates)
+    equations += find_weighted_sums(numbers, {relation.last for relation in equations})
     related = _column_sets(equations)
     candidates = [*equations, *_orders(moments)]
     if not min_value_count:

@@ -32,6 +32,7 @@ Kind = Literal[
     "sum",
     "rounded_sum",
     "near_sum",
+    "weighted_sum",
     "linear",
     "product",
     "ratio",
@@ -52,7 +53,7 @@ FLOAT_TOLERANCE = 1e-9  # of floats that are not rounded, relative to what they 
 SUMS = ("sum", "rounded_sum", "near_sum")
 GIVES_TEXT = ("interval", "lookup")
 DATE_SUMS = ("date_sum", "near_date_sum", "near_date")
-SOLVABLE = (*SUMS, "linear", "product")
+SOLVABLE = (*SUMS, "weighted_sum", "linear", "product")
 Rows: TypeAlias = pa.Table | pa.RecordBatch
 
 
@@ -65,6 +66,7 @@ class Relation:
     - `sum`: the last column is the sum of the others, with `signs` (default: plus), and `offset`.
     - `rounded_sum`: the last column is a sum that was computed before all columns were rounded.
     - `near_sum`: the last column is the sum of the others, with `signs`, in most rows.
+    - `weighted_sum`: the sum of the others, each times its weight in `values`, and `offset`.
     - `linear`: factor * first + offset.
     - `product`: factor * first * second, plus the third column with its sign, if there is one.
     - `ratio`: factor * first / second + offset.
@@ -125,6 +127,8 @@ class Relation:
         if self.kind in (*SUMS, *DATE_SUMS):
             sign = {"sum": "=", "date_sum": "=", "rounded_sum": "≈"}.get(self.kind, "~")
             return f"{self._sum_text()} {sign} {last}"
+        if self.kind == "weighted_sum":
+            return f"{self._weighted_text()} = {last}"
         if self.kind == "valid_date":
             return f"valid_date({', '.join(self.columns)})"
         if self.kind == "date_part":
@@ -161,6 +165,14 @@ class Relation:
             terms.append((1 if self.offset > 0 else -1, f"{abs(self.offset):.6g}"))
         added, subtracted = ([name for s, name in terms if s == sign] for sign in (1, -1))
         return " - ".join([" + ".join(added), *subtracted])
+
+    def _weighted_text(self) -> str:
+        terms = list(zip(self.values, self.columns[:-1], strict=True))
+        (weight, *others), count = self.values, len(terms)
+        if not (self.offset or (any(others) and set(others) != {weight})) and weight == 1 / count:
+            return f"({' + '.join(name for _, name in terms)}) / {count}"
+        parts = [f"{weight:.6g} * {name}" for weight, name in terms]
+        return " + ".join([*parts, *([f"{self.offset:.6g}"] if self.offset else [])])
 
     @property
     def term_signs(self) -> tuple[int, ...]:
@@ -206,7 +218,11 @@ class Relation:
         if self.kind in SUMS:
             signs = dict(zip(self.columns, self.term_signs, strict=False))
             own = signs.pop(name)
-            return own * (others[-1] - self._signed_sum(signs.values(), others))
+            return own * (others[-1] - self._weighted_sum(signs.values(), others))
+        if self.kind == "weighted_sum":
+            weights = dict(zip(self.columns, self.values, strict=False))
+            own = weights.pop(name)
+            return (others[-1] - self._weighted_sum(weights.values(), others)) / own
         if self.kind == "linear":
             return (others[0] - self.offset) / self.factor
         assert self.kind == "product"  # noqa: S101 - see the docstring
@@ -224,7 +240,9 @@ class Relation:
             index = np.searchsorted(np.array(self.keys), numbers[0], side="right")
             return np.where(np.isnan(numbers[0]), np.nan, np.array(self.values, float)[index])
         if self.kind in SUMS:
-            return self._signed_sum(self.term_signs, numbers)
+            return self._weighted_sum(self.term_signs, numbers)
+        if self.kind == "weighted_sum":
+            return self._weighted_sum(self.values, numbers)
         if self.kind in DATE_SUMS:
             return np.asarray(numbers[0] + self.factor * np.sum(numbers[1:], axis=0))
         if self.kind == "clock_time":
@@ -234,12 +252,12 @@ class Relation:
             return self.factor * numbers[0] / divisor + self.offset
         if self.kind == "product":
             product = self.factor * numbers[0] * numbers[1]
-            return product + self._signed_sum(self.signs, numbers[2:])
+            return product + self._weighted_sum(self.signs, numbers[2:])
         base = numbers[1] - numbers[0] if self.kind == "elapsed" else numbers[0]
         return self.factor * base + self.offset
 
-    def _signed_sum(self, signs: Iterable[int], numbers: Iterable[Floats]) -> Floats:
-        terms = [sign * values for sign, values in zip(signs, numbers, strict=False)]
+    def _weighted_sum(self, weights: Iterable[float], numbers: Iterable[Floats]) -> Floats:
+        terms = [weight * values for weight, values in zip(weights, numbers, strict=False)]
         return np.asarray(np.sum(terms, axis=0) + self.offset)
 
     def _factors(self, keys: pa.Array) -> Floats:
