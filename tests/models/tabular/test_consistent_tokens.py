@@ -116,6 +116,18 @@ def test_numbers_of_a_given_category_are_those_of_the_category(sampler: TableSam
     assert len(np.unique(sizes)) > 20
 
 
+def test_a_row_does_not_depend_on_the_values_of_those_completed_with_it(
+    sampler: TableSampler,
+) -> None:
+    kinds: list[dict[str, Any]] = [{"quantity": 3}, {"total": 60.0}, {"month": 7}, {}]
+    mixed = PartialRows.parse(sampler.tokenizer, kinds * 20)
+    rows = complete_rows(sampler, 1, np.arange(80), mixed).rows
+    for i, row in enumerate(kinds):
+        index = np.arange(i, 80, len(kinds))
+        own = PartialRows.parse(sampler.tokenizer, [row] * 20)
+        assert complete_rows(sampler, 1, index, own).rows == rows.take(pa.array(index))
+
+
 def test_a_value_that_nothing_gives_is_refused_with_its_relation(
     sampler: TableSampler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
