@@ -136,3 +136,23 @@ def test_a_value_that_nothing_gives_is_refused_with_its_relation(
     with pytest.raises(AcceptanceRateTooLow, match=r"Sample 1 .* `total` is impossible") as error:
         complete_rows(sampler, 1, np.arange(2), rows)
     assert "because `quantity * price = total`" in str(error.value)
+
+
+def test_a_value_that_follows_from_none_of_a_small_type_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_completion, "MAX_ATTEMPTS", 20)
+    amount = RNG.integers(1, 20, N)
+    table = pa.table(
+        {
+            "quantity": pa.array(QUANTITY, pa.uint8()),
+            "amount": pa.array(amount, pa.uint8()),
+            "total": QUANTITY * amount,
+        }
+    )
+    schema = tuple(ColumnSchema(name, "integer") for name in table.column_names)
+    sampler = train_sampler(table, schema, tmp_path, steps=10)
+    for given in ({"total": 100_000}, {"total": -5}, {"total": 1_000, "quantity": 2}):
+        rows = PartialRows.parse(sampler.tokenizer, [given])
+        with pytest.raises(AcceptanceRateTooLow, match="Sample 0 cannot be completed"):
+            complete_rows(sampler, 1, np.arange(1), rows)
