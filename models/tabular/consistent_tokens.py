@@ -20,7 +20,7 @@ from torch import Tensor
 
 from models.placement import upload
 from models.tabular.autoregressive.sampler import TokenWeights
-from models.tabular.categorical_columns import Column, Floats, Tokens, as_text
+from models.tabular.categorical_columns import Column, Floats, Tokens, have_same_text
 from models.tabular.numbers.grid import is_numeric
 from models.tabular.partial_rows import PartialRows
 from models.tabular.relations.coded_columns import CodedColumn, DerivedColumn
@@ -217,8 +217,7 @@ def _matching_share(computed: pa.Array, given: pa.Array, units: float) -> Floats
     """
     shape = len(POSITIONS), -1
     if not is_numeric(computed.type):
-        texts = [as_text(values).to_numpy(zero_copy_only=False) for values in (computed, given)]
-        return np.asarray((texts[0] == texts[1]).reshape(shape).mean(0))
+        return np.asarray(have_same_text(computed, given).reshape(shape).mean(0))
     numbers, (wanted, *_) = (as_floats(values).reshape(shape) for values in (computed, given))
     is_missing = np.isnan(numbers)
     low = np.where(is_missing, np.inf, numbers).min(0)
