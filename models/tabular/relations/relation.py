@@ -52,7 +52,7 @@ FLOAT_TOLERANCE = 1e-9  # of floats that are not rounded, relative to what they 
 SUMS = ("sum", "rounded_sum", "near_sum")
 GIVES_TEXT = ("interval", "lookup")
 DATE_SUMS = ("date_sum", "near_date_sum", "near_date")
-SOLVABLE = (*SUMS, "linear", "product")
+SOLVABLE = (*SUMS, "linear", "product", "clock_time")
 Rows: TypeAlias = pa.Table | pa.RecordBatch
 
 
@@ -187,8 +187,7 @@ class Relation:
 
     def can_solve(self, name: str) -> bool:
         """Return True if numbers of the source `name` follow from the other columns."""
-        has_rest = self.kind == "product" and bool(self.signs)
-        if has_rest or self.columns.count(name) > 1:  # a square has two roots
+        if self.columns.count(name) > 1:  # a square has two roots
             return False
         return self.kind in SOLVABLE or (self.kind == "factor" and name == self.columns[1])
 
@@ -203,14 +202,20 @@ class Relation:
             factors = self._factors(array(rows, self.columns[0]))
             return as_floats(array(rows, self.last)) / np.where(factors == 0, np.nan, factors)
         others = [as_floats(array(rows, column)) for column in self.columns if column != name]
+        last = others[-1]
         if self.kind in SUMS:
             signs = dict(zip(self.columns, self.term_signs, strict=False))
             own = signs.pop(name)
-            return own * (others[-1] - self._signed_sum(signs.values(), others))
+            return own * (last - self._signed_sum(signs.values(), others))
         if self.kind == "linear":
-            return (others[0] - self.offset) / self.factor
+            return (last - self.offset) / self.factor
+        if self.kind == "clock_time":
+            return np.asarray((last - others[0]) % self.factor)
         assert self.kind == "product"  # noqa: S101 - see the docstring
-        return others[1] / (self.factor * np.where(others[0] == 0, np.nan, others[0]))
+        if name in self.columns[2:]:  # which is added to the product
+            return self.signs[0] * (last - self.factor * others[0] * others[1])
+        product = last - np.sum([s * x for s, x in zip(self.signs, others[1:-1], strict=True)], 0)
+        return np.asarray(product / (self.factor * np.where(others[0] == 0, np.nan, others[0])))
 
     def compute_numbers(self, rows: Rows) -> Floats:
         """Return the unrounded numbers of the last column; NaN where a source is missing."""

@@ -193,9 +193,9 @@ def _solve(
 def _shifted(rows: pa.RecordBatch, relation: Relation, units: float) -> pa.RecordBatch:
     """Return rows whose last number of the relation is larger by some units of its last decimal.
 
-    Numbers that are not rounded are as they are.
+    Times of day and numbers that are not rounded are as they are.
     """
-    if relation.decimals < 0 or relation.digits:
+    if relation.decimals < 0 or relation.digits or relation.kind == "clock_time":
         return rows
     index = rows.schema.get_field_index(relation.last)
     margin = units * (1 - EDGE) * 10.0**-relation.decimals

@@ -1,6 +1,7 @@
 """Partial rows with values that follow from several possible values of other columns."""
 
 from collections.abc import Mapping
+from datetime import time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,36 @@ def test_a_value_that_nothing_gives_is_refused_with_its_relation(
     with pytest.raises(AcceptanceRateTooLow, match=r"Sample 1 .* `total` is impossible") as error:
         complete_rows(sampler, 1, np.arange(2), rows)
     assert "because `quantity * price = total`" in str(error.value)
+
+
+def test_each_column_of_an_equation_follows_from_the_others(tmp_path: Path) -> None:
+    discount = np.where(RNG.random(N) < 0.5, RNG.integers(0, 100, N) / 100, 0)
+    began, lasted = RNG.integers(0, 86_400, N), RNG.integers(60, 9_000, N)
+    table = pa.table(
+        {
+            "quantity": QUANTITY,
+            "price": PRICE,
+            "discount": discount,
+            "amount": np.round(QUANTITY * PRICE - discount, 2),
+            "began": pa.array(began * 10**6).cast(pa.time64("us")),
+            "lasted": pa.array(lasted * 10**6).cast(pa.duration("us")),
+            "ended": pa.array((began + lasted) % 86_400 * 10**6).cast(pa.time64("us")),
+        }
+    )
+    types: tuple[ColumnType, ...]
+    types = ("integer", "number", "number", "number", "time", "duration", "time")
+    schema = tuple(ColumnSchema(n, type) for n, type in zip(table.column_names, types, strict=True))
+    sampler = train_sampler(table, schema, tmp_path, steps=10)
+    names = {relation.name for relation in sampler.tokenizer.coding.relations}
+    assert {"quantity * price - discount = amount", "began + lasted = ended"} <= names
+    for row, name, value in (
+        ({"amount": 59.25, "price": 20.0, "quantity": 3}, "discount", 0.75),
+        ({"amount": 59.25, "discount": 0.75, "quantity": 3}, "price", 20.0),
+        ({"amount": 59.25, "discount": 0.75, "price": 20.0}, "quantity", 3),
+        ({"began": time(23, 59), "ended": time(0, 10)}, "lasted", timedelta(minutes=11)),
+        ({"lasted": timedelta(hours=1), "ended": time(0, 10)}, "began", time(23, 10)),
+    ):
+        assert complete(sampler, row, 5)[name].to_pylist() == [value] * 5
 
 
 def test_a_value_that_follows_from_none_of_a_small_type_is_refused(
