@@ -52,7 +52,7 @@ FLOAT_TOLERANCE = 1e-9  # of floats that are not rounded, relative to what they 
 SUMS = ("sum", "rounded_sum", "near_sum")
 GIVES_TEXT = ("interval", "lookup")
 DATE_SUMS = ("date_sum", "near_date_sum", "near_date")
-SOLVABLE = (*SUMS, "linear", "product", "clock_time")
+SOLVABLE = (*SUMS, "linear", "product", "ratio", "elapsed", "clock_time")
 Rows: TypeAlias = pa.Table | pa.RecordBatch
 
 
@@ -211,6 +211,14 @@ class Relation:
             return (last - self.offset) / self.factor
         if self.kind == "clock_time":
             return np.asarray((last - others[0]) % self.factor)
+        if self.kind == "elapsed":
+            ticks = (last - self.offset) / self.factor
+            return np.asarray(others[0] + (ticks if name == self.columns[1] else -ticks))
+        if self.kind == "ratio":
+            ratio = (last - self.offset) / self.factor
+            if name == self.columns[0]:
+                return np.asarray(ratio * others[0])
+            return np.asarray(others[0] / np.where(ratio == 0, np.nan, ratio))
         assert self.kind == "product"  # noqa: S101 - see the docstring
         if name in self.columns[2:]:  # which is added to the product
             return self.signs[0] * (last - self.factor * others[0] * others[1])

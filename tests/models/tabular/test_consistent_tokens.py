@@ -25,6 +25,9 @@ TOTAL = np.round(QUANTITY * PRICE, 2)
 CELSIUS = np.round(RNG.uniform(-10, 30, N), 1)
 MONTHS = RNG.integers(0, 120, N)
 SIZE = RNG.integers(0, 40, N)
+COST = np.round(RNG.lognormal(4, 1, N), 2)
+MINUTES = RNG.integers(5, 900, N)
+START = np.datetime64("2020-01-01", "us") + RNG.integers(0, 500_000, N) * np.timedelta64(60, "s")
 
 
 @pytest.fixture(scope="module", params=["fixed order", "any order"])
@@ -151,20 +154,32 @@ def test_each_column_of_an_equation_follows_from_the_others(tmp_path: Path) -> N
             "began": pa.array(began * 10**6).cast(pa.time64("us")),
             "lasted": pa.array(lasted * 10**6).cast(pa.duration("us")),
             "ended": pa.array((began + lasted) % 86_400 * 10**6).cast(pa.time64("us")),
+            "cost": COST,
+            "rate": np.round(COST / QUANTITY, 2),
+            "start": START,
+            "end": START + MINUTES * np.timedelta64(60_000_000, "us"),
+            "minutes": MINUTES,
         }
     )
-    types: tuple[ColumnType, ...]
-    types = ("integer", "number", "number", "number", "time", "duration", "time")
+    types: tuple[ColumnType, ...] = (
+        *("integer", "number", "number", "number", "time", "duration", "time"),
+        *("number", "number", "datetime", "datetime", "integer"),
+    )
     schema = tuple(ColumnSchema(n, type) for n, type in zip(table.column_names, types, strict=True))
     sampler = train_sampler(table, schema, tmp_path, steps=10)
     names = {relation.name for relation in sampler.tokenizer.coding.relations}
     assert {"quantity * price - discount = amount", "began + lasted = ended"} <= names
+    assert {"cost / quantity = rate", "minutes(end - start) = minutes"} <= names
+    noon = np.datetime64("2020-05-05T12:00", "us").item()
     for row, name, value in (
         ({"amount": 59.25, "price": 20.0, "quantity": 3}, "discount", 0.75),
         ({"amount": 59.25, "discount": 0.75, "quantity": 3}, "price", 20.0),
         ({"amount": 59.25, "discount": 0.75, "price": 20.0}, "quantity", 3),
         ({"began": time(23, 59), "ended": time(0, 10)}, "lasted", timedelta(minutes=11)),
         ({"lasted": timedelta(hours=1), "ended": time(0, 10)}, "began", time(23, 10)),
+        ({"cost": 60.0, "rate": 20.0}, "quantity", 3),
+        ({"end": noon, "minutes": 75}, "start", noon - timedelta(minutes=75)),
+        ({"start": noon, "minutes": 75}, "end", noon + timedelta(minutes=75)),
     ):
         assert complete(sampler, row, 5)[name].to_pylist() == [value] * 5
 
