@@ -7,6 +7,7 @@ same name twice, the last value is used.
 
 import codecs
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic_core import from_json
@@ -46,26 +47,46 @@ def _code(error: ValueError) -> str:
 
 
 def _check_values(document: Any) -> None:
-    values: list[tuple[tuple[str, ...], Any]] = [((), document)]
+    values = [document]
     while values:
-        path, value = values.pop()
-        if isinstance(value, str):
-            if "\x00" in value:
-                raise _invalid(path, "A JSON string contains a NUL character.", "text_invalid")
-        elif isinstance(value, dict):
-            values += [((*path, name), item) for name, item in value.items()]
-            values += [(path, name) for name in value]  # checked before they are part of a path
+        value = values.pop()
+        if isinstance(value, dict):
+            values += value.values()
+            values += value  # checked before values of which they are the path
         elif isinstance(value, list):
-            values += [((*path, str(index)), item) for index, item in enumerate(value)]
+            values += value
+        elif isinstance(value, str):
+            if "\x00" in value:
+                message = "A JSON string contains a NUL character."
+                raise _invalid(document, value, message, "text_invalid")
         elif isinstance(value, float):
             if not math.isfinite(value):
                 message = "A number is not finite as a 64-bit float."
-                raise _invalid(path, message, "number_not_finite")
+                raise _invalid(document, value, message, "number_not_finite")
         elif isinstance(value, int) and abs(value) >= MAX_INTEGER:
-            raise _invalid(path, "An integer has more than 20 digits.", "number_too_long")
+            message = "An integer has more than 20 digits."
+            raise _invalid(document, value, message, "number_too_long")
 
 
-def _invalid(path: tuple[str, ...], message: str, code: str) -> BadRequest:
-    pointer = json_pointer(*path)
+def _invalid(document: Any, value: Any, message: str, code: str) -> BadRequest:
+    # The paths of all values would take far more memory than the document.
+    pointer = json_pointer(*(_path_to(document, value) or ()))
     detail = f"{pointer}: {message}" if pointer else message
     return BadRequest(detail, code=code, field_errors=[FieldError(pointer, code, message)])
+
+
+def _path_to(document: Any, value: Any) -> tuple[str, ...] | None:
+    """Return the path to a value, or to the object that has it as a name; None if it has none."""
+    if document is value or (
+        isinstance(document, dict) and any(each is value for each in document)
+    ):
+        return ()
+    items: Iterable[tuple[Any, Any]] = ()
+    if isinstance(document, dict):
+        items = document.items()
+    elif isinstance(document, list):
+        items = enumerate(document)
+    for name, item in items:
+        if (rest := _path_to(item, value)) is not None:
+            return str(name), *rest
+    return None

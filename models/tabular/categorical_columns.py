@@ -237,3 +237,11 @@ def from_text(values: pa.Array, arrow: pa.DataType) -> pa.Array:
         dated = pa.compute.binary_join_element_wise("1970-01-01", values, " ")
         return dated.cast(pa.timestamp(arrow.unit)).cast(arrow)
     return values if arrow == pa.string() else values.cast(arrow)
+
+
+def have_same_text(a: pa.Array, b: pa.Array) -> NDArray[np.bool_]:
+    """Return the (N,) mask of values with the same text, or that are both missing."""
+    texts = as_text(a), as_text(b)
+    both_missing = pa.compute.and_(*(text.is_null() for text in texts))
+    is_same = pa.compute.or_(pa.compute.equal(*texts).fill_null(False), both_missing)
+    return np.asarray(is_same.to_numpy(zero_copy_only=False), bool)

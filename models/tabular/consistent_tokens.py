@@ -6,7 +6,7 @@ agrees with the total, and quantities for which it is a likely one are sampled m
 price is sampled first, its bin is kept, and the price becomes the one that gives the total.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import prod
@@ -15,11 +15,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from models.placement import upload
 from models.tabular.autoregressive.sampler import TokenWeights
-from models.tabular.categorical_columns import Column, Floats, Tokens, as_text
+from models.tabular.categorical_columns import Column, Floats, Tokens, have_same_text
 from models.tabular.numbers.grid import is_numeric
 from models.tabular.partial_rows import PartialRows
 from models.tabular.relations.coded_columns import CodedColumn, DerivedColumn
@@ -58,25 +59,38 @@ def consistent_tokens(
     starts = [steps.start for steps in tokenizer.column_slices]
     sampled_order = {step: i for i, step in enumerate(order or range(len(tokenizer.step_sizes)))}
     by_column: dict[int, list[_Chain]] = {}
-    for column in tokenizer.coding.columns:
-        if (
-            not isinstance(column, DerivedColumn | PartColumn)
-            or column.name in tokenizer.coding.keys
-        ):
-            continue
-        if column.name not in partial_rows.values:
-            continue
-        learned, coded = _sources(tokenizer, column.name)
+    for column, learned, coded in _given_sources(tokenizer, partial_rows):
         indices = sorted(learned, key=lambda i: sampled_order[starts[i]])
-        if indices:
-            by_column.setdefault(indices[-1], []).append(
-                _Chain(column, tuple(coded), tuple(indices))
-            )
+        chain = _Chain(column, tuple(coded), tuple(indices))
+        by_column.setdefault(indices[-1], []).append(chain)
     return {
         step: partial(_weights, tokenizer, partial_rows, decode_u, step, index, chains)
         for index, chains in by_column.items()
         for step in range(*tokenizer.column_slices[index].indices(len(tokenizer.step_sizes)))
     }
+
+
+def follow_from_others(tokenizer: Tokenizer, partial_rows: PartialRows) -> NDArray[np.bool_]:
+    """Return the (N,) mask of rows with a given value that follows from learned columns."""
+    mask = np.zeros(partial_rows.tokens.shape[1], bool)
+    for column, *_ in _given_sources(tokenizer, partial_rows):
+        mask |= partial_rows.given[column.name]
+    return mask
+
+
+def _given_sources(
+    tokenizer: Tokenizer, partial_rows: PartialRows
+) -> Iterator[tuple[DerivedColumn | PartColumn, set[int], list[CodedColumn]]]:
+    """Yield the given columns that follow from learned ones, and their `_sources`."""
+    for column in tokenizer.coding.columns:
+        if (
+            isinstance(column, DerivedColumn | PartColumn)
+            and column.name not in tokenizer.coding.keys
+            and column.name in partial_rows.values
+        ):
+            learned, coded = _sources(tokenizer, column.name)
+            if learned:
+                yield column, learned, coded
 
 
 def _sources(tokenizer: Tokenizer, name: str) -> tuple[set[int], list[CodedColumn]]:
@@ -203,8 +217,7 @@ def _matching_share(computed: pa.Array, given: pa.Array, units: float) -> Floats
     """
     shape = len(POSITIONS), -1
     if not is_numeric(computed.type):
-        texts = [as_text(values).to_numpy(zero_copy_only=False) for values in (computed, given)]
-        return np.asarray((texts[0] == texts[1]).reshape(shape).mean(0))
+        return np.asarray(have_same_text(computed, given).reshape(shape).mean(0))
     numbers, (wanted, *_) = (as_floats(values).reshape(shape) for values in (computed, given))
     is_missing = np.isnan(numbers)
     low = np.where(is_missing, np.inf, numbers).min(0)

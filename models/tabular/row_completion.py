@@ -13,7 +13,7 @@ from models.placement import upload
 from models.tabular.autoregressive.sampler import UNKNOWN_TOKEN, AutoregressiveSampler
 from models.tabular.categorical_columns import Floats, Tokens
 from models.tabular.conditions import CompletionUnsupported
-from models.tabular.consistent_tokens import consistent_tokens
+from models.tabular.consistent_tokens import consistent_tokens, follow_from_others
 from models.tabular.partial_rows import PartialRows
 from models.tabular.relations.coding import RelationCoding
 from models.tabular.sampling import SampleBatch, TableSampler
@@ -39,13 +39,37 @@ def complete_rows(
     if not isinstance(sampler.token_sampler, AutoregressiveSampler):
         raise CompletionUnsupported
     given = partial_rows.tokens
+    num_other_uniforms = sampler.token_sampler.num_uniforms - len(given)
+    tokens, decode_u = np.zeros_like(given), np.zeros((num_other_uniforms, len(indices)))
+    # Given values come first and need one particle, unless they are coded by values that are not.
+    are_first = sampler.supports_any_order and not sampler.tokenizer.coding.near
+    is_exact = are_first & ~follow_from_others(sampler.tokenizer, partial_rows)
+    num_tried = 0
+    for particles, mask in ((1, is_exact), (NUM_PARTICLES, ~is_exact)):
+        if len(part := np.flatnonzero(mask)):
+            tokens[:, part], decode_u[:, part], tried = _complete_tokens(
+                sampler, seed, indices[part], partial_rows.take(part), particles
+            )
+            num_tried += tried
+    rows, _ = _decode(sampler, seed, indices, partial_rows, tokens, decode_u)
+    return SampleBatch(rows, len(indices) / num_tried)
+
+
+def _complete_tokens(
+    sampler: TableSampler,
+    seed: int,
+    indices: Indices,
+    partial_rows: PartialRows,
+    particles: int,
+) -> tuple[Tokens, Floats, int]:
+    """Return (S, N) tokens that complete partial rows, their uniforms, and the particles tried.
+
+    Raises:
+        AcceptanceRateTooLow: No completion of some row satisfies the constraints.
+    """
+    given, coding = partial_rows.tokens, sampler.tokenizer.coding
     num_uniforms = sampler.token_sampler.num_uniforms
     tokens, decode_u = np.zeros_like(given), np.zeros((num_uniforms - len(given), len(indices)))
-    # Given values come first and need one particle, unless they are coded by values that are not.
-    coding = sampler.tokenizer.coding
-    follows = bool(consistent_tokens(sampler.tokenizer, partial_rows, decode_u))
-    is_exact = sampler.supports_any_order and not (coding.near or follows)
-    particles = 1 if is_exact else NUM_PARTICLES
     pending, num_tried = np.arange(len(indices)), np.zeros(len(indices), np.int64)
     while len(pending) and num_tried.max() < MAX_ATTEMPTS:
         # Many rows need few candidates. An impossible row ends the request: its many candidates are
@@ -89,8 +113,7 @@ def complete_rows(
         decode_u[:, tried_rows[is_done]] = candidate_u[:, chosen]
         pending = pending[~np.isin(pending, tried_rows[is_done])]
     if not len(pending):
-        rows, _ = _decode(sampler, seed, indices, partial_rows, tokens, decode_u)
-        return SampleBatch(rows, len(indices) / (num_tried.sum() * particles))
+        return tokens, decode_u, int(num_tried.sum()) * particles
     accepted = len(indices) - len(pending)
     names = [
         name

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 from starlette.types import Message
 
+from app import strict_json
 from app.main import create_app
 from core.log_context import LogContextFilter
 from core.logging_config import JsonFormatter
@@ -85,6 +87,16 @@ def test_a_value_that_json_libraries_disagree_on_is_named(
     assert response.status_code == 400
     assert [error["pointer"] for error in problem["errors"]] == [pointer]
     assert problem["detail"].startswith(pointer)
+
+
+def test_values_in_deep_lists_take_little_memory() -> None:
+    """The parser allows 200 levels, and a path to each value would have all of them."""
+    body = b"[" * 150 + b",".join([b"7"] * 20_000) + b"]" * 150
+    tracemalloc.start()
+    strict_json.loads(body)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 30 * len(body)
 
 
 def test_the_last_of_two_values_with_the_same_name_is_used(client: TestClient) -> None:

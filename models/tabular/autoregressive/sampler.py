@@ -200,7 +200,10 @@ class AutoregressiveSampler:
         others = torch.where(tokens == UNKNOWN_TOKEN, given, tokens)
         weighted = cdf
         if weights is not None:
-            weighted = (F.pad(cdf, (1, 0)).diff(dim=1) * weights).cumsum(1)
+            # Other rows of the batch have given values: without, a row stays exactly as it is.
+            is_weighted = (weights != 1).any(dim=1, keepdim=True)
+            products = (F.pad(cdf, (1, 0)).diff(dim=1) * weights).cumsum(1)
+            weighted = torch.where(is_weighted, products, cdf)
             cdf = torch.where(weighted[:, -1:] > 0, weighted, cdf)
         possible, mass = cdf, weighted[:, -1]
         excluded: Tensor | None = None

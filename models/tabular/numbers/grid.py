@@ -15,6 +15,7 @@ MAX_DECIMALS = 9
 MIN_DIGITS, MAX_DIGITS = 3, 12  # significant ones to which numbers may have been rounded
 MAX_PLACES = 400  # decimals of any float
 MIN_LACKING = 8  # decimals that numbers lack because they were rounded to significant digits
+MAX_INTEGER = 2**63 - 1
 MAX_EXACT = 2**52  # integers up to this, and halves between them, are exact as floats
 
 
@@ -67,12 +68,15 @@ class NumberGrid:
         return values.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False), is_missing
 
     def from_grid(self, numbers: NDArray[Any], is_missing: NDArray[np.bool_]) -> pa.Array:
+        """Return the (N,) values; integers beyond those of the type are the nearest one."""
         if pa.types.is_floating(self.arrow):
             floats = numbers if self.decimals < 0 else numbers / 10.0**self.decimals
             return pa.array(floats, pa.float64(), mask=is_missing).cast(self.arrow)
-        integers = pa.array(numbers, pa.int64(), mask=is_missing)
         if pa.types.is_integer(self.arrow):
-            return integers.cast(self.arrow)
+            ends = np.iinfo(self.arrow.to_pandas_dtype())
+            numbers = np.clip(numbers, ends.min, min(ends.max, MAX_INTEGER))
+            return pa.array(numbers, pa.int64(), mask=is_missing).cast(self.arrow)
+        integers = pa.array(numbers, pa.int64(), mask=is_missing)
         return (integers.cast(pa.int32()) if self.arrow.bit_width == 32 else integers).cast(
             self.arrow
         )

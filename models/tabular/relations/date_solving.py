@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute
 from numpy.typing import NDArray
 
-from models.tabular.categorical_columns import as_text
+from models.tabular.categorical_columns import have_same_text
 from models.tabular.numbers.grid import NumberGrid
 from models.tabular.relations.coded_columns import BoundedColumn, CodedColumn
 from models.tabular.relations.coding import RelationCoding
@@ -109,8 +109,5 @@ def has_given_dates(
         return mask
     decoded = coding.decode(coded, rows.schema)
     for name in names:
-        texts = [as_text(each.column(name)) for each in (decoded, rows)]
-        both_missing = pa.compute.and_(*(text.is_null() for text in texts))
-        is_same = pa.compute.or_(pa.compute.equal(*texts).fill_null(False), both_missing)
-        mask &= ~given[name] | is_same.to_numpy(zero_copy_only=False)
+        mask &= ~given[name] | have_same_text(decoded.column(name), rows.column(name))
     return mask

@@ -53,7 +53,7 @@ FLOAT_TOLERANCE = 1e-9  # of floats that are not rounded, relative to what they 
 SUMS = ("sum", "rounded_sum", "near_sum")
 GIVES_TEXT = ("interval", "lookup")
 DATE_SUMS = ("date_sum", "near_date_sum", "near_date")
-SOLVABLE = (*SUMS, "weighted_sum", "linear", "product")
+SOLVABLE = (*SUMS, "weighted_sum", "linear", "product", "ratio", "elapsed", "clock_time")
 Rows: TypeAlias = pa.Table | pa.RecordBatch
 
 
@@ -199,8 +199,7 @@ class Relation:
 
     def can_solve(self, name: str) -> bool:
         """Return True if numbers of the source `name` follow from the other columns."""
-        has_rest = self.kind == "product" and bool(self.signs)
-        if has_rest or self.columns.count(name) > 1:  # a square has two roots
+        if self.columns.count(name) > 1:  # a square has two roots
             return False
         return self.kind in SOLVABLE or (self.kind == "factor" and name == self.columns[1])
 
@@ -215,18 +214,32 @@ class Relation:
             factors = self._factors(array(rows, self.columns[0]))
             return as_floats(array(rows, self.last)) / np.where(factors == 0, np.nan, factors)
         others = [as_floats(array(rows, column)) for column in self.columns if column != name]
+        last = others[-1]
         if self.kind in SUMS:
             signs = dict(zip(self.columns, self.term_signs, strict=False))
             own = signs.pop(name)
-            return own * (others[-1] - self._weighted_sum(signs.values(), others))
+            return own * (last - self._weighted_sum(signs.values(), others))
         if self.kind == "weighted_sum":
             weights = dict(zip(self.columns, self.values, strict=False))
             own = weights.pop(name)
-            return (others[-1] - self._weighted_sum(weights.values(), others)) / own
+            return (last - self._weighted_sum(weights.values(), others)) / own
         if self.kind == "linear":
-            return (others[0] - self.offset) / self.factor
+            return (last - self.offset) / self.factor
+        if self.kind == "clock_time":
+            return np.asarray((last - others[0]) % self.factor)
+        if self.kind == "elapsed":
+            ticks = (last - self.offset) / self.factor
+            return np.asarray(others[0] + (ticks if name == self.columns[1] else -ticks))
+        if self.kind == "ratio":
+            ratio = (last - self.offset) / self.factor
+            if name == self.columns[0]:
+                return np.asarray(ratio * others[0])
+            return np.asarray(others[0] / np.where(ratio == 0, np.nan, ratio))
         assert self.kind == "product"  # noqa: S101 - see the docstring
-        return others[1] / (self.factor * np.where(others[0] == 0, np.nan, others[0]))
+        if name in self.columns[2:]:  # which is added to the product
+            return self.signs[0] * (last - self.factor * others[0] * others[1])
+        product = last - np.sum([s * x for s, x in zip(self.signs, others[1:-1], strict=True)], 0)
+        return np.asarray(product / (self.factor * np.where(others[0] == 0, np.nan, others[0])))
 
     def compute_numbers(self, rows: Rows) -> Floats:
         """Return the unrounded numbers of the last column; NaN where a source is missing."""

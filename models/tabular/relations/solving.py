@@ -64,6 +64,7 @@ class _Solver:
         self._arrays = dict(zip(coded.schema.names, coded.columns, strict=True))
         self._nothing = np.zeros(len(coded), bool)
         self._solved = {column.name: self._nothing for column in coding.columns}
+        self._computed: dict[str, NDArray[np.bool_]] = {}  # from an equation
 
     def coded_rows(self) -> pa.RecordBatch:
         arrays = [self._arrays[name] for name in self._coded.schema.names]
@@ -73,17 +74,12 @@ class _Solver:
         """Change sources of a column where it is given, or is the source of a solved column."""
         is_solved = self._solved[column.name]
         if isinstance(column, SpreadColumn):
-            for part in column.parts if is_solved.any() else ():
-                dates = array(self._rows, column.name)
-                values = part.of(dates, self._rows.schema.field(part.name).type)
-                self._change(part.name, values, is_solved & ~self._is_given(part.name))
+            self._change_parts(column, is_solved)
             return
         # A column that is coded relative to others may have any value.
         is_relative = not isinstance(column, DerivedColumn)
         if is_relative and is_solved.any() and column.name in self._arrays:
-            exact = column.encode(self._rows, self._rows.schema.field(column.name).type)
-            mask = pa.array(is_solved)
-            self._arrays[column.name] = pa.compute.if_else(mask, exact, self._arrays[column.name])
+            self._encode(column, is_solved)
             return
         if isinstance(column, NearColumn | CloseColumn | WeekColumn | PartColumn):
             return
@@ -94,7 +90,9 @@ class _Solver:
         sources = sorted(last_first, key=lambda name: (name in self._solved, self._is_coarse(name)))
         if isinstance(column, DateGapColumn):
             sources = list(column.sources)  # the other date first
-        elif not isinstance(column, BoundedColumn):
+        elif isinstance(column, BoundedColumn):
+            is_open &= ~self._follow_bounds(column, is_open)
+        else:
             is_open &= ~column.relation.holds(self._rows)
         for name in sources:
             is_changed = is_open & ~self._is_given(name)
@@ -104,7 +102,33 @@ class _Solver:
                 continue
             values, is_single = solution
             is_changed &= is_single | np.logical_not(only_single)
-            is_open &= ~self._change(name, values, is_changed)
+            is_changed = self._change(name, values, is_changed)
+            is_open &= ~is_changed
+            if isinstance(column, DerivedColumn):
+                self._computed[name] = self._computed.get(name, self._nothing) | is_changed
+
+    def _change_parts(self, column: SpreadColumn, mask: NDArray[np.bool_]) -> None:
+        """Change the columns over which a date is spread to it, in the rows of the mask."""
+        for part in column.parts if mask.any() else ():
+            dates = array(self._rows, column.name)
+            values = part.of(dates, self._rows.schema.field(part.name).type)
+            self._change(part.name, values, mask & ~self._is_given(part.name))
+
+    def _follow_bounds(
+        self, column: BoundedColumn, is_open: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
+        """Change distances from bounds that equations give. Return the mask of them."""
+        follows = [self._computed.get(name, self._nothing) for name in column.sources]
+        is_fixed = np.asarray(is_open & np.logical_or.reduce(follows))
+        if is_fixed.any():
+            self._encode(column, is_fixed)
+        return is_fixed
+
+    def _encode(self, column: CodedColumn, mask: NDArray[np.bool_]) -> None:
+        """Change a coded column to what it is in the rows of the mask."""
+        exact = column.encode(self._rows, self._rows.schema.field(column.name).type)
+        coded = self._arrays[column.name]
+        self._arrays[column.name] = pa.compute.if_else(pa.array(mask), exact, coded)
 
     def _is_coarse(self, name: str) -> bool:
         return name in self._numbers and not self._numbers[name].layout.bins
@@ -193,9 +217,9 @@ def _solve(
 def _shifted(rows: pa.RecordBatch, relation: Relation, units: float) -> pa.RecordBatch:
     """Return rows whose last number of the relation is larger by some units of its last decimal.
 
-    Numbers that are not rounded are as they are.
+    Numbers that are not rounded are as they are, and so are times: full minutes stay such.
     """
-    if relation.decimals < 0 or relation.digits:
+    if relation.decimals < 0 or relation.digits or relation.kind in ("clock_time", "elapsed"):
         return rows
     index = rows.schema.get_field_index(relation.last)
     margin = units * (1 - EDGE) * 10.0**-relation.decimals

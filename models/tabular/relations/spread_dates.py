@@ -32,6 +32,7 @@ MONTHS = {
 }
 
 TICKS_PER_DAY = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
+MAX_TICKS, MAX_DAYS = 2**63 - 1, 2**31 - 1
 AnyRows = TypeVar("AnyRows", pa.Table, pa.RecordBatch)
 
 
@@ -60,9 +61,15 @@ class SpreadDate:
         return [p.combine_chunks() if isinstance(p, pa.ChunkedArray) else p for p in parts]
 
     def values(self, rows: pa.Table | pa.RecordBatch) -> pa.Array:
-        """Return the dates, null where a part is missing."""
+        """Return the dates, null where a part is missing, or beyond the dates of the type."""
         parts = self.parts(rows)
-        return spread_dates(parts, self.roles).cast(self.arrow) if self.roles else parts[0]
+        if not self.roles:
+            return parts[0]
+        dates, last = spread_dates(parts, self.roles), MAX_TICKS // ticks_per_day(self.arrow)
+        if last < MAX_DAYS:  # nanoseconds begin in 1677 and end in 2262
+            is_within = np.abs(dates.cast(pa.int32()).fill_null(0).to_numpy()) <= last
+            dates = pa.compute.if_else(pa.array(is_within), dates, None)
+        return dates.cast(self.arrow)
 
     def pack(self) -> dict[str, Any]:
         return asdict(self)

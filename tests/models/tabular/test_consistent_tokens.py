@@ -1,6 +1,7 @@
 """Partial rows with values that follow from several possible values of other columns."""
 
 from collections.abc import Mapping
+from datetime import time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ TOTAL = np.round(QUANTITY * PRICE, 2)
 CELSIUS = np.round(RNG.uniform(-10, 30, N), 1)
 MONTHS = RNG.integers(0, 120, N)
 SIZE = RNG.integers(0, 40, N)
+COST = np.round(RNG.lognormal(4, 1, N), 2)
+MINUTES = RNG.integers(5, 900, N)
+START = np.datetime64("2020-01-01", "us") + RNG.integers(0, 500_000, N) * np.timedelta64(60, "s")
 
 
 @pytest.fixture(scope="module", params=["fixed order", "any order"])
@@ -116,6 +120,18 @@ def test_numbers_of_a_given_category_are_those_of_the_category(sampler: TableSam
     assert len(np.unique(sizes)) > 20
 
 
+def test_a_row_does_not_depend_on_the_values_of_those_completed_with_it(
+    sampler: TableSampler,
+) -> None:
+    kinds: list[dict[str, Any]] = [{"quantity": 3}, {"total": 60.0}, {"month": 7}, {}]
+    mixed = PartialRows.parse(sampler.tokenizer, kinds * 20)
+    rows = complete_rows(sampler, 1, np.arange(80), mixed).rows
+    for i, row in enumerate(kinds):
+        index = np.arange(i, 80, len(kinds))
+        own = PartialRows.parse(sampler.tokenizer, [row] * 20)
+        assert complete_rows(sampler, 1, index, own).rows == rows.take(pa.array(index))
+
+
 def test_a_value_that_nothing_gives_is_refused_with_its_relation(
     sampler: TableSampler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,3 +140,65 @@ def test_a_value_that_nothing_gives_is_refused_with_its_relation(
     with pytest.raises(AcceptanceRateTooLow, match=r"Sample 1 .* `total` is impossible") as error:
         complete_rows(sampler, 1, np.arange(2), rows)
     assert "because `quantity * price = total`" in str(error.value)
+
+
+def test_each_column_of_an_equation_follows_from_the_others(tmp_path: Path) -> None:
+    discount = np.where(RNG.random(N) < 0.5, RNG.integers(0, 100, N) / 100, 0)
+    began, lasted = RNG.integers(0, 86_400, N), RNG.integers(60, 9_000, N)
+    table = pa.table(
+        {
+            "quantity": QUANTITY,
+            "price": PRICE,
+            "discount": discount,
+            "amount": np.round(QUANTITY * PRICE - discount, 2),
+            "began": pa.array(began * 10**6).cast(pa.time64("us")),
+            "lasted": pa.array(lasted * 10**6).cast(pa.duration("us")),
+            "ended": pa.array((began + lasted) % 86_400 * 10**6).cast(pa.time64("us")),
+            "cost": COST,
+            "rate": np.round(COST / QUANTITY, 2),
+            "start": START,
+            "end": START + MINUTES * np.timedelta64(60_000_000, "us"),
+            "minutes": MINUTES,
+        }
+    )
+    types: tuple[ColumnType, ...] = (
+        *("integer", "number", "number", "number", "time", "duration", "time"),
+        *("number", "number", "datetime", "datetime", "integer"),
+    )
+    schema = tuple(ColumnSchema(n, type) for n, type in zip(table.column_names, types, strict=True))
+    sampler = train_sampler(table, schema, tmp_path, steps=10)
+    names = {relation.name for relation in sampler.tokenizer.coding.relations}
+    assert {"quantity * price - discount = amount", "began + lasted = ended"} <= names
+    assert {"cost / quantity = rate", "minutes(end - start) = minutes"} <= names
+    noon = np.datetime64("2020-05-05T12:00", "us").item()
+    for row, name, value in (
+        ({"amount": 59.25, "price": 20.0, "quantity": 3}, "discount", 0.75),
+        ({"amount": 59.25, "discount": 0.75, "quantity": 3}, "price", 20.0),
+        ({"amount": 59.25, "discount": 0.75, "price": 20.0}, "quantity", 3),
+        ({"began": time(23, 59), "ended": time(0, 10)}, "lasted", timedelta(minutes=11)),
+        ({"lasted": timedelta(hours=1), "ended": time(0, 10)}, "began", time(23, 10)),
+        ({"cost": 60.0, "rate": 20.0}, "quantity", 3),
+        ({"end": noon, "minutes": 75}, "start", noon - timedelta(minutes=75)),
+        ({"start": noon, "minutes": 75}, "end", noon + timedelta(minutes=75)),
+    ):
+        assert complete(sampler, row, 5)[name].to_pylist() == [value] * 5
+
+
+def test_a_value_that_follows_from_none_of_a_small_type_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_completion, "MAX_ATTEMPTS", 20)
+    amount = RNG.integers(1, 20, N)
+    table = pa.table(
+        {
+            "quantity": pa.array(QUANTITY, pa.uint8()),
+            "amount": pa.array(amount, pa.uint8()),
+            "total": QUANTITY * amount,
+        }
+    )
+    schema = tuple(ColumnSchema(name, "integer") for name in table.column_names)
+    sampler = train_sampler(table, schema, tmp_path, steps=10)
+    for given in ({"total": 100_000}, {"total": -5}, {"total": 1_000, "quantity": 2}):
+        rows = PartialRows.parse(sampler.tokenizer, [given])
+        with pytest.raises(AcceptanceRateTooLow, match="Sample 0 cannot be completed"):
+            complete_rows(sampler, 1, np.arange(1), rows)
