@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from models.tabular.consistent_tokens import follow_from_others
 from models.tabular.partial_rows import PartialRows
 from models.tabular.row_completion import complete_rows
 from models.tabular.sampling import SampleBatch, TableSampler
@@ -14,6 +15,7 @@ from models.tabular.sampling_plan import RowSamplingPlan, Where
 
 ROWS_PER_BATCH = 16_384
 PARTIAL_ROWS_PER_BATCH = 1_024  # each row takes many particles
+FOLLOWING_ROWS_PER_BATCH = 32  # with given values that follow from others: a batch is one turn
 
 
 def iter_batches(sampler: TableSampler, plan: RowSamplingPlan) -> Iterator[SampleBatch]:
@@ -26,7 +28,9 @@ def iter_batches(sampler: TableSampler, plan: RowSamplingPlan) -> Iterator[Sampl
     """
     if plan.partial_rows:
         partial_rows = PartialRows.parse(sampler.tokenizer, plan.partial_rows)
-        for indices in plan.ranges[0].iter_chunks(PARTIAL_ROWS_PER_BATCH):
+        follows = follow_from_others(sampler.tokenizer, partial_rows).any()
+        size = FOLLOWING_ROWS_PER_BATCH if follows else PARTIAL_ROWS_PER_BATCH
+        for indices in plan.ranges[0].iter_chunks(size):
             offsets = indices - plan.ranges[0].start
             yield complete_rows(sampler, plan.seed, indices, partial_rows.take(offsets))
         return

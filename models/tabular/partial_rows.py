@@ -25,6 +25,7 @@ from models.tabular.categorical_columns import (
 from models.tabular.conditions import InvalidPartialRow, not_a_column
 from models.tabular.given_columns import check_derived_values, given_column
 from models.tabular.numbers.columns import NumericColumn
+from models.tabular.numbers.grid import is_numeric
 from models.tabular.numbers.scale import numeric_values
 from models.tabular.relations.close_columns import CloseColumn
 from models.tabular.relations.coded_columns import DerivedColumn
@@ -304,7 +305,10 @@ def _check_relations(
     rows = pa.RecordBatch.from_pydict(dict(values))
     for relation in tokenizer.coding.relations:
         source = relation.columns[0]
-        if relation.kind == "lookup" and relation.part and not relation.roles and source in values:
+        is_part = relation.kind == "lookup" and relation.part and not relation.roles
+        # A number that a part determines, such as a fee of the year, is that of the nearest part.
+        is_part = is_part and not is_numeric(tokenizer.arrow.field(relation.last).type)
+        if is_part and source in values:
             has_key = relation.has_key(rows).to_numpy(zero_copy_only=False)
             is_given = given[source] & values[source].is_valid().to_numpy(zero_copy_only=False)
             if len(unknown := np.flatnonzero(is_given & ~has_key)):

@@ -431,3 +431,10 @@ def test_a_given_date_whose_weekday_no_row_has_is_refused(tmp_path: Path) -> Non
     with pytest.raises(InvalidPartialRow, match="has a day of week that no training row") as error:
         PartialRows.parse(sampler.tokenizer, [{"at": "2016-03-04"}, {"at": "2016-03-05"}])
     assert (error.value.row, error.value.column) == (1, "at")
+
+
+def test_a_given_date_of_a_new_year_has_the_number_of_the_nearest_one(tmp_path: Path) -> None:
+    table = dated(DAYS, fee=[{2015: 5, 2016: 7, 2017: 9}[day.year] for day in DAYS])
+    sampler = train_sampler(table, schema_of(table), tmp_path, steps=5)
+    given = PartialRows.parse(sampler.tokenizer, [{"at": "2019-05-01"}])
+    assert complete_rows(sampler, 1, np.arange(1), given).rows["fee"].to_pylist() == [9]

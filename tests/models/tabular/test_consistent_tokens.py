@@ -11,9 +11,11 @@ import pytest
 
 from models.errors import AcceptanceRateTooLow
 from models.tabular import row_completion
+from models.tabular.batched_sampling import iter_batches
 from models.tabular.partial_rows import PartialRows
 from models.tabular.row_completion import NUM_PARTICLES, complete_rows
 from models.tabular.sampling import TableSampler
+from models.tabular.sampling_plan import plan_partial_rows
 from models.tabular.schema import ColumnSchema, ColumnType
 from tests.models.tabular.tiny_tables import train_sampler
 
@@ -202,3 +204,11 @@ def test_a_value_that_follows_from_none_of_a_small_type_is_refused(
         rows = PartialRows.parse(sampler.tokenizer, [given])
         with pytest.raises(AcceptanceRateTooLow, match="Sample 0 cannot be completed"):
             complete_rows(sampler, 1, np.arange(1), rows)
+
+
+def test_rows_of_given_totals_take_short_turns(sampler: TableSampler) -> None:
+    sizes = {}
+    for name in ("total", "quantity"):
+        plan = plan_partial_rows([{name: 6}] * 70, seed=1, offset=0)
+        sizes[name] = [len(batch) for batch in iter_batches(sampler, plan)]
+    assert sizes == {"total": [32, 32, 6], "quantity": [70]}
