@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from graphlib import TopologicalSorter
+from itertools import permutations
 
 import numpy as np
 import pyarrow as pa
@@ -9,9 +10,9 @@ import pyarrow.compute
 
 from models.tabular.numbers.columns import max_exact_values
 from models.tabular.numbers.grid import NumberGrid
+from models.tabular.relations.bounds import place_bounded
 from models.tabular.relations.close_columns import CloseColumn
 from models.tabular.relations.coded_columns import (
-    BoundedColumn,
     CodedColumn,
     DerivedColumn,
     RemainderColumn,
@@ -27,7 +28,6 @@ from models.tabular.relations.date_planning import dates_of, plan_dates, without
 from models.tabular.relations.entropy import added_bits, entropy
 from models.tabular.relations.graphs import (
     Edge,
-    group,
     reachable,
     without_ends,
     without_implied,
@@ -181,6 +181,8 @@ class _Planner:
 
         It is the total, or a date as the distance from another one.
         """
+        if relation.kind == "near_date" and self._is_between_ordered(relation):
+            return
         candidates = gap_ends(relation) if relation.kind in DATE_SUMS else [relation.last]
         name = next((name for name in candidates if self._may_follow(name, relation)), None)
         if name is None:
@@ -190,6 +192,21 @@ class _Planner:
         self.near_edges |= {(term, relation.last) for term in relation.columns[:-1]}
         if not relation.kind.startswith("near_"):
             self.kept.append(relation)
+
+    def _is_between_ordered(self, relation: Relation) -> bool:
+        """Return True if a date is in order with one that is coded relative to the other date.
+
+        Its distance from the former keeps the order, and both are close to the latter.
+        """
+        coded = self.fixed.union(self.sources)
+        return any(
+            name not in pair
+            and other in pair
+            and not pair <= coded
+            and self._are_linked(name, *(pair - {other}))
+            for name, other in permutations((relation.columns[0], relation.last))
+            for pair in self.orders
+        )
 
     def _by_preference(self, relation: Relation) -> list[str]:
         """Return the columns that may be left out, the preferred one first.
@@ -276,17 +293,16 @@ class _Planner:
         derived = {column.name for column in self.columns}
         bases = {name for c in near for name in (c.name, *c.sources)}
         immovable = self.fixed | self.learned | derived | bases
-        independent = {
-            (low, high)
-            for low, high in orders
-            if not self._depends(low, high) and not self._depends(high, low)
-        }
+        independent = {edge for edge in orders if not self._are_linked(*edge)}
         self.columns += near
         self.sources |= {column.name: set(column.sources) for column in near}
         edges = {edge for edge in independent if not immovable.issuperset(edge)}
         gaps = {column.name for column in self.columns if isinstance(column, DateGapColumn)}
         edges = without_ends(without_implied(edges), self.spread | gaps)
-        upward, downward = (self._place(edges, immovable, upward=up) for up in (True, False))
+        upward, downward = (
+            place_bounded(edges, immovable, self.sources, self.table, upward=up)
+            for up in (True, False)
+        )
         # Ties go upward: durations and remainders usually follow what they begin with.
         chosen = min((upward, downward), key=lambda columns: added_bits(columns, self.table))
         # A value that many rows have, such as zero, has another distance from the bound in each.
@@ -300,6 +316,8 @@ class _Planner:
         # A column between two others does not ensure that these are in order.
         outer = {(low, high) for c in chosen for low in c.lower for high in c.upper}
         others |= outer & orders.keys()
+        dependent = without_implied(set(orders)) - independent
+        others |= {edge for edge in dependent if not self._follows(orders[edge])}
         self.check([orders[edge] for edge in sorted(others)])
 
     def check(self, relations: Sequence[Relation]) -> None:
@@ -307,34 +325,10 @@ class _Planner:
         self.kept += relations
         self.checked += relations
 
-    def _place(
-        self, edges: set[Edge], immovable: Collection[str], *, upward: bool
-    ) -> list[BoundedColumn]:
-        """Return the bounded columns, each measured from columns that are placed before it.
-
-        The lowest columns stay, or the highest ones if `upward` is False. Columns that an immovable
-        one bounds from the other side are placed last, starting next to it.
-        """
-        directed = edges if upward else {(high, low) for low, high in edges}
-        # Sorted, because the order of a set differs between processes.
-        before = group((high, low) for low, high in sorted(directed))
-        order = list(TopologicalSorter(before).static_order())
-        movable = [name for name in order if name not in immovable]
-        before_fixed = reachable(before, immovable)
-        sequence = [name for name in movable if name not in before_fixed]
-        sequence += [name for name in reversed(movable) if name in before_fixed]
-        sources = dict(self.sources)
-        placed, columns = set(immovable), []
-        for name in sequence:
-            usable = {other for other in placed if name not in reachable(sources, [other])}
-            lower = tuple(sorted(a for a, b in edges if b == name and a in usable))
-            upper = tuple(sorted(b for a, b in edges if a == name and b in usable))
-            placed.add(name)
-            if lower or upper:
-                columns.append(BoundedColumn.fit(name, lower, upper, self.table))
-                sources[name] = {*lower, *upper}
-        return columns
-
     def _depends(self, name: str, source: str) -> bool:
         """Return True if the decoding of column `name` needs column `source`."""
         return source in reachable(self.sources, [name])
+
+    def _are_linked(self, a: str, b: str) -> bool:
+        """Return True if one of two columns is decoded by the other one."""
+        return self._depends(a, b) or self._depends(b, a)

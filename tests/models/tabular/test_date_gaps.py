@@ -197,6 +197,25 @@ def test_close_dates_are_learned_as_a_distance(tmp_path: Path) -> None:
     assert set((dates_of(rows, "end") - dates_of(rows, "start")).astype(int)) <= set(range(-1, 9))
 
 
+def test_dates_in_order_that_are_close_to_a_third_one_keep_their_order(tmp_path: Path) -> None:
+    """Records are stored some time before or after the end of what they record."""
+    stored = ENDS + RNG.integers(-30, 5, N)
+    dates = {"started": column(STARTS), "ended": column(ENDS), "stored": column(stored)}
+    for names in (("started", "ended", "stored"), ("stored", "started", "ended")):
+        table = pa.table({name: dates[name] for name in names})
+        for label in (None, "stored"):
+            rows = LabeledRows.split(
+                table, schema_of(table), target_column=label, holdout_fraction=0.1, seed=1
+            )
+            coding = plan_relations(rows, make_settings(table)).coding
+            assert "started <= ended" in {relation.name for relation in coding.relations}
+            # Each date but one is a distance from another one.
+            assert len(coding.names) == 2
+            assert not coding.checked
+    rows = sampler_of(table, tmp_path, steps=10).sample(1, np.arange(500)).rows
+    assert (rows.column("ended").to_numpy() >= rows.column("started").to_numpy()).all()
+
+
 def test_conditions_on_parts_of_both_dates_give_exact_counts(tmp_path: Path) -> None:
     sampler = sampler_of(pa.table(STAYS), tmp_path, random_order_prob=0.5)
     for condition in (

@@ -546,6 +546,17 @@ def test_an_order_whose_coding_would_lose_frequent_values_is_checked_instead(
     assert (rows["part"].to_numpy() == 0).mean() > 0.3
 
 
+def test_an_order_of_columns_that_follow_from_each_other_is_checked(tmp_path: Path) -> None:
+    """A rest follows from what was taken, which is never more than it."""
+    taken = ((A + B) * np.random.default_rng(5).random(N) / 2).astype(int)
+    table = pa.table({"a": A, "b": B, "taken": taken, "rest": A + B - taken})
+    assert names_of(table) == ["a + b - taken = rest", "taken <= rest"]
+    assert [relation.name for relation in coding_of(table).checked] == ["taken <= rest"]
+    schema = tuple(ColumnSchema(name, type) for name, type in column_types(table).items())
+    rows = train_sampler(table, schema, tmp_path, steps=5).sample(1, np.arange(300)).rows
+    assert pa.compute.all(pa.compute.less_equal(rows["taken"], rows["rest"])).as_py()
+
+
 def test_a_date_that_many_rows_share_may_determine_other_columns(tmp_path: Path) -> None:
     index = RNG.integers(0, 60, 1_200)
     days = (np.datetime64("2019-01-04", "us") + np.arange(60) * np.timedelta64(7, "D"))[index]
