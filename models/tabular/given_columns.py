@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from models.tabular.categorical_columns import as_text, similar_texts
 from models.tabular.conditions import InvalidPartialRow, expected_value
+from models.tabular.numbers.grid import is_numeric
 from models.tabular.relations.coded_columns import DerivedColumn
 from models.tabular.relations.coding import RelationCoding
-from models.tabular.relations.relation import GIVES_TEXT
+from models.tabular.relations.graphs import reachable
+from models.tabular.relations.relation import GIVES_TEXT, Rows
 
 _CAST_ERRORS = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError)
 
@@ -59,3 +61,34 @@ def check_derived_values(
             similar = similar_texts(known, values[column.name].type, [texts[row].as_py()])
             message = "has no such value in the training data" + similar
             raise InvalidPartialRow(row, column.name, message)
+
+
+def follows_from_known_keys(
+    coding: RelationCoding, rows: Rows, given: Mapping[str, NDArray[np.bool_]]
+) -> NDArray[np.bool_]:
+    """Return the (N,) mask of rows whose given values follow from keys that training rows have.
+
+    A number that is sampled, or changed to agree with given values, may be a key that no training
+    row has. Its lookup is unknown then. A new key may be given, or follow from given values.
+    """
+    nothing, mask = np.zeros(len(rows), bool), np.ones(len(rows), bool)
+    sources = {column.name: column.sources for column in coding.columns}
+    is_determined = dict(given)
+    for column in coding.columns:
+        if isinstance(column, DerivedColumn) and column.omitted:
+            follows = [is_determined.get(name, nothing) for name in column.sources]
+            is_determined[column.name] = np.logical_and.reduce(follows) | given.get(
+                column.name, nothing
+            )
+    for relation in coding.relations:
+        if relation.kind != "lookup" or relation.roles:
+            continue
+        source, key = relation.source(rows), relation.columns[0]
+        if not is_numeric(source.type):  # ambiguous texts are not stored as keys
+            continue
+        is_known = pa.compute.or_(relation.has_key(rows), source.is_null())
+        is_free = is_known.to_numpy(zero_copy_only=False) | is_determined.get(key, nothing)
+        for name in given:
+            if name != key and key in reachable(sources, [name]):
+                mask &= is_free | ~given[name]
+    return mask

@@ -14,6 +14,7 @@ from models.tabular.autoregressive.sampler import UNKNOWN_TOKEN, AutoregressiveS
 from models.tabular.categorical_columns import Floats, Tokens
 from models.tabular.conditions import CompletionUnsupported
 from models.tabular.consistent_tokens import consistent_tokens, follow_from_others
+from models.tabular.given_columns import follows_from_known_keys
 from models.tabular.partial_rows import PartialRows
 from models.tabular.relations.coding import RelationCoding
 from models.tabular.sampling import SampleBatch, TableSampler
@@ -160,7 +161,9 @@ def _decode(
     coded = sampler.tokenizer.decode_columns(tokens, decode_u, id_values)
     rows, agrees = partial_rows.decode(sampler.tokenizer, coded, only_single)
     is_valid = agrees & sampler.tokenizer.satisfies_constraints(tokens, rows)
-    return rows, is_valid & coding.satisfied(rows) & coding.is_plausible(rows, partial_rows.given)
+    given = partial_rows.given
+    is_valid &= coding.satisfied(rows) & follows_from_known_keys(coding, rows, given)
+    return rows, is_valid & coding.is_plausible(rows, given)
 
 
 def _given_columns_first(

@@ -1058,6 +1058,23 @@ def test_a_given_number_beyond_the_training_rows_is_kept(shop: TableSampler) -> 
     assert rows["euros"].to_pylist() == [43_075.0, -86.15, 90_000.0]
 
 
+def test_given_values_do_not_follow_from_a_sampled_key_that_no_training_row_has(
+    tmp_path: Path,
+) -> None:
+    """Times such as 940 are no number like 975 that has the nearest minute, 55."""
+    rng = np.random.default_rng(3)
+    hours, minutes = rng.integers(0, 24, 2_000), 5 * rng.integers(0, 12, 2_000)
+    table = pa.table({"time": 100 * hours + minutes, "hour": hours, "minute": minutes})
+    schema = tuple(ColumnSchema(name, type) for name, type in column_types(table).items())
+    sampler = train_sampler(table, schema, tmp_path, steps=30, random_order_prob=0.5)
+    given = [{"hour": 9}, {"hour": 9, "minute": 40}, {"minute": 40}, {"time": 940}]
+    for row in complete(sampler, given * 10).to_pylist():
+        assert row["time"] == 100 * row["hour"] + row["minute"]
+    assert complete(sampler, [{"time": 975}])["minute"].to_pylist() == [55]
+    with pytest.raises(AcceptanceRateTooLow, match="value of `hour` is impossible"):
+        complete(sampler, [{"hour": 25}])
+
+
 def test_an_amount_follows_from_a_given_converted_amount(shop: TableSampler) -> None:
     rows = complete(shop, [{"euros": 125.0}, {"euros": 125.0, "currency": "USD"}] * 10).to_pylist()
     assert {row["euros"] for row in rows} == {125.0}
