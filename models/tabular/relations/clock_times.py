@@ -1,7 +1,7 @@
 """Search for times of day that follow from another one and how long something lasts."""
 
 from collections.abc import Iterator, Sequence
-from itertools import permutations
+from itertools import permutations, product
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from models.tabular.relations.screened_numbers import (
 )
 
 SECONDS_PER_DAY = 86_400
+UNITS = ("hours", "minutes", "seconds")  # of numbers
 MIN_EXACT = 0.8  # share of the rows with exact times of day
 
 
@@ -46,3 +47,32 @@ def find_clock_times(
             if evidence_bits(present) >= MIN_EVIDENCE_BITS and end.distinct >= MIN_DISTINCT_VALUES:
                 offset = unit if np.nanmax(difference) > 0 else 0.0
                 yield Relation("clock_time", names, day, offset)
+
+
+def find_later_times(
+    moments: Sequence[ScreenedNumber], numbers: Sequence[ScreenedNumber]
+) -> Iterator[Relation]:
+    """Yield the times of day at which something ends that lasts a number of a unit of time.
+
+    In some rows it ends on the next day; where it never does, the relation is `elapsed`. The number
+    may be rounded, such as 7.33 hours, by less than the times are.
+    """
+    times = [number for number in moments if number.is_time_of_day][:MAX_EQUATION_COLUMNS]
+    for start, end in permutations(times, 2):
+        present = end.values[np.isfinite(start.values + end.values)].astype(np.int64)
+        if start.type != end.type or len(present) < MIN_ROWS or end.distinct < MIN_DISTINCT_VALUES:
+            continue
+        if not (start.values > end.values).any():
+            continue
+        day = float(SECONDS_PER_DAY * TICKS_PER_SECOND[start.type.unit])
+        unit = float(np.gcd.reduce(present))
+        for lasted, part in product(numbers, UNITS):
+            names = (start.name, lasted.name, end.name)
+            relation = Relation("clock_time", names, day, unit, part)
+            computed = relation.clock_times(start.values, lasted.values)
+            both = np.isfinite(computed - end.values)
+            is_wrong = both & (computed != end.values)
+            if is_wrong.any() or both.sum() < MIN_ROWS:
+                continue
+            if evidence_bits(end.values[both]) >= MIN_EVIDENCE_BITS:
+                yield relation

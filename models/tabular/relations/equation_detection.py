@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from models.tabular.categorical_columns import Floats
 from models.tabular.numbers.scale import TICKS_PER_SECOND
-from models.tabular.relations.clock_times import find_clock_times
+from models.tabular.relations.clock_times import find_clock_times, find_later_times
 from models.tabular.relations.product_detection import find_products_with_rest
-from models.tabular.relations.relation import FLOAT_TOLERANCE, Kind, Relation
+from models.tabular.relations.relation import FLOAT_TOLERANCE, TIME_UNITS, Kind, Relation
 from models.tabular.relations.screened_numbers import (
     FIRST_ROWS,
     MAX_EQUATION_COLUMNS,
@@ -29,7 +29,6 @@ from models.tabular.relations.screened_numbers import (
 )
 from models.tabular.relations.sum_detection import find_balances, find_sums
 
-TIME_UNITS = {"weeks": 604_800, "days": 86_400, "hours": 3_600, "minutes": 60, "seconds": 1}
 MAX_LINEAR_COLUMNS = 200  # numeric columns in linear functions
 MAX_PRODUCT_COLUMNS = 100  # numeric columns in products and ratios
 MAX_SCREENED_PRODUCTS = 500
@@ -100,6 +99,7 @@ def _equations(numbers: list[ScreenedNumber]) -> Iterator[Relation]:
                 yield from _elapsed(start, end, total)
     yield from _copies(moments)
     yield from find_clock_times(moments, durations)
+    yield from find_later_times(moments, plain)
 
 
 def _copies(moments: list[ScreenedNumber]) -> Iterator[Relation]:

@@ -50,6 +50,7 @@ Kind = Literal[
 ]
 ROUNDING = 0.5 + 1e-6  # units of the last decimal
 FLOAT_TOLERANCE = 1e-9  # of floats that are not rounded, relative to what they are computed from
+TIME_UNITS = {"weeks": 604_800, "days": 86_400, "hours": 3_600, "minutes": 60, "seconds": 1}
 SUMS = ("sum", "rounded_sum", "near_sum")
 GIVES_TEXT = ("interval", "lookup")
 DATE_SUMS = ("date_sum", "near_date_sum", "near_date")
@@ -77,7 +78,8 @@ class Relation:
       `factor` is the length of a day. A `near_date_sum` holds in most rows. In a `near_date`, two
       dates are close.
     - `clock_time`: the first plus the second one, modulo `factor` ticks, which are a day; the last
-      one may differ by `offset` ticks, because all three were rounded.
+      one may differ by `offset` ticks, because all three were rounded. With `part`, the second one
+      is a number in this unit of time, and the last one is rounded to multiples of `offset`.
     - `date_part`: a part of a datetime, such as its year, its date or its time of day.
     - `valid_date`: the columns are those of a date that exists.
     - `step`: a monotone step function of a number, datetime or time.
@@ -226,7 +228,7 @@ class Relation:
         if self.kind == "linear":
             return (last - self.offset) / self.factor
         if self.kind == "clock_time":
-            return np.asarray((last - others[0]) % self.factor)
+            return self._solve_clock_time(last, others[0], name)
         if self.kind == "elapsed":
             ticks = (last - self.offset) / self.factor
             return np.asarray(others[0] + (ticks if name == self.columns[1] else -ticks))
@@ -259,7 +261,7 @@ class Relation:
         if self.kind in DATE_SUMS:
             return np.asarray(numbers[0] + self.factor * np.sum(numbers[1:], axis=0))
         if self.kind == "clock_time":
-            return np.asarray((numbers[0] + numbers[1]) % self.factor)
+            return self.clock_times(*numbers)
         if self.kind == "ratio":
             divisor = np.where(numbers[1] == 0, np.nan, numbers[1])
             return self.factor * numbers[0] / divisor + self.offset
@@ -268,6 +270,29 @@ class Relation:
             return product + self._weighted_sum(self.signs, numbers[2:])
         base = numbers[1] - numbers[0] if self.kind == "elapsed" else numbers[0]
         return self.factor * base + self.offset
+
+    def clock_times(self, starts: Floats, lasted: Floats) -> Floats:
+        """Return the (N,) ticks since midnight at which something ends."""
+        ends = starts + lasted * self._ticks_per_unit
+        if self.part:
+            ends = np.rint(ends / self.offset) * self.offset
+        return np.asarray(ends % self.factor)
+
+    def _solve_clock_time(self, ends: Floats, other: Floats, name: str) -> Floats:
+        """Return how long something lasts until (N,) times from `other`, or the start of that."""
+        if name == self.columns[1]:
+            return np.asarray((ends - other) % self.factor / self._ticks_per_unit)
+        starts = ends - other * self._ticks_per_unit
+        if self.part:
+            starts = np.rint(starts / self.offset) * self.offset
+        return np.asarray(starts % self.factor)
+
+    @property
+    def _ticks_per_unit(self) -> float:
+        """Return the ticks in the unit of how long something lasts until a time of day."""
+        if not self.part:
+            return 1.0
+        return self.factor * TIME_UNITS[self.part] / TIME_UNITS["days"]
 
     def _weighted_sum(self, weights: Iterable[float], numbers: Iterable[Floats]) -> Floats:
         terms = [weight * values for weight, values in zip(weights, numbers, strict=False)]
@@ -352,7 +377,7 @@ class Relation:
         difference = np.abs(computed - as_floats(last))
         if self.kind == "clock_time":
             difference = np.minimum(difference, self.factor - difference)
-            tolerance = np.full(len(computed), self.offset)
+            tolerance = np.full(len(computed), 0.0 if self.part else self.offset)
         # The comparison is negated, so that a missing value satisfies it.
         return np.asarray(~(difference > tolerance))
 

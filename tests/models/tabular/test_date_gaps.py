@@ -199,7 +199,7 @@ def test_close_dates_are_learned_as_a_distance(tmp_path: Path) -> None:
 
 def test_dates_in_order_that_are_close_to_a_third_one_keep_their_order(tmp_path: Path) -> None:
     """Records are stored some time before or after the end of what they record."""
-    stored = ENDS + RNG.integers(-30, 5, N)
+    stored = ENDS + np.random.default_rng(5).integers(-30, 5, N)
     dates = {"started": column(STARTS), "ended": column(ENDS), "stored": column(stored)}
     for names in (("started", "ended", "stored"), ("stored", "started", "ended")):
         table = pa.table({name: dates[name] for name in names})

@@ -1,7 +1,7 @@
 """Relations between columns are found, and generated rows satisfy them."""
 
 from collections import Counter
-from datetime import date
+from datetime import date, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,8 @@ CLOCKS, LATER_CLOCKS = (
     pa.array(1_000_000 * seconds).cast(pa.time64("us")) for seconds in (SECONDS, SECONDS + A)
 )
 LATER = SECONDS + RNG.integers(1, 60_000, N)  # for some, on the next day
+# Minutes, of which a few end on the next day.
+SHIFT = np.where(A > 494, 960, np.random.default_rng(5).integers(30, 900, N))
 CURRENCIES = np.array(["CHF", "EUR", "USD"])[CITIES % 3]
 EUROS = np.round(PRICES * np.array([1.0642, 1, 0.8615])[CITIES % 3], 2)
 STAYS = RNG.integers(0, 200, N)
@@ -192,6 +194,18 @@ def round_trip(coding: RelationCoding, table: pa.Table) -> pa.Table:
                 "end": to_clock(LATER),
                 "start": CLOCKS,
                 "lasted": pa.array((LATER - SECONDS) * 10**6).cast(pa.duration("us")),
+            },
+        ),
+        (
+            "start + minutes = end",
+            {"start": to_clock(60 * A), "minutes": SHIFT, "end": to_clock(60 * (A + SHIFT))},
+        ),
+        (
+            "start + hours = end",
+            {
+                "end": to_clock(60 * (A + SHIFT)),
+                "start": to_clock(60 * A),
+                "hours": np.round(SHIFT / 60, 2),
             },
         ),
         ("factor(currency) * p = euros", {"currency": CURRENCIES, "p": PRICES, "euros": EUROS}),
@@ -1013,6 +1027,22 @@ def test_a_square_may_be_given_without_its_root(tmp_path: Path) -> None:
     schema = (ColumnSchema("q", "integer"), ColumnSchema("square", "integer"))
     rows = complete(train_sampler(table, schema, tmp_path, steps=5), [{"square": 49}] * 5)
     assert set(rows["q"].to_pylist()) == {7}
+
+
+@pytest.mark.parametrize("is_number", [True, False])
+def test_how_long_a_shift_lasts_follows_from_its_times(is_number: bool, tmp_path: Path) -> None:
+    minutes = SHIFT if is_number else pa.array(60_000_000 * SHIFT).cast(pa.duration("us"))
+    times = {"start": to_clock(60 * A), "end": to_clock(60 * (A + SHIFT))}
+    table = pa.table({**times, "minutes": minutes})
+    schema = tuple(ColumnSchema(name, type) for name, type in column_types(table).items())
+    sampler = train_sampler(table, schema, tmp_path, steps=5, random_order_prob=0.5)
+    given = {"start": time(22, 30), "end": time(2, 0)}  # no training row starts as late
+    rows = complete(sampler, [given] * 5)
+    assert set(rows["minutes"].to_pylist()) == {210 if is_number else timedelta(minutes=210)}
+    late = complete(sampler, [{"end": time(2, 0)}] * 5).to_pylist()
+    for row in late:
+        lasted = row["minutes"] if is_number else row["minutes"] // timedelta(minutes=1)
+        assert (60 * row["start"].hour + row["start"].minute + lasted) % 1_440 == 120
 
 
 def test_partial_rows_that_break_a_relation_cannot_be_completed(sampler: TableSampler) -> None:
