@@ -140,10 +140,10 @@ def _format_issues(inferred: Sequence[InferredColumn]) -> list[Issue | None]:
             [
                 f"{c.column.name}: {', '.join(str(reader.format) for reader in c.readers)}"
                 for c in inferred
-                if len(c.readers) > 1 and c.column.type == "datetime"
+                if len(c.readers) > 1 and c.column.type in ("datetime", "time")
             ],
-            "The dates of these columns have several forms. All are read, and samples have the "
-            "first form.",
+            "The dates or times of these columns have several forms. All are read, and samples "
+            "have the first form.",
         ),
         _issue(
             "mixed_offsets",

@@ -100,6 +100,33 @@ def test_invalid_datetimes_stay_a_category(text: str, read: Read) -> None:
     assert table.preview("a")[0] == text
 
 
+@pytest.mark.parametrize("share", [0.1, 0.9])
+@pytest.mark.parametrize("half", [" AM", " p.m."])
+def test_times_of_day_with_and_without_am_or_pm_are_read(
+    half: str, share: float, read: Read
+) -> None:
+    hours = [1 + i % 11 for i in range(100)]
+    plain = [i % 10 < 10 * share for i in range(100)]
+    texts = [
+        f"{hour:02}:{i % 60:02}" if is_plain else f"{hour}:{i % 60:02}{half}"
+        for i, (hour, is_plain) in enumerate(zip(hours, plain, strict=True))
+    ]
+    table = read(build_column_csv(*texts))
+    assert table["a"].type == "time"
+    assert table.issue("mixed_date_formats") is not None
+    later = 0 if half == " AM" else 12
+    expected = [h if is_plain else h + later for h, is_plain in zip(hours, plain, strict=True)]
+    assert [value.hour for value in table.values("a")] == expected
+    assert [value.minute for value in table.values("a")] == [i % 60 for i in range(100)]
+
+
+def test_clocks_with_and_without_seconds_stay_a_category(read: Read) -> None:
+    """They may be durations of minutes and seconds, and of hours."""
+    texts = [f"{i % 12:02}:{i % 60:02}" for i in range(50)]
+    texts += [f"{i % 3}:{i % 60:02}:{i % 7:02}" for i in range(50)]
+    assert read(build_column_csv(*texts))["a"].type != "time"
+
+
 ORDERED = [f"{1 + i % 12:02}/{1 + i % 11:02}/2024" for i in range(40)]
 
 

@@ -110,13 +110,17 @@ def _moment_candidates(sample: Sequence[str]) -> list[FormCandidate]:
 
 
 def _mixed_forms(sample: Sequence[str], first: InferredMoment) -> tuple[MomentForm, ...]:
-    """Return forms that together fit the dates of a column with several forms."""
+    """Return forms that together fit the dates of a column with several forms.
+
+    Times of day have several forms only if some are written with am or pm: others may be durations,
+    of which 12:30 and 1:02:11 have different units.
+    """
     forms, rest = [first.form], list(sample)
-    while rest and len(forms) <= _MAX_MIXED_FORMS and first.form.has_date:
+    while rest and len(forms) <= _MAX_MIXED_FORMS:
         unread = forms[-1].parse(pa.array(rest)).is_null().to_pylist()
         rest = [text for text, is_unread in zip(rest, unread, strict=True) if is_unread]
         more = infer_moments(rest) if len(rest) > MAX_ODD_FRACTION * len(sample) else []
-        if not (more and more[0].form.has_date and more[0].form.has_zone == first.form.has_zone):
+        if not (more and _may_be_mixed(first.form, more[0].form)):
             break
         same_order = (m.form for m in more if m.form.order == first.form.order)
         second = next(same_order, more[0].form)
@@ -127,3 +131,10 @@ def _mixed_forms(sample: Sequence[str], first: InferredMoment) -> tuple[MomentFo
         forms.append(second)
     forms.sort(key=lambda form: not form.has_time)  # midnight can be written as a time only
     return tuple(forms[:_MAX_MIXED_FORMS])
+
+
+def _may_be_mixed(first: MomentForm, second: MomentForm) -> bool:
+    """Return True if both are forms of dates, or of times of day, with or without a zone."""
+    has_half = bool(set("pP") & (first.fields | second.fields))
+    is_alike = (first.has_date, first.has_zone) == (second.has_date, second.has_zone)
+    return is_alike and (first.has_date or has_half)
