@@ -13,8 +13,9 @@ from models.tabular.categorical_columns import from_text
 from models.tabular.numbers.grid import NumberGrid, round_to_digits
 from models.tabular.relations.close_columns import CloseColumn
 from models.tabular.relations.date_columns import DateGapColumn, PartColumn, SpreadColumn
+from models.tabular.relations.kinds import GIVES_TEXT
 from models.tabular.relations.near_columns import NearColumn
-from models.tabular.relations.relation import GIVES_TEXT, Relation, Rows, array, as_floats
+from models.tabular.relations.relation import Relation, Rows, array, as_floats
 from models.tabular.relations.week_columns import WeekColumn
 
 Names = tuple[str, ...]

@@ -10,7 +10,8 @@ from models.tabular.relations.date_columns import (
     may_follow,
     part_columns,
 )
-from models.tabular.relations.relation import DATE_SUMS, Relation
+from models.tabular.relations.kinds import DATE_SUMS
+from models.tabular.relations.relation import Relation
 from models.tabular.relations.spread_dates import SpreadDate
 
 

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from models.tabular.categorical_columns import Floats
 from models.tabular.numbers.scale import TICKS_PER_SECOND
 from models.tabular.relations.clock_times import find_clock_times, find_later_times
+from models.tabular.relations.kinds import TIME_UNITS, Kind
 from models.tabular.relations.product_detection import find_products_with_rest
-from models.tabular.relations.relation import FLOAT_TOLERANCE, TIME_UNITS, Kind, Relation
+from models.tabular.relations.relation import FLOAT_TOLERANCE, Relation
 from models.tabular.relations.screened_numbers import (
     FIRST_ROWS,
     MAX_EQUATION_COLUMNS,

@@ -32,15 +32,9 @@ from models.tabular.relations.graphs import (
     without_ends,
     without_implied,
 )
+from models.tabular.relations.kinds import DATE_SUMS, GIVES_TEXT, SUMS
 from models.tabular.relations.near_columns import NearColumn
-from models.tabular.relations.relation import (
-    DATE_SUMS,
-    GIVES_TEXT,
-    SUMS,
-    Relation,
-    array,
-    as_floats,
-)
+from models.tabular.relations.relation import Relation, array, as_floats
 from models.tabular.relations.spread_dates import with_dates
 from models.tabular.relations.week_columns import WeekColumn, may_be_weeks
 

@@ -9,7 +9,7 @@ have exceptions.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,15 @@ from numpy.typing import NDArray
 from models.tabular.categorical_columns import Floats, as_text
 from models.tabular.numbers.grid import is_numeric
 from models.tabular.relations.date_parts import date_part
+from models.tabular.relations.formulas import formula
+from models.tabular.relations.kinds import (
+    DATE_SUMS,
+    GIVES_TEXT,
+    SOLVABLE,
+    SUMS,
+    TIME_UNITS,
+    Kind,
+)
 from models.tabular.relations.spread_dates import (
     SpreadDate,
     may_be_dates,
@@ -26,65 +35,14 @@ from models.tabular.relations.spread_dates import (
     with_dates,
 )
 
-Kind = Literal[
-    "order",
-    "distinct",
-    "sum",
-    "rounded_sum",
-    "near_sum",
-    "weighted_sum",
-    "linear",
-    "product",
-    "ratio",
-    "factor",
-    "elapsed",
-    "date_sum",
-    "near_date_sum",
-    "near_date",
-    "clock_time",
-    "date_part",
-    "valid_date",
-    "step",
-    "interval",
-    "lookup",
-]
 ROUNDING = 0.5 + 1e-6  # units of the last decimal
 FLOAT_TOLERANCE = 1e-9  # of floats that are not rounded, relative to what they are computed from
-TIME_UNITS = {"weeks": 604_800, "days": 86_400, "hours": 3_600, "minutes": 60, "seconds": 1}
-SUMS = ("sum", "rounded_sum", "near_sum")
-GIVES_TEXT = ("interval", "lookup")
-DATE_SUMS = ("date_sum", "near_date_sum", "near_date")
-SOLVABLE = (*SUMS, "weighted_sum", "linear", "product", "ratio", "elapsed", "clock_time")
 Rows: TypeAlias = pa.Table | pa.RecordBatch
 
 
 @dataclass(frozen=True)
 class Relation:
-    """A relation between `columns`.
-
-    - `order`: the first column is at most the second one.
-    - `distinct`: the two columns are never equal.
-    - `sum`: the last column is the sum of the others, with `signs` (default: plus), and `offset`.
-    - `rounded_sum`: the last column is a sum that was computed before all columns were rounded.
-    - `near_sum`: the last column is the sum of the others, with `signs`, in most rows.
-    - `weighted_sum`: the sum of the others, each times its weight in `values`, and `offset`.
-    - `linear`: factor * first + offset.
-    - `product`: factor * first * second, plus the third column with its sign, if there is one.
-    - `ratio`: factor * first / second + offset.
-    - `factor`: the second column times a factor that each value of the first one has.
-    - `elapsed`: factor * (second - first) + offset, of two datetimes or times in ticks; `part` is
-      the unit of time that the factor converts to, if it is one.
-    - `date_sum`: the last column is the date in the first one, and the days in the others later;
-      `factor` is the length of a day. A `near_date_sum` holds in most rows. In a `near_date`, two
-      dates are close.
-    - `clock_time`: the first plus the second one, modulo `factor` ticks, which are a day; the last
-      one may differ by `offset` ticks, because all three were rounded. With `part`, the second one
-      is a number in this unit of time, and the last one is rounded to multiples of `offset`.
-    - `date_part`: a part of a datetime, such as its year, its date or its time of day.
-    - `valid_date`: the columns are those of a date that exists.
-    - `step`: a monotone step function of a number, datetime or time.
-    - `interval`: each interval of a number, datetime or time has a text of the last column.
-    - `lookup`: each value of the first column, or of a part of it, has a single one of the last.
+    """A relation of a kind (see `kinds.py`) between `columns`.
 
     `decimals` are those of the last column, -1 if it is not rounded, and `digits` the significant
     ones to which it was rounded, 0 if only its decimals were.
@@ -121,65 +79,16 @@ class Relation:
     @property
     def name(self) -> str:
         """Return a formula that identifies the relation in a table."""
-        *sources, last = self.columns
-        if self.kind == "order":
-            return f"{sources[0]} <= {last}"
-        if self.kind == "distinct":
-            return f"{sources[0]} != {last}"
-        if self.kind in (*SUMS, *DATE_SUMS):
-            sign = {"sum": "=", "date_sum": "=", "rounded_sum": "≈"}.get(self.kind, "~")
-            return f"{self._sum_text()} {sign} {last}"
-        if self.kind == "weighted_sum":
-            return f"{self._weighted_text()} = {last}"
-        if self.kind == "valid_date":
-            return f"valid_date({', '.join(self.columns)})"
-        if self.kind == "date_part":
-            return f"{self.part}({', '.join(sources)}) = {last}"
-        if self.kind in ("step", *GIVES_TEXT):
-            source = f"{self.part}({', '.join(sources)})" if self.part else sources[0]
-            return f"{source} -> {last}"
-        if self.kind == "linear" and self.factor == -1 and self.offset > 0:
-            return f"{self.offset:.6g} - {sources[0]} = {last}"
-        terms = {
-            "linear": sources[0],
-            "clock_time": " + ".join(sources),
-            "product": " * ".join(sources[:2]) + self._rest_text(),
-            "ratio": " / ".join(sources),
-            "factor": " * ".join((f"factor({sources[0]})", *sources[1:])),
-            "elapsed": f"{self.part}({' - '.join(reversed(sources))})",
-        }
-        has_factor = self.factor != 1 and not self.part and self.kind != "clock_time"
-        factor = "" if not has_factor else f"{self.factor:.6g} * "
-        has_offset = self.offset != 0 and self.kind != "clock_time"
-        offset = (
-            "" if not has_offset else f" {'+' if self.offset > 0 else '-'} {abs(self.offset):.6g}"
-        )
-        return f"{factor}{terms[self.kind]}{offset} = {last}"
-
-    def _rest_text(self) -> str:
-        """Return the column that is added to a product, or subtracted from it."""
-        signs = zip(self.signs, self.columns[2:-1], strict=False)
-        return "".join(f" {'+' if sign > 0 else '-'} {name}" for sign, name in signs)
-
-    def _sum_text(self) -> str:
-        terms = list(zip(self.term_signs, self.columns[:-1], strict=True))
-        if self.offset:
-            terms.append((1 if self.offset > 0 else -1, f"{abs(self.offset):.6g}"))
-        added, subtracted = ([name for s, name in terms if s == sign] for sign in (1, -1))
-        return " - ".join([" + ".join(added), *subtracted])
-
-    def _weighted_text(self) -> str:
-        terms = list(zip(self.values, self.columns[:-1], strict=True))
-        (weight, *others), count = self.values, len(terms)
-        if not (self.offset or (any(others) and set(others) != {weight})) and weight == 1 / count:
-            return f"({' + '.join(name for _, name in terms)}) / {count}"
-        parts = [f"{weight:.6g} * {name}" for weight, name in terms]
-        return " + ".join([*parts, *([f"{self.offset:.6g}"] if self.offset else [])])
+        return formula(self)
 
     @property
     def term_signs(self) -> tuple[int, ...]:
         """Return the signs of the terms of a sum."""
         return self.signs or (1,) * (len(self.columns) - 1)
+
+    @property
+    def _weights(self) -> tuple[float, ...]:
+        return self.values if self.kind == "weighted_sum" else self.term_signs
 
     def to_dict(self) -> dict[str, Any]:
         """Return what clients see: no values of rows."""
@@ -217,12 +126,8 @@ class Relation:
             return as_floats(array(rows, self.last)) / np.where(factors == 0, np.nan, factors)
         others = [as_floats(array(rows, column)) for column in self.columns if column != name]
         last = others[-1]
-        if self.kind in SUMS:
-            signs = dict(zip(self.columns, self.term_signs, strict=False))
-            own = signs.pop(name)
-            return own * (last - self._weighted_sum(signs.values(), others))
-        if self.kind == "weighted_sum":
-            weights = dict(zip(self.columns, self.values, strict=False))
+        if self.kind in (*SUMS, "weighted_sum"):
+            weights = dict(zip(self.columns, self._weights, strict=False))
             own = weights.pop(name)
             return (last - self._weighted_sum(weights.values(), others)) / own
         if self.kind == "linear":
@@ -254,10 +159,8 @@ class Relation:
         if self.kind == "step":
             index = np.searchsorted(np.array(self.keys), numbers[0], side="right")
             return np.where(np.isnan(numbers[0]), np.nan, np.array(self.values, float)[index])
-        if self.kind in SUMS:
-            return self._weighted_sum(self.term_signs, numbers)
-        if self.kind == "weighted_sum":
-            return self._weighted_sum(self.values, numbers)
+        if self.kind in (*SUMS, "weighted_sum"):
+            return self._weighted_sum(self._weights, numbers)
         if self.kind in DATE_SUMS:
             return np.asarray(numbers[0] + self.factor * np.sum(numbers[1:], axis=0))
         if self.kind == "clock_time":

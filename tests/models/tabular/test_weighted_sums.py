@@ -48,7 +48,7 @@ def test_averages_of_many_answers_on_a_scale_are_found() -> None:
 def test_weights_and_an_offset_are_round() -> None:
     final = np.round(0.5 * MATH + 0.3 * READING + 0.2 * WRITING - 5, 1)
     assert weighted_sums_of(**SCORES, final=final) == [
-        "0.5 * math + 0.3 * reading + 0.2 * writing + -5 = final"
+        "0.5 * math + 0.3 * reading + 0.2 * writing - 5 = final"
     ]
 
 
