@@ -72,7 +72,7 @@ def _complete_tokens(
     num_uniforms = sampler.token_sampler.num_uniforms
     tokens, decode_u = np.zeros_like(given), np.zeros((num_uniforms - len(given), len(indices)))
     pending, num_tried = np.arange(len(indices)), np.zeros(len(indices), np.int64)
-    while len(pending) and num_tried.max() < MAX_ATTEMPTS:
+    while len(pending) and num_tried[pending].max() < MAX_ATTEMPTS:
         # Many rows need few candidates. An impossible row ends the request: its many candidates are
         # tried before those of later rows.
         num_candidates, tried_rows = 1, pending
