@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from models.errors import AcceptanceRateTooLow
+from models.tabular import row_completion
 from models.tabular.autoregressive.exact_lookups import CombinationPenalties, ExactLookup
 from models.tabular.autoregressive.exclusions import Exclusions
 from models.tabular.autoregressive.sampler import UNKNOWN_TOKEN, AutoregressiveSampler
@@ -265,7 +266,10 @@ def test_given_values_that_contradict_a_key_are_named(sampler: TableSampler) -> 
         complete(sampler, [{"patient": "p7", "sex": other}])
 
 
-def test_given_values_that_no_key_has_cannot_be_completed(tmp_path: Path) -> None:
+def test_given_values_that_no_key_has_cannot_be_completed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_completion, "MAX_ATTEMPTS", 50)
     center = pa.compute.if_else(pa.compute.equal(VISITS["sex"], "f"), VISITS["center"], "c0")
     table = replaced(VISITS, "center", center.to_pylist())
     sampler = train_sampler(table, SCHEMA, tmp_path, steps=5)

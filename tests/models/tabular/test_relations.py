@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from models.errors import AcceptanceRateTooLow
+from models.tabular import row_completion
 from models.tabular.conditions import InvalidPartialRow
 from models.tabular.data import LabeledRows
 from models.tabular.partial_rows import PartialRows
@@ -1076,7 +1077,10 @@ def test_a_given_flag_clears_the_others(shop: TableSampler, flag: str) -> None:
         assert {color: row[color] for color in FLAGS} == {c: int(c == flag) for c in FLAGS}
 
 
-def test_values_that_no_row_can_have_together_are_named(shop: TableSampler) -> None:
+def test_values_that_no_row_can_have_together_are_named(
+    shop: TableSampler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_completion, "MAX_ATTEMPTS", 50)
     message = "Sample 1 cannot be completed: its values of `red`, `green` contradict"
     with pytest.raises(AcceptanceRateTooLow, match=message):
         complete(shop, [{"red": 1}, {"red": 1, "green": 1}])
@@ -1089,7 +1093,7 @@ def test_a_given_number_beyond_the_training_rows_is_kept(shop: TableSampler) -> 
 
 
 def test_given_values_do_not_follow_from_a_sampled_key_that_no_training_row_has(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Times such as 940 are no number like 975 that has the nearest minute, 55."""
     rng = np.random.default_rng(3)
@@ -1101,6 +1105,7 @@ def test_given_values_do_not_follow_from_a_sampled_key_that_no_training_row_has(
     for row in complete(sampler, given * 10).to_pylist():
         assert row["time"] == 100 * row["hour"] + row["minute"]
     assert complete(sampler, [{"time": 975}])["minute"].to_pylist() == [55]
+    monkeypatch.setattr(row_completion, "MAX_ATTEMPTS", 50)
     with pytest.raises(AcceptanceRateTooLow, match="value of `hour` is impossible"):
         complete(sampler, [{"hour": 25}])
 
