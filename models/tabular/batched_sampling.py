@@ -15,7 +15,7 @@ from models.tabular.sampling_plan import RowSamplingPlan, Where
 
 ROWS_PER_BATCH = 16_384
 PARTIAL_ROWS_PER_BATCH = 1_024  # each row takes many particles
-FOLLOWING_ROWS_PER_BATCH = 32  # with given values that follow from others: a batch is one turn
+FOLLOWING_ROWS_PER_BATCH = 64  # with given values that follow from others: a batch is one turn
 
 
 def iter_batches(sampler: TableSampler, plan: RowSamplingPlan) -> Iterator[SampleBatch]:

@@ -130,8 +130,8 @@ def _weights(
     free = None if column.needs_uniform else _finest(tokenizer, others)
     for other in others:
         values = _decode(tokenizer, other, sampled, decode_u, is_free=other == free)
-        taken = rows + position * num_rows if other == free else rows
-        arrays[tokenizer.columns[other].name] = values.take(pa.array(taken))
+        source_rows = rows + position * num_rows if other == free else rows
+        arrays[tokenizer.columns[other].name] = values.take(pa.array(source_rows))
     coded = {column.name for chain in chains for column in (*chain.coded, chain.given)}
     given = partial_rows.select(coded | set(arrays))
     given = given.take(rows % decode_u.shape[1])

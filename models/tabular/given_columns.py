@@ -54,12 +54,12 @@ def check_derived_values(
         if not column.omitted or column.relation.kind not in GIVES_TEXT:
             continue
         texts = as_text(values[column.name])
-        known = sorted({text for text in column.relation.values if text is not None})
-        is_known = pa.compute.is_in(texts, value_set=pa.array(known, pa.string()))
+        categories = sorted({text for text in column.relation.values if text is not None})
+        is_known = pa.compute.is_in(texts, value_set=pa.array(categories, pa.string()))
         is_new = pa.compute.and_not(texts.is_valid(), is_known).to_numpy(zero_copy_only=False)
         if len(new := np.flatnonzero(is_new & given[column.name])):
             row = int(new[0])
-            similar = similar_texts(known, values[column.name].type, [texts[row].as_py()])
+            similar = similar_texts(categories, values[column.name].type, [texts[row].as_py()])
             message = "has no such value in the training data" + similar
             raise InvalidPartialRow(row, column.name, message)
 

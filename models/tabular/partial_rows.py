@@ -118,14 +118,14 @@ class PartialRows:
         self,
         tokenizer: Tokenizer,
         coded: pa.RecordBatch,
-        only_single: NDArray[np.bool_] | bool = False,
+        attempts: NDArray[np.int64] | float = np.inf,
     ) -> tuple[pa.RecordBatch, NDArray[np.bool_]]:
         """Return the rows of the tokenizer's `decode_columns` with the given values.
 
         If a given value follows from columns that are not given, one of these is changed so that
-        the relation holds, in rows of the mask `only_single` (N,) only if it has to have a single
-        value. Where that is impossible, the rows do not satisfy the relations. Also return the (N,)
-        mask of rows whose given dates agree with the sampled distances between dates.
+        the relation holds: to one of several values only in later `attempts` (N,), counted from 0.
+        Where that is impossible, the rows do not satisfy the relations. Also return the (N,) mask
+        of rows whose given dates agree with the sampled distances between dates.
         """
         coding = tokenizer.coding
         close = [column for column in coding.close.values() if column.name in self.values]
@@ -148,7 +148,7 @@ class PartialRows:
                 rows = self._overwrite(tokenizer.decode_relations(coded), set(self.values))
         numbers = {c.name: c for c in tokenizer.columns if isinstance(c, NumericColumn)}
         for _ in range(MAX_SOLVING_ROUNDS if coding.names & set(self.values) else 0):
-            coded = solve_sources(coding, coded, rows, self.given, numbers, only_single)
+            coded = solve_sources(coding, coded, rows, self.given, numbers, attempts)
             rows = self._overwrite(tokenizer.decode_relations(coded), set(self.values))
             if coding.satisfied(rows).all():
                 break

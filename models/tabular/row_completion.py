@@ -22,8 +22,7 @@ from models.tabular.sampling import SampleBatch, TableSampler
 NUM_PARTICLES = 32  # per row to complete
 ALL_ROUNDS = 6  # in which each pending row gets one candidate; later ones try few rows
 MAX_ATTEMPTS = 1_600  # candidates per row
-CANDIDATES_PER_ROUND = 8  # per row
-FREE_ATTEMPTS = 8  # in which a value is not changed to one of several that agree with given ones
+MIN_CANDIDATES, MAX_CANDIDATES_PER_ROUND = 8, 64  # per row of the later rounds, and of any
 
 
 def complete_rows(
@@ -73,12 +72,14 @@ def _complete_tokens(
     tokens, decode_u = np.zeros_like(given), np.zeros((num_uniforms - len(given), len(indices)))
     pending, num_tried = np.arange(len(indices)), np.zeros(len(indices), np.int64)
     while len(pending) and num_tried[pending].max() < MAX_ATTEMPTS:
-        # Many rows need few candidates. An impossible row ends the request: its many candidates are
-        # tried before those of later rows.
-        num_candidates, tried_rows = 1, pending
-        if num_tried[pending[0]] >= ALL_ROUNDS:
-            num_candidates = CANDIDATES_PER_ROUND
-            tried_rows = pending[: max(1, sampler.batch_size // (particles * num_candidates))]
+        tried_rows, most = pending, MAX_CANDIDATES_PER_ROUND
+        if not num_tried[pending[0]]:  # the first round shows how many rows need more candidates
+            most = 1
+        elif num_tried[pending[0]] >= ALL_ROUNDS:
+            # An impossible row ends the request: its candidates come before those of later rows.
+            tried_rows = pending[: max(1, sampler.batch_size // (particles * MIN_CANDIDATES))]
+        places = sampler.batch_size // (particles * len(tried_rows))
+        num_candidates = int(np.clip(places, 1, most))
         row_index = np.tile(tried_rows, num_candidates)
         attempts = num_tried[row_index] + np.repeat(np.arange(num_candidates), len(tried_rows))
         streams = attempts * (particles + 1)
@@ -105,7 +106,7 @@ def _complete_tokens(
             partial_rows.take(row_index),
             candidates,
             candidate_u,
-            only_single=attempts < FREE_ATTEMPTS,
+            attempts,
         )
         is_valid = is_valid.reshape(num_candidates, len(tried_rows))
         first, is_done = is_valid.argmax(0), is_valid.any(0)
@@ -150,16 +151,16 @@ def _decode(
     partial_rows: PartialRows,
     tokens: Tokens,
     decode_u: Floats,
-    only_single: NDArray[np.bool_] | bool = False,
+    attempts: NDArray[np.int64] | float = np.inf,
 ) -> tuple[pa.RecordBatch, NDArray[np.bool_]]:
     """Return the rows of (S, N) tokens that complete partial rows, and the mask of valid ones.
 
-    See `PartialRows.decode` for `only_single`.
+    See `PartialRows.decode` for `attempts`.
     """
     coding = sampler.tokenizer.coding
     id_values = sampler.id_values(seed, indices, tokens)
     coded = sampler.tokenizer.decode_columns(tokens, decode_u, id_values)
-    rows, agrees = partial_rows.decode(sampler.tokenizer, coded, only_single)
+    rows, agrees = partial_rows.decode(sampler.tokenizer, coded, attempts)
     is_valid = agrees & sampler.tokenizer.satisfies_constraints(tokens, rows)
     given = partial_rows.given
     is_valid &= coding.satisfied(rows) & follows_from_known_keys(coding, rows, given)

@@ -104,8 +104,8 @@ def are_family_first(texts: Sequence[str], locale: str) -> bool:
         return True
     words = [WORD_PATTERN.findall(text) for text in texts if "," not in text]
     ends = [(each[0], [w for w in each if len(w) > 1][-1:]) for each in words if len(each) > 1]
-    known = [(_folded(a) in given, _folded(b[0]) in given) for a, b in ends if b]
-    first, last = (known.count(pair) for pair in ((False, True), (True, False)))
+    are_given = [(_folded(a) in given, _folded(b[0]) in given) for a, b in ends if b]
+    first, last = (are_given.count(pair) for pair in ((False, True), (True, False)))
     return first >= max(MIN_FAMILY_FIRST * len(texts), MIN_FAMILY_FIRST_RATIO * last)
 
 

@@ -6,6 +6,7 @@ from itertools import permutations, product
 import numpy as np
 
 from models.tabular.numbers.scale import TICKS_PER_SECOND
+from models.tabular.relations.kinds import TIME_UNITS
 from models.tabular.relations.relation import Relation
 from models.tabular.relations.screened_numbers import (
     MAX_EQUATION_COLUMNS,
@@ -16,7 +17,6 @@ from models.tabular.relations.screened_numbers import (
     evidence_bits,
 )
 
-SECONDS_PER_DAY = 86_400
 UNITS = ("hours", "minutes", "seconds")  # of numbers
 MIN_EXACT = 0.8  # share of the rows with exact times of day
 
@@ -32,7 +32,7 @@ def find_clock_times(
     times = [number for number in moments if number.is_time_of_day][:MAX_EQUATION_COLUMNS]
     for start, end in permutations(times, 2):
         ticks = TICKS_PER_SECOND[start.type.unit]
-        day = float(SECONDS_PER_DAY * ticks)
+        day = float(TIME_UNITS["days"] * ticks)
         for lasted in (*times, *durations):
             names = (start.name, lasted.name, end.name)
             if len(set(names)) < len(names) or len({n.type.unit for n in (start, lasted, end)}) > 1:
@@ -64,7 +64,7 @@ def find_later_times(
             continue
         if not (start.values > end.values).any():
             continue
-        day = float(SECONDS_PER_DAY * TICKS_PER_SECOND[start.type.unit])
+        day = float(TIME_UNITS["days"] * TICKS_PER_SECOND[start.type.unit])
         unit = float(np.gcd.reduce(present))
         for lasted, part in product(numbers, UNITS):
             names = (start.name, lasted.name, end.name)

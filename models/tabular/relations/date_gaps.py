@@ -45,11 +45,11 @@ def comparable_dates(
     They have a year and are not the same as an earlier one, or as the day of a datetime column.
     """
     columns = [array(table, name) for name in _datetimes(table, types)]
-    unit = str(columns[0].type) if columns else "date32[day]"
+    type_name = str(columns[0].type) if columns else "date32[day]"
     days = [pa.compute.floor_temporal(column, unit="day") for column in columns]
     result = []
     for date in dates:
-        typed = SpreadDate(date.columns, date.roles, unit)
+        typed = SpreadDate(date.columns, date.roles, type_name)
         if "year" not in date.roles or typed.name in table.column_names:
             continue
         values = typed.values(table)

@@ -20,7 +20,7 @@ from models.tabular.relations.screened_numbers import (
     MIN_ROWS,
     ScreenedNumber,
     evidence_bits,
-    round_numbers,
+    roundest_between,
 )
 
 MAX_KEYS = 500
@@ -146,15 +146,9 @@ def _fit(
         values = values.dictionary_encode()
     texts = [None, *as_text(values.dictionary).to_pylist()]  # 0 is the code of missing values
     factors = {
-        text: _simplest(low, high)
+        text: roundest_between(low, high)
         for text, low, high in zip(texts, *pair.factor_ranges(codes), strict=True)
         if text is not None and np.isfinite(low)
     }
     columns = (name, source, total.name)
     return Relation("factor", columns, keys=tuple(factors), values=tuple(factors.values()))
-
-
-def _simplest(low: float, high: float) -> float:
-    """Return the number of fewest digits between two others."""
-    middle = (low + high) / 2
-    return next((n for n in round_numbers(middle) if low <= n <= high), middle)

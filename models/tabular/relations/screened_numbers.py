@@ -106,6 +106,13 @@ def evidence_bits(values: NDArray[Any]) -> float:
     return -rows * math.log2(agreement)
 
 
+def roundest_between(low: float, high: float, *, with_zero: bool = False) -> float:
+    """Return the number of fewest digits from `low` to `high`, or the one in their middle."""
+    middle = (low + high) / 2
+    candidates = round_numbers(middle, with_zero=with_zero)
+    return next((number for number in candidates if low <= number <= high), middle)
+
+
 def round_numbers(value: float, *, with_zero: bool = False) -> Iterator[float]:
     """Yield `value` with 1, 2, … significant digits, and the ratio of whole numbers near it."""
     if with_zero:

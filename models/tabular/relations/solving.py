@@ -24,6 +24,9 @@ from models.tabular.relations.relation import Relation, array, as_floats
 from models.tabular.relations.spread_dates import with_dates
 from models.tabular.relations.week_columns import WeekColumn
 
+# Attempts in which one of several values that agree is only sampled. The nearest number with a few
+# decimals is as good, but the nearest float would be an odd one, such as a date of 2010.4600001.
+SAMPLED_ATTEMPTS, SAMPLED_FLOAT_ATTEMPTS = 8, 64
 EDGE = 1e-6  # by which numbers stay inside the interval of those that are rounded to the same one
 
 
@@ -33,18 +36,18 @@ def solve_sources(
     rows: pa.RecordBatch,
     given: Mapping[str, NDArray[np.bool_]],
     numbers: Mapping[str, NumericColumn],
-    only_single: NDArray[np.bool_] | bool,
+    attempts: NDArray[np.int64] | float,
 ) -> pa.RecordBatch:
     """Return `coded` with the sources of given coded columns changed to agree with them.
 
     `rows` are the decoded rows with the given values. Where these do not agree yet, the last source
     that is not given is changed, or the columns from which it follows. Of the learned `numbers`,
-    those of few values are changed after the others. In rows of the mask `only_single` (N,), a
-    source is changed only if a single value of it agrees: of several ones, one should be sampled.
+    those of few values are changed after the others. If several values of a source agree, one
+    should be sampled: it is changed only in later `attempts` (N,), counted from 0.
     """
     solver = _Solver(coding, coded, rows, given, numbers)
     for column in reversed(coding.columns):
-        solver.solve(column, only_single)
+        solver.solve(column, attempts)
     return solver.coded_rows()
 
 
@@ -70,7 +73,7 @@ class _Solver:
         arrays = [self._arrays[name] for name in self._coded.schema.names]
         return pa.RecordBatch.from_arrays(arrays, schema=self._coded.schema)
 
-    def solve(self, column: CodedColumn, only_single: NDArray[np.bool_] | bool) -> None:
+    def solve(self, column: CodedColumn, attempts: NDArray[np.int64] | float) -> None:
         """Change sources of a column where it is given, or is the source of a solved column."""
         is_solved = self._solved[column.name]
         if isinstance(column, SpreadColumn):
@@ -100,8 +103,8 @@ class _Solver:
                 continue
             if (solution := _solve(column, name, self._coded, self._rows, self._numbers)) is None:
                 continue
-            values, is_single = solution
-            is_changed &= is_single | np.logical_not(only_single)
+            values, first_attempts = solution
+            is_changed &= attempts >= first_attempts
             is_changed = self._change(name, values, is_changed)
             is_open &= ~is_changed
             if isinstance(column, DerivedColumn):
@@ -175,14 +178,15 @@ def _solve(
     coded: pa.RecordBatch,
     rows: pa.RecordBatch,
     numbers: Mapping[str, NumericColumn],
-) -> tuple[pa.Array, NDArray[np.bool_]] | None:
+) -> tuple[pa.Array, NDArray[np.int64]] | None:
     """Return the values of source `name` that agree with `column` in `rows`, if they follow.
 
     Of several values that agree because the column is rounded, the one next to that in `rows`. Also
-    return the (N,) mask of rows in which only one agrees.
+    return the (N,) attempts from which on they may be used.
     """
+    at_once = np.zeros(len(rows), np.int64)
     if isinstance(column, DateGapColumn):
-        return solve_gap(column, name, coded, rows), np.ones(len(rows), bool)
+        return solve_gap(column, name, coded, rows), at_once
     arrow = rows.schema.field(name).type
     if isinstance(column, BoundedColumn):
         values = array(rows, column.name)
@@ -195,7 +199,7 @@ def _solve(
             distances
         )
         bound = bounded + np.abs(distance) if column.upper else bounded - np.abs(distance)
-        return grid.from_grid(bound, is_missing | no_distance), np.ones(len(rows), bool)
+        return grid.from_grid(bound, is_missing | no_distance), at_once
     relation = column.relation
     if not relation.can_solve(name):
         return None
@@ -210,8 +214,9 @@ def _solve(
         has_inner = inner[0] <= inner[1] + unit * EDGE
         low, high = np.where(has_inner, inner, (low + high) / 2)
     nearest = np.clip(np.nan_to_num(as_floats(array(rows, name))), low, high)
-    is_single = np.asarray(high - low <= EDGE * unit)
-    return NumberGrid(arrow, digits).from_floats(nearest, is_missing), is_single
+    sampled_attempts = SAMPLED_ATTEMPTS if unit else SAMPLED_FLOAT_ATTEMPTS
+    first_attempts = np.where(high - low <= EDGE * unit, at_once, sampled_attempts)
+    return NumberGrid(arrow, digits).from_floats(nearest, is_missing), first_attempts
 
 
 def _shifted(rows: pa.RecordBatch, relation: Relation, units: float) -> pa.RecordBatch:

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from models.tabular.calendar_names import LANGUAGES
 from models.tabular.categorical_columns import Floats, as_text
+from models.tabular.numbers.scale import TICKS_PER_SECOND
+from models.tabular.relations.kinds import TIME_UNITS
 
 _TYPES = (pa.date32(), pa.date64(), *map(pa.timestamp, ("s", "ms", "us", "ns")))
 _ARROW_TYPES = {str(arrow): arrow for arrow in _TYPES}  # of datetimes without a time zone
@@ -31,7 +33,6 @@ MONTHS = {
     for month, word in enumerate(words, 1)
 }
 
-TICKS_PER_DAY = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 MAX_TICKS, MAX_DAYS = 2**63 - 1, 2**31 - 1
 AnyRows = TypeVar("AnyRows", pa.Table, pa.RecordBatch)
 
@@ -40,12 +41,12 @@ AnyRows = TypeVar("AnyRows", pa.Table, pa.RecordBatch)
 class SpreadDate:
     """The columns over which a date is spread, and their roles; without these, it is a column.
 
-    Its dates have the Arrow type `unit`.
+    Its dates have the Arrow type of this `type_name`.
     """
 
     columns: tuple[str, ...]
     roles: tuple[str, ...]
-    unit: str = "date32[day]"
+    type_name: str = "date32[day]"
 
     @property
     def name(self) -> str:
@@ -54,7 +55,7 @@ class SpreadDate:
 
     @property
     def arrow(self) -> pa.DataType:
-        return _ARROW_TYPES[self.unit]
+        return _ARROW_TYPES[self.type_name]
 
     def parts(self, rows: pa.Table | pa.RecordBatch) -> list[pa.Array]:
         parts = (rows.column(name) for name in self.columns)
@@ -76,7 +77,7 @@ class SpreadDate:
 
     @classmethod
     def unpack(cls, packed: Mapping[str, Any]) -> Self:
-        return cls(tuple(packed["columns"]), tuple(packed["roles"]), packed["unit"])
+        return cls(tuple(packed["columns"]), tuple(packed["roles"]), packed["type_name"])
 
 
 def with_dates(rows: AnyRows, dates: Iterable[SpreadDate]) -> AnyRows:
@@ -91,7 +92,8 @@ def ticks_per_day(arrow: pa.DataType) -> int:
     """Return the length of a day in the unit of a type."""
     if pa.types.is_date32(arrow):
         return 1
-    return TICKS_PER_DAY["ms" if pa.types.is_date64(arrow) else arrow.unit]
+    unit = "ms" if pa.types.is_date64(arrow) else arrow.unit
+    return TIME_UNITS["days"] * TICKS_PER_SECOND[unit]
 
 
 def spread_dates(parts: Sequence[pa.Array], roles: Sequence[str]) -> pa.Array:

@@ -1,6 +1,7 @@
 """Search for numbers that are weighted sums of others, such as averages and final grades."""
 
 from collections.abc import Collection
+from operator import itemgetter
 
 import numpy as np
 
@@ -11,12 +12,13 @@ from models.tabular.relations.screened_numbers import (
     MIN_ROWS,
     ScreenedNumber,
     agrees,
-    round_numbers,
+    roundest_between,
 )
 
 MAX_COLUMNS = 40
 MAX_FITTED_ROWS = 2_000
 MIN_TERMS = 2
+MIN_PRESENT_SHARE = 0.9  # of the rows with a total have each of the other numbers
 ERRORS = 6.0  # standard errors by which a fitted weight may differ from a round one
 MIN_ERROR = 1e-9  # of a weight, relative to the scales of both columns
 
@@ -30,24 +32,29 @@ def find_weighted_sums(
     chosen. Columns in `determined` follow from the others: with them, weights would be ambiguous.
     """
     plain = [n for n in numbers if n.is_plain and n.name not in determined][:MAX_COLUMNS]
-    best: dict[frozenset[str], tuple[tuple[bool, float], Relation]] = {}
-    for total in plain:
-        others = [number for number in plain if number is not total and number.distinct > 1]
-        if len(others) < MIN_TERMS or total.distinct < MIN_DISTINCT_VALUES:
-            continue
-        if relation := _fit(others, total):
-            # An average follows from its terms, rather than a term from the average.
-            rank = min(relation.values) < 0, total.unit
-            columns = frozenset(relation.columns)
-            best[columns] = min(best.get(columns, (rank, relation)), (rank, relation), key=_rank)
-    return [relation for _, relation in best.values()]
+    found = [
+        (min(relation.values) < 0, total.unit, relation)
+        for total in plain
+        if total.distinct >= MIN_DISTINCT_VALUES and (relation := _fit(plain, total))
+    ]
+    # An average follows from its terms, rather than a term from the average.
+    best: dict[frozenset[str], Relation] = {}
+    for *_, relation in sorted(found, key=itemgetter(0, 1)):
+        best.setdefault(frozenset(relation.columns), relation)
+    return list(best.values())
 
 
-def _rank(found: tuple[tuple[bool, float], Relation]) -> tuple[bool, float]:
-    return found[0]
-
-
-def _fit(others: list[ScreenedNumber], total: ScreenedNumber) -> Relation | None:
+def _fit(numbers: list[ScreenedNumber], total: ScreenedNumber) -> Relation | None:
+    present = np.isfinite(total.values)
+    others = [
+        number
+        for number in numbers
+        if number is not total
+        and number.distinct > 1
+        and np.isfinite(number.values[present]).mean() >= MIN_PRESENT_SHARE
+    ]
+    if len(others) < MIN_TERMS:
+        return None
     values = np.stack([number.values for number in (*others, total)])
     values = values[:, np.isfinite(values).all(0)][:, :MAX_FITTED_ROWS]
     if values.shape[1] < max(MIN_ROWS, 2 * len(values)):
@@ -66,7 +73,7 @@ def _fit(others: list[ScreenedNumber], total: ScreenedNumber) -> Relation | None
     errors = ERRORS * (rounding * spread + MIN_ERROR)
     to_units = scales[-1] / np.append(scales[:-1], 1.0)
     rounded = [
-        _roundest(weight * unit, error * unit)
+        roundest_between((weight - error) * unit, (weight + error) * unit, with_zero=True)
         for weight, error, unit in zip(weights, errors, to_units, strict=True)
     ]
     return _relation(others, total, rounded[:-1], rounded[-1])
@@ -85,9 +92,3 @@ def _relation(
     columns = (*(number.name for number, _ in terms), total.name)
     values = tuple(weight for _, weight in terms)
     return Relation("weighted_sum", columns, values=values, offset=offset)
-
-
-def _roundest(value: float, error: float) -> float:
-    """Return the number of fewest digits that differs from `value` by at most `error`."""
-    candidates = round_numbers(value, with_zero=True)
-    return next((n for n in candidates if abs(n - value) <= error), value)

@@ -78,3 +78,8 @@ def test_samples_and_partial_rows_keep_averages(tmp_path: Path) -> None:
         whole = rows.filter(rows["reading"].is_valid()).to_pydict()
         sums = np.sum([whole[name] for name in SCORES], axis=0)
         np.testing.assert_allclose(whole["average"], np.round(sums / 3, 2), atol=0.0051)
+
+
+def test_a_column_of_few_values_does_not_hide_an_average() -> None:
+    rare = pa.array(RNG.normal(size=N), mask=RNG.random(N) < 0.95)
+    assert weighted_sums_of(**SCORES, average=AVERAGE, rare=rare) == [MEAN]
