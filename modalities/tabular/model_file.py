@@ -119,10 +119,10 @@ def describe_networks(path: Path) -> list[Any]:
     from models.architecture import describe_networks  # torch is slow to load
     from models.checkpoint import unpack
     from models.tabular.settings import TableSettings
-    from models.tabular.tokenizer import Tokenizer
+    from models.tabular.tokenizer_tensors import from_tensors
 
     tensors, header = unpack(path)
-    tokenizer = Tokenizer.from_tensors(header["tokenizer"], tensors)
+    tokenizer = from_tensors(header["tokenizer"], tensors)
     settings = TableSettings.from_dict(header["hyperparameters"])
     return describe_networks(_build_networks(tokenizer, settings, tensors))
 

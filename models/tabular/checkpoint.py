@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from torch import nn
 
 from models.checkpoint import Resumable, count_parameters, pack_model, pack_state, unpack
+from models.tabular import tokenizer_tensors
 from models.tabular.settings import CONTENT, TableSettings
 from models.tabular.tokenizer import Tokenizer
 from models.training_callbacks import PackedCheckpoint
@@ -26,7 +27,7 @@ def pack(
     Raises:
         NonFiniteState: A weight or a statistic is infinite or NaN.
     """
-    metadata, arrays = tokenizer.to_tensors()
+    metadata, arrays = tokenizer_tensors.to_tensors(tokenizer)
     model = pack_model(
         CONTENT,
         networks,
@@ -47,7 +48,7 @@ def load_tokenizer(state: Path) -> Tokenizer:
         UnreadableCheckpoint: The file is not a checkpoint of the current format.
     """
     tensors, header = unpack(state)
-    return Tokenizer.from_tensors(header["tokenizer"], tensors)
+    return tokenizer_tensors.from_tensors(header["tokenizer"], tensors)
 
 
 class AveragedRun:

@@ -23,6 +23,7 @@ from models.errors import AcceptanceRateTooLow, IdentifiersExhausted
 from models.noise import Indices, attempt_stream, uniforms
 from models.permutation import MAX_SIZE
 from models.placement import CPU, upload
+from models.tabular import tokenizer_tensors
 from models.tabular.autoregressive.networks import Critic, build_critic, build_generator
 from models.tabular.autoregressive.sampler import (
     AutoregressiveSampler,
@@ -89,7 +90,7 @@ class TableSampler:
         """
         if header.get("modality") != CONTENT:
             raise UnreadableCheckpoint("The checkpoint is not a tabular model.")
-        tokenizer = Tokenizer.from_tensors(header["tokenizer"], tensors)
+        tokenizer = tokenizer_tensors.from_tensors(header["tokenizer"], tensors)
         settings = TableSettings.from_dict(header["hyperparameters"])
         critic = None
         if weights := weights_of("critic", tensors):

@@ -4,18 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from models.tabular.autoregressive.exclusions import NO_EXCLUSIONS, Exclusions
 from models.tabular.autoregressive.joint_masks import JointMask, find_joint_masks
-from models.tabular.categorical_columns import Arrays, Column, Floats, Tokens
+from models.tabular.categorical_columns import Column, Floats, Tokens
 from models.tabular.column_fitting import (
     column_types,
     column_values,
@@ -23,11 +21,9 @@ from models.tabular.column_fitting import (
     keys_first,
     row_labels,
     sort_rank,
-    unpack_column,
 )
 from models.tabular.constraint_checks import add_totals, satisfies
 from models.tabular.constraints import Constraint
-from models.tabular.data import MAX_HOLDOUT_ROWS, LabeledRows
 from models.tabular.fixed_combinations import fit_combinations, is_one_of
 from models.tabular.identifiers.columns import IdColumn
 from models.tabular.identifiers.fitting import fit_id_columns
@@ -284,77 +280,6 @@ class Tokenizer:
             for step in range(steps.start, steps.stop)
         ]
 
-    def pack(self) -> tuple[dict[str, Any], Arrays]:
-        """Return the JSON and the arrays that `unpack` needs."""
-        columns, arrays = [], {}
-        for index, column in enumerate(self.columns):
-            column_metadata, column_arrays = column.pack()
-            columns.append(
-                {"name": column.name, "layout": column.layout.to_json(), **column_metadata}
-            )
-            arrays.update(
-                {f"columns.{index}.{name}": array for name, array in column_arrays.items()}
-            )
-        arrays["schema"] = np.frombuffer(self.arrow.serialize(), np.uint8).copy()
-        arrays |= {
-            f"fixed_combinations.{i}": tokens for i, tokens in enumerate(self.fixed_combinations)
-        }
-        if self.hashes is not None:
-            arrays["hashes"] = self.hashes
-        excluded, excluded_arrays = self.exclusions.pack()
-        arrays |= excluded_arrays
-        metadata: dict[str, Any] = {
-            "columns": columns,
-            "id_columns": [
-                {"name": id_column.name, **id_column.to_json()} for id_column in self.id_columns
-            ],
-            "target_column": self.target_column,
-            "constraints": [constraint.to_dict() for constraint in self.constraints],
-            "coding": self.coding.pack(),
-            **excluded,
-        }
-        if self.joined_texts:
-            metadata["joined_texts"] = [joined.pack() for joined in self.joined_texts]
-        return metadata, arrays
-
-    @classmethod
-    def unpack(cls, metadata: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
-        arrow = pa.ipc.read_schema(pa.BufferReader(arrays["schema"].tobytes()))
-        coding = RelationCoding.unpack(metadata["coding"])
-        coded_arrow = coding.coded_schema(arrow)
-        columns = [
-            unpack_column(
-                column, coded_arrow.field(column["name"]).type, arrays, f"columns.{index}"
-            )
-            for index, column in enumerate(metadata["columns"])
-        ]
-        id_columns = [
-            IdColumn.from_json(item, arrow.field(item["name"]).type)
-            for item in metadata["id_columns"]
-        ]
-        constraints = tuple(
-            Constraint.from_dict(constraint) for constraint in metadata["constraints"]
-        )
-        num_combinations = sum(
-            constraint.kind == "fixed_combinations" for constraint in constraints
-        )
-        fixed_combinations = tuple(
-            arrays[f"fixed_combinations.{i}"] for i in range(num_combinations)
-        )
-        tokenizer = cls(
-            arrow,
-            tuple(columns),
-            tuple(id_columns),
-            metadata["target_column"],
-            constraints,
-            fixed_combinations,
-            arrays.get("hashes"),
-            coding,
-            tuple(map(JoinedText.unpack, metadata.get("joined_texts", ()))),
-        )
-        exclusions = Exclusions.unpack(metadata, arrays, tokenizer.step_sizes)
-        return replace(tokenizer, exclusions=exclusions)
-
     def with_exclusions(self, tokens: Tokens) -> Self:
         """Return a copy that avoids combinations of values that no (S, N) training row has."""
         names_of: dict[str, list[str]] = {}
@@ -372,36 +297,3 @@ class Tokenizer:
         """Return the (N,) mask of rows whose hashes are stored; identifiers are ignored."""
         assert self.hashes is not None  # noqa: S101 - checked by the sampler
         return np.isin(hash_rows(rows, self.id_names), self.hashes)
-
-    def to_tensors(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        metadata, arrays = self.pack()
-        return metadata, {f"{PREFIX}{n}": torch.from_numpy(array) for n, array in arrays.items()}
-
-    @classmethod
-    def from_tensors(cls, metadata: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Self:
-        """Load from the tensors of a file, which may hold other tensors, too."""
-        own_arrays = {n: t.numpy() for n, t in tensors.items() if n.startswith(PREFIX)}
-        return cls.unpack(
-            metadata, {n.removeprefix(PREFIX): array for n, array in own_arrays.items()}
-        )
-
-
-@dataclass(frozen=True)
-class TokenizedRows:
-    """Tokens (S, N) of the training rows and of the held-out rows, with their tokenizer."""
-
-    tokenizer: Tokenizer
-    train: Tensor
-    holdout: Tensor
-
-    @classmethod
-    def encode(cls, rows: LabeledRows, tokenizer: Tokenizer, seed: int) -> Self:
-        train, holdout = (
-            torch.from_numpy(tokenizer.encode(rows.take(index), seed))
-            for index in (rows.train, rows.holdout[:MAX_HOLDOUT_ROWS])
-        )
-        return cls(tokenizer, train, holdout)
-
-    def with_exclusions(self) -> Self:
-        """Return a copy whose samples avoid combinations of values that no training row has."""
-        return replace(self, tokenizer=self.tokenizer.with_exclusions(self.train.numpy()))

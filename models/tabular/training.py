@@ -14,7 +14,7 @@ from models.tabular.gan.training import GanTrainer
 from models.tabular.prepare import RelationPlan, filter_rows, fit_tokenizer, plan_relations
 from models.tabular.preview import ScatterPreview
 from models.tabular.settings import TableSettings
-from models.tabular.tokenizer import TokenizedRows
+from models.tabular.tokenized_rows import TokenizedRows
 from models.training_callbacks import TrainingCallbacks
 
 

@@ -24,7 +24,7 @@ from models.tabular.data import MIN_HOLDOUT_ROWS, TokenBatches
 from models.tabular.preview import ScatterPreview
 from models.tabular.rare_labels import visits_per_epoch
 from models.tabular.settings import TableSettings
-from models.tabular.tokenizer import TokenizedRows
+from models.tabular.tokenized_rows import TokenizedRows
 from models.training_callbacks import PackedCheckpoint, TrainingCallbacks, check_finite
 from models.training_loop import Phase
 

@@ -18,7 +18,7 @@ from models.tabular.data import MIN_HOLDOUT_ROWS, TokenBatches
 from models.tabular.gan.networks import Critic, GanSampler, Generator, RowFeaturizer
 from models.tabular.preview import ScatterPreview
 from models.tabular.settings import TableSettings
-from models.tabular.tokenizer import TokenizedRows
+from models.tabular.tokenized_rows import TokenizedRows
 from models.training_callbacks import TrainingCallbacks, check_finite
 from models.training_loop import Phase
 from models.weight_average import WeightAverage

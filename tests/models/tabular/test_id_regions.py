@@ -11,6 +11,7 @@ from models.tabular.identifiers.region_shapes import RegionShapes
 from models.tabular.relations.joined_text_search import find_joined_texts
 from models.tabular.schema import ColumnSchema
 from models.tabular.tokenizer import Tokenizer
+from models.tabular.tokenizer_tensors import from_tensors, to_tensors
 
 PREFIXES = {
     ("Buffalo", "NY"): "142",
@@ -36,7 +37,7 @@ def make_addresses(count: int = 300) -> pa.Table:
 
 def sample_addresses(table: pa.Table, schema: tuple[ColumnSchema, ...] = SCHEMA) -> pa.RecordBatch:
     """Return the rows of a table with new identifiers."""
-    tokenizer = Tokenizer.unpack(*Tokenizer.fit(table, schema, target_column=None, seed=1).pack())
+    tokenizer = from_tensors(*to_tensors(Tokenizer.fit(table, schema, target_column=None, seed=1)))
     tokens = tokenizer.encode(table, 1)
     u = np.random.default_rng(1).random((tokenizer.num_decode_uniforms, len(table)))
     ids = {each.name: each.values(7, np.arange(len(table))) for each in tokenizer.id_columns}

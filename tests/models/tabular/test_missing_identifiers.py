@@ -8,6 +8,7 @@ import pytest
 from models.tabular.identifiers.missing_identifiers import MissingWith
 from models.tabular.schema import ColumnSchema
 from models.tabular.tokenizer import Tokenizer
+from models.tabular.tokenizer_tensors import from_tensors, to_tensors
 
 SCHEMA = (
     ColumnSchema("total", "number"),
@@ -44,7 +45,7 @@ def make_orders(count: int = 400) -> pa.Table:
 @pytest.fixture(scope="module")
 def samples() -> pa.RecordBatch:
     table = make_orders()
-    tokenizer = Tokenizer.unpack(*Tokenizer.fit(table, SCHEMA, target_column=None, seed=1).pack())
+    tokenizer = from_tensors(*to_tensors(Tokenizer.fit(table, SCHEMA, target_column=None, seed=1)))
     tokens = tokenizer.encode(table, 1)
     u = np.random.default_rng(1).random((tokenizer.num_decode_uniforms, len(table)))
     ids = {each.name: each.values(7, np.arange(len(table))) for each in tokenizer.id_columns}
@@ -106,7 +107,7 @@ def test_an_identifier_is_missing_in_the_rows_that_have_another_one() -> None:
         ColumnSchema("winner", "id"),
         ColumnSchema("points", "integer"),
     )
-    tokenizer = Tokenizer.unpack(*Tokenizer.fit(table, schema, target_column=None, seed=1).pack())
+    tokenizer = from_tensors(*to_tensors(Tokenizer.fit(table, schema, target_column=None, seed=1)))
     u = np.random.default_rng(1).random((tokenizer.num_decode_uniforms, 300))
     ids = {each.name: each.values(7, np.arange(300)) for each in tokenizer.id_columns}
     rows = tokenizer.decode(tokenizer.encode(table, 1), u, ids)

@@ -16,6 +16,7 @@ from models.tabular.autoregressive.sampler import (
 )
 from models.tabular.schema import ColumnSchema, ColumnType
 from models.tabular.tokenizer import Tokenizer
+from models.tabular.tokenizer_tensors import from_tensors, to_tensors
 from tests.models.tabular.tiny_networks import make_generator
 from tests.models.tabular.tiny_tables import Schema, train_sampler
 
@@ -226,7 +227,7 @@ def test_a_trained_model_avoids_new_pairs(
 
 def test_near_lookups_are_stored_with_the_model() -> None:
     tokenizer = learn(make_places())
-    copy = Tokenizer.unpack(*tokenizer.pack())
+    copy = from_tensors(*to_tensors(tokenizer))
     assert [lookup.steps for lookup in copy.exclusions.near_lookups] == [(slice(0, 2), slice(2, 3))]
     np.testing.assert_array_equal(
         copy.exclusions.near_lookups[0].pairs, tokenizer.exclusions.near_lookups[0].pairs

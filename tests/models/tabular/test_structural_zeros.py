@@ -13,6 +13,7 @@ from models.tabular.autoregressive.structural_zeros import StructuralZeros
 from models.tabular.categorical_columns import Tokens
 from models.tabular.schema import ColumnSchema, ColumnType
 from models.tabular.tokenizer import Tokenizer
+from models.tabular.tokenizer_tensors import from_tensors, to_tensors
 from tests.models.tabular.tiny_networks import make_generator
 from tests.models.tabular.tiny_tables import Schema, train_sampler
 
@@ -169,7 +170,7 @@ def test_zeros_are_stored_with_the_model() -> None:
     table, schema = make_players(1_500)
     tokenizer = Tokenizer.fit(table, schema, target_column="league", seed=1)
     tokenizer = tokenizer.with_exclusions(tokenizer.encode(table, 1))
-    copy = Tokenizer.unpack(*tokenizer.pack())
+    copy = from_tensors(*to_tensors(tokenizer))
     assert (
         tokenizer.exclusions.zeros.may_meet.keys()
         == copy.exclusions.zeros.may_meet.keys()

@@ -11,6 +11,7 @@ import pytest
 
 from models.tabular.schema import ColumnSchema, UnsupportedColumn
 from models.tabular.tokenizer import Tokenizer
+from models.tabular.tokenizer_tensors import from_tensors, to_tensors
 from tests.models.tabular.tiny_tables import make_people
 
 
@@ -21,7 +22,7 @@ def round_trip(values: pa.Array, kind: str) -> pa.Array:
     tokens = tokenizer.encode(table, 1)
     assert (tokens >= 0).all()
     assert (tokens < np.array(tokenizer.step_sizes)[:, None]).all()
-    restored = Tokenizer.unpack(*tokenizer.pack())
+    restored = from_tensors(*to_tensors(tokenizer))
     u = np.random.default_rng(1).random((tokenizer.num_decode_uniforms, len(values)))
     return restored.decode(tokens, u).column("x")
 
