@@ -11,7 +11,9 @@ three significant digits, and `@@@,#` or `#.##@@@,#` has other marks. `0.0[K|M]`
 """
 
 import re
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
 
 from modalities.tabular.forms.digits import plain_digits, zero_of
 from modalities.tabular.forms.number_digits import ALL_DIGITS
@@ -19,12 +21,14 @@ from modalities.tabular.forms.number_scales import are_scales
 from modalities.tabular.forms.numbers import Affixes, NumberForm
 
 _MAX_PATTERN_CHARS = 64
+_MAX_SECTIONS = 3  # for positive numbers, negative ones, and zero
 _BODY = re.compile(
     r"(?:(?:#(?P<mark>[^#0@;\d])##(?:(?P=mark)##)?(?:0|@{1,18}0?)|@{1,18}0?"
     r"|#(?=[.,\u066b\uff0e][0#])|0{1,9})"
     r"(?:(?P<decimal>[.,\u066b\uff0e](?=[0#]))(?P<zeros>0{0,15})(?P<optional>#{0,15}))?"
     r"(?P<exponent>[eE]\+?0{1,3})?(?:\[(?P<scales>[^\[\]]*)\])?)"
 )
+_NUMBER_CHARS = re.compile(r"[0-9#@]")
 _DECIMAL_MARKS = {".": ",", "\u066c": "\u066b", "\uff0c": "\uff0e"}  # by thousands mark
 _PLURAL = re.compile(r"(?<=[^\W\d_])\[([^\W\d_]{1,3})\]$")
 
@@ -45,46 +49,64 @@ def number_form(format: str | None, decimals: int | None) -> NumberForm:
     return NumberForm(min_decimals=decimals, max_decimals=decimals)
 
 
+@dataclass(frozen=True)
+class _Section:
+    """A section of a pattern: a number between two texts, such as `0`, `` and ` day` of `0 day[s]`.
+
+    `plural` is the ending in brackets.
+    """
+
+    number: re.Match[str]
+    affixes: Affixes
+    plural: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        number = _BODY.search(text)
+        if number is None:
+            return None
+        before, after = text[: number.start()], text[number.end() :]
+        if _NUMBER_CHARS.search(before + after):
+            return None
+        plural = _PLURAL.search(after)
+        return cls(number, (before, _PLURAL.sub("", after)), plural[1] if plural else "")
+
+
 def parse_pattern(pattern: str) -> NumberForm | None:
     """Return the form that a pattern describes; None if it is not a valid pattern."""
     if len(pattern) > _MAX_PATTERN_CHARS:
         return None
     script = zero_of(pattern)
-    if script and plain_digits(pattern, script).count("0") != pattern.count(script):
+    if script:
+        plain = plain_digits(pattern, script)
+        if plain.count("0") != pattern.count(script):
+            return None  # it has digits of two scripts
+        pattern = plain
+    sections = [_Section.parse(text) for text in pattern.split(";")]
+    valid = [section for section in sections if section is not None]
+    return _form_of(valid, script) if len(valid) == len(sections) <= _MAX_SECTIONS else None
+
+
+def _form_of(sections: Sequence[_Section], script: str) -> NumberForm | None:
+    """Return the form of the sections for positive and negative numbers and zero, if they fit."""
+    first, numbers = sections[0], [section.number[0] for section in sections]
+    has_zero = len(numbers) == _MAX_SECTIONS
+    counts_sign = len(numbers) > 1 and numbers[0] == f"0{numbers[1]}"
+    plain_zero = has_zero and not counts_sign and numbers[2] == "0" != numbers[0]
+    has_own_number = (False, counts_sign, plain_zero)
+    equal = {text for text, own in zip(numbers, has_own_number, strict=False) if not own}
+    if len(equal) > 1 or len({section.plural for section in sections}) > 1:
         return None
-    pattern = plain_digits(pattern, script) if script else pattern
-    sections = pattern.split(";")
-    matches = [_BODY.search(section) for section in sections]
-    bodies = [match[0] if match else None for match in matches]
-    plain_zero = len(bodies) == 3 and bodies[2] == "0" != bodies[0]
-    counts_sign = len(bodies) > 1 and bodies[0] == f"0{bodies[1]}"
-    bodies = [bodies[0], *bodies[2:]] if counts_sign else bodies
-    differs = len(set(bodies[:2] if plain_zero else bodies)) > 1
-    if len(sections) > 3 or differs or matches[0] is None:
+    scales = first.number["scales"]
+    if scales is not None and (not are_scales(scales.split("|")) or first.number["exponent"]):
         return None
-    affixes = [
-        (section[: match.start()], section[match.end() :])
-        for section, match in zip(sections, matches, strict=True)
-        if match is not None
-    ]
-    if any(re.search(r"[0-9#@]", before + after) for before, after in affixes):
+    negative = sections[1].affixes if len(sections) > 1 else _default_negative(first.affixes)
+    if negative == first.affixes:
         return None
-    endings = {match[1] if (match := _PLURAL.search(after)) else "" for _, after in affixes}
-    if len(endings) > 1:
-        return None
-    plural = endings.pop()
-    affixes = [(before, _PLURAL.sub("", after)) for before, after in affixes]
-    scales = matches[0]["scales"]
-    if scales is not None and (not are_scales(scales.split("|")) or matches[0]["exponent"]):
-        return None
-    positive = affixes[0]
-    negative = affixes[1] if len(affixes) > 1 else _default_negative(positive)
-    if negative == positive:
-        return None
-    zero = affixes[2] if len(affixes) > 2 else positive
-    affixed = NumberForm(positive, negative, zero, script=script, plural=plural)
-    form = _with_body(affixed, matches[0])
-    return form and replace(form, plain_zero=plain_zero, counts_sign=counts_sign)
+    zero = sections[2].affixes if has_zero else first.affixes
+    form = NumberForm(first.affixes, negative, zero, script=script, plural=first.plural)
+    form = replace(form, plain_zero=plain_zero, counts_sign=counts_sign)
+    return _with_body(form, first.number)
 
 
 def _with_body(form: NumberForm, match: re.Match[str]) -> NumberForm | None:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from modalities.tabular.formatting import form_of_number
@@ -82,57 +82,64 @@ class InferredColumn:
 def infer_text(
     name: str, stats: TextColumnStats, *, categories_max: int, others: Sequence[str] = ()
 ) -> InferredColumn:
-    """Infer the type of a text column; `others` are the names of all columns."""
-    distinct = stats.counts.distinct
-    candidates = stats.candidates
-    if has_code_name(name, others):
-        candidates = [each for each in candidates if not _is_number_of_texts(name, each)]
-    candidates = [each for each in candidates if not _are_numbered_texts(name, each)]
+    """Infer the type of a text column; `others` are the names of all columns.
+
+    It is a number or a time if nearly all texts have such a form, and else a category, text or
+    identifier; texts that would be an identifier are a number or a time if most have such a form.
+    """
+    candidates = [each for each in stats.candidates if not _are_texts(name, each, others)]
     accepted = [
-        candidate
-        for candidate in candidates
-        if candidate.is_accepted or candidate.odd_word(distinct) is not None
+        each
+        for each in candidates
+        if each.is_accepted or each.odd_word(stats.counts.distinct) is not None
     ]
     if accepted:
         # The sort is stable: of equally good candidates, the first is the most likely.
-        best = min(accepted, key=lambda candidate: candidate.odd)
+        best = min(accepted, key=lambda each: each.odd)
         if best.offsets:
             column = Column(name, "text", nullable=stats.missing > 0, exclude=True)
             return InferredColumn(column, offsets=best.offsets)
-        equal = [candidate for candidate in accepted if candidate.odd == best.odd]
+        equal = [each for each in accepted if each.odd == best.odd]
         return _infer_form(name, stats, best, equal, categories_max, others)
     column = infer_text_type(name, stats.counts, stats.prose, stats.valid, categories_max, others)
     column = replace(column, nullable=stats.missing > 0)
-    texts = [str(value) for value in stats.counts.values]
-    nearly = [
-        candidate
-        for candidate in candidates
-        if 2 * candidate.fitting >= stats.valid
-        and candidate.distinct_fitting >= _MIN_MIXED
-        and not candidate.has_codes
-    ]
-    if not nearly:
-        if column.type == "category" and not stats.counts.overflowed:
-            column = replace(column, format=order_of(texts))
-        quantities = column.format == "quantity" or (
-            column.type == "category" and column.format is None and contain_numbers(texts)
-        )
-        example = value_class(texts[0]) if quantities else ""
-        if column.type == "id" and column.format != "quantity":
-            return _without_markers(column, stats)
-        return InferredColumn(column, quantity_class=example)
-    nearest = min(nearly, key=lambda candidate: candidate.odd)
+    nearest = min(_near_forms(candidates, stats), key=lambda each: each.odd, default=None)
+    if nearest is None:
+        return _infer_words(column, stats)
     is_code = column.type == "id" and column.format in (None, "quantity")
     if is_code and nearest.fitting >= _MIN_FITTING * (nearest.fitting + nearest.odd):
         return _infer_form(name, stats, nearest, [nearest], categories_max, others)
-    form = nearest.reader.columns(name)[0]
     return InferredColumn(
         column,
         mixed=nearest.odd,
         mixed_rows=nearest.odd_rows,
         odd_classes=nearest.odd_classes,
-        mixed_form=_shown_format(form),
+        mixed_form=_shown_format(nearest.reader.columns(name)[0]),
     )
+
+
+def _near_forms(
+    candidates: Sequence[FormCandidate], stats: TextColumnStats
+) -> Iterator[FormCandidate]:
+    """Yield the forms that at least half of the texts have."""
+    for candidate in candidates:
+        is_common = 2 * candidate.fitting >= stats.valid
+        if is_common and candidate.distinct_fitting >= _MIN_MIXED and not candidate.has_codes:
+            yield candidate
+
+
+def _infer_words(column: Column, stats: TextColumnStats) -> InferredColumn:
+    """Return a column of texts of which few are numbers or times."""
+    texts = [str(value) for value in stats.counts.values]
+    if column.type == "category" and not stats.counts.overflowed:
+        column = replace(column, format=order_of(texts))
+    is_quantity = column.format == "quantity"
+    if column.type == "id" and not is_quantity:
+        return _without_markers(column, stats)
+    is_plain = column.type == "category" and column.format is None
+    if is_quantity or (is_plain and contain_numbers(texts)):
+        return InferredColumn(column, quantity_class=value_class(texts[0]))
+    return InferredColumn(column)
 
 
 def _without_markers(column: Column, stats: TextColumnStats) -> InferredColumn:
@@ -160,6 +167,12 @@ def _shown_format(column: Column) -> str:
     if column.type in ("integer", "number"):
         return pattern_of(form_of_number(column))
     return column.format or ""
+
+
+def _are_texts(name: str, candidate: FormCandidate, others: Sequence[str]) -> bool:
+    """Return True for texts such as codes and phone numbers that only look like numbers."""
+    is_code = has_code_name(name, others) and _is_number_of_texts(name, candidate)
+    return is_code or _are_numbered_texts(name, candidate)
 
 
 def _is_number_of_texts(name: str, candidate: FormCandidate) -> bool:
