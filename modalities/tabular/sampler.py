@@ -20,7 +20,6 @@ from models.tabular.conditions import (
     NoMatchingValue,
 )
 from models.tabular.partial_rows import PartialRows
-from models.tabular.sample_scorer import realness
 from models.tabular.sampling import RowHashesMissing, SampleBatch, TableSampler
 
 
@@ -94,7 +93,7 @@ class TablePlanSampler(Sampler):
     def scores(self, batch: SampleBatch) -> list[dict[str, float]]:
         if self._sampler.critic is None:
             raise scores_unavailable("The model has no critic (discriminator).", "/include")
-        probabilities = realness(self._sampler, batch.rows).tolist()
+        probabilities = self._sampler.realness(batch.rows).tolist()
         return [{"real": round(probability, 4)} for probability in probabilities]
 
 

@@ -24,7 +24,7 @@ from models.noise import Indices, attempt_stream, uniforms
 from models.permutation import MAX_SIZE
 from models.placement import CPU, upload
 from models.tabular import tokenizer_tensors
-from models.tabular.autoregressive.networks import Critic, build_critic, build_generator
+from models.tabular.autoregressive.networks import build_critic, build_generator
 from models.tabular.autoregressive.sampler import (
     AutoregressiveSampler,
     TokenSampler,
@@ -33,6 +33,7 @@ from models.tabular.categorical_columns import Floats, Tokens
 from models.tabular.condition_plan import ConditionPlan, plan_conditions
 from models.tabular.constraints import Constraint
 from models.tabular.gan import networks as gan_networks
+from models.tabular.row_critic import RowCritic
 from models.tabular.settings import CONTENT, TableSettings
 from models.tabular.tokenizer import Tokenizer
 
@@ -70,8 +71,7 @@ class _Candidates:
 class TableSampler:
     tokenizer: Tokenizer
     token_sampler: TokenSampler
-    critic: Critic | None  # None: no rejection by the critic
-    always_accept_score: float  # rows that the critic scores at least this high are accepted
+    critic: RowCritic | None  # None: no rejection by the critic
     supports_any_order: bool  # any column can be sampled first
     bytes: int
     batch_size: int = BATCH_SIZE
@@ -94,8 +94,9 @@ class TableSampler:
         settings = TableSettings.from_dict(header["hyperparameters"])
         critic = None
         if weights := weights_of("critic", tensors):
-            critic = build_critic(tokenizer, settings).to(device).eval().requires_grad_(False)
-            critic.load_state_dict(weights)
+            network = build_critic(tokenizer, settings).to(device).eval().requires_grad_(False)
+            network.load_state_dict(weights)
+            critic = RowCritic(network, header["always_accept_score"], BATCH_SIZE, device)
         size = sum(t.numel() * t.element_size() for t in tensors.values())
         token_sampler = load_token_sampler(tokenizer, settings, tensors, device)
         supports_any_order = (
@@ -105,7 +106,6 @@ class TableSampler:
             tokenizer,
             token_sampler,
             critic,
-            header.get("always_accept_score", 0.0),
             supports_any_order,
             size,
         )
@@ -278,33 +278,13 @@ class TableSampler:
             for condition in plan.rejection_conditions:
                 accepted &= condition.matches(rows.column(condition.column))
         if self.critic is not None:
-            accepted &= u < self._acceptance_prob(tokens)
+            accepted &= u < self.critic.acceptance_prob(tokens)
         return accepted
 
-    @torch.inference_mode()
-    def _acceptance_prob(self, tokens: Tokens) -> Floats:
-        """Return (M,) acceptance probabilities of discriminator rejection sampling.
-
-        Azadi et al. 2019, 1810.06758. The critic's score is the log-odds of real against generated,
-        so the probability is min(1, exp(score - always_accept_score)).
-        """
-        assert self.critic is not None  # noqa: S101 - called only with a critic
-        num_rows = tokens.shape[1]
-        padded = np.zeros(
-            (tokens.shape[0], -(-num_rows // self.batch_size) * self.batch_size), np.int64
-        )
-        padded[:, :num_rows] = tokens
-        scores = torch.cat(
-            [
-                self.critic(part)
-                for part in upload(torch.from_numpy(padded), self.token_sampler.device).split(
-                    self.batch_size, dim=1
-                )
-            ]
-        )
-        return np.exp(
-            np.minimum(scores[:num_rows].double().cpu().numpy() - self.always_accept_score, 0.0)
-        )
+    def realness(self, rows: pa.RecordBatch) -> Floats:
+        """Return the (N,) probabilities of being real by the critic, which the model must have."""
+        assert self.critic is not None  # noqa: S101 - required of callers
+        return self.critic.realness(self.tokenizer.encode(pa.Table.from_batches([rows]), seed=0))
 
     def id_values(self, seed: int, numbers: Indices, tokens: Tokens) -> dict[str, pa.Array]:
         """Return the identifiers of the items.

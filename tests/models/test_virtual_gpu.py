@@ -24,7 +24,6 @@ from models.metrics.images.evaluation import evaluate
 from models.tabular.data import LabeledRows
 from models.tabular.partial_rows import PartialRows
 from models.tabular.row_completion import complete_rows
-from models.tabular.sample_scorer import realness
 from models.tabular.sampling import TableSampler
 from models.tabular.schema import ColumnSchema
 from models.tabular.training import train as train_rows
@@ -210,7 +209,7 @@ def test_a_table_network_learns_the_same_on_a_gpu(
         results.append([sampled])
         assert (sampler.critic is not None) == (settings.architecture == "autoregressive")
         if settings.architecture == "autoregressive":
-            results[-1].append(realness(sampler, sampled).tolist())
+            results[-1].append(sampler.realness(sampled).tolist())
             partial = PartialRows.parse(sampler.tokenizer, [{"age": 40, "label": "no"}] * 3)
             results[-1].append(complete_rows(sampler, 3, np.arange(3), partial).rows)
     assert results[0] == results[1]
