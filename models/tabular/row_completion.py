@@ -15,6 +15,7 @@ from models.tabular.categorical_columns import Floats, Tokens
 from models.tabular.conditions import CompletionUnsupported
 from models.tabular.consistent_tokens import consistent_tokens, follow_from_others
 from models.tabular.given_columns import follows_from_known_keys
+from models.tabular.late_tokens import late_tokens
 from models.tabular.partial_rows import PartialRows
 from models.tabular.relations.coding import RelationCoding
 from models.tabular.sampling import SampleBatch, TableSampler
@@ -225,7 +226,7 @@ def _complete_batch(
             upload(torch.from_numpy(np.ascontiguousarray(resampling_u)), device),
             upload(torch.from_numpy(members.tokens), device),
             order,
-            members.late_tokens(sampler.tokenizer, decode_u[:, padded]),
+            late_tokens(members, sampler.tokenizer, decode_u[:, padded]),
             consistent_tokens(sampler.tokenizer, members, decode_u[:, padded], order),
         )
         tokens[:, part] = completed.cpu().numpy()[:, : len(part)]
