@@ -361,8 +361,10 @@ class Tokenizer:
         for name, key in self.coding.keys.items():
             names_of.setdefault(key, [key]).append(name)
         keys = [self._steps_of(names) for names in names_of.values()]
+        pairs = self.coding.columns_of_pairs.items()
+        steps_of_pairs = [self._steps_of([*pair, *names]) for pair, names in pairs]
         columns = self.columns, self.column_slices, self.step_sizes
-        return replace(self, exclusions=Exclusions.fit(tokens, *columns, keys))
+        return replace(self, exclusions=Exclusions.fit(tokens, *columns, keys, steps_of_pairs))
 
     def with_row_hashes(self, table: pa.Table) -> Self:
         """Return a copy with the hashes of all rows of `table`."""

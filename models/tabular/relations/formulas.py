@@ -25,7 +25,8 @@ def formula(relation: "Relation") -> str:
     if relation.kind == "date_part":
         return f"{relation.part}({', '.join(sources)}) = {last}"
     if relation.kind in ("step", *GIVES_TEXT):
-        source = f"{relation.part}({', '.join(sources)})" if relation.part else sources[0]
+        source = ", ".join(sources)
+        source = f"{relation.part}({source})" if relation.part else source
         return f"{source} -> {last}"
     if relation.kind == "linear" and relation.factor == -1 and relation.offset > 0:
         return f"{relation.offset:.6g} - {sources[0]} = {last}"

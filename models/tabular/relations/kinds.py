@@ -22,7 +22,8 @@
 - `valid_date`: the columns are those of a date that exists.
 - `step`: a monotone step function of a number, datetime or time.
 - `interval`: each interval of a number, datetime or time has a text of the last column.
-- `lookup`: each value of the first column, or of a part of it, has a single one of the last.
+- `lookup`: each value of the first column, or of a part of it, has a single one of the last; or
+  each pair of values of the first two columns.
 """
 
 from typing import Literal

@@ -268,6 +268,8 @@ class _Planner:
         if relation.kind in DATE_SUMS:
             return DateGapColumn.fit(name, relation, self.table)
         values = array(self.table, name)
+        if relation.has_pairs:
+            return DerivedColumn(name, relation, 0, omitted=False, learned=True)
         decimals = 0 if relation.kind in GIVES_TEXT else NumberGrid.fit(values).decimals
         if relation.kind in ("rounded_sum", "near_sum"):
             return RemainderColumn(name, relation, decimals)

@@ -37,6 +37,7 @@ from models.tabular.relations.spread_dates import (
 
 ROUNDING = 0.5 + 1e-6  # units of the last decimal
 FLOAT_TOLERANCE = 1e-9  # of floats that are not rounded, relative to what they are computed from
+SEPARATOR, MISSING = "\x1f", "\x1e"  # in the texts of pairs
 Rows: TypeAlias = pa.Table | pa.RecordBatch
 
 
@@ -49,7 +50,7 @@ class Relation:
     `roles` are those of the first columns, if a date is spread over them, such as year and month.
     Other relations have each date that is `spread` over columns as a column with its name.
     `keys` and `values` are the steps of a step function, the starts of intervals and their texts,
-    the texts of a lookup, or the texts and their factors.
+    the texts of a lookup, or the texts and their factors. A pair of texts is one key.
     """
 
     kind: Kind
@@ -211,10 +212,21 @@ class Relation:
         parts = [array(rows, name) for name in self.columns[: len(self.roles)]]
         return spread_dates(parts, self.roles)
 
+    @property
+    def has_pairs(self) -> bool:
+        """Return True for a lookup by the pairs of values of its first two columns."""
+        return self.kind == "lookup" and len(self.columns) == 3 and not self.roles
+
     def source(self, rows: Rows) -> pa.Array:
-        """Return the first column or a part of it, which may be a date that is spread."""
+        """Return the first column or a part of it, which may be a date that is spread.
+
+        Of a lookup by two columns, it is a text of both.
+        """
         if self.roles:
             return date_part(self.dates(rows), self.part)
+        if self.has_pairs:
+            texts = [as_text(array(rows, name)).fill_null(MISSING) for name in self.columns[:2]]
+            return pa.compute.binary_join_element_wise(*texts, SEPARATOR)
         values = array(rows, self.columns[0])
         return date_part(values, self.part) if self.part else values
 
