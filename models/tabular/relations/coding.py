@@ -78,10 +78,15 @@ class RelationCoding:
         derived = (column for column in self.columns if isinstance(column, DerivedColumn))
         keys: dict[str, str] = {}
         for column in derived:  # a key is decoded before its columns
-            if column.learned and not column.relation.has_pairs:
+            if column.learned and not column.relation.is_learned:
                 (key,) = column.sources
                 keys[column.name] = keys.get(key, key)
         return keys
+
+    @cached_property
+    def offset_keys(self) -> frozenset[str]:
+        """The names of the columns whose values have an amount."""
+        return frozenset(r.columns[0] for r in self.relations if r.kind == "offset")
 
     @cached_property
     def learned(self) -> frozenset[str]:

@@ -91,7 +91,7 @@ def _candidates(
     if not names:
         return
     values = [totals[name][0] for name in names]
-    by_chance = np.array([_chance_of_others(np.zeros_like(each), each) for each in values])
+    by_chance = np.array([chance_of_others(np.zeros_like(each), each) for each in values])
     rows = np.random.default_rng(0).permutation(len(values[0]))
     samples = [
         (part, np.stack([each[part] for each in values]), slack)
@@ -100,7 +100,7 @@ def _candidates(
 
     @cache
     def expected_share(source: str, i: int) -> float:
-        return _chance_of_others(sources[source][0], values[i])
+        return chance_of_others(sources[source][0], values[i])
 
     for pair in combinations(sources, 2):
         first, second = (sources[name][0] for name in pair)
@@ -136,7 +136,7 @@ def _compare(pairs: Ints, values: Ints) -> tuple[Ints, Ints]:
     return are_compared.sum(1), (are_compared & (before != after)).sum(1)
 
 
-def _chance_of_others(source: Ints, values: Ints) -> float:
+def chance_of_others(source: Ints, values: Ints) -> float:
     """Return the share of the rows whose value a random row of the same source does not have."""
     counts, groups, rows = _counts(source[values > 0], values[values > 0])
     agreeing = np.bincount(groups, counts.astype(np.float64) ** 2) / np.maximum(rows, 1)
@@ -161,7 +161,7 @@ def _determines(first: Ints, second: Ints, values: Ints) -> bool:
     others = int((rows - most).sum())
     # The first row of a pair may have any value.
     expected = (rows - 1).sum() * min(
-        _chance_of_others(source, values) for source in (first, second)
+        chance_of_others(source, values) for source in (first, second)
     )
     return bool(
         (rows == 1).sum() <= MAX_NEW_SHARE * len(values)

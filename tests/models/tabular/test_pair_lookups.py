@@ -16,6 +16,7 @@ from models.tabular.relations.relation import Relation
 from models.tabular.row_completion import complete_rows
 from models.tabular.sampling import TableSampler
 from models.tabular.schema import ColumnSchema
+from models.tabular.tokenizer import Tokenizer
 from tests.models.tabular.tiny_tables import Schema, make_settings, train_sampler
 
 PRODUCTS, SIZES, ROWS = 12, 4, 1_500
@@ -265,3 +266,16 @@ def test_a_relation_by_pairs_is_stored() -> None:
     assert Relation.unpack(relation.pack()) == relation
     rows = pa.table({"a": ["x", "x"], "b": ["y", None], "c": ["z", "z"]})
     assert relation.look_up(rows).to_pylist() == ["z", None]
+
+
+def test_a_pair_comes_before_what_it_determines() -> None:
+    table = ORDERS.select(["price", "quantity", "size", "product"])
+    schema = tuple(next(c for c in SCHEMA if c.name == name) for name in table.column_names)
+    coding = plan(table, schema).coding
+    for label, names in (
+        (None, ["size", "product", "price", "quantity"]),
+        ("quantity", ["size", "product", "price", "quantity"]),
+        ("size", ["size", "product", "price", "quantity"]),
+    ):
+        tokenizer = Tokenizer.fit(table, schema, target_column=label, seed=1, coding=coding)
+        assert [column.name for column in tokenizer.columns] == names
