@@ -6,7 +6,9 @@ samples with a pair of values that no training row has, without and with near lo
 weights), and of held-out rows. The second one has near sums: the share of the rows in which the sum
 holds, in the training rows and in samples of models without and with it. The third one has columns
 that a key determines, each with the three other columns of which samples have most new pairs: the
-share of these in samples of models that do not learn and that learn the determined columns.
+share of these in samples of models that do not learn and that learn the determined columns. The
+fourth one has columns that two others determine together: the share of the samples with another
+value than the training rows with their pair, and with a new pair, in models without and with it.
 """
 
 import argparse
@@ -30,7 +32,7 @@ from models.checkpoint import unpack
 from models.metrics.scores import Score
 from models.metrics.tabular.evaluation import evaluate
 from models.tabular.data import LabeledRows
-from models.tabular.relations import learned_lookups
+from models.tabular.relations import detection, learned_lookups
 from models.tabular.relations.relation import Relation
 from models.tabular.sampling import TableSampler
 from models.tabular.schema import ColumnSchema
@@ -130,7 +132,24 @@ def lookup_lines(
     return lines
 
 
-def run(path: Path, seed: int) -> tuple[list[str], list[str], list[str]]:
+def pair_lines(
+    title: str, data: LabeledRows, samples: pa.Table, lookups: Sequence[Relation], seed: int
+) -> list[str]:
+    """Return the lines of `lookups` by pairs of columns."""
+    with patch.object(detection, "find_pair_lookups", lambda *_: []):
+        before = sample(learn(data, relations=True, seed=seed), len(samples), seed)
+    lines = []
+    for lookup in lookups:
+        wrong = [1 - float(lookup.holds(rows).mean()) for rows in (before, samples)]
+        tables = before, samples, data.take(data.holdout)
+        known = [lookup.has_key(rows).to_numpy(zero_copy_only=False).mean() for rows in tables]
+        shares = [*wrong, *(1 - share for share in known)]
+        cells = " | ".join(f"{100 * share:.1f} %" for share in shares)
+        lines.append(f"| {title} | {lookup.name} | {cells} |")
+    return lines
+
+
+def run(path: Path, seed: int) -> tuple[list[str], list[str], list[str], list[str]]:
     """Return the lines of all tables for a file."""
     with tempfile.TemporaryDirectory(prefix="semblance-bench-") as name:
         table, schema = read(path, Path(name))
@@ -160,8 +179,11 @@ def run(path: Path, seed: int) -> tuple[list[str], list[str], list[str]]:
             shares = [share_of(each, t) for t in (data.take(data.train), other, samples)]
             cells = " | ".join(f"{100 * share:.1f} %" for share in shares)
             sums.append(f"| {title} | {each.name} | {cells} |")
-    keys = TableSampler.load(tensors, header).tokenizer.coding.keys
-    return pairs, sums, lookup_lines(title, data, samples, keys, seed) if keys else []
+    coding = TableSampler.load(tensors, header).tokenizer.coding
+    keys = lookup_lines(title, data, samples, coding.keys, seed) if coding.keys else []
+    by_pairs = [relation for relation in coding.relations if relation.has_pairs]
+    of_pairs = pair_lines(title, data, samples, by_pairs, seed) if by_pairs else []
+    return pairs, sums, keys, of_pairs
 
 
 def parse_runs(description: str | None, arguments: Sequence[str] | None) -> list[tuple[Path, int]]:
@@ -180,12 +202,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(
         "| table | columns | without near lookups | with | held-out rows |\n|---|---|---|---|---|"
     )
-    print("\n".join(line for pairs, _, _ in results for line in pairs))
+    print("\n".join(line for pairs, *_ in results for line in pairs))
     print("\n| table | sum | training rows | without near sum | with |\n|---|---|---|---|---|")
-    print("\n".join(line for _, sums, _ in results for line in sums))
+    print("\n".join(line for _, sums, *_ in results for line in sums))
     header = "| table | lookup | column | not learned | learned | held-out rows |"
     print(f"\n{header}\n{'|---' * 6}|")
-    print("\n".join(line for _, _, lookups in results for line in lookups))
+    print("\n".join(line for _, _, lookups, _ in results for line in lookups))
+    header = (
+        "| table | lookup | other value, without | with | new pair, without | with | held-out |"
+    )
+    print(f"\n{header}\n{'|---' * 7}|")
+    print("\n".join(line for *_, of_pairs in results for line in of_pairs))
 
 
 if __name__ == "__main__":

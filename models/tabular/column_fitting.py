@@ -41,6 +41,22 @@ def keys_first(columns: Sequence[Column], keys: Mapping[str, str], first: int) -
     return [*ordered, *(column for column in columns if column.name not in moved)]
 
 
+def pairs_first(
+    columns: Sequence[Column], pairs: Mapping[tuple[str, ...], Sequence[str]], first: int
+) -> list[Column]:
+    """Return the columns with pairs moved before what they determine, but not before `first` ones.
+
+    Given both columns of a pair, there is nothing to learn about the others.
+    """
+    ordered = list(columns)
+    for pair, names in pairs.items():
+        place = max(first, min(i for i, each in enumerate(ordered) if each.name in names))
+        late = [each for each in ordered[place:] if each.name in pair]
+        others = [each for each in ordered[place:] if each.name not in pair]
+        ordered = [*ordered[:place], *late, *others]
+    return ordered
+
+
 def column_types(
     arrow: pa.Schema, schema: Sequence[ColumnSchema], target_column: str | None
 ) -> dict[str, str]:

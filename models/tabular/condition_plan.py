@@ -58,12 +58,14 @@ def plan_conditions(
         InvalidCondition: A column is unknown, or no token satisfies its condition.
     """
     parsed = _parse_conditions(tokenizer, specs)
-    # The tokens of a coded column do not say what its value is, but those of a date its week.
+    # The tokens of a coded column do not say what its value is, but those of a date say its week,
+    # and those of a learned column mostly agree with the columns that determine it.
     weeks = {c.name: c for c in tokenizer.coding.columns if isinstance(c, WeekColumn)}
     coded = [condition for condition in parsed if condition.column in tokenizer.coding.names]
     relaxed = [
         weeks[condition.column].relax(condition) for condition in coded if condition.column in weeks
     ]
+    relaxed += [c for c in coded if c.column in tokenizer.coding.learned]
     conditions = [condition for condition in parsed if condition not in coded] + relaxed
     masks = {
         condition.column: _token_masks(_column(tokenizer, condition), condition)

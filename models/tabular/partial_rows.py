@@ -189,7 +189,7 @@ def _coded(
 ) -> tuple[pa.Array, NDArray[np.bool_]]:
     """Return the coded values of a column, and the mask of rows that determine them."""
     coded_column = next((c for c in tokenizer.coding.columns if c.name == name), None)
-    is_learned = isinstance(coded_column, CloseColumn) or name in tokenizer.coding.keys
+    is_learned = isinstance(coded_column, CloseColumn) or name in tokenizer.coding.learned
     if coded_column is None or is_learned:
         return values[name], given[name]
     # Where a value is missing, the coded one is, too, whatever the others are.

@@ -191,10 +191,11 @@ def _near_columns(
     """
     exact = plan(relations, table, fixed)
     bounded = {column.name for column in exact.columns if isinstance(column, BoundedColumn)}
-    near = find_near_columns(table, types, exact.names.union(fixed))
+    near = find_near_columns(table, types, exact.names.union(fixed), (), exact.learned)
     if not bounded:
         return near
-    ratios = find_near_columns(table, types, (exact.names - bounded).union(fixed), bounded)
+    coded = (exact.names - bounded).union(fixed)
+    ratios = find_near_columns(table, types, coded, bounded, exact.learned)
     with_bounds, with_ratios = (
         saved_bits(table, plan(relations, table, fixed, columns).columns)
         for columns in (near, ratios)

@@ -19,6 +19,7 @@ from models.tabular.column_fitting import (
     column_values,
     fit_column,
     keys_first,
+    pairs_first,
     row_labels,
     sort_rank,
 )
@@ -91,14 +92,18 @@ class Tokenizer:
         if not names:
             raise UnsupportedColumn(next(iter(types), ""), "no column is left to learn from")
         # The number of a key only identifies it.
-        types |= dict.fromkeys(coding.keys.values(), "category")
+        plain = set(types) - coding.names - {target_column}
+        keys = plain & coding.offset_keys | set(coding.keys.values())
+        types |= dict.fromkeys(keys, "category")
         labels = row_labels(table, types, target_column, min_value_count, seed)
         columns = [
             fit_column(name, types[name], column_values(table, name), min_value_count, labels)
             for name in names
         ]
         columns.sort(key=lambda column: sort_rank(column, target_column, len(table)))
-        columns = keys_first(columns, coding.keys, int(columns[0].name == target_column))
+        first = int(columns[0].name == target_column)
+        columns = keys_first(columns, coding.keys, first)
+        columns = pairs_first(columns, coding.columns_of_pairs, first)
         id_names = [name for name, type in types.items() if type == "id"]
         totals = {constraint.total for constraint in constraints}
         others = uncoded.drop_columns([name for name in uncoded.column_names if name in totals])
@@ -286,8 +291,10 @@ class Tokenizer:
         for name, key in self.coding.keys.items():
             names_of.setdefault(key, [key]).append(name)
         keys = [self._steps_of(names) for names in names_of.values()]
+        pairs = self.coding.columns_of_pairs.items()
+        steps_of_pairs = [self._steps_of([*pair, *names]) for pair, names in pairs]
         columns = self.columns, self.column_slices, self.step_sizes
-        return replace(self, exclusions=Exclusions.fit(tokens, *columns, keys))
+        return replace(self, exclusions=Exclusions.fit(tokens, *columns, keys, steps_of_pairs))
 
     def with_row_hashes(self, table: pa.Table) -> Self:
         """Return a copy with the hashes of all rows of `table`."""

@@ -29,9 +29,12 @@ def find_relations(rows: TypedParquet, schema: Schema) -> list[dict[str, Any]]:
     texts = find_joined_texts(table, {column.name: column.type for column in columns})
     types = {column.name: column.type for column in columns if column.learned}
     relations = detect_relations(table, types)
-    coded = plan_coding(relations, table, ()).names
+    coding = plan_coding(relations, table, ())
+    coded = coding.names
     sums = find_near_sums(table, types, coded)
     sums += find_near_dates(table, types, relations, coded)
-    near = find_near_columns(table, types, coded.union(each.last for each in sums))
+    near = find_near_columns(
+        table, types, coded.union(each.last for each in sums), (), coding.learned
+    )
     exact = [relation.to_dict() for relation in independent_relations(relations, table)]
     return exact + [each.to_dict() for each in (*near, *sums)] + [text.to_dict() for text in texts]

@@ -16,6 +16,7 @@ MIN_DIGITS, MAX_DIGITS = 3, 12  # significant ones to which numbers may have bee
 MAX_PLACES = 400  # decimals of any float
 MIN_LACKING = 8  # decimals that numbers lack because they were rounded to significant digits
 MAX_INTEGER = 2**63 - 1
+MAX_ERROR, MAX_UNIT_ERROR = 1e-8, 1e-6  # of computed floats, relative and in the last decimal
 MAX_EXACT = 2**52  # integers up to this, and halves between them, are exact as floats
 
 
@@ -46,10 +47,7 @@ class NumberGrid:
             if not largest * 10.0**decimals < MAX_EXACT:
                 break
             # The first 100 values rule out most candidates cheaply.
-            if all(
-                np.array_equal(np.rint(part * 10.0**decimals) / 10.0**decimals, part)
-                for part in (present[:100], present)
-            ):
+            if all(_has_decimals(part, decimals) for part in (present[:100], present)):
                 return cls(values.type, decimals)
         return cls(values.type, -1)
 
@@ -88,6 +86,13 @@ class NumberGrid:
         # The addition settles ties of decimal numbers that floats represent from below.
         scaled = values * 10.0**self.decimals
         return self.from_grid(np.floor(scaled + 0.5 + 1e-9).astype(np.int64), is_missing)
+
+
+def _has_decimals(values: Floats, decimals: int) -> bool:
+    """Return True if floats have at most so many decimals, but for errors such as 10.299999999."""
+    errors = np.abs(np.rint(values * 10.0**decimals) / 10.0**decimals - values)
+    limit = np.minimum(MAX_ERROR * np.abs(values), MAX_UNIT_ERROR * 10.0**-decimals)
+    return bool((errors <= limit).all())
 
 
 @dataclass(frozen=True)

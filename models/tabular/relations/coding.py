@@ -78,10 +78,30 @@ class RelationCoding:
         derived = (column for column in self.columns if isinstance(column, DerivedColumn))
         keys: dict[str, str] = {}
         for column in derived:  # a key is decoded before its columns
-            if column.learned:
+            if column.learned and not column.relation.is_learned:
                 (key,) = column.sources
                 keys[column.name] = keys.get(key, key)
         return keys
+
+    @cached_property
+    def offset_keys(self) -> frozenset[str]:
+        """The names of the columns whose values have an amount."""
+        return frozenset(r.columns[0] for r in self.relations if r.kind == "offset")
+
+    @cached_property
+    def learned(self) -> frozenset[str]:
+        """The names of the columns that are learned although others determine them."""
+        derived = (column for column in self.columns if isinstance(column, DerivedColumn))
+        return frozenset(column.name for column in derived if column.learned)
+
+    @cached_property
+    def columns_of_pairs(self) -> Mapping[tuple[str, ...], list[str]]:
+        """The columns that pairs of columns determine, by pair, if all of these are learned."""
+        columns: dict[tuple[str, ...], list[str]] = {}
+        for relation in self.relations:
+            if relation.has_pairs and not (self.names - self.learned) & set(relation.columns):
+                columns.setdefault(relation.columns[:2], []).append(relation.last)
+        return columns
 
     @cached_property
     def near_sums(self) -> tuple[Relation, ...]:

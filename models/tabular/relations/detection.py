@@ -28,6 +28,8 @@ from models.tabular.relations.discrete_relations import (
 from models.tabular.relations.equation_detection import find_equations
 from models.tabular.relations.factor_detection import find_factors
 from models.tabular.relations.interval_detection import find_intervals
+from models.tabular.relations.offset_detection import find_offsets
+from models.tabular.relations.pair_lookups import find_pair_lookups
 from models.tabular.relations.relation import Relation, array, as_floats
 from models.tabular.relations.screened_numbers import (
     MIN_EVIDENCE_BITS,
@@ -86,6 +88,8 @@ def detect_relations(
         relations += find_date_lookups(table, types, dates, related)
         others = _column_sets(relations)
         relations += find_intervals(sample, table, types, numbers, others)
+        relations += find_offsets(table, types, numbers, _column_sets(relations))
+    relations += find_pair_lookups(table, types, min_value_count, _column_sets(relations))
     relations += find_valid_dates(dates, table)
     return relations + find_distinct(table, types, related)
 

@@ -25,7 +25,8 @@ def formula(relation: "Relation") -> str:
     if relation.kind == "date_part":
         return f"{relation.part}({', '.join(sources)}) = {last}"
     if relation.kind in ("step", *GIVES_TEXT):
-        source = f"{relation.part}({', '.join(sources)})" if relation.part else sources[0]
+        source = ", ".join(sources)
+        source = f"{relation.part}({source})" if relation.part else source
         return f"{source} -> {last}"
     if relation.kind == "linear" and relation.factor == -1 and relation.offset > 0:
         return f"{relation.offset:.6g} - {sources[0]} = {last}"
@@ -35,6 +36,7 @@ def formula(relation: "Relation") -> str:
         "product": " * ".join(sources[:2]) + _rest(relation),
         "ratio": " / ".join(sources),
         "factor": " * ".join((f"factor({sources[0]})", *sources[1:])),
+        "offset": _plus_or_minus(relation).join((f"offset({sources[0]})", *sources[1:])),
         "elapsed": f"{relation.part}({' - '.join(reversed(sources))})",
     }
     if relation.kind == "clock_time":
@@ -48,6 +50,10 @@ def _added(number: float, name: str = "") -> str:
     """Return a number that is added to a formula, or that times a column; nothing for 0."""
     factor = f" * {name}" if name else ""
     return f" {'+' if number > 0 else '-'} {abs(number):.6g}{factor}" if number else ""
+
+
+def _plus_or_minus(relation: "Relation") -> str:
+    return " - " if -1 in relation.signs else " + "
 
 
 def _rest(relation: "Relation") -> str:

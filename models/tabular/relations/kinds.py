@@ -10,6 +10,7 @@
 - `product`: factor * first * second, plus the third column with its sign, if there is one.
 - `ratio`: factor * first / second + offset.
 - `factor`: the second column times a factor that each value of the first one has.
+- `offset`: an amount that each value of the first column has, plus or minus the second one.
 - `elapsed`: factor * (second - first) + offset, of two datetimes or times in ticks; `part` is
   the unit of time that the factor converts to, if it is one.
 - `date_sum`: the last column is the date in the first one, and the days in the others later;
@@ -22,7 +23,8 @@
 - `valid_date`: the columns are those of a date that exists.
 - `step`: a monotone step function of a number, datetime or time.
 - `interval`: each interval of a number, datetime or time has a text of the last column.
-- `lookup`: each value of the first column, or of a part of it, has a single one of the last.
+- `lookup`: each value of the first column, or of a part of it, has a single one of the last; or
+  each pair of values of the first two columns.
 """
 
 from typing import Literal
@@ -38,6 +40,7 @@ Kind = Literal[
     "product",
     "ratio",
     "factor",
+    "offset",
     "elapsed",
     "date_sum",
     "near_date_sum",
@@ -54,3 +57,4 @@ SUMS = ("sum", "rounded_sum", "near_sum")
 GIVES_TEXT = ("interval", "lookup")
 DATE_SUMS = ("date_sum", "near_date_sum", "near_date")
 SOLVABLE = (*SUMS, "weighted_sum", "linear", "product", "ratio", "elapsed", "clock_time")
+BY_KEYS = ("factor", "offset")  # the keys of the first column have numbers

@@ -53,7 +53,7 @@ def learn_lookups(
 
 
 def _is_plain_lookup(relation: Relation) -> bool:
-    return relation.kind == "lookup" and not relation.part
+    return relation.kind == "lookup" and not (relation.part or relation.has_pairs)
 
 
 class _Chooser:

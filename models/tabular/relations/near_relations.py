@@ -43,17 +43,19 @@ def find_near_columns(
     types: Mapping[str, str],
     excluded: Collection[str],
     bounded: Collection[str] = (),
+    learned: Collection[str] = (),
 ) -> list[NearColumn | CloseColumn]:
     """Return the columns to code; each has one base, which comes before it in the table.
 
-    `types` are those of the columns by name. The columns in `excluded` are neither coded nor bases.
-    Those in `bounded` may be coded as differences, too, so they are only coded as ratios.
+    `types` are those of the columns by name. The columns in `excluded` are neither coded nor bases,
+    unless they are `learned`: then they are only bases. Those in `bounded` may be coded as
+    differences, too, so they are only coded as ratios.
     """
     names = [
         name
         for name, type in types.items()
         if type in ("integer", "number")
-        and name not in excluded
+        and (name not in excluded or name in learned)
         and is_numeric(table.schema.field(name).type)
     ]
     rows, is_fitted = sampled_rows(len(table))
@@ -64,6 +66,8 @@ def find_near_columns(
     fine = [number for number in numbers if number.is_fine][:MAX_COLUMNS]
     found = []
     for i, number in enumerate(fine):
+        if number.name in learned:
+            continue
         before, is_bounded = numbers[: numbers.index(number)], number.name in bounded
         coding = _best_coding(number, fine[:i], before, is_fitted, table.schema.names, is_bounded)
         if coding is not None:

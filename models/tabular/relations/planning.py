@@ -122,6 +122,8 @@ class _Planner:
         last = self.table.schema.field(relation.last)
         is_sum_of_flags = relation.kind == "sum" and pa.types.is_boolean(last.type)
         candidates = relation.columns if relation.kind in SUMS else (relation.last,)
+        if relation.kind == "offset":
+            candidates = relation.columns[1:]
         free = [name for name in candidates if self._may_follow(name, relation)]
         # Rows that were learned mostly satisfy it, other than an equation between numbers.
         may_be_checked = relation.kind in ("step", "date_part", *GIVES_TEXT)
@@ -210,7 +212,7 @@ class _Planner:
         """
         *terms, last = relation.columns
         if relation.kind not in SUMS:
-            return [last]
+            return [last, *terms[1:]] if relation.kind == "offset" else [last]
         terms.sort(key=self._mean_size, reverse=True)
         finest = max(map(self._decimals, relation.columns))
         exact = [name for name in terms if self._decimals(name) == finest]
@@ -269,6 +271,8 @@ class _Planner:
             return DateGapColumn.fit(name, relation, self.table)
         values = array(self.table, name)
         decimals = 0 if relation.kind in GIVES_TEXT else NumberGrid.fit(values).decimals
+        if relation.is_learned:
+            return DerivedColumn(name, relation, decimals, omitted=False, learned=True)
         if relation.kind in ("rounded_sum", "near_sum"):
             return RemainderColumn(name, relation, decimals)
         column = DerivedColumn(name, relation, decimals, omitted=True)

@@ -21,6 +21,7 @@ from models.tabular.numbers.grid import is_numeric
 from models.tabular.relations.date_parts import date_part
 from models.tabular.relations.formulas import formula
 from models.tabular.relations.kinds import (
+    BY_KEYS,
     DATE_SUMS,
     GIVES_TEXT,
     SOLVABLE,
@@ -37,6 +38,7 @@ from models.tabular.relations.spread_dates import (
 
 ROUNDING = 0.5 + 1e-6  # units of the last decimal
 FLOAT_TOLERANCE = 1e-9  # of floats that are not rounded, relative to what they are computed from
+SEPARATOR, MISSING = "\x1f", "\x1e"  # in the texts of pairs
 Rows: TypeAlias = pa.Table | pa.RecordBatch
 
 
@@ -49,7 +51,7 @@ class Relation:
     `roles` are those of the first columns, if a date is spread over them, such as year and month.
     Other relations have each date that is `spread` over columns as a column with its name.
     `keys` and `values` are the steps of a step function, the starts of intervals and their texts,
-    the texts of a lookup, or the texts and their factors.
+    the texts of a lookup, or the texts and their factors or amounts. A pair of texts is one key.
     """
 
     kind: Kind
@@ -112,7 +114,7 @@ class Relation:
         """Return True if numbers of the source `name` follow from the other columns."""
         if self.columns.count(name) > 1:  # a square has two roots
             return False
-        return self.kind in SOLVABLE or (self.kind == "factor" and name == self.columns[1])
+        return self.kind in SOLVABLE or (self.kind in BY_KEYS and name == self.columns[1])
 
     def solve(self, rows: Rows, name: str) -> Floats:
         """Return the unrounded numbers of column `name` that follow from the other columns.
@@ -121,9 +123,8 @@ class Relation:
         """
         if name == self.last:
             return self.compute_numbers(rows)
-        if self.kind == "factor":
-            factors = self._factors(array(rows, self.columns[0]))
-            return as_floats(array(rows, self.last)) / np.where(factors == 0, np.nan, factors)
+        if self.kind in BY_KEYS:
+            return self._solve_by_keys(rows)
         others = [as_floats(array(rows, column)) for column in self.columns if column != name]
         last = others[-1]
         if self.kind in (*SUMS, "weighted_sum"):
@@ -153,8 +154,9 @@ class Relation:
         if self.kind == "date_part":
             return as_floats(self.source(rows))
         sources = [array(rows, name) for name in self.columns[:-1]]
-        if self.kind == "factor":
-            return self._factors(sources[0]) * as_floats(sources[1])
+        if self.kind in BY_KEYS:
+            of_keys, other = self._numbers_of_keys(sources[0]), as_floats(sources[1])
+            return of_keys * other if self.kind == "factor" else of_keys + self.signs[0] * other
         numbers = [as_floats(source) for source in sources]
         if self.kind == "step":
             index = np.searchsorted(np.array(self.keys), numbers[0], side="right")
@@ -201,8 +203,16 @@ class Relation:
         terms = [weight * values for weight, values in zip(weights, numbers, strict=False)]
         return np.asarray(np.sum(terms, axis=0) + self.offset)
 
-    def _factors(self, keys: pa.Array) -> Floats:
-        """Return the (N,) factors of keys, NaN of those without one."""
+    def _solve_by_keys(self, rows: Rows) -> Floats:
+        """Return the (N,) numbers of the second column."""
+        of_keys = self._numbers_of_keys(array(rows, self.columns[0]))
+        last = as_floats(array(rows, self.last))
+        if self.kind == "offset":
+            return np.asarray(self.signs[0] * (last - of_keys))
+        return np.asarray(last / np.where(of_keys == 0, np.nan, of_keys))
+
+    def _numbers_of_keys(self, keys: pa.Array) -> Floats:
+        """Return the (N,) factors or amounts of keys, NaN of those without one."""
         index = pa.compute.index_in(as_text(keys), value_set=pa.array(self.keys, pa.string()))
         return as_floats(pa.array(self.values, pa.float64()).take(index))
 
@@ -211,10 +221,26 @@ class Relation:
         parts = [array(rows, name) for name in self.columns[: len(self.roles)]]
         return spread_dates(parts, self.roles)
 
+    @property
+    def has_pairs(self) -> bool:
+        """Return True for a lookup by the pairs of values of its first two columns."""
+        return self.kind == "lookup" and len(self.columns) == 3 and not self.roles
+
+    @property
+    def is_learned(self) -> bool:
+        """Return True if two columns determine a third one, which is learned all the same."""
+        return self.has_pairs or self.kind == "offset"
+
     def source(self, rows: Rows) -> pa.Array:
-        """Return the first column or a part of it, which may be a date that is spread."""
+        """Return the first column or a part of it, which may be a date that is spread.
+
+        Of a lookup by two columns, it is a text of both.
+        """
         if self.roles:
             return date_part(self.dates(rows), self.part)
+        if self.has_pairs:
+            texts = [as_text(array(rows, name)).fill_null(MISSING) for name in self.columns[:2]]
+            return pa.compute.binary_join_element_wise(*texts, SEPARATOR)
         values = array(rows, self.columns[0])
         return date_part(values, self.part) if self.part else values
 

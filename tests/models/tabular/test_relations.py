@@ -13,6 +13,7 @@ from models.errors import AcceptanceRateTooLow
 from models.tabular import row_completion
 from models.tabular.conditions import InvalidPartialRow
 from models.tabular.data import LabeledRows
+from models.tabular.numbers.grid import NumberGrid
 from models.tabular.partial_rows import PartialRows
 from models.tabular.prepare import plan_relations
 from models.tabular.relations.coding import RelationCoding
@@ -420,6 +421,27 @@ def test_one_row_that_breaks_a_relation_is_enough_to_dismiss_it() -> None:
     total = A + B
     total[7] += 100
     assert names_of(pa.table({"a": A, "b": B, "c": total})) == ["a <= c", "b <= c"]
+
+
+@pytest.mark.parametrize("share", [0.001, 1.0], ids=["one cell", "all cells"])
+def test_errors_of_floats_break_no_sum(share: float) -> None:
+    """Programs write 10.299999999 or 10.299999999999999 for a sum of 10.3."""
+    rng = np.random.default_rng(0)
+    net, tax = (np.round(rng.lognormal(mean, 1, 1_000), 1) for mean in (3, 1))
+    total = np.round(net + tax, 1) * np.where(np.arange(1_000) < share * 1_000, 1 - 1e-10, 1)
+    table = pa.table({"net": net, "tax": tax, "total": total})
+    relations = detect_relations(table, dict.fromkeys(table.column_names, "number"))
+    assert "net + tax = total" in {relation.name for relation in relations}
+    coding = plan_coding(relations, table, ())
+    batch = coding.encode(table).combine_chunks().to_batches()[0]
+    decoded = coding.decode(batch, table.schema)["total"].to_numpy()
+    assert np.array_equal(decoded, np.round(net + tax, 1))
+
+
+def test_numbers_with_many_decimals_keep_them() -> None:
+    values = pa.array([0.123456789, 1e-9, 123_456.000_001])
+    grid = NumberGrid.fit(values)
+    assert grid.from_grid(*grid.to_grid(values)).equals(values)
 
 
 def test_samples_of_a_rounded_sum_stay_within_its_roundings(tmp_path: Path) -> None:
