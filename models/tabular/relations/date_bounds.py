@@ -1,6 +1,6 @@
 """Dates that are bounded by another date and a number of days.
 
-A booking is not canceled before it is made, `lead_time` days before the arrival.
+A booking is not canceled before its first day, `lead_time` days before the arrival.
 """
 
 from collections.abc import Collection, Iterator, Sequence
