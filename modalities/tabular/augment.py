@@ -179,7 +179,7 @@ class TableAugmenter:
         types = {c.name: c.type for c in self._columns if c.in_samples}
         joined_texts = find_joined_texts(self._table, types, {self._target})
         rests = {
-            joined.column: joined.rest(self._table) for joined in joined_texts if joined.has_rest
+            joined.column: joined.rests(self._table) for joined in joined_texts if joined.has_rest
         }
         schema = [ColumnSchema.from_dict(c.to_dict()) for c in self._columns]
         kinds = {

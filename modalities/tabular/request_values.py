@@ -1,11 +1,12 @@
 """Values of requests, written as in samples, as plain values that a model compares with its own."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, time, timedelta
 from typing import Any
 
 import pyarrow as pa
 
-from modalities.tabular.formatting import boolean_texts
+from modalities.tabular.formatting import boolean_texts, format_values
 from modalities.tabular.forms.moment_formats import parse_format
 from modalities.tabular.schema import ORDERED_TYPES, Column
 from modalities.tabular.type_casting import parse_texts
@@ -15,6 +16,13 @@ _ISO_FORMATS = {
     "time": ("%H:%M:%S.%f", "%H:%M:%S", "%H:%M"),
     "duration": ("[h]:mm:ss.f", "[h]:mm:ss", "PT"),
 }
+
+_EXAMPLES = {
+    "datetime": pa.scalar(datetime(2024, 5, 31, 14, 30), pa.timestamp("us")),  # noqa: DTZ001
+    "time": pa.scalar(time(14, 30), pa.time64("us")),
+    "duration": pa.scalar(timedelta(hours=1, minutes=30), pa.duration("us")),
+}
+_EXAMPLE = ", such as "  # before the examples of a message
 
 
 def plain_conditions(columns: Sequence[Column], where: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,6 +77,21 @@ def plain_value(column: Column, value: Any) -> Any:
         if parsed[0].is_valid:
             return _to_json(parsed, column)
     return value
+
+
+def with_example(columns: Sequence[Column], name: str, message: str) -> str:
+    """Return a message on a value that is not a date, time or duration, with one that is.
+
+    It has the form of the column, as samples do. Other messages are unchanged.
+    """
+    column = next((each for each in columns if each.name == name), None)
+    kind, separator, plain = message.partition(_EXAMPLE)
+    if column is None or column.type not in _EXAMPLES or not kind.startswith("must be a "):
+        return message
+    shown = format_values(pa.array([_EXAMPLES[column.type]]), column)[0].as_py()
+    if not separator or shown in plain.split(" or "):
+        return message
+    return f"{kind}{_EXAMPLE}{shown}, or {plain}"
 
 
 def _to_json(parsed: pa.Array, column: Column) -> Any:

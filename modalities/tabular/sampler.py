@@ -6,7 +6,9 @@ from typing import Any
 
 from core.errors import FieldError, ValidationFailed, json_pointer
 from modalities.sampling import Sampler, scores_unavailable
+from modalities.tabular.encode import parse_sample_columns
 from modalities.tabular.request import TablePlan
+from modalities.tabular.request_values import with_example
 from modalities.turns import Turns
 from models.checkpoint import unpack
 from models.device import resolve_device
@@ -67,7 +69,7 @@ class TablePlanSampler(Sampler):
         except InvalidCondition as error:
             raise _condition_error(plan, error) from error
         except InvalidPartialRow as error:
-            raise _partial_row_error(error) from error
+            raise _partial_row_error(plan, error) from error
         except CompletionUnsupported as error:
             message = "The model generates all columns of a row at once."
             raise ValidationFailed(
@@ -101,7 +103,7 @@ def _condition_error(plan: TablePlan, error: InvalidCondition) -> ValidationFail
     positions = [i for i, where in enumerate(plan.conditions) if error.column in where]
     path = [str(positions[0]), "where"] if positions else []
     pointer = json_pointer("conditions", *path, error.column)
-    message = str(error)
+    message = with_example(parse_sample_columns(plan.manifest), error.column, str(error))
     if isinstance(error, NoMatchingValue):
         message += plan.describe_range(error.column)
     field_error = FieldError(pointer, "invalid_condition", message)
@@ -110,10 +112,11 @@ def _condition_error(plan: TablePlan, error: InvalidCondition) -> ValidationFail
     )
 
 
-def _partial_row_error(error: InvalidPartialRow) -> ValidationFailed:
+def _partial_row_error(plan: TablePlan, error: InvalidPartialRow) -> ValidationFailed:
     pointer = json_pointer("partial_rows", str(error.row), error.column)
+    message = with_example(parse_sample_columns(plan.manifest), error.column, str(error))
     return ValidationFailed(
-        f"Column {error.column!r}: {error}",
+        f"Column {error.column!r}: {message}",
         code="invalid_partial_row",
-        field_errors=[FieldError(pointer, "invalid_value", str(error))],
+        field_errors=[FieldError(pointer, "invalid_value", message)],
     )

@@ -245,10 +245,13 @@ def _check_representable(column: Column, values: pa.Array, given: NDArray[np.boo
     elif isinstance(column, NumericColumn) and not is_missing.all():
         numbers, _ = numeric_values(column.name, values)
         representable[~is_missing] = column.scale.is_representable(numbers)
-        message = "has no value with as many digits in the training data"
     unsupported = np.flatnonzero(given & ~is_missing & ~representable)
     if len(unsupported):
-        message += similar_values(column, values.slice(int(unsupported[0]), 1))
+        first = values.slice(int(unsupported[0]), 1)
+        if isinstance(column, NumericColumn):
+            numbers, _ = numeric_values(column.name, first)
+            message = column.scale.describe_neighbors(numbers)
+        message += similar_values(column, first)
         raise InvalidPartialRow(int(unsupported[0]), column.name, message)
     missing = np.flatnonzero(given & is_missing)
     if len(missing) and not column.layout.missing:

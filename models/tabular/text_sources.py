@@ -15,8 +15,12 @@ from models.tabular.categorical_columns import CategoricalColumn
 from models.tabular.conditions import InvalidPartialRow
 from models.tabular.given_columns import given_column
 from models.tabular.identifiers.words import in_case
-from models.tabular.relations.joined_texts import (
+from models.tabular.relations.joined_texts import JoinedText
+from models.tabular.relations.text_ways import (
+    CODE,
     FULL_DATE_WAYS,
+    MARK_WAYS,
+    NUMBER_WAYS,
     OPTIONAL_WAYS,
     REST,
     SAME,
@@ -41,17 +45,17 @@ def with_sources(tokenizer: Tokenizer, row_index: int, row: Row, origins: dict[s
         text = row.get(joined.column)
         if not isinstance(text, str):
             continue
-        pairs = list(zip(joined.sources, joined.ways, strict=True))
-        texts = [_given_text(tokenizer.arrow, row, source, way) for source, way in pairs]
+        texts = [_given_text(tokenizer.arrow, row, joined, i) for i in range(len(joined.ways))]
         parts = joined.split(text, texts)
         if parts is None and any(given is not None for given in texts):
             message = f"contradicts the other given values, because `{joined.name}`"
             raise InvalidPartialRow(row_index, joined.column, message)
-        for (source, way), part in zip(pairs, parts or (), strict=False):
+        for i, part in enumerate(parts or ()):
+            source, way = joined.sources[i], joined.ways[i]
             if source in row or way == REST:
                 continue
             try:
-                value = _source_value(tokenizer, source, way, part)
+                value = _source_value(tokenizer, joined, i, part)
             except ValueError as error:
                 message = f"consists of `{source}`, which {error}"
                 raise InvalidPartialRow(row_index, joined.column, message) from error
@@ -61,24 +65,31 @@ def with_sources(tokenizer: Tokenizer, row_index: int, row: Row, origins: dict[s
     return row
 
 
-def _given_text(schema: pa.Schema, row: Row, source: str, way: str) -> str | None:
+def _given_text(schema: pa.Schema, row: Row, joined: JoinedText, index: int) -> str | None:
     """Return the text of a source in a joined text, or None if it is not given."""
-    if way == REST or source not in row:
+    source = joined.sources[index]
+    if joined.ways[index] == REST or source not in row:
         return None
     try:
-        text = text_in_way(given_column(schema.field(source), [row]), way)[0].as_py()
+        text = joined.part(index, given_column(schema.field(source), [row]))[0].as_py()
     except InvalidPartialRow:
         return None  # all rows are checked later
     return text or ""
 
 
-def _source_value(tokenizer: Tokenizer, source: str, way: str, part: str) -> Any:
+def _source_value(tokenizer: Tokenizer, joined: JoinedText, index: int, part: str) -> Any:
     """Return the only JSON value of a source with such a part; None if several may have it.
 
     Raises ValueError if no value has it.
     """
-    if way == SAME:
-        return _parse(part, tokenizer.arrow.field(source).type)
+    source, way = joined.sources[index], joined.ways[index]
+    arrow = tokenizer.arrow.field(source).type
+    if way.startswith(CODE):
+        values = [value for value, code in joined.codes[index].items() if code == part]
+        is_value = way == CODE + SAME and len(values) == 1
+        return _parse(values[0], arrow) if is_value else None
+    if way == SAME or way in NUMBER_WAYS:
+        return _parse(part, arrow)
     if way in OPTIONAL_WAYS:
         return part.strip(" ") or None
     if way.startswith("%"):
@@ -100,7 +111,8 @@ def _source_value(tokenizer: Tokenizer, source: str, way: str, part: str) -> Any
 def _new_value(tokenizer: Tokenizer, source: str, way: str, part: str) -> str | None:
     """Return the words of a part in the letter case of new identifiers, if these have the part."""
     id_column = next((each for each in tokenizer.id_columns if each.name == source), None)
-    if id_column is None or id_column.letter_case is None or way not in WHOLE_WAYS:
+    is_whole = way in WHOLE_WAYS and way not in MARK_WAYS
+    if id_column is None or id_column.letter_case is None or not is_whole:
         return None
     text = part
     for separator in _SEPARATORS:

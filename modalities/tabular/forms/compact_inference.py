@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
+from modalities.tabular.forms.clock_numbers import clock_number_formats
 from modalities.tabular.forms.date_inference import MIN_OLD_DAYS
 from modalities.tabular.forms.fit import MIN_FIT_FRACTION
 from modalities.tabular.forms.moment_formats import parse_format
@@ -33,7 +34,9 @@ _DATE_AND_TIME = re.compile(
 def infer_compact(texts: Sequence[str]) -> list[MomentForm] | None:
     """Return the form of the texts, if there is one; None if they have marks or other letters."""
     if all(text.isdigit() for text in texts[:_PROBED_TEXTS]):
-        return _infer_digits(texts)
+        return _infer_digits(texts) or _infer_clock_numbers(texts)
+    if all(text.removesuffix(".0").isdigit() for text in texts[:_PROBED_TEXTS]):
+        return _infer_clock_numbers(texts)
     matches = [match for match in map(_DATE_AND_TIME.fullmatch, texts) if match is not None]
     if len(matches) >= MIN_FIT_FRACTION * len(texts):
         return _infer_date_and_time(texts, matches[0])
@@ -59,6 +62,11 @@ def _infer_digits(texts: Sequence[str]) -> list[MomentForm]:
         if is_plausible and form.parse(pa.array(distinct)).null_count == 0:
             return [form]
     return []
+
+
+def _infer_clock_numbers(texts: Sequence[str]) -> list[MomentForm]:
+    forms = map(parse_format, clock_number_formats([*set(texts)]))
+    return [form for form in forms if form is not None]
 
 
 def _infer_date_and_time(texts: Sequence[str], match: re.Match[str]) -> list[MomentForm]:

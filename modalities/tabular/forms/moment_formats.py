@@ -10,6 +10,7 @@ of names, and `[fa]` the Persian calendar, too. A constant offset in the format,
 `%H:%M+01:00`, is that of all times; after `%:z` or `%z`, a zone such as `[Europe/Berlin]` sets the
 offset of each time. In `%Y-%m-%d|%Y-%m|%Y`, days and months may be unknown: the first day of a year
 is written as the year. A zero of another script in brackets, before all else, means its digits.
+`hmm` and `hmmss` are whole numbers such as 5 and 1657 (see `clock_numbers`).
 """
 
 import re
@@ -19,6 +20,7 @@ from functools import lru_cache
 from itertools import pairwise
 from zoneinfo import available_timezones
 
+from modalities.tabular.forms.clock_numbers import CLOCK_NUMBERS, clock_number_form
 from modalities.tabular.forms.moments import MomentForm, PartialDateForm
 from models.tabular.calendar_names import LANGUAGES
 
@@ -34,6 +36,9 @@ _GMT_OFFSET = re.compile(r"(?:GMT|UTC)([+-])([0-9]{1,2})(?::?([0-9]{2}))?$")
 @lru_cache(maxsize=256)
 def parse_format(format: str) -> MomentForm | None:
     """Return the form that a format describes; None if it is not supported."""
+    if format in CLOCK_NUMBERS:
+        padded = parse_format(CLOCK_NUMBERS[format])
+        return padded and clock_number_form(format, padded)
     if match := _SCRIPT.match(format):
         form = None if "|" in format else parse_format(format[match.end() :])
         return form and replace(form, format=format, script=match[1])

@@ -14,6 +14,7 @@ from models.tabular.identifiers.region_shapes import RegionShapes
 from models.tabular.identifiers.regions import RegionPrefixes
 from models.tabular.identifiers.templates import Counter
 from models.tabular.relations.joined_texts import JoinedText
+from models.tabular.relations.text_ways import REST
 from models.tabular.schema import ColumnSchema
 
 
@@ -25,7 +26,7 @@ def fit_id_columns(
     min_value_count: int,
 ) -> Iterator[IdColumn]:
     """Yield the fitted columns `names` of a table; of joined texts, only their rest is fitted."""
-    rests = {joined.column: joined.rest(table) for joined in joined_texts if joined.has_rest}
+    rests = {joined.column: joined.rests(table) for joined in joined_texts if joined.has_rest}
     kinds = {column.name: column.format for column in schema}
     learned = {column.name for column in schema if column.type == "category" and column.in_samples}
     learned -= {joined.column for joined in joined_texts}  # they follow the codes
@@ -74,8 +75,10 @@ def _within_digits(source: Source, rest: pa.Array) -> Source:
 def rest_kind(joined: JoinedText, rest: pa.Array, schema: Sequence[ColumnSchema]) -> str | None:
     """Return the kind of what the other columns do not determine: ends of addresses, or numbers.
 
-    Next to a new name, it may repeat. Otherwise it is as unique as the whole text: None.
+    Next to a new name, it may repeat. Otherwise it is as unique as the whole text: codes, or None.
     """
+    if joined.ways.count(REST) > 1:
+        return "code"
     identifiers = {column.name for column in schema if column.type == "id"} - {joined.column}
     if not joined.has_new_part(identifiers):
         return None

@@ -59,6 +59,11 @@ def fit_codes(texts: Sequence[str], min_value_count: int) -> TemplateSet | None:
     return fit_templates(codes, pools, min_value_count, kept_words=words)
 
 
+def _fit_rests(texts: Sequence[str], min_value_count: int) -> TemplateSet:
+    """Fit the rests of codes, whose marks stay where other columns are inserted."""
+    return fit_templates(code_tokens(texts), {}, min_value_count)
+
+
 def is_wordy(texts: Sequence[str]) -> bool:
     """Return True if most texts have words that can be pronounced, and few digits."""
     texts = list(map(without_marks, texts))
@@ -168,6 +173,7 @@ def _fit_cities(texts: Sequence[str], min_value_count: int) -> TemplateSet:
 
 FITTERS: dict[str, Callable[[Sequence[str], int], TemplateSet | None]] = {
     "city": _fit_cities,
+    "code": _fit_rests,
     "company": fit_things,
     "email": _fit_emails,
     "person": _fit_persons,

@@ -10,12 +10,13 @@ import math
 import re
 import string
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from models.tabular.identifiers.templates import Pool, TemplateBuilder, TemplateSet
 
 MAX_SHAPES = 40
+MAX_PREFIXES = 40  # that have their own shares
 MIN_COVERAGE = 0.9  # share of the texts that the most common shapes must have
 MIN_SHARED_COUNT = 10  # texts that must share a token that is kept
 NAME_KINDS = ("first", "last")  # prefixes of the classes of names of people
@@ -179,8 +180,35 @@ def fit_templates(
         slots = _with_free_digits(slots, min_capacity)
         end = len(slots) if growth is None else growth
         at, pool = (last[0], tuple(last[1])) if extra is None else (end, extra)
-        builder.add(slots, float(len(group)), at, pool)
+        for some_slots, weight in _by_first_choice(slots, group):
+            builder.add(some_slots, weight, at, pool)
     return builder.build()
+
+
+def _by_first_choice(
+    slots: Sequence[Pool], group: Sequence[Tokens]
+) -> Iterator[tuple[list[Pool], float]]:
+    """Yield the slots with each kept word of the first slot that has several, and its weight.
+
+    So new codes have their prefixes as often as in the table, if there are enough codes with each
+    of them. All other choices are equally likely.
+    """
+    at = next((i for i, pool in enumerate(slots) if len(pool) > 1), None)
+    if at is None:
+        yield list(slots), float(len(group))
+        return
+    begin = "".join(pool[0] for pool in slots[:at])
+    counts = Counter[str]()
+    for tokens in group:
+        rest = "".join(token.text for token in tokens).removeprefix(begin)
+        counts.update(choice for choice in slots[at] if rest.startswith(choice))
+    were_seen = counts.keys() >= set(slots[at]) and sum(counts.values()) <= len(group)
+    is_enough = math.prod(map(len, slots[at + 1 :])) >= MIN_CAPACITY * len(group)
+    if not were_seen or not is_enough or not 2 <= len(slots[at]) <= MAX_PREFIXES:
+        yield list(slots), float(len(group))
+        return
+    for choice in slots[at]:
+        yield [*slots[:at], (choice,), *slots[at + 1 :]], float(counts[choice])
 
 
 def _used_alphabets(texts: Sequence[Tokens]) -> dict[str, str]:

@@ -129,6 +129,36 @@ class Scale:
             return np.asarray((values - self.low) % self.unit == 0)
         return np.asarray((self.decimals < 0) | (np.round(values, self.decimals) == values))
 
+    def describe_neighbors(self, value: NDArray[Any]) -> str:
+        """Return what values are next to a (1,) value that is not representable, for a message."""
+        if not self.unit or self.digits:
+            return "has no value with as many digits in the training data"
+        if self.months:
+            integers = _to_months(value, self.arrow)
+        else:
+            scaled = np.floor(value * 10.0**self.decimals) if self.is_decimal else value
+            integers = scaled.astype(np.int64)
+        below = self.low + (integers - self.low) // self.unit * self.unit
+        texts = [self._text(below), self._text(below + self.unit)]
+        step = self._step()
+        steps = f"is not one of the steps of {step} of" if step else "is between the values of"
+        return f"{steps} the training data: the nearest are {texts[0]} and {texts[1]}"
+
+    def _step(self) -> str:
+        """Return the step between numbers; nothing for dates and times."""
+        if self.is_decimal:
+            return f"{self.unit / 10**self.decimals:.{self.decimals}f}"
+        return str(self.unit) if pa.types.is_integer(self.arrow) else ""
+
+    def _text(self, integers: NDArray[np.int64]) -> str:
+        if self.is_decimal:
+            return f"{integers[0] / 10**self.decimals:.{self.decimals}f}"
+        ticks = _from_months(integers, self.arrow) if self.months else integers
+        storage = pa.array(ticks)
+        if not pa.types.is_integer(self.arrow) and self.arrow.bit_width == 32:
+            storage = storage.cast(pa.int32())
+        return str(storage.cast(self.arrow)[0]).removesuffix(" 00:00:00")
+
     def to_scaled(self, values: NDArray[Any]) -> NDArray[Any]:
         if not self.unit:
             return values.astype(np.float64) + 0.0  # -0.0 becomes 0.0

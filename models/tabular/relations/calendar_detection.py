@@ -102,7 +102,7 @@ def find_date_parts(
 ) -> Iterator[Relation]:
     """Yield the numbers, dates and times that are parts of a date, by the rules of the calendar."""
     determined = set()
-    for source in (number for number in numbers if number.is_datetime):
+    for source in (each for each in numbers if each.is_datetime or each.is_time_of_day):
         parts = available_parts(source.type)
         totals = [total for total in numbers if total is not source]
         for total, part in _matching_parts(array(rows, source.name), parts, totals):

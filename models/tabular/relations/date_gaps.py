@@ -78,14 +78,14 @@ def find_date_sums(
     """
     plain = [n for n in numbers if n.is_plain and n.decimals == 0]
     plain = [n for n in plain if (np.abs(n.values) > 0).sum() >= MIN_NONZERO_ROWS]
-    days = {n.name: n.values for n in plain if _are_days(n.values)}
+    days = {n.name: n.values for n in plain if are_days(n.values)}
     moments = [date for date in dates if date.is_datetime and _has_no_zone(date.type)]
     for start, end in permutations(moments[:MAX_DATES], 2):
         if start.type != end.type:
             continue
         day = ticks_per_day(start.type)
         distances = (end.values - start.values) / day
-        if not _are_days(distances):
+        if not are_days(distances):
             continue
         total = ScreenedNumber.of(pa.table({end.name: distances}), end.name)
         for names, computed in _sums(days):
@@ -115,7 +115,7 @@ def find_near_dates(
     numbers = [name for name, type in types.items() if type in ("integer", "number")]
     numbers = [name for name in numbers if is_numeric(sample.schema.field(name).type)]
     days = {name: as_floats(array(sample, name)) for name in numbers}
-    days = {name: values for name, values in days.items() if _are_days(values)}
+    days = {name: values for name, values in days.items() if are_days(values)}
     days = {n: v for n, v in days.items() if (np.abs(v) > 0).mean() >= MIN_TERM_SHARE}
     moments = [*_datetimes(table, types), *(date.name for date in spread)][:MAX_DATES]
     ordered = {frozenset(each.columns) for each in relations if each.kind == "order"}
@@ -168,7 +168,7 @@ def _best_relation(
     best, least = (None if is_ordered else plain), bits - MIN_SUM_GAIN_BITS
     for start, end, sign in ((first, last, 1), (last, first, -1)):
         in_days = sign * distances / plain.factor
-        if not _are_days(in_days):
+        if not are_days(in_days):
             continue
         for names, computed in _sums(days):
             is_exact = computed == in_days
@@ -204,7 +204,7 @@ def _has_no_zone(arrow: pa.DataType) -> bool:
     return bool(pa.types.is_date(arrow) or (pa.types.is_timestamp(arrow) and arrow.tz is None))
 
 
-def _are_days(values: Floats) -> bool:
+def are_days(values: Floats) -> bool:
     """Return True for whole numbers that may count days."""
     present = values[np.isfinite(values)]
     return (

@@ -27,12 +27,15 @@ DATE_PARTS = (
     *("year", "quarter", "month", "day", "day_of_week", "date"),
     *("iso_year", "two_digit_year", "day_of_year", *WEEKS, *FIRST_DAYS),
 )
-CLOCK_PARTS = ("hour", "minute", "second", "time")
+TIME_PARTS = ("hour", "minute", "second")
+CLOCK_PARTS = (*TIME_PARTS, "time")
 
 
 def available_parts(arrow: pa.DataType, parts: Sequence[str] | None = None) -> list[str]:
-    """Return those of `parts`, by default of all, that datetimes of a type have."""
+    """Return those of `parts`, by default of all, that datetimes or times of a type have."""
     parts = (*DATE_PARTS, *CLOCK_PARTS) if parts is None else parts
+    if pa.types.is_time(arrow):
+        return [part for part in parts if part in TIME_PARTS]
     return [part for part in parts if part in DATE_PARTS or not pa.types.is_date(arrow)]
 
 

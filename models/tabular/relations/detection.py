@@ -17,6 +17,7 @@ from models.tabular.relations.calendar_detection import (
     find_spread_dates,
     find_valid_dates,
 )
+from models.tabular.relations.date_bounds import find_date_bounds
 from models.tabular.relations.date_gaps import comparable_dates, find_date_sums
 from models.tabular.relations.date_lookups import find_date_lookups
 from models.tabular.relations.discrete_relations import (
@@ -72,7 +73,7 @@ def detect_relations(
     equations += find_date_parts(sample, numbers, dates)
     equations += find_weighted_sums(numbers, {relation.last for relation in equations})
     related = _column_sets(equations)
-    candidates = [*equations, *_orders(moments)]
+    candidates = [*equations, *_orders(moments), *find_date_bounds(moments, numbers, related)]
     if not min_value_count:
         candidates += _steps(table, numbers, {relation.columns for relation in equations})
         candidates += find_factors(sample, table, types, numbers, related)

@@ -15,8 +15,9 @@ def formula(relation: "Relation") -> str:
         return f"{sources[0]} <= {last}"
     if relation.kind == "distinct":
         return f"{sources[0]} != {last}"
-    if relation.kind in (*SUMS, *DATE_SUMS):
-        sign = {"sum": "=", "date_sum": "=", "rounded_sum": "≈"}.get(relation.kind, "~")
+    if relation.kind in (*SUMS, *DATE_SUMS, "date_bound"):
+        signs = {"sum": "=", "date_sum": "=", "rounded_sum": "≈", "date_bound": "<="}
+        sign = signs.get(relation.kind, "~")
         return f"{_sum(relation)} {sign} {last}"
     if relation.kind == "weighted_sum":
         return f"{_weighted_sum(relation)} = {last}"

@@ -1,7 +1,6 @@
 """Search for texts that consist of those of other columns."""
 
 import math
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
@@ -9,34 +8,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from models.tabular.identifiers.email_ends import EmailEnds
 from models.tabular.relations.discrete_relations import MAX_LOOKUP_SHARE
-from models.tabular.relations.joined_texts import (
-    DATE_WAYS,
-    OPTIONAL_WAYS,
-    REST,
-    SAME,
-    TEXT_WAYS,
-    WHOLE_WAYS,
-    JoinedText,
-    text_in_way,
-)
+from models.tabular.relations.joined_text_guess import FewRows, SampledRows, may_be_drawn
+from models.tabular.relations.joined_texts import JoinedText
 from models.tabular.relations.relation import array
 from models.tabular.relations.screened_numbers import MIN_EVIDENCE_BITS
+from models.tabular.relations.text_codes import Part, count_values, with_codes
+from models.tabular.relations.text_ways import CODE, OPTIONAL_WAYS, REST, WHOLE_WAYS, text_in_way
 
 MIN_ROWS = 20  # with a value
 SAMPLED_ROWS = 1_000  # of which those with the fewest missing values are examined
 EXAMINED_ROWS = 100  # yield the parts, which are then checked on all rows
 ATTEMPTS = 3  # each with rows that contradict the one before
 MAX_COLUMNS = 60  # whose texts are compared
-MAX_STEPS = 2_000  # of the search for one column
-MAX_LENGTH = 300  # of a text
 MIN_NULLS_AGREE = 0.9  # of the rows lack both the text and one of its sources, or neither
-_NUMBER = re.compile(r"[\d./#-]*\d[\d./#-]*")  # a rest; drawn letters would be letter soup
-
-Part = tuple[str, str]  # a column and its way
-Piece = str | Part  # or a literal character
-Variants = Mapping[Part, Sequence[str]]  # the texts of the examined rows
+MAX_EXCEPTIONS = 0.05  # of the identifiers, which samples do not have
 
 
 def find_joined_texts(
@@ -46,15 +32,17 @@ def find_joined_texts(
     *,
     min_value_count: int = 0,
 ) -> list[JoinedText]:
-    """Return the texts that consist of other columns in all rows, sources first.
+    """Return the texts that consist of other columns, sources first.
 
-    `types` are those of the columns by name. Columns in `fixed` are not joined, and neither are
-    categories that many rows share, because these determine their parts (see `find_lookups`).
-    Identifiers are joined only if a part of them is new in samples: a name that consists of two
-    learned ones would often be that of a person in the table. At least `min_value_count` rows have
-    the literals.
+    They do so in all rows; identifiers may have a few exceptions. `types` are those of the columns
+    by name. Columns in `fixed` are not joined, and neither are categories that many rows share,
+    because these determine their parts (see `find_lookups`). Identifiers are joined only if a part
+    of them is new in samples: a name that consists of two learned ones would often be that of a
+    person in the table. At least `min_value_count` rows have the literals.
     """
     joined_texts: list[JoinedText] = []
+    coded = count_values(table.select(list(types)[:MAX_COLUMNS]), types)
+    few_rows = FewRows(table.select(list(types)[:MAX_COLUMNS]), coded)
     for name, type in types.items():
         if name in fixed or not _may_be_joined(type, array(table, name)):
             continue
@@ -63,56 +51,60 @@ def find_joined_texts(
             continue
         others = [other for other in types if not _consists_of(joined_texts, other, name)]
         candidates = table.select([name, *others[:MAX_COLUMNS]])
-        joined = _find(name, candidates, present, types, min_value_count)
+        has_rest = type == "id" and not min_value_count
+        joined = _find(name, candidates, present, coded if has_rest else None)
+        if type == "id" and joined is not None and not _has_new_part(joined, table, types):
+            joined = None
+        elif has_rest and joined is None:
+            joined = _find_with_exceptions(name, candidates, present, few_rows, types)
         if joined is not None and _is_evident(joined, table):
             joined_texts.append(joined)
     return _sources_first(joined_texts)
 
 
 def _find(
-    name: str,
-    table: pa.Table,
-    present: NDArray[np.int64],
-    types: Mapping[str, str],
-    min_value_count: int,
+    name: str, table: pa.Table, present: NDArray[np.int64], coded: Mapping[Part, int] | None
 ) -> JoinedText | None:
     """Return what the texts of a column consist of in all rows, or None.
 
-    `present` are the rows with a text.
+    `present` are the rows with a text. `coded` are columns that may have codes in texts with a
+    rest; None if they may not have one.
     """
     sample = _examined_rows(table.take(pa.array(_shuffled(present)[:SAMPLED_ROWS])))
-    joined = None
+    joined, others = None, table.column_names[1:]
     for _ in range(ATTEMPTS):
-        joined = guess_joined_text(
-            name, sample, with_rest=types[name] == "id" and not min_value_count
+        rows = SampledRows(
+            sample, {part: n for part, n in (coded or {}).items() if part[0] in others}
         )
+        joined = rows.guess(name, others, with_rest=coded is not None)
         if joined is None:
             return None
-        if types[name] == "id" and not _has_new_part(joined, table, types):
-            return None
+        joined = with_codes(joined, table)
         has_sources = _has_sources(joined, table)[present]
         if has_sources.mean() >= MIN_NULLS_AGREE:
             has_sources[:] = True  # a few missing ones do not matter
         contradicting = present[~(joined.holds(table)[present] & has_sources)]
         if not len(contradicting):
             return joined
-        rows = _examined_rows(table.take(pa.array(contradicting[:SAMPLED_ROWS])))
+        some = _examined_rows(table.take(pa.array(contradicting[:SAMPLED_ROWS])))
         half = EXAMINED_ROWS // 2
-        sample = pa.concat_tables([rows.slice(0, half), sample.slice(0, half)])
+        sample = pa.concat_tables([some.slice(0, half), sample.slice(0, half)])
     return joined if joined is not None and joined.holds(table).all() else None
 
 
-def guess_joined_text(name: str, sample: pa.Table, *, with_rest: bool) -> JoinedText | None:
-    """Return what the texts of a column consist of in all rows of a sample, which all have one."""
-    texts = array(sample, name).to_pylist()
-    if max(map(len, texts)) > MAX_LENGTH:
-        return None
-    variants = _variants(sample.drop_columns([name]))
-    pieces = _Search(variants).match(texts)
-    if pieces is None and with_rest:
-        pieces = _with_rest(name, texts, variants)
-    joined = None if pieces is None else _create(name, pieces)
-    return joined if joined is not None and joined.others else None
+def _find_with_exceptions(
+    name: str,
+    table: pa.Table,
+    present: NDArray[np.int64],
+    few_rows: FewRows,
+    types: Mapping[str, str],
+) -> JoinedText | None:
+    for guess in few_rows.guess(name, table.column_names[1:]):
+        joined = with_codes(guess, table)
+        holds = joined.holds(table)[present].mean() >= 1 - MAX_EXCEPTIONS
+        if holds and _has_new_part(joined, table, types):
+            return joined
+    return None
 
 
 def _has_sources(joined: JoinedText, table: pa.Table) -> NDArray[np.bool_]:
@@ -147,22 +139,21 @@ def _may_be_joined(type: str, values: pa.Array) -> bool:
 def _has_new_part(joined: JoinedText, table: pa.Table, types: Mapping[str, str]) -> bool:
     """Return True if samples have new values of a part of the text.
 
-    A rest is new if it is a number and next to whole texts. The domain of an e-mail address is not
-    new, and a number next to initials may belong to a real user name.
+    A rest is new if it is a number or a code next to whole texts, codes of them, or initials of new
+    names. The domain of an e-mail address is not new, and a number next to the initials of learned
+    names may belong to a real user name.
     """
     others = {name for name, type in types.items() if type == "id" and name != joined.column}
     if joined.has_new_part(others):
         return True
     parts = list(zip(joined.sources, joined.ways, strict=True))
     if joined.has_rest:
-        is_whole = all(way in WHOLE_WAYS or way == REST for _, way in parts)
-        return is_whole and all(map(_NUMBER.fullmatch, _rests(joined, table)))
+        may_follow = all(
+            way in WHOLE_WAYS or way == REST or way.startswith(CODE) or source in others
+            for source, way in parts
+        )
+        return may_follow and may_be_drawn(joined.rest(table).drop_null().to_pylist())
     return any(_is_new(table, types, *part) for part in parts)
-
-
-def _rests(joined: JoinedText, table: pa.Table) -> list[str]:
-    rests: list[str] = joined.rest(table.slice(0, EXAMINED_ROWS)).drop_null().to_pylist()
-    return rests
 
 
 def _is_new(table: pa.Table, types: Mapping[str, str], name: str, way: str) -> bool:
@@ -192,110 +183,6 @@ def _sources_first(joined_texts: Iterable[JoinedText]) -> list[JoinedText]:
     return ordered
 
 
-def _variants(sample: pa.Table) -> dict[Part, list[str]]:
-    """Return the texts of each column in each way, without constant and missing ones.
-
-    The longest texts come first.
-    """
-    variants: dict[Part, list[str]] = {}
-    for name in sample.column_names:
-        values = array(sample, name)
-        if values.null_count and not pa.types.is_string(values.type):
-            continue
-        ways = list(TEXT_WAYS) if pa.types.is_string(values.type) else [SAME]
-        ways = [way for way in ways if (way in OPTIONAL_WAYS) == (values.null_count > 0)]
-        if pa.types.is_timestamp(values.type) or pa.types.is_date(values.type):
-            ways += DATE_WAYS
-        seen: list[list[str]] = []
-        for way in ways:
-            texts = text_in_way(values, way).to_pylist()
-            if texts not in seen and len(set(texts)) > 1:
-                variants[name, way] = texts
-                seen.append(texts)
-    return dict(sorted(variants.items(), key=lambda item: -sum(map(len, item[1]))))
-
-
-class _Search:
-    """A search for the pieces of texts, from left to right."""
-
-    def __init__(self, variants: Variants) -> None:
-        self._variants = variants
-        self._steps = 0
-
-    def match(self, rest: Sequence[str]) -> list[Piece] | None:
-        """Return the pieces of all texts, or None."""
-        self._steps += 1
-        if not any(rest):
-            return []
-        if self._steps > MAX_STEPS or not all(rest):
-            return None
-        for part, texts in self._variants.items():
-            if all(map(str.startswith, rest, texts)):
-                pieces = self.match(_without(rest, texts))
-                if pieces is not None:
-                    return [part, *pieces]
-        if len({text[0] for text in rest}) > 1:
-            return None
-        pieces = self.match([text[1:] for text in rest])
-        return None if pieces is None else [rest[0][0], *pieces]
-
-
-def _without(texts: Sequence[str], beginnings: Sequence[str]) -> list[str]:
-    return [text[len(begin) :] for text, begin in zip(texts, beginnings, strict=True)]
-
-
-def _with_rest(name: str, texts: Sequence[str], variants: Variants) -> list[Piece] | None:
-    """Return the pieces at both ends of identifiers around a rest, or before that of addresses.
-
-    Return None if the rest is neither a number nor the end of an e-mail address.
-    """
-    begin, rest = _beginning(texts, variants)
-    if begin and EmailEnds.fit(rest) is not None:
-        return [*begin, (name, REST)]
-    backwards = {part: [text[::-1] for text in each] for part, each in variants.items()}
-    end, rest = _beginning([text[::-1] for text in rest], backwards)
-    if not all(_NUMBER.fullmatch(text) for text in rest):  # backwards, it is one, too
-        return None
-    return [*begin, (name, REST), *reversed(end)]
-
-
-def _beginning(texts: Sequence[str], variants: Variants) -> tuple[list[Piece], list[str]]:
-    """Return the pieces with which all texts begin, and the rest of each text.
-
-    Letters and digits next to the rest belong to it: all of 1001 to 1999 begin with 1.
-    """
-    pieces: list[Piece] = []
-    rest = list(texts)
-    ends = [(pieces[:], rest)]
-    while all(rest):
-        fitting = (part for part, each in variants.items() if all(map(str.startswith, rest, each)))
-        piece: Piece | None = next(fitting, None)
-        if isinstance(piece, tuple):
-            rest = _without(rest, variants[piece])
-        elif len({text[0] for text in rest}) == 1:
-            piece, rest = rest[0][0], [text[1:] for text in rest]
-        else:
-            break
-        pieces.append(piece)
-        if all(rest) and (isinstance(piece, tuple) or not piece.isalnum()):
-            ends.append((pieces[:], rest))
-    return ends[-1]
-
-
-def _create(name: str, pieces: Sequence[Piece]) -> JoinedText:
-    literals = [""]
-    parts: list[Part] = []
-    for piece in pieces:
-        if isinstance(piece, str):
-            literals[-1] += piece
-        else:
-            parts.append(piece)
-            literals.append("")
-    return JoinedText(
-        name, tuple(part[0] for part in parts), tuple(part[1] for part in parts), tuple(literals)
-    )
-
-
 def _is_evident(joined: JoinedText, table: pa.Table) -> bool:
     """Return True if the sources are missing with the text, and agree too often for chance."""
     has_text = array(table, joined.column).is_valid().to_numpy(zero_copy_only=False)
@@ -303,12 +190,13 @@ def _is_evident(joined: JoinedText, table: pa.Table) -> bool:
         return False
     if not joined.has_rest:
         return True
-    parts = zip(joined.sources, joined.ways, strict=True)
-    bits = [_agreement_bits(table, source, way) for source, way in parts if way != REST]
+    bits = [_agreement_bits(joined, table, i) for i, way in enumerate(joined.ways) if way != REST]
     return min(bits) >= MIN_EVIDENCE_BITS
 
 
-def _agreement_bits(table: pa.Table, source: str, way: str) -> float:
+def _agreement_bits(joined: JoinedText, table: pa.Table, index: int) -> float:
     """Return the evidence, in bits, that the texts of a source are parts of others in all rows."""
-    counts = text_in_way(array(table, source), way).value_counts().field("counts").to_numpy()
-    return -len(table) * math.log2(float(((counts / counts.sum()) ** 2).sum()))
+    texts = joined.part(index, array(table, joined.sources[index]))
+    counts = texts.value_counts().field("counts").to_numpy()
+    free = len(joined.codes[index]) if joined.codes else 0  # the row that shows a code is no proof
+    return -(len(table) - free) * math.log2(float(((counts / counts.sum()) ** 2).sum()))

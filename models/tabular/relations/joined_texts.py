@@ -1,16 +1,15 @@
 """Texts that consist of those of other columns, such as full names, e-mails and coordinates.
 
-They are not learned: samples join the texts of their rows. A part of an identifier may be a rest
-that no column determines, such as the last digits of `2023-00017` and the domain of an e-mail
-address; it is drawn as other identifiers are.
+They are not learned: samples join the texts of their rows. Parts of an identifier may be rests that
+no column determines, such as the last digits of `2023-00017` and the domain of an e-mail address;
+these are drawn as other identifiers are.
 """
 
 import re
-import unicodedata
-from collections.abc import Callable, Collection, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 import pyarrow as pa
@@ -19,123 +18,31 @@ from numpy.typing import NDArray
 
 from models.tabular.categorical_columns import as_text
 from models.tabular.relations.relation import Rows, array
+from models.tabular.relations.text_ways import CODE, PART_PATTERNS, REST, WHOLE_WAYS, text_in_way
 
-
-def _in_ascii(mark: str) -> Callable[[pa.Array], pa.Array]:
-    """Return a function of texts: their words in small ASCII letters, with `mark` between them."""
-
-    def convert(texts: pa.Array) -> pa.Array:
-        encoded = texts.dictionary_encode()
-        words = [_ascii_words(text) for text in encoded.dictionary.to_pylist()]
-        return pa.array(map(mark.join, words), pa.string()).take(encoded.indices)
-
-    return convert
-
-
-def _ascii_words(text: str) -> list[str]:
-    if text.isascii() and text.isalnum():
-        return [text.lower()]
-    decomposed = unicodedata.normalize("NFKD", text.lower().translate(_LETTERS))
-    plain = decomposed.encode("ascii", "ignore").decode()
-    return re.findall(r"[a-z0-9]+", plain.replace("'", ""))
-
-
-def _without_accents(texts: pa.Array) -> pa.Array:
-    """Return the texts with plain letters, such as `Malaga` of `Málaga`, in the same case."""
-    encoded = texts.dictionary_encode()
-    plain = [
-        text
-        if text is None or text.isascii()
-        else "".join(
-            letter
-            for letter in unicodedata.normalize("NFD", text.translate(_PLAIN_LETTERS))
-            if not unicodedata.combining(letter)
-        )
-        for text in encoded.dictionary.to_pylist()
-    ]
-    return pa.array(plain, pa.string()).take(encoded.indices)
-
-
-def _with_blank(texts: pa.Array, *, before: bool) -> pa.Array:
-    """Return the texts with a blank, and nothing instead of missing ones, such as middle names."""
-    blank = pa.scalar(" ")
-    parts = (blank, texts) if before else (texts, blank)
-    return pc.binary_join_element_wise(*parts, "").fill_null("")
-
-
-_LETTERS = str.maketrans(
-    {"\u00df": "ss", "\u00f8": "o", "\u00e6": "ae", "\u0142": "l", "\u2019": "'"}
-)
-_PLAIN_LETTERS = _LETTERS | str.maketrans({"\u00d8": "O", "\u00c6": "AE", "\u0141": "L"})
-SAME, REST = "same", "rest"
-TEXT_WAYS: dict[str, Callable[[pa.Array], pa.Array]] = {
-    SAME: lambda texts: texts,
-    "lower": pc.utf8_lower,
-    "upper": pc.utf8_upper,
-    "initial": lambda texts: pc.utf8_slice_codeunits(texts, 0, 1),
-    "lower_initial": lambda texts: pc.utf8_lower(pc.utf8_slice_codeunits(texts, 0, 1)),
-    "plain": _without_accents,
-    "ascii": _in_ascii(""),  # obrien of O'Brien
-    "ascii-": _in_ascii("-"),
-    "ascii.": _in_ascii("."),
-    "ascii_": _in_ascii("_"),
-    "before_blank": partial(_with_blank, before=False),
-    "after_blank": partial(_with_blank, before=True),
-}
-OPTIONAL_WAYS = ("before_blank", "after_blank")  # of texts that may be missing
-DATE_WAYS = (
-    "%Y%m%d",
-    "%y%m%d",
-    "%d%m%Y",
-    "%Y-%m-%d",
-    "%Y/%m/%d",
-    "%Y-%m",
-    "%Y%m",
-    "%Y",
-    "%y",
-    "%m",
-)
-
-
-def _digits(code: re.Match[str]) -> str:
-    """Return the pattern of the digits of a code of strftime."""
-    return r"\d{4}" if code[0] == "%Y" else r"\d{2}"
-
-
-FULL_DATE_WAYS = tuple(way for way in DATE_WAYS if way.endswith("%d") or way == "%d%m%Y")
-_PART_PATTERNS = {
-    **{way: re.sub("%.", _digits, way) for way in DATE_WAYS},
-    "initial": ".",
-    "lower_initial": ".",
-    "before_blank": "(?:.+? )?",
-    "after_blank": "(?: .+?)?",
-}
-WHOLE_WAYS = {*TEXT_WAYS, *DATE_WAYS} - {"initial", "lower_initial"}
-
-
-def text_in_way(values: pa.Array, way: str) -> pa.Array:
-    """Return the texts of the values, in one of TEXT_WAYS or DATE_WAYS."""
-    if way.startswith("%"):
-        return pc.strftime(values, format=way)
-    return as_text(values) if way == REST else TEXT_WAYS[way](as_text(values))
+REST_MARK = "\ue000"  # between several rests of a text; a character of private use
+_RUN = r"[^\W\d_]+|\d+"  # a code before the texts that have one are known
 
 
 @dataclass(frozen=True)
 class JoinedText:
     """`column` as the texts of `sources`, each in one of `ways`, between constant `literals`.
 
-    A source with the way REST is `column` itself: what is drawn for it is a part of the text.
+    A source with the way REST is `column` itself: what is drawn for it is a part of the text, or
+    several parts with REST_MARK between them. A way that begins with CODE means codes such as
+    `FUR` of `Furniture`: `codes` has, for each source, those of the texts in the rest of the way.
     """
 
     column: str
     sources: tuple[str, ...]
     ways: tuple[str, ...]
     literals: tuple[str, ...]  # before, between and after the sources
+    codes: tuple[Mapping[str, str], ...] = ()
 
     @property
     def others(self) -> list[str]:
         """Return the sources without the column itself."""
-        return [source for source in self.sources if source != self.column]
+        return [source for source in dict.fromkeys(self.sources) if source != self.column]
 
     @property
     def has_rest(self) -> bool:
@@ -152,25 +59,63 @@ class JoinedText:
         return f"{' & '.join(self.others)} {'in' if self.has_rest else '='} {self.column}"
 
     def compute(self, rows: Rows) -> pa.Array:
-        """Return the texts; null where a source is missing."""
-        return self._join(rows, 0, len(self.sources))
+        """Return the texts; null where a source is missing.
 
-    def _join(self, rows: Rows, start: int, end: int) -> pa.Array:
+        What is drawn for several rests has marks between them; other texts are given ones and stay.
+        """
+        count = self.ways.count(REST)
+        if not count:
+            return self._join(rows, 0, len(self.sources))
+        drawn = as_text(array(rows, self.column))
+        if count == 1:
+            return self._join(rows, 0, len(self.sources), iter([drawn]))
+        has_marks = pc.equal(pc.count_substring(drawn, REST_MARK), count - 1)
+        marked = pc.if_else(has_marks, drawn, REST_MARK * (count - 1))
+        parts = pc.split_pattern(marked, REST_MARK)
+        rests = (pc.list_element(parts, i) for i in range(count))
+        return pc.if_else(has_marks, self._join(rows, 0, len(self.sources), rests), drawn)
+
+    def _join(
+        self, rows: Rows, start: int, end: int, rests: Iterator[pa.Array] | None = None
+    ) -> pa.Array:
         """Return the texts of the sources from `start` to `end` and the literals around them."""
         pieces: list[Any] = [pa.array([self.literals[start]] * len(rows))]
         for i in range(start, end):
-            text = text_in_way(array(rows, self.sources[i]), self.ways[i])
+            if self.ways[i] == REST and rests is not None:
+                text = next(rests)
+            else:
+                text = self.part(i, array(rows, self.sources[i]))
             pieces += [text, self.literals[i + 1]]
         return pc.binary_join_element_wise(*pieces, "")
 
+    def part(self, index: int, values: pa.Array) -> pa.Array:
+        """Return the texts of values of the source `index` as they are in the joined text."""
+        way = self.ways[index]
+        if not way.startswith(CODE):
+            return text_in_way(values, way)
+        codes = self.codes[index]
+        ordered = sorted(codes)
+        encoded = text_in_way(values, way.removeprefix(CODE)).dictionary_encode()
+        texts = [
+            codes.get(text) or codes[ordered[max(0, bisect_right(ordered, text) - 1)]]
+            for text in encoded.dictionary.to_pylist()
+        ]  # a month that no row has gets the code of an earlier one
+        return pa.array(texts, pa.string()).take(encoded.indices)
+
     def rest(self, rows: Rows) -> pa.Array:
         """Return what the sources do not determine; null where the text has another form."""
-        at = self.ways.index(REST)
+        at = [i for i, way in enumerate(self.ways) if way == REST]
+        ends = zip([-1, *at], [*at, len(self.sources)], strict=True)
+        chunks = [self._join(rows, start + 1, end).to_pylist() for start, end in ends]
         texts = as_text(array(rows, self.column)).to_pylist()
-        begins = self._join(rows, 0, at).to_pylist()
-        ends = self._join(rows, at + 1, len(self.sources)).to_pylist()
-        parts = zip(texts, begins, ends, strict=True)
+        parts = zip(texts, *chunks, strict=True)
         return pa.array([_between(*each) for each in parts], pa.string())
+
+    def rests(self, rows: Rows) -> pa.Array:
+        """Return the rests of the rows with a text, without those of another form."""
+        rests = self.rest(rows)
+        is_exception = pc.and_(rests.is_null(), array(rows, self.column).is_valid())
+        return rests.filter(pc.invert(is_exception))
 
     def holds(self, rows: Rows) -> NDArray[np.bool_]:
         """Return the (N,) mask of rows whose text follows; missing values satisfy the relation."""
@@ -190,11 +135,17 @@ class JoinedText:
         `texts` are those of the sources in their ways, or None where no text is given.
         """
         pattern = re.escape(self.literals[0])
-        for way, given, literal in zip(self.ways, texts, self.literals[1:], strict=True):
-            part = _PART_PATTERNS.get(way, ".+?") if given is None else re.escape(given)
-            pattern += f"({part}){re.escape(literal)}"
+        for i, given in enumerate(texts):
+            part = self._pattern(i) if given is None else re.escape(given)
+            pattern += f"({part}){re.escape(self.literals[i + 1])}"
         match = re.fullmatch(pattern, text, re.DOTALL)
         return None if match is None else match.groups()
+
+    def _pattern(self, index: int) -> str:
+        if not self.ways[index].startswith(CODE):
+            return PART_PATTERNS.get(self.ways[index], ".+?")
+        codes = set(self.codes[index].values()) if self.codes else ()
+        return "|".join(map(re.escape, sorted(codes, key=len, reverse=True))) or _RUN
 
     def to_dict(self) -> dict[str, Any]:
         """Return what clients see: no values of rows."""
@@ -202,19 +153,31 @@ class JoinedText:
         return {"name": self.name, "kind": "joined_text", "columns": columns}
 
     def pack(self) -> dict[str, Any]:
-        return asdict(self)
+        packed = asdict(self)
+        return packed if self.codes else {k: v for k, v in packed.items() if k != "codes"}
 
     @classmethod
     def unpack(cls, packed: Mapping[str, Any]) -> Self:
-        tuples = {name: tuple(packed[name]) for name in ("sources", "ways", "literals")}
+        names = ("sources", "ways", "literals", "codes")
+        tuples = {name: tuple(packed[name]) for name in names if name in packed}
         return cls(packed["column"], **tuples)
 
 
-def _between(text: str | None, begin: str | None, end: str | None) -> str | None:
-    if text is None or begin is None or end is None or len(text) <= len(begin) + len(end):
+def _between(text: str | None, *chunks: str | None) -> str | None:
+    """Return what is between the chunks, which a text contains in this order; None if it is not."""
+    if text is None or None in chunks:
         return None
-    has_both = text.startswith(begin) and text.endswith(end)
-    return text[len(begin) : len(text) - len(end)] if has_both else None
+    begin, *inner, end = cast("tuple[str, ...]", chunks)
+    if len(text) <= len(begin) + len(end) or not text.startswith(begin) or not text.endswith(end):
+        return None
+    rest, rests = text[len(begin) : len(text) - len(end)], []
+    for chunk in inner:
+        at = rest.find(chunk, 1)
+        if at < 0:
+            return None
+        rests.append(rest[:at])
+        rest = rest[at + len(chunk) :]
+    return REST_MARK.join([*rests, rest]) if rest else None
 
 
 def add_joined_texts(

@@ -16,6 +16,8 @@
 - `date_sum`: the last column is the date in the first one, and the days in the others later;
   `factor` is the length of a day. A `near_date_sum` holds in most rows. In a `near_date`, two
   dates are close.
+- `date_bound`: the date in the first column, and the days in the second one later, or before it
+  by `signs`, is at most the date in the last one.
 - `clock_time`: the first plus the second one, modulo `factor` ticks, which are a day; the last
   one may differ by `offset` ticks, because all three were rounded. With `part`, the second one
   is a number in this unit of time, and the last one is rounded to multiples of `offset`.
@@ -45,6 +47,7 @@ Kind = Literal[
     "date_sum",
     "near_date_sum",
     "near_date",
+    "date_bound",
     "clock_time",
     "date_part",
     "valid_date",

@@ -65,14 +65,14 @@ def plan_coding(
     planner.linear = {frozenset(each.columns) for each in relations if each.kind == "linear"}
     planner.orders = {frozenset(each.columns) for each in relations if each.kind == "order"}
     for relation in relations:
-        if relation.kind not in ("order", "distinct", "valid_date"):
+        if relation.kind not in ("order", "distinct", "valid_date", "date_bound"):
             planner.derive(relation)
     for relation in near_sums:
         planner.leave_rest(relation)
     orders = [relation for relation in relations if relation.kind == "order"]
     distances = {column.date.name for column in spread if isinstance(column, PartColumn)}
     planner.bound(without_orders_of_years(orders, distances), near)
-    planner.check([relation for relation in relations if relation.kind == "distinct"])
+    planner.check([each for each in relations if each.kind in ("distinct", "date_bound")])
     dates = (relation for relation in relations if relation.kind == "valid_date")
     planner.check([relation for relation in dates if not planner.is_implied(relation)])
     return RelationCoding(planner.in_decoding_order(), tuple(planner.kept), tuple(planner.checked))

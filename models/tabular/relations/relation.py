@@ -163,8 +163,9 @@ class Relation:
             return np.where(np.isnan(numbers[0]), np.nan, np.array(self.values, float)[index])
         if self.kind in (*SUMS, "weighted_sum"):
             return self._weighted_sum(self._weights, numbers)
-        if self.kind in DATE_SUMS:
-            return np.asarray(numbers[0] + self.factor * np.sum(numbers[1:], axis=0))
+        if self.kind in (*DATE_SUMS, "date_bound"):
+            days = self._weighted_sum(self.term_signs[1:], numbers[1:])
+            return np.asarray(numbers[0] + self.factor * days)
         if self.kind == "clock_time":
             return self.clock_times(*numbers)
         if self.kind == "ratio":
@@ -297,6 +298,8 @@ class Relation:
             ordered = pa.compute.less_equal(array(rows, self.columns[0]), last)
             return np.asarray(ordered.fill_null(True).to_numpy(zero_copy_only=False), bool)
         computed = self.compute_numbers(rows)
+        if self.kind == "date_bound":
+            return np.asarray(~(computed > as_floats(last)))
         if self.decimals < 0:
             tolerance = FLOAT_TOLERANCE * self._magnitude(rows, computed)
         else:

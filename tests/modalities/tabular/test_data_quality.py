@@ -197,7 +197,12 @@ def test_addresses_that_do_not_fit_the_names_of_few_rows_are_named(read: Read) -
     mails[16], mails[70] = "jo77@example.org", "info@example.com"
     issue = read(build_csv(columns)).issue("text_exceptions")
     assert issue is not None
-    assert issue["examples"] == ["first & last = mail: row 17", "first & last = mail: row 71"]
+    examples = ["first & last = mail: row 17 (joined)", "first & last = mail: row 71 (joined)"]
+    assert issue["examples"] == examples
+    mails[20:28] = [f"info{i}@example.com" for i in range(8)]
+    issue = read(build_csv(columns)).issue("text_exceptions")
+    assert issue is not None
+    assert issue["examples"][:2] == ["first & last = mail: row 17", "first & last = mail: row 21"]
     columns["mail"] = [f"user{i * 7_919}@example.com" for i in range(100)]
     assert read(build_csv(columns)).issue("text_exceptions") is None
 

@@ -4,7 +4,12 @@ from typing import Any
 
 import pytest
 
-from modalities.tabular.request_values import plain_conditions, plain_row, plain_value
+from modalities.tabular.request_values import (
+    plain_conditions,
+    plain_row,
+    plain_value,
+    with_example,
+)
 from modalities.tabular.schema import Column
 
 DOLLARS = Column("a", "number", decimals=2, format="$#,##0.00")
@@ -51,3 +56,36 @@ def test_conditions_and_partial_rows_are_converted_by_column() -> None:
         "unknown": "$5",
     }
     assert plain_row(columns, {"a": "$7", "b": None}) == {"a": 7.0, "b": None}
+
+
+@pytest.mark.parametrize(
+    ("column", "message", "shown"),
+    [
+        (
+            Column("a", "datetime", format="%-m/%-d/%Y %-I:%M %p"),
+            "must be a date, such as 2024-05-31",
+            "must be a date, such as 5/31/2024 2:30 PM, or 2024-05-31",
+        ),
+        (
+            Column("a", "time", format="hmm"),
+            "must be a time of day, such as 14:30:00",
+            "must be a time of day, such as 1430, or 14:30:00",
+        ),
+        (
+            Column("a", "duration", format="[h]h [m]m"),
+            "must be a duration, such as 1:30:00",
+            "must be a duration, such as 1h 30m, or 1:30:00",
+        ),
+        (
+            Column("a", "datetime", format="%Y-%m-%d"),
+            "must be a date, such as 2024-05-31 or 2024-05-31T14:30:00",
+            "must be a date, such as 2024-05-31 or 2024-05-31T14:30:00",
+        ),
+        (Column("a", "integer"), "must be an integer", "must be an integer"),
+        (Column("b", "time", format="%H:%M"), "must be a time of day, such as 14:30:00", ""),
+    ],
+)
+def test_a_message_has_an_example_in_the_form_of_the_column(
+    column: Column, message: str, shown: str
+) -> None:
+    assert with_example([column], "a", message) == (shown or message)

@@ -438,3 +438,17 @@ def test_a_given_date_of_a_new_year_has_the_number_of_the_nearest_one(tmp_path: 
     sampler = train_sampler(table, schema_of(table), tmp_path, steps=5)
     given = PartialRows.parse(sampler.tokenizer, [{"at": "2019-05-01"}])
     assert complete_rows(sampler, 1, np.arange(1), given).rows["fee"].to_pylist() == [9]
+
+
+def test_hours_and_minutes_of_a_time_of_day_are_found() -> None:
+    minutes = np.random.default_rng(3).integers(0, 1_440, 300)
+    table = pa.table(
+        {
+            "time": pa.array(minutes * 60_000_000, pa.time64("us")),
+            "hour": minutes // 60,
+            "minute": minutes % 60,
+        }
+    )
+    types = {"time": "time", "hour": "integer", "minute": "integer"}
+    names = {relation.name for relation in detect_relations(table, types)}
+    assert {"hour(time) = hour", "minute(time) = minute"} <= names

@@ -1,6 +1,7 @@
 """Completion of partial rows, and conditions on any column."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -220,3 +221,35 @@ def test_later_steps_do_not_affect_earlier_steps() -> None:
 def _by_step(step_groups: list[tuple[torch.Tensor, torch.Tensor]]) -> dict[int, torch.Tensor]:
     pairs = [zip(steps.tolist(), logits, strict=True) for steps, logits in step_groups]
     return {step: step_logits for group in pairs for step, step_logits in group}
+
+
+@pytest.mark.parametrize(
+    ("values", "given", "message"),
+    [
+        (
+            pa.array(np.arange(1950, 2020, 5)),
+            1998,
+            "is not one of the steps of 5 of the training data: the nearest are 1995 and 2000",
+        ),
+        (pa.array(np.arange(1, 90) / 4), 2.6, "steps of 0.25 .* nearest are 2.50 and 2.75"),
+        (pa.array(np.arange(1, 90) / 100), 0.125, "steps of 0.01 .* nearest are 0.12 and 0.13"),
+        (
+            pa.array(np.arange("1990-01", "1999-01", dtype="M8[M]").astype("M8[us]")),
+            "1992-03-05",
+            "is between the values of .* nearest are 1992-03-01 and 1992-04-01",
+        ),
+        (
+            pa.array(np.arange("1990-01-01", "1999-01-01", 7, dtype="M8[D]").astype("M8[us]")),
+            "1990-01-06T12:00:00",
+            "nearest are 1990-01-01 and 1990-01-08",
+        ),
+    ],
+)
+def test_a_value_between_the_steps_of_a_column_is_rejected_with_the_nearest(
+    values: pa.Array, given: Any, message: str
+) -> None:
+    table = pa.table({"x": values})
+    type = "datetime" if pa.types.is_timestamp(values.type) else "number"
+    tokenizer = Tokenizer.fit(table, [ColumnSchema("x", type)], target_column=None, seed=0)
+    with pytest.raises(InvalidPartialRow, match=message):
+        PartialRows.parse(tokenizer, [{"x": given}])

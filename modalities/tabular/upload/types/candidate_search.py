@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
+from modalities.tabular.forms.clock_numbers import CLOCK_NUMBERS
 from modalities.tabular.forms.durations import count_fraction_digits, has_units, infer_duration_form
 from modalities.tabular.forms.moment_formats import parse_format
 from modalities.tabular.forms.moment_inference import infer_moments
@@ -100,7 +101,12 @@ def _moment_candidates(sample: Sequence[str]) -> list[FormCandidate]:
     if not moments:
         return []
     candidates = [
-        FormCandidate(MomentReader((m.form,), digits), offsets=m.offsets) for m in moments
+        FormCandidate(
+            MomentReader((moment.form,), digits),
+            is_likely=i == 0 or moment.form.format not in CLOCK_NUMBERS,
+            offsets=moment.offsets,
+        )
+        for i, moment in enumerate(moments)
     ]
     # Dates of another form show the order of those that fit several: 07-05-2011, 3/30/2015.
     mixed = [forms for m in moments if len(forms := _mixed_forms(sample, m)) > 1]

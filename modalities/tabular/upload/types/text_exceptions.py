@@ -19,14 +19,14 @@ def text_exceptions_issue(rows: TypedParquet, schema: Schema) -> Issue | None:
     table = pa.Table.from_batches([rows.slice(columns, 0, EXAMINED_ROWS)])
     types = {column.name: column.type for column in columns}
     examples = [
-        f"{printable(text.joined.name)}: row {row + 1:,}"
+        f"{printable(text.joined.name)}: row {row + 1:,}" + (" (joined)" if text.is_joined else "")
         for text in find_nearly_joined_texts(table, types)
         for row in text.exceptions.tolist()
     ]
     hint = (
         "In all rows but these, a column consists of others, such as an e-mail address of a name. "
-        "Because of these rows, samples have unrelated values in these columns. Correct the rows, "
-        "or remove them."
+        "Samples have no such exceptions where at most 5 % of the rows are (joined). Because of "
+        "more, they have unrelated values in the column: correct the rows, or remove them."
     )
     return (
         Issue(
