@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from string import ascii_lowercase, ascii_uppercase
 
 from models.tabular.identifiers import library_words, person_names, street_names
@@ -20,6 +21,7 @@ from models.tabular.identifiers.tokens import (
     MIN_COVERAGE,
     MIN_SHARED_COUNT,
     MIN_SHARED_FRACTION,
+    NAME_KINDS,
     Token,
     Tokens,
     code_tokens,
@@ -107,7 +109,15 @@ def _fit_persons(texts: Sequence[str], min_value_count: int) -> TemplateSet:
         form = max("-_.", key="".join(texts).count) + "{}"  # such as jean-kemp
     letters = ascii_lowercase if form[0] != " " else ascii_uppercase
     initials = tuple(map(form.format, letters))
-    return fit_templates(tokens, pools, min_value_count, extra=initials)
+    templates = fit_templates(tokens, pools, min_value_count, extra=initials)
+    single = sum(_num_names(each) < 2 for each in tokens)
+    return replace(templates, repeats=2 * single > len(tokens))
+
+
+def _num_names(tokens: Tokens) -> int:
+    """Return how many names and initials a person's name has, without titles."""
+    kinds = (*NAME_KINDS, "initial", "A", "a")
+    return sum(token.kind.startswith(kinds) for token in tokens)
 
 
 def _fit_phones(texts: Sequence[str], min_value_count: int) -> TemplateSet:

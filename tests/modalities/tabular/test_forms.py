@@ -4,6 +4,7 @@
 
 import random
 from datetime import date, timedelta
+from itertools import accumulate
 
 import pyarrow as pa
 import pytest
@@ -126,6 +127,13 @@ def test_noise_of_floating_point_is_not_a_part_of_the_form() -> None:
     assert {len(text.partition(".")[2]) for text in sums} >= {1, 2, 9, 10, 11}
     assert infer_form(sums).max_decimals == 2
     assert infer_form([*sums, "1007601.8512345678"]).max_decimals > 2
+
+
+def test_noise_of_a_running_balance_is_not_a_part_of_the_form() -> None:
+    amounts = [round(7_919.37 * (i % 31) - 5_000.1 * (i % 47), 2) for i in range(3_000)]
+    balances = [repr(balance) for balance in accumulate(amounts)]
+    assert max(len(text.partition(".")[2]) for text in balances) > 7
+    assert pattern_of(infer_form(balances)) == "0.0#"
 
 
 @pytest.mark.parametrize(

@@ -136,6 +136,14 @@ def test_names_are_unique_beyond_the_combinations_of_the_pool() -> None:
     assert len(set(both)) == 4_000
 
 
+@pytest.mark.parametrize("people", [["Anna", "Ben", "Carla"] * 9, [*LAST, "De Vries"] * 9])
+def test_names_of_one_word_repeat_instead_of_getting_initials(people: list[str]) -> None:
+    names = fresh(people, 5_000, "person")
+    assert all(re.fullmatch(r"[^\W\d_]{2,}( [^\W\d_]{2,})?", name) for name in names)
+    assert sum(" " in name for name in names) < 0.25 * len(names)
+    assert len(set(names)) > 100
+
+
 def test_emails_are_addresses_at_shared_or_example_domains() -> None:
     people = [f"{a}.{b}@{d}".lower() for a in FIRST for b in LAST for d in ("x.de", "mail.com")]
     people += [f"own{i}@private{i}.org" for i in range(10)]
