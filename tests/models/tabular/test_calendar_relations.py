@@ -438,3 +438,16 @@ def test_a_given_date_of_a_new_year_has_the_number_of_the_nearest_one(tmp_path: 
     sampler = train_sampler(table, schema_of(table), tmp_path, steps=5)
     given = PartialRows.parse(sampler.tokenizer, [{"at": "2019-05-01"}])
     assert complete_rows(sampler, 1, np.arange(1), given).rows["fee"].to_pylist() == [9]
+
+
+@pytest.mark.parametrize(("part", "unit"), [("unix_seconds", 1), ("unix_milliseconds", 1_000)])
+@pytest.mark.parametrize("zone", [None, "Europe/Helsinki"])
+def test_unix_times_follow_from_their_datetime(part: str, unit: int, zone: str | None) -> None:
+    seconds = 1_400_000_000 + np.sort(RNG.integers(0, 30_000_000, 200))
+    moments = pa.array(seconds, pa.int64()).cast(pa.timestamp("s", zone))
+    table = pa.table({"created": moments, "stamp": pa.array(seconds * unit)})
+    assert names_of(table) == [f"{part}(created) = stamp"]
+    relation = detect_relations(table, types_of(table))[0]
+    later = table.set_column(1, "stamp", pa.array(seconds * unit + unit))
+    assert relation.holds(table).all()
+    assert not relation.holds(later).any()

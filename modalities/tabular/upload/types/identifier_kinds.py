@@ -65,7 +65,7 @@ _PART_OF_NAME = re.compile(
 )
 # Words for name, contact, author, customer, patient, employee, student, teacher and member.
 EAST_ASIAN_NAME = re.compile(
-    r"姓名|人名|氏名|名前|성명|이름|(?:联系|聯絡|负责|負責|申请|申請)人|作者|客户|客戶|患者|员工|員工|学生|學生"
+    r"姓名|人名|中文名(?![称稱])|氏名|名前|성명|이름|(?:联系|聯絡|负责|負責|申请|申請)人|作者|客户|客戶|患者|员工|員工|学生|學生"
     r"|老师|老師|教师|教師|会员|會員|担当者|代表者|대표자|담당자|환자|직원|학생"
 )
 MIN_EAST_ASIAN, SURE_EAST_ASIAN = 0.6, 0.95  # share of known family names
