@@ -13,7 +13,7 @@ from models.tabular.categorical_columns import Floats
 from models.tabular.numbers.grid import NumberGrid, significant_digits
 from models.tabular.relations.relation import array, as_floats, rounding_tolerance
 
-MIN_ROWS = 50  # fewer rows are too little evidence
+MIN_ROWS = 20  # fewer rows are too little evidence
 MIN_EVIDENCE_BITS = 60.0  # that a determined column agrees with another one by chance
 MIN_NONZERO_ROWS = 20  # of each term of a sum
 MIN_DISTINCT_VALUES = 10  # of the columns of an equation
