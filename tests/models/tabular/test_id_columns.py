@@ -761,3 +761,9 @@ def test_family_names_before_given_names_stay_there_without_capitals() -> None:
     usual = [f"{given[3 * i]} {family[2 * i]}" for i in range(120)]
     new = [text.split()[:2] for text in fresh(usual, 300, "person")]
     assert sum(first in given and last in family for first, last in new) > 290
+
+
+def test_several_blanks_of_one_name_do_not_stay() -> None:
+    first, second = ("Grand", "Red", "Blue", "Old"), ("Wolf", "Star", "Paper", "King")
+    new = fresh([*(f"{a} {b}" for a in first for b in second), "Grand  Wolf  Old & Star"], 300)
+    assert not any("  " in name for name in new)
