@@ -9,6 +9,7 @@ from string import ascii_lowercase, ascii_uppercase
 from models.tabular.identifiers import library_words, person_names, street_names
 from models.tabular.identifiers import words as id_words
 from models.tabular.identifiers.city_regions import EXTRA
+from models.tabular.identifiers.code_lists import repeat_codes, split_codes
 from models.tabular.identifiers.code_words import shared_words, title_word_tokens
 from models.tabular.identifiers.dates import DAY, dated_codes
 from models.tabular.identifiers.east_asian_names import best_locale, fit_east_asian_names
@@ -56,6 +57,10 @@ def fit_codes(texts: Sequence[str], min_value_count: int) -> TemplateSet | None:
     if dated is not None:
         tokens, days = dated
         return fit_templates(tokens, {DAY: days})
+    if (lists := split_codes(texts)) is not None:
+        codes_of_all, counts, separator = lists
+        one = fit_codes(codes_of_all, min_value_count)
+        return one and repeat_codes(one, counts, separator)
     codes, pools = title_word_tokens(texts, min_value_count) or (code_tokens(texts), {})
     words = shared_words(codes, min_value_count)
     return fit_templates(codes, pools, min_value_count, kept_words=words)

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from models.tabular.identifiers.code_lists import split_codes
 from models.tabular.identifiers.columns import IdColumn
 from models.tabular.identifiers.date_texts import Dates
 from models.tabular.identifiers.kinds import FITTERS
@@ -767,3 +768,16 @@ def test_several_blanks_of_one_name_do_not_stay() -> None:
     first, second = ("Grand", "Red", "Blue", "Old"), ("Wolf", "Star", "Paper", "King")
     new = fresh([*(f"{a} {b}" for a in first for b in second), "Grand  Wolf  Old & Star"], 300)
     assert not any("  " in name for name in new)
+
+
+def test_lists_of_codes_have_codes_of_the_form_of_single_ones() -> None:
+    codes = [f"LP-{100 + i * 37 % 900}-2014-{i * i % 601:05}" for i in range(120)]
+    cells = [*codes[:80], *(",".join(codes[i : i + 2 + i % 3]) for i in range(80, 110))]
+    new = fresh(cells, 2_000)
+    assert len(set(new)) == 2_000
+    assert all(
+        re.fullmatch(r"LP-\d{3}-2014-\d{5}(,LP-\d{3}-2014-\d{5}){0,3}", text) for text in new
+    )
+    assert sum("," in text for text in new) / len(new) == pytest.approx(30 / 110, abs=0.05)
+    mixed = [*codes[:80], *(f"{code}, see note" for code in codes[80:])]
+    assert split_codes(mixed) is None
