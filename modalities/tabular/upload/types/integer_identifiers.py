@@ -90,7 +90,7 @@ def are_row_numbers(name: str, counts: ValueCounts, valid: int, others: Sequence
 
 
 def _are_too_dense(numbers: Sequence[int]) -> bool:
-    """Return True for different numbers in a range in which so many quantities would repeat."""
+    """Return True for different numbers in a range in which as many quantities would repeat."""
     span = max(numbers) - min(numbers) + 1
     return len(numbers) ** 2 / (2 * span) >= _MIN_EXPECTED_EQUAL
 
