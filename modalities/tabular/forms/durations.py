@@ -1,6 +1,7 @@
 """Durations as text, such as `26:03:04`, `1 days 02:03:04` or `PT26H3M4S`.
 
 A format is written like that of a spreadsheet, such as `[h]:mm:ss`, `[hh]:mm` or `d days hh:mm:ss`.
+`d day(s) hh:mm:ss` is how PostgreSQL writes them: `1 day 02:03:04`, `-02:03:04` without a day.
 `[m]:ss` and `[mm]:ss` are times of a race. `P` is the ISO 8601 notation, `PT` the same without
 days, and `PT0H0M0S` with zeros. `.f` at the end is a fraction of a second. `[h]h [mm]m` is a
 duration with units; with `?` at the end, parts that are zero are omitted.
@@ -23,7 +24,8 @@ MAX_FRACTION_DIGITS = 6  # of a second
 DEFAULT_FORMAT = "[h]:mm:ss"
 DURATION_FORMATS = (
     "[h]:mm:ss", "[hh]:mm:ss", "[hhh]:mm:ss", "[h]:mm", "[hh]:mm", "d days hh:mm:ss",
-    "d days, h:mm:ss", "d.hh:mm:ss", "[m]:ss", "[mm]:ss", "PT", "P", "PT0H0M0S",
+    "d days, h:mm:ss", "d day(s) hh:mm:ss", "d.hh:mm:ss", "[m]:ss", "[mm]:ss", "PT", "P",
+    "PT0H0M0S",
 )  # fmt: skip
 _UNIT_FORMATS = tuple(
     format + omitted
@@ -46,6 +48,7 @@ _PATTERNS = {
     "[h": rf"^(?P<sign>-?){_CLOCK}",
     "d days hh": rf"^(?:(?P<d>-?[0-9]{{1,6}}) days? \+?)?{_DAY_CLOCK}$",
     "d days, h": rf"^(?:(?P<d>-?[0-9]{{1,6}}) days?, )?{_DAY_CLOCK}$",
+    "d day(s)": rf"^(?:(?P<d>-?[0-9]{{1,6}}) days?(?: |$))?(?:(?P<sign>-?){_DAY_CLOCK})?$",
     "d.": rf"^(?:(?P<d>-?[0-9]{{1,6}})\.)?{_DAY_CLOCK}$",
     "P": (
         r"^(?P<sign>-?)P(?:(?P<d>[0-9]{1,6})D)?(?:T(?:(?P<h>[0-9]{1,8})H)?(?:(?P<m>[0-9]{1,8})M)?"
@@ -128,10 +131,13 @@ class DurationForm:
             return _ints(field)
 
         clock = 3600 * number("h") + 60 * number("m") + number("s")
-        micros = number("d") * DAY + clock * SECOND + number("f")
+        micros = clock * SECOND + number("f")
+        days = number("d") * DAY
         if "sign" in names:
             is_negative = pc.equal(pc.struct_field(parts, "sign"), "-").fill_null(False)
-            micros = np.where(is_negative.to_numpy(zero_copy_only=False), -micros, micros)
+            sign = np.where(is_negative.to_numpy(zero_copy_only=False), -1, 1)
+            micros, days = sign * micros, days if self.style[0] == "d" else sign * days
+        micros = micros + days
         return pa.array(micros, mask=parts.is_null().to_numpy(zero_copy_only=False))
 
     def write(self, micros: pa.Int64Array, decimals: int | None = None) -> pa.StringArray:
@@ -143,6 +149,11 @@ class DurationForm:
         return pa.array(texts, pa.string())
 
     def _text(self, micros: int, digits: int) -> str:
+        if self.style == "d day(s) hh:mm:ss":
+            sign = "-" if micros < 0 else ""
+            days, rest = divmod(abs(micros), DAY)
+            unit = f"{sign}{days} day{'s' if days > 1 or sign else ''} " if days else ""
+            return unit + sign + _clock(rest, digits, hour_digits=2)
         if self.style.startswith("d"):
             days, rest = divmod(micros, DAY)
             clock = _clock(rest, digits, hour_digits=1 if ", h" in self.style else 2)

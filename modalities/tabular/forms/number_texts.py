@@ -18,9 +18,12 @@ from modalities.tabular.forms.number_scales import is_percent
 from modalities.tabular.forms.numbers import NumberForm
 
 # Decimals of numbers that a program has computed from others with fewer ones.
-_MIN_NOISE_DECIMALS, _NOISE_DECIMALS, _MAX_NOISE_STEPS = 12, 9, 4
+_MIN_NOISE_DECIMALS, _NOISE_DECIMALS = 12, 9
+# Steps between floats, by which a result may be off, and a balance of thousands of amounts.
+_NOISE_STEPS, _BALANCE_STEPS = 4, 64
 _MIN_NOISE_OF_LARGE, _MIN_NOISE_RATIO = 5, 100  # decimals, and the last one relative to the noise
 _ALL_DIGITS = 16  # of a float at least, as programs write it
+_LARGE_DIGITS = 13  # of a large one with noise that ends with zeros, which programs leave out
 _MAX_SIGNIFICANT = 9  # more digits are those of computed floats
 
 
@@ -134,16 +137,18 @@ def _without_noise(counts: NDArray[np.int64], bodies: pa.StringArray) -> NDArray
     numbers with noise, such as 1007601.8500000001, have fewer decimals.
     """
     digits = pc.utf8_length(pc.replace_substring_regex(bodies, r"^[0.]+|\.", "")).to_numpy()
-    has_all_digits = digits >= _ALL_DIGITS
-    is_long = (counts >= _MIN_NOISE_DECIMALS) | (has_all_digits & (counts >= _MIN_NOISE_OF_LARGE))
+    has_decimals = counts >= _MIN_NOISE_DECIMALS
+    may_have_noise = (digits >= _ALL_DIGITS) | (~has_decimals & (digits >= _LARGE_DIGITS))
+    is_long = has_decimals | (may_have_noise & (counts >= _MIN_NOISE_OF_LARGE))
     if not is_long.any() or is_long.all():
         return counts
     if counts[~is_long].max() >= _NOISE_DECIMALS:
         return counts  # numbers of many decimals, which all are written as they came
     numbers = bodies.cast(pa.float64()).to_numpy(zero_copy_only=False)
     largest = numbers[~is_long].max()
-    terms = np.where(has_all_digits, np.maximum(numbers, largest), numbers)[is_long]
-    noise, numbers = _MAX_NOISE_STEPS * np.spacing(terms), numbers[is_long]
+    terms = np.where(may_have_noise, np.maximum(numbers, largest), numbers)
+    steps = np.where(may_have_noise, _BALANCE_STEPS, _NOISE_STEPS)
+    noise, numbers = (steps * np.spacing(terms))[is_long], numbers[is_long]
     decimals = np.full(len(numbers), -1)
     for places in range(_NOISE_DECIMALS):
         is_noise = abs(np.rint(numbers * 10.0**places) / 10.0**places - numbers) <= noise
@@ -152,7 +157,7 @@ def _without_noise(counts: NDArray[np.int64], bodies: pa.StringArray) -> NDArray
     if (decimals < 0).any():
         return counts  # one number with all of its digits is written as it came
     short = counts.copy()
-    short[is_long] = decimals
+    short[is_long] = np.maximum(decimals, counts[~is_long].min())  # such as 3.0 next to 4.1
     return short
 
 

@@ -3,11 +3,13 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from string import ascii_lowercase, ascii_uppercase
 
 from models.tabular.identifiers import library_words, person_names, street_names
 from models.tabular.identifiers import words as id_words
 from models.tabular.identifiers.city_regions import EXTRA
+from models.tabular.identifiers.code_lists import repeat_codes, split_codes
 from models.tabular.identifiers.code_words import shared_words, title_word_tokens
 from models.tabular.identifiers.dates import DAY, dated_codes
 from models.tabular.identifiers.east_asian_names import best_locale, fit_east_asian_names
@@ -20,6 +22,7 @@ from models.tabular.identifiers.tokens import (
     MIN_COVERAGE,
     MIN_SHARED_COUNT,
     MIN_SHARED_FRACTION,
+    NAME_KINDS,
     Token,
     Tokens,
     code_tokens,
@@ -54,6 +57,10 @@ def fit_codes(texts: Sequence[str], min_value_count: int) -> TemplateSet | None:
     if dated is not None:
         tokens, days = dated
         return fit_templates(tokens, {DAY: days})
+    if (lists := split_codes(texts)) is not None:
+        codes_of_all, counts, separator = lists
+        one = fit_codes(codes_of_all, min_value_count)
+        return one and repeat_codes(one, counts, separator)
     codes, pools = title_word_tokens(texts, min_value_count) or (code_tokens(texts), {})
     words = shared_words(codes, min_value_count)
     return fit_templates(codes, pools, min_value_count, kept_words=words)
@@ -112,7 +119,15 @@ def _fit_persons(texts: Sequence[str], min_value_count: int) -> TemplateSet:
         form = max("-_.", key="".join(texts).count) + "{}"  # such as jean-kemp
     letters = ascii_lowercase if form[0] != " " else ascii_uppercase
     initials = tuple(map(form.format, letters))
-    return fit_templates(tokens, pools, min_value_count, extra=initials)
+    templates = fit_templates(tokens, pools, min_value_count, extra=initials)
+    single = sum(_num_names(each) < 2 for each in tokens)
+    return replace(templates, repeats=2 * single > len(tokens))
+
+
+def _num_names(tokens: Tokens) -> int:
+    """Return how many names and initials a person's name has, without titles."""
+    kinds = (*NAME_KINDS, "initial", "A", "a")
+    return sum(token.kind.startswith(kinds) for token in tokens)
 
 
 def _fit_phones(texts: Sequence[str], min_value_count: int) -> TemplateSet:

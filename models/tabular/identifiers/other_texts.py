@@ -1,4 +1,4 @@
-"""Texts of another kind among identifiers, such as names of hosts among IP addresses.
+"""Texts of another kind among identifiers, such as hosts among IP addresses, or firms among people.
 
 Words that many rows share stay, as often as in the table. The others get new texts of their own
 form. Without that, all rows would have identifiers of the commonest kind.
@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from models.noise import Indices, uniforms
 from models.tabular.identifiers.kinds import FITTERS, fit_codes, is_wordy
 from models.tabular.identifiers.numbered import numbered_names
-from models.tabular.identifiers.patterns import IPV4, PATTERNS, pattern_of
+from models.tabular.identifiers.patterns import FIRM, IPV4, PATTERNS, pattern_of
 from models.tabular.identifiers.person_names import given_name_share, name_locale, name_share
 from models.tabular.identifiers.public_words import public_words
 from models.tabular.identifiers.templates import OTHER_NOISE, Counter, TemplateSet, choose
@@ -27,6 +27,7 @@ MIN_PUBLIC_COUNT = 3  # rows that must share public words that are kept
 MIN_REPEATS = 3  # times the mean of the column, of words among words or codes
 MIN_REST = 5  # different texts that show a form
 MIN_REST_OF_KIND, MIN_PEOPLE = 0.9, 0.4  # share of the other texts
+MIN_FIRMS, MAX_FIRMS = 20, 0.5  # different ones, and their share of the texts, among people
 MIN_WITH_DIGITS = 0.9  # share of the different codes
 _WORDY_KINDS = (None, "person", "street", "company", "city")
 _IPV4 = re.compile(IPV4)
@@ -86,6 +87,9 @@ def find_other_texts(
     else:
         words = _frequent_words(counts, kind, min_value_count) if kind in _WORDY_KINDS else set()
         others = words
+    if kind == "person":
+        firms = {text for text in counts if FIRM.fullmatch(text)}
+        others = others | (firms if MIN_FIRMS <= len(firms) <= MAX_FIRMS * len(counts) else set())
     # The order of a set depends on the process.
     return OtherCounts(
         {text: counts[text] for text in counts if text in words},

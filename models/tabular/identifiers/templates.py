@@ -101,14 +101,16 @@ class Template:
 class TemplateSet:
     """Templates of one column, no two of which can produce the same text.
 
-    The last template grows: no other template has as many slots.
+    The last template grows: no other template has as many slots. With `repeats`, it does not, and
+    texts are drawn again when all combinations are used, such as names of one word.
     """
 
     pools: tuple[Pool, ...]
     templates: tuple[Template, ...]
+    repeats: bool = False
 
     def texts(self, seed: int, stream: int, indices: Indices) -> pa.StringArray:
-        """Return one text for each index; different indices have different texts."""
+        """Return one text for each index; without `repeats`, all are different."""
         weights = [template.weight for template in self.templates]
         noise = uniforms(seed, indices, 3, stream)
         chosen = choose(weights, noise[:, 1])
@@ -116,6 +118,9 @@ class TemplateSet:
             [min(self.capacity(template.slots), MAX_SIZE) for template in self.templates]
         )
         exhausted = indices >= capacities[chosen]
+        if self.repeats:
+            drawn = (noise[:, 2] * capacities[chosen]).astype(np.int64)
+            indices, exhausted = np.where(exhausted, drawn, indices), np.zeros_like(exhausted)
         rows = np.flatnonzero(exhausted)
         if len(rows):
             chosen[rows], exhausted[rows] = _choose_larger(
@@ -168,7 +173,8 @@ class TemplateSet:
             "".join(pool) if all(len(c) == 1 for c in pool) else list(pool) for pool in self.pools
         ]
         templates = [[list(t.slots), t.growth, t.extra, t.weight] for t in self.templates]
-        return {"pools": pools, "templates": templates}
+        repeats = {"repeats": True} if self.repeats else {}
+        return {"pools": pools, "templates": templates, **repeats}
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Self:
@@ -176,7 +182,8 @@ class TemplateSet:
             Template(tuple(slots), growth, extra, weight)
             for slots, growth, extra, weight in fields["templates"]
         )
-        return cls(tuple(tuple(pool) for pool in fields["pools"]), templates)
+        pools = tuple(tuple(pool) for pool in fields["pools"])
+        return cls(pools, templates, fields.get("repeats", False))
 
 
 class TemplateBuilder:

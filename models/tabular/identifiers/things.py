@@ -39,6 +39,7 @@ _PLACE = re.compile(
     r"airport|hospital|church|bank)\b|(?:ton|town|ville|burgh?|berg|borough|bury|port|mouth|stadt|furt|"
     r"chester|haven|shire|field|ford|land|ham|grad|pur|abad|stan|wood|dale)\b"
 )
+_BLANKS = re.compile(" {2,}")
 MIN_SENTENCE_SPACES, MIN_SENTENCES = 4, 0.4  # in a text; share of such texts
 MAX_COMMON_WORDS = 0.5  # share of the words that half of the texts have
 
@@ -56,7 +57,7 @@ def fit_things(texts: Sequence[str], min_value_count: int = 0) -> TemplateSet | 
 
 class _Things:
     def __init__(self, texts: Sequence[str], min_value_count: int) -> None:
-        names = [thing_tokens(text) for text in texts]
+        names = [thing_tokens(text) for text in _with_single_blanks(texts)]
         self._words = ThingWords(names, min_value_count)
         fitting = [tokens for tokens in names if len(tokens) <= 2 * MAX_WORDS]
         self._names = list(filter(self._words.has_a_choice, fitting)) or fitting or names[:1]
@@ -190,6 +191,12 @@ class _Things:
             )
         pool = sorted(here) if len(here) >= MIN_CONTEXT else ()
         return tuple(random.Random(SEED).sample(pool, min(len(pool), MAX_POOL)))  # noqa: S311
+
+
+def _with_single_blanks(texts: Sequence[str]) -> Sequence[str]:
+    """Return the texts with single blanks, unless most have several; else a few make templates."""
+    several = sum(_BLANKS.search(text) is not None for text in texts)
+    return [_BLANKS.sub(" ", text) for text in texts] if 2 * several < len(texts) else texts
 
 
 def _follows_number(tokens: Tokens, index: int) -> bool:

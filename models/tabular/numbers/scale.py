@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from models.tabular.categorical_columns import Floats
 from models.tabular.numbers.endings import Endings
 from models.tabular.numbers.grid import UsualDecimals, round_to_digits, significant_digits
+from models.tabular.numbers.months import from_months, month_shift, to_months
 from models.tabular.schema import UnsupportedColumn
 
 MAX_DECIMALS = 9
@@ -26,8 +27,10 @@ TICKS_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 class Scale:
     """Conversion between column values and scaled numbers.
 
-    Integers and times are multiples of `unit` above `low`; with `months`, timestamps are counted in
-    months, so that a month or quarter stays one. Decimal numbers are integers of their last digit.
+    Integers and times are multiples of `unit` above `low`. With `months`, dates are counted in
+    months, so that a month or quarter stays one: they are `shift` ticks after the beginning of
+    their month, or with a negative one, before that of the next month, such as its last day.
+    Decimal numbers are integers of their last digit.
     Other floats are rounded to `decimals` on their way back (-1: not rounded). Most of the latter
     may have `usual_decimals`, such as coordinates of which `finer_share` were computed. All numbers
     with decimals may have at most `digits` significant ones (0: any number). With `endings`, the
@@ -43,16 +46,17 @@ class Scale:
     usual_decimals: int = -1
     finer_share: float = 0.0
     digits: int = 0
+    shift: int = 0
 
     @classmethod
     def fit(cls, arrow: pa.DataType, values: NDArray[Any], *, as_decimals: bool = True) -> Self:
         """Fit the scale of the present values. Without `as_decimals`, all floats stay floats."""
         if values.dtype == np.int64:
-            months = len(values) > 0 and pa.types.is_timestamp(arrow) and _are_months(values, arrow)
-            values = _to_months(values, arrow) if months else values
+            shift = month_shift(values, arrow)
+            values = values if shift is None else to_months(values - shift, arrow)
             low = int(values.min()) if len(values) else 0
             unit = int(np.gcd.reduce(values - low)) if len(values) else 1
-            return cls(arrow, low, max(unit, 1), months=months)
+            return cls(arrow, low, max(unit, 1), months=shift is not None, shift=shift or 0)
         decimals = _decimals(values[np.isfinite(values)], arrow)
         digits = np.abs(values) * 10.0 ** max(decimals, 0)
         if as_decimals and decimals < 0:
@@ -117,8 +121,8 @@ class Scale:
     def is_representable(self, values: NDArray[Any]) -> NDArray[np.bool_]:
         """Return the (N,) mask of values that a round trip does not change."""
         if self.months:
-            months = _to_months(values, self.arrow)
-            is_month = _from_months(months, self.arrow) == values
+            months = to_months(values - self.shift, self.arrow)
+            is_month = from_months(months, self.arrow) + self.shift == values
             return np.asarray(is_month & ((months - self.low) % self.unit == 0))
         if self.is_decimal:
             digits = np.round(values, self.decimals)
@@ -162,7 +166,10 @@ class Scale:
     def to_scaled(self, values: NDArray[Any]) -> NDArray[Any]:
         if not self.unit:
             return values.astype(np.float64) + 0.0  # -0.0 becomes 0.0
-        values = _to_months(values, self.arrow) if self.months else self._to_integers(values)
+        if self.months:
+            values = to_months(values.astype(np.int64) - self.shift, self.arrow)
+        else:
+            values = self._to_integers(values)
         multiples = (values - self.low) // self.unit
         return self.endings.to_slots(multiples) if self.endings is not None else multiples
 
@@ -180,7 +187,8 @@ class Scale:
             if self.is_decimal:
                 floats = round_to_digits(integers / 10.0**self.decimals, self.digits)
                 return self._from_floats(floats, is_missing)
-            integers = _from_months(integers, self.arrow) if self.months else integers
+            if self.months:
+                integers = from_months(integers, self.arrow) + self.shift
             storage = pa.array(integers, mask=is_missing)
             if pa.types.is_integer(self.arrow):
                 return storage.cast(self.arrow)
@@ -210,6 +218,7 @@ class Scale:
             "usual_decimals": self.usual_decimals,
             "finer_share": self.finer_share,
             "digits": self.digits,
+            "shift": self.shift,
         }
 
     @classmethod
@@ -217,22 +226,6 @@ class Scale:
         endings = values["endings"]
         endings = None if endings is None else Endings.from_json(endings)
         return cls(arrow, **{**values, "endings": endings})
-
-
-def _to_months(values: NDArray[np.int64], arrow: pa.DataType) -> NDArray[np.int64]:
-    """Return timestamps as months since 1970."""
-    times = values.astype(f"M8[{arrow.unit}]")
-    return np.asarray(times.astype("M8[M]").astype(np.int64))
-
-
-def _from_months(months: NDArray[np.int64], arrow: pa.DataType) -> NDArray[np.int64]:
-    times = months.astype("M8[M]").astype(f"M8[{arrow.unit}]")
-    return np.asarray(times.astype(np.int64))
-
-
-def _are_months(values: NDArray[np.int64], arrow: pa.DataType) -> bool:
-    """Return True if each timestamp is the beginning of a month."""
-    return bool((_from_months(_to_months(values, arrow), arrow) == values).all())
 
 
 def _decimals(values: Floats, arrow: pa.DataType) -> int:

@@ -100,10 +100,10 @@ class BoundedColumn:
         """Return the coding of a column. `table` has the training rows."""
         grid = NumberGrid.fit(array(table, name))
         numbers, is_missing = grid.to_grid(array(table, name))
-        # Then times of full minutes stay ones where a bound is missing.
-        unit = float(np.gcd.reduce(numbers[~is_missing])) if grid.decimals >= 0 else 1.0
-        mean = float(np.rint(numbers[~is_missing].mean() / max(unit, 1.0)) * max(unit, 1.0))
-        return cls(name, lower, upper, grid.decimals, mean)
+        # A value of the table: times of full minutes stay ones where a bound is missing, and a
+        # mark for missing values such as -999999999 does not move the others.
+        median = np.quantile(numbers[~is_missing], 0.5, method="lower")
+        return cls(name, lower, upper, grid.decimals, float(median))
 
     @property
     def sources(self) -> Names:

@@ -3,7 +3,8 @@
 Weeks have several conventions: `iso_week` and `iso_year` (ISO 8601), `us_week` (epidemiological
 weeks, from Sunday), `week_U` and `week_W` (as `strftime` counts from the first Sunday or Monday),
 `weeknum` and `weeknum_2` (as spreadsheets count from 1 January, with weeks from Sunday or Monday),
-and `week_of_year` (seven days each, from 1 January).
+and `week_of_year` (seven days each, from 1 January). Of a datetime without an offset,
+`unix_seconds` and `unix_milliseconds` count from 1970 in its own time zone.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +29,8 @@ DATE_PARTS = (
     *("iso_year", "two_digit_year", "day_of_year", *WEEKS, *FIRST_DAYS),
 )
 TIME_PARTS = ("hour", "minute", "second")
-CLOCK_PARTS = (*TIME_PARTS, "time")
+UNIX_TIMES = {"unix_seconds": "s", "unix_milliseconds": "ms"}  # since 1970
+CLOCK_PARTS = (*TIME_PARTS, "time", *UNIX_TIMES)
 
 
 def available_parts(arrow: pa.DataType, parts: Sequence[str] | None = None) -> list[str]:
@@ -52,6 +54,8 @@ def date_part(values: pa.Array, part: str) -> pa.Array:
         return pa.compute.floor_temporal(values, unit="day")
     if part == "time":
         return values.cast(pa.time64("us"), safe=False)  # without nanoseconds
+    if part in UNIX_TIMES:
+        return values.cast(pa.timestamp(UNIX_TIMES[part], values.type.tz), safe=False).cast("int64")
     if part in FIRST_DAYS:
         unit = part.removeprefix("first_of_").removeprefix("sunday_")
         from_monday = "sunday" not in part

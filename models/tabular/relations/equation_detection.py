@@ -19,6 +19,7 @@ from models.tabular.relations.screened_numbers import (
     FIRST_ROWS,
     MAX_EQUATION_COLUMNS,
     MAX_EQUIVALENT_COLUMNS,
+    MIN_DISTINCT_TIMES,
     MIN_DISTINCT_VALUES,
     MIN_NONZERO_ROWS,
     MIN_ROWS,
@@ -260,7 +261,8 @@ def _linear(
     likely_factors: Sequence[float] = (),
 ) -> Iterator[Relation]:
     both = np.flatnonzero(np.isfinite(source) & np.isfinite(total.values))
-    if len(both) < MIN_ROWS or total.distinct < MIN_DISTINCT_VALUES:
+    min_distinct = MIN_DISTINCT_TIMES if kind == "elapsed" else MIN_DISTINCT_VALUES
+    if len(both) < MIN_ROWS or total.distinct < min_distinct:
         return
     low, high = both[np.argmin(source[both])], both[np.argmax(source[both])]
     if source[low] == source[high]:
@@ -276,6 +278,6 @@ def _linear(
         if factor == 0 or residuals.max() - residuals.min() > 2 * total.tolerance:
             continue
         for offset in round_numbers(middle, with_zero=True):
-            if agrees(factor * source + offset, total):
+            if agrees(factor * source + offset, total, min_distinct):
                 yield Relation(kind, (*names, total.name), factor, offset)
                 return

@@ -35,7 +35,8 @@ def held_out_bits(values: Floats, is_fitted: NDArray[np.bool_], unit: Floats) ->
     bins = max(1, min(BINS, len(rest) // MIN_VALUES_PER_BIN))
     edges = np.unique(np.quantile(rest, np.linspace(0, 1, bins + 1))) if len(rest) else held[:0]
     if len(edges) < 2:
-        edges = np.array([fitted.min(), fitted.max() + 1.0])
+        largest = fitted.max()
+        edges = np.array([fitted.min(), largest + max(1.0, np.spacing(abs(largest)))])
     counts = np.histogram(rest, edges)[0] + 0.5
     bin_index = np.clip(np.searchsorted(edges, held, side="right") - 1, 0, len(counts) - 1)
     share = np.minimum(unit[~is_fitted & is_usable] / np.diff(edges)[bin_index], 1.0)

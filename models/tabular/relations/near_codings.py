@@ -19,7 +19,7 @@ from models.tabular.relations.held_out_bits import common_values, held_out_bits,
 from models.tabular.relations.near_columns import NearColumn, Operation, combine
 from models.tabular.relations.relation import as_floats
 
-MIN_ROWS = 500
+MIN_ROWS = 100
 MIN_DISTINCT = 20  # numbers of fewer values have tokens of their own
 CLOSE_WIDTHS = (0.02, 0.1, 0.3)  # differences of a ratio from 1 that are tried
 MIN_CORRELATION = 0.6  # of ranks; the others are not tried

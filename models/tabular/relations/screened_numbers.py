@@ -13,10 +13,11 @@ from models.tabular.categorical_columns import Floats
 from models.tabular.numbers.grid import NumberGrid, significant_digits
 from models.tabular.relations.relation import array, as_floats, rounding_tolerance
 
-MIN_ROWS = 50  # fewer rows are too little evidence
+MIN_ROWS = 20  # fewer rows are too little evidence
 MIN_EVIDENCE_BITS = 60.0  # that a determined column agrees with another one by chance
 MIN_NONZERO_ROWS = 20  # of each term of a sum
 MIN_DISTINCT_VALUES = 10  # of the columns of an equation
+MIN_DISTINCT_TIMES = 4  # between two dates, such as 1 to 5 days
 MAX_EQUATION_COLUMNS = 16  # numeric columns of which all combinations are tried
 MAX_EQUIVALENT_COLUMNS = 8  # of which all pairs are tried; they determine each other
 FIRST_ROWS = 64  # of the screened ones rule out most equations
@@ -81,7 +82,9 @@ class ScreenedNumber:
         return not (self.is_temporal or self.is_flag)
 
 
-def agrees(computed: Floats, total: ScreenedNumber) -> bool:
+def agrees(
+    computed: Floats, total: ScreenedNumber, min_distinct: int = MIN_DISTINCT_VALUES
+) -> bool:
     """Return True if `total` is `computed`, rounded, in all rows, and too often for chance."""
     for part in (slice(0, FIRST_ROWS), slice(None)):
         difference = np.abs(computed[part] - total.values[part])
@@ -91,7 +94,7 @@ def agrees(computed: Floats, total: ScreenedNumber) -> bool:
     both = np.isfinite(computed) & np.isfinite(total.values)
     return (
         int(both.sum()) >= MIN_ROWS
-        and len(np.unique(total.values[both])) >= MIN_DISTINCT_VALUES
+        and len(np.unique(total.values[both])) >= min_distinct
         and evidence_bits(total.values[both]) >= MIN_EVIDENCE_BITS
     )
 

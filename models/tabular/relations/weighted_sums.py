@@ -69,7 +69,8 @@ def _fit(numbers: list[ScreenedNumber], total: ScreenedNumber) -> Relation | Non
     rounding = max(total.tolerance / scales[-1], MIN_ERROR)
     if np.abs(residual).max() > 2 * rounding:
         return None
-    spread = np.sqrt(np.diag(np.linalg.inv(design.T @ design)))
+    # Of columns that nearly follow from each other, rounding may make a variance negative.
+    spread = np.sqrt(np.maximum(np.diag(np.linalg.inv(design.T @ design)), 0.0))
     errors = ERRORS * (rounding * spread + MIN_ERROR)
     to_units = scales[-1] / np.append(scales[:-1], 1.0)
     rounded = [

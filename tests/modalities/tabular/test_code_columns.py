@@ -266,3 +266,18 @@ def test_grades_and_counts_of_a_program_are_numbers(name: str, read: Read) -> No
     assert read(build_column_csv(*[45 + i * 7 % 50 for i in range(80)], name=name))[name].type == (
         "integer"
     )
+
+
+@pytest.mark.parametrize("name", ["BFS_NUMMER", "Line No", "員工編號"])
+def test_unique_numbers_too_dense_for_quantities_are_identifiers(name: str, read: Read) -> None:
+    numbers = [1 + 3 * i + i * i % 3 for i in range(ROWS)]
+    assert len(set(numbers)) == ROWS
+    assert read(build_column_csv(*numbers, name=name))[name].type == "id"
+    sparse = [1 + 977 * i + i * i % 977 for i in range(ROWS)]
+    assert read(build_column_csv(*sparse, name=name))[name].type == "integer"
+
+
+def test_seconds_since_1970_are_no_identifiers_although_they_are_named_num(read: Read) -> None:
+    seconds = [1_400_000_000 + 7_919 * i + i * i % 601 for i in range(ROWS)]
+    assert read(build_column_csv(*seconds, name="num"))["num"].type == "integer"
+    assert read(build_column_csv(*seconds, name="account no"))["account no"].type == "id"

@@ -4,6 +4,7 @@
 
 import random
 from datetime import date, timedelta
+from itertools import accumulate
 
 import pyarrow as pa
 import pytest
@@ -126,6 +127,13 @@ def test_noise_of_floating_point_is_not_a_part_of_the_form() -> None:
     assert {len(text.partition(".")[2]) for text in sums} >= {1, 2, 9, 10, 11}
     assert infer_form(sums).max_decimals == 2
     assert infer_form([*sums, "1007601.8512345678"]).max_decimals > 2
+
+
+def test_noise_of_a_running_balance_is_not_a_part_of_the_form() -> None:
+    amounts = [round(7_919.37 * (i % 31) - 5_000.1 * (i % 47), 2) for i in range(3_000)]
+    balances = [repr(balance) for balance in accumulate(amounts)]
+    assert max(len(text.partition(".")[2]) for text in balances) > 7
+    assert pattern_of(infer_form(balances)) == "0.0#"
 
 
 @pytest.mark.parametrize(
@@ -385,6 +393,8 @@ def test_letter_in_place_of_a_digit_is_not_a_date() -> None:
         ("[h]:mm", ["100:05", "20:10"]),
         ("d days hh:mm:ss", ["1 days 02:03:04", "0 days 00:00:01"]),
         ("d days, h:mm:ss", ["1 day, 2:03:04", "3:04:05", "2 days, 0:00:00"]),
+        ("d day(s) hh:mm:ss", ["1 day 02:03:04", "03:04:05", "2 days 00:00:00", "-00:01:00"]),
+        ("d day(s) hh:mm:ss", ["1 day 02:03:04", "-1 days -02:03:04", "12 days 00:00:01"]),
         ("d.hh:mm:ss", ["1.02:03:04", "02:03:04"]),
         ("PT", ["PT26H2M", "PT3M1.5S", "PT0S"]),
         ("P", ["P1DT2H", "PT5M"]),

@@ -878,3 +878,22 @@ def test_ranges_of_days_are_new_ranges_of_days(between: str, read: Read) -> None
     weeks = [between.join(pair) for pair in pairwise(texts)]
     table = read(build_column_csv(*weeks, name="week"))
     assert (table["week"].type, table["week"].format) == ("id", None)
+
+
+def test_different_notes_of_a_few_of_many_rows_are_left_out(read: Read) -> None:
+    notes = [f"call sister at 0160 {4_711 + 7 * i}" for i in range(12)]
+    ages = [20 + i % 60 for i in range(412)]
+    table = read(build_csv({"age": ages, "other": [*notes, *[""] * 400]}))
+    assert (table["other"].type, table["other"].exclude) == ("text", True)
+    issue = table.issue("free_text")
+    assert issue is not None
+    assert "other" in issue["examples"]
+
+
+def test_chinese_names_with_some_foreign_ones_are_people(read: Read) -> None:
+    families, given = "陳林黃張李王吳劉蔡楊", "怡潔明泰振偉乾坤佳蓉"
+    names = [f + given[i] + given[(i + 3) % 10] for f in families for i in range(10)]
+    names += [f"娜{a}{b}娃蒂" for a in "西塔莉雅" for b in "妮拉"]
+    table = read(build_column_csv(*names, name="中文名"))
+    assert (table["中文名"].type, table["中文名"].format) == ("id", "person")
+    assert read(build_column_csv(*names, name="中文名稱"))["中文名稱"].format is None

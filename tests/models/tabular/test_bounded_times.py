@@ -1,4 +1,4 @@
-"""Times that another column bounds stay full minutes where a bound is missing."""
+"""Values that another column bounds stay usual ones where a bound is missing."""
 
 import numpy as np
 import pyarrow as pa
@@ -22,3 +22,17 @@ def test_distances_of_full_minutes_are_full_minutes_where_the_bound_is_missing()
     distances = coded.column("created").to_numpy(zero_copy_only=False)
     assert (distances % 60_000_000 == 0).all()
     assert pa.Table.from_batches([coding.decode(coded, table.schema)]).equals(table)
+
+
+def test_marks_among_flags_do_not_move_the_others_where_a_bound_is_missing() -> None:
+    flags = np.arange(ROWS) % 2
+    first, later = flags.copy(), np.where(np.arange(ROWS) % 3 == 0, 0, flags)
+    first[:5] = later[:5] = -999_999_999
+    table = pa.table({"first": first, "later": later})
+    relations = detect_relations(table, {"first": "integer", "later": "integer"})
+    coding = plan_coding(relations, table, ("first",))
+    assert coding.names == {"later"}
+    coded = coding.encode(table).combine_chunks()
+    coded = coded.set_column(0, "first", pa.nulls(ROWS, pa.int64()))
+    decoded = coding.decode(coded.to_batches()[0], table.schema).column("later")
+    assert set(decoded.to_pylist()) <= {-1, 0, 1}

@@ -452,3 +452,16 @@ def test_hours_and_minutes_of_a_time_of_day_are_found() -> None:
     types = {"time": "time", "hour": "integer", "minute": "integer"}
     names = {relation.name for relation in detect_relations(table, types)}
     assert {"hour(time) = hour", "minute(time) = minute"} <= names
+
+
+@pytest.mark.parametrize(("part", "unit"), [("unix_seconds", 1), ("unix_milliseconds", 1_000)])
+@pytest.mark.parametrize("zone", [None, "Europe/Helsinki"])
+def test_unix_times_follow_from_their_datetime(part: str, unit: int, zone: str | None) -> None:
+    seconds = 1_400_000_000 + np.sort(RNG.integers(0, 30_000_000, 200))
+    moments = pa.array(seconds, pa.int64()).cast(pa.timestamp("s", zone))
+    table = pa.table({"created": moments, "stamp": pa.array(seconds * unit)})
+    assert names_of(table) == [f"{part}(created) = stamp"]
+    relation = detect_relations(table, types_of(table))[0]
+    later = table.set_column(1, "stamp", pa.array(seconds * unit + unit))
+    assert relation.holds(table).all()
+    assert not relation.holds(later).any()

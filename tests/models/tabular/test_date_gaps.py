@@ -15,6 +15,7 @@ from models.tabular.data import LabeledRows
 from models.tabular.partial_rows import PartialRows
 from models.tabular.prepare import RelationPlan, plan_relations
 from models.tabular.relations.coding import RelationCoding
+from models.tabular.relations.detection import detect_relations
 from models.tabular.row_completion import complete_rows
 from models.tabular.sampling import TableSampler
 from models.tabular.schema import ColumnSchema, ColumnType
@@ -437,3 +438,12 @@ def test_the_report_says_in_how_many_samples_a_relation_of_dates_holds() -> None
         assert (score.value <= 0.01) == holds
         entry = next(each for each in report if each["kind"] == "date_sum")
         assert entry["columns"] == list(STAYS)
+
+
+def test_days_between_two_dates_may_have_few_different_values() -> None:
+    rng = np.random.default_rng(2)
+    sent = np.datetime64("2024-01-01") + rng.permutation(90)[:60].astype("m8[D]")
+    days = rng.integers(1, 6, 60)
+    table = pa.table({"sent": sent, "came": sent + days.astype("m8[D]"), "days": days})
+    types = {"sent": "datetime", "came": "datetime", "days": "integer"}
+    assert "days(came - sent) = days" in [r.name for r in detect_relations(table, types)]

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from models.tabular.identifiers.code_lists import split_codes
 from models.tabular.identifiers.columns import IdColumn
 from models.tabular.identifiers.date_texts import Dates
 from models.tabular.identifiers.kinds import FITTERS
@@ -134,6 +135,14 @@ def test_names_are_unique_beyond_the_combinations_of_the_pool() -> None:
     indices = np.arange(400_000, 402_000)
     both = [*column.values(1, np.arange(2_000)).to_pylist(), *column.values(1, indices).to_pylist()]
     assert len(set(both)) == 4_000
+
+
+@pytest.mark.parametrize("people", [["Anna", "Ben", "Carla"] * 9, [*LAST, "De Vries"] * 9])
+def test_names_of_one_word_repeat_instead_of_getting_initials(people: list[str]) -> None:
+    names = fresh(people, 5_000, "person")
+    assert all(re.fullmatch(r"[^\W\d_]{2,}( [^\W\d_]{2,})?", name) for name in names)
+    assert sum(" " in name for name in names) < 0.25 * len(names)
+    assert len(set(names)) > 100
 
 
 def test_emails_are_addresses_at_shared_or_example_domains() -> None:
@@ -753,3 +762,22 @@ def test_family_names_before_given_names_stay_there_without_capitals() -> None:
     usual = [f"{given[3 * i]} {family[2 * i]}" for i in range(120)]
     new = [text.split()[:2] for text in fresh(usual, 300, "person")]
     assert sum(first in given and last in family for first, last in new) > 290
+
+
+def test_several_blanks_of_one_name_do_not_stay() -> None:
+    first, second = ("Grand", "Red", "Blue", "Old"), ("Wolf", "Star", "Paper", "King")
+    new = fresh([*(f"{a} {b}" for a in first for b in second), "Grand  Wolf  Old & Star"], 300)
+    assert not any("  " in name for name in new)
+
+
+def test_lists_of_codes_have_codes_of_the_form_of_single_ones() -> None:
+    codes = [f"LP-{100 + i * 37 % 900}-2014-{i * i % 601:05}" for i in range(120)]
+    cells = [*codes[:80], *(",".join(codes[i : i + 2 + i % 3]) for i in range(80, 110))]
+    new = fresh(cells, 2_000)
+    assert len(set(new)) == 2_000
+    assert all(
+        re.fullmatch(r"LP-\d{3}-2014-\d{5}(,LP-\d{3}-2014-\d{5}){0,3}", text) for text in new
+    )
+    assert sum("," in text for text in new) / len(new) == pytest.approx(30 / 110, abs=0.05)
+    mixed = [*codes[:80], *(f"{code}, see note" for code in codes[80:])]
+    assert split_codes(mixed) is None

@@ -112,3 +112,13 @@ def test_near_products_are_listed_and_can_be_switched_off() -> None:
     }
     assert (FORMULA, "near_product") in listed["True"]
     assert FORMULA not in dict(listed[f"['{FORMULA}']"])
+
+
+def test_a_product_of_rounded_numbers_in_few_rows_may_be_off_by_a_cent() -> None:
+    rng = np.random.default_rng(7)
+    gallons, price = rng.uniform(3, 11, 130), rng.uniform(2.2, 3.2, 130)
+    cost = np.round(gallons * price, 2)
+    rounded = {"gallons": np.round(gallons, 2), "cost": cost, "price": np.round(price, 3)}
+    assert not np.array_equal(np.round(rounded["gallons"] * rounded["price"], 2), cost)
+    found = find_near_columns(pa.table(rounded), dict.fromkeys(rounded, "number"), ())
+    assert "cost / gallons ~ price" in [column.relation_name for column in found]

@@ -110,3 +110,19 @@ def test_conditions_and_new_endings_of_partial_rows_are_supported(tmp_path: Path
     partial_rows = PartialRows.parse(sampler.tokenizer, [{"price": 1000.25}, {"price": 77.99}])
     completed = complete_rows(sampler, 1, np.arange(2), partial_rows).rows
     assert completed.column("price").to_pylist() == [1000.25, 77.99]
+
+
+@pytest.mark.parametrize("arrow", [pa.timestamp("us"), pa.date32()])
+@pytest.mark.parametrize("days", [timedelta(0), timedelta(14), timedelta(-1)])
+def test_dates_of_the_same_day_of_each_month_stay_so(arrow: pa.DataType, days: timedelta) -> None:
+    starts = [datetime(2010 + i // 12, 1 + i % 12, 1, tzinfo=UTC) for i in range(150)]
+    dates = [start + days for start in starts if start.month != 7]
+    values = resample(pa.array([date.replace(tzinfo=None) for date in dates], arrow))
+    sampled = values.cast(pa.timestamp("us")).to_pylist()
+    assert all((value - days).day == 1 for value in sampled)
+    assert {(value - days).month for value in sampled} == set(range(1, 13))
+
+
+def test_dates_of_few_months_are_not_bound_to_their_day() -> None:
+    dates = [datetime(2024, 1 + i % 4, 15, tzinfo=UTC).replace(tzinfo=None) for i in range(99)]
+    assert not NumericColumn.fit("x", pa.timestamp("us"), pa.array(dates)).scale.months

@@ -139,3 +139,18 @@ def test_a_value_of_public_words_is_not_another_text_among_words() -> None:
     jobs = [f"{a} {b}" for a in ("Junior", "Chief", "Deputy") for b in WORDS.values()] * 2
     assert find_other_texts(Counter([*jobs, *["Student"] * 20]), None).words == {}
     assert find_other_texts(Counter([*jobs, *["Unknown"] * 20]), None).words == {"Unknown": 20}
+
+
+def test_firms_among_people_stay_firms_as_often_as_in_the_table() -> None:
+    given, families = ("Anna", "Ben", "Carla", "Emil", "Ida"), ("Braun", "Klein", "Lang", "Vogel")
+    people = [f"{a} {b}" for a in given for b in families]
+    kinds = ("Food", "Farm", "Bus", "Tech", "Art", "Sea", "Tea")
+    firms = [f"{a} {b} Pty Ltd" for a in ("Gold", "Sun", "Star") for b in kinds][:20]
+    column = IdColumn.fit("donor", pa.string(), pa.array([*people * 3, *firms * 2]), kind="person")
+    restored = IdColumn.from_json({"name": "donor", **column.to_json()}, pa.string())
+    names = restored.values(3, np.arange(1_000)).to_pylist()
+    are_firms = [name.endswith("Pty Ltd") for name in names]
+    assert sum(are_firms) / 1_000 == pytest.approx(0.4, abs=0.05)
+    assert not set(names) & set(people)
+    few = IdColumn.fit("donor", pa.string(), pa.array([*people * 7, *firms[:9]]), kind="person")
+    assert few.others is None

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from modalities.tabular.schema import PERSONAL_KINDS
 from models.tabular.identifiers.east_asian_names import best_locale
-from models.tabular.identifiers.patterns import IPV4, PATTERNS, PHONE
+from models.tabular.identifiers.patterns import FIRM, IPV4, PATTERNS, PHONE
 from models.tabular.identifiers.person_names import (
     are_family_with_initials,
     given_name_share,
@@ -65,7 +65,7 @@ _PART_OF_NAME = re.compile(
 )
 # Words for name, contact, author, customer, patient, employee, student, teacher and member.
 EAST_ASIAN_NAME = re.compile(
-    r"姓名|人名|氏名|名前|성명|이름|(?:联系|聯絡|负责|負責|申请|申請)人|作者|客户|客戶|患者|员工|員工|学生|學生"
+    r"姓名|人名|中文名(?![称稱])|氏名|名前|성명|이름|(?:联系|聯絡|负责|負責|申请|申請)人|作者|客户|客戶|患者|员工|員工|学生|學生"
     r"|老师|老師|教师|教師|会员|會員|担当者|代表者|대표자|담당자|환자|직원|학생"
 )
 MIN_EAST_ASIAN, SURE_EAST_ASIAN = 0.6, 0.95  # share of known family names
@@ -82,11 +82,6 @@ _THING_NAME = re.compile(
     r"species|song|album|employer|business|organi[sz]ation|institution|agency|firm|film|movie|book|title|domain|department"
 )
 MIN_FIRMS, MIN_PEOPLE_AMONG_FIRMS = 0.1, 0.15
-_FIRM = re.compile(
-    r"(?i).*\b(?:inc|ltd|llc|llp|lp|plc|corp|corporation|co|company|companies|gmbh|ag|kg|s\.?a\.?|"
-    r"s\.?r\.?l|b\.?v|pty|group|holdings?|association|society|cooperative|coop|trust|foundation|"
-    r"partners|bank|services|industries|enterprises?|farms?|estates?|university|department)\b"
-)
 _NAMES = {
     "city": re.compile(
         r"(?i)(?:^|[\W_])(?:city|town|municipality|ville|commune|ciudad|stadt|ort)$"
@@ -226,7 +221,7 @@ def are_given_names(texts: Sequence[str]) -> bool:
 
 def have_some_people(name: str, texts: Sequence[str]) -> bool:
     """Return True for people among firms or addresses in a column such as `owner`."""
-    others = rf"{_FIRM.pattern}|\d"
+    others = rf"{FIRM.pattern}|\d"
     if not says_people(name) or _share(others, texts, whole=False) < MIN_FIRMS:
         return False
     return given_name_share(texts, name_locale(texts)) >= MIN_PEOPLE_AMONG_FIRMS

@@ -19,7 +19,7 @@ ID_NAME = re.compile(
 # Unique numbers with such a name, and of several digits, identify rows, too.
 NUMBER_NAME = re.compile(
     r"(?i)(?:^|[\W_])(?:no|nr|num|number|nummer|key|ref|sku|ean|gtin|isbn|ssn|account|acct|"
-    r"barcode|phones?|tel|mobile|fax|zip4|license|matricule)$|(?-i:[a-z](?:No|Nr|Number|Key|Ref))$"
+    r"barcode|phones?|tel|mobile|fax|zip4|license|matricule)$|(?-i:[a-z](?:No|Nr|Number|Key|Ref))$|(?:編號|编号|番号|番號|번호)$"
 )
 _DOCUMENT_NAME = re.compile(
     r"(?i)(?:^|[\W_])(?:cert|certificate|permit|docket|badge|serial|registration|charter|rssd|policy|"
@@ -32,7 +32,9 @@ _THING_NUMBER = re.compile(
     r"case|ticket|application|registration|serial|record|subject|sample|part|item|product|loan|"
     r"policy|contract|vehicle|flight|train|bus)[\W_]?(?:no|nr|num|number)\.?$"
 )
+_BARE_NUMBER = re.compile(r"(?i)no|nr|num|number|nummer")  # which may be times or quantities
 _MIN_NUMBER = 1_000
+_MIN_EXPECTED_EQUAL = 20  # pairs of rows, if unique numbers were quantities
 _MAX_REPEATS = 5  # rows with the same number
 # Consecutive numbers with such a name say something about their row.
 _RANK_NAME = re.compile(
@@ -74,13 +76,23 @@ def are_row_numbers(name: str, counts: ValueCounts, valid: int, others: Sequence
         return False
     if valid >= MIN_ID_ROWS and is_joined_id(name, others):
         return True
-    is_number = NUMBER_NAME.search(name) and min(numbers) >= _MIN_NUMBER
+    is_bare = _BARE_NUMBER.fullmatch(name) is not None
+    may_be_times = is_bare and are_epochs(min(numbers), max(numbers))
+    is_number = NUMBER_NAME.search(name) is not None and min(numbers) >= _MIN_NUMBER
+    is_number &= not may_be_times
+    is_number |= bool(NUMBER_NAME.search(name)) and not is_bare and _are_too_dense(numbers)
     if valid >= MIN_ID_ROWS and (is_number or _THING_NUMBER.search(name)):
         return True
     if valid < MIN_ID_ROWS:
         return False
     is_first = name in others[:1] and _count_up_with_gaps(numbers)
     return is_first or max(numbers) - min(numbers) + 1 == len(numbers)
+
+
+def _are_too_dense(numbers: Sequence[int]) -> bool:
+    """Return True for different numbers in a range in which as many quantities would repeat."""
+    span = max(numbers) - min(numbers) + 1
+    return len(numbers) ** 2 / (2 * span) >= _MIN_EXPECTED_EQUAL
 
 
 def _count_up_with_gaps(numbers: Sequence[int]) -> bool:

@@ -9,8 +9,9 @@ from models.tabular.identifiers.other_texts import MIN_REST, find_other_texts
 
 _HINT = (
     "Some rows of these columns have no identifier of the kind of the others, such as a name of a "
-    "host among IP addresses. Samples have as many of them, in rows that do not depend on other "
-    "columns: words that many rows share stay, and all others become new texts of the same form. "
+    "host among IP addresses or a firm among people. Samples have as many of them, in rows that do "
+    "not depend on other columns: words that many rows share stay, and all others become new texts "
+    "of the same form. "
     f"If fewer than {MIN_REST} differ, they become identifiers of the kind of the others. If words "
     "stand for missing values, list them in `read.missing`; otherwise correct these rows, or set "
     "`identifier` in the schema to `keep` or `drop`."

@@ -42,6 +42,7 @@ _MAX_TITLE_CHARS, _MAX_TITLE_SPACES = 60, 9  # of names of things, such as title
 _MAX_CATEGORY_DISTINCT = 0.5  # up to this fraction of different values, long texts are a category
 # Values of people, fewer than MIN_ID_ROWS, and their share of the rows.
 MIN_FEW, MIN_DISTINCT_PEOPLE = 5, 0.4
+_MIN_WITHOUT_NOTE, _MIN_NOTE_CHARS = 20, 12  # rows without a note for each one; mean length
 _DESCRIPTION_NAME = re.compile(
     r"(?i)descri[pb]|beschreibung|comment|kommentar|commentaire|remark|bemerkung|summary|abstract|"
     r"details|message|feedback|narrative|synopsis|(?:^|[\W_])notes?$"
@@ -128,6 +129,15 @@ def _is_prose_of_few(name: str, prose: ProseStats, distinct: int, valid: int) ->
     is_comment = _DESCRIPTION_NAME.search(name) and prose.mean_spaces >= _MIN_DESCRIPTION_SPACES
     is_long = prose.mean_chars > _MAX_TITLE_CHARS and prose.mean_spaces >= _MIN_PROSE_SPACES
     return is_long or bool(is_comment)
+
+
+def are_rare_notes(distinct: int, prose: ProseStats, valid: int, missing: int) -> bool:
+    """Return True for texts of some length that few of many rows have, each another one.
+
+    Nothing can be learned from them, and samples would show who they are about.
+    """
+    are_rare = missing >= _MIN_WITHOUT_NOTE * valid and _differ_in_few_rows(distinct, valid)
+    return are_rare and prose.mean_chars >= _MIN_NOTE_CHARS
 
 
 def _differ_in_few_rows(distinct: int, valid: int) -> bool:

@@ -27,7 +27,7 @@ from modalities.tabular.upload.types.integer_identifiers import (
 )
 from modalities.tabular.upload.types.ordered_categories import order_of
 from modalities.tabular.upload.types.quantities import contain_numbers
-from modalities.tabular.upload.types.text_types import infer_text_type
+from modalities.tabular.upload.types.text_types import are_rare_notes, infer_text_type
 
 MAX_DECIMALS = 15
 MIN_PHONE_DIGITS = 8
@@ -102,6 +102,10 @@ def infer_text(
         equal = [each for each in accepted if each.odd == best.odd]
         return _infer_form(name, stats, best, equal, categories_max, others)
     column = infer_text_type(name, stats.counts, stats.prose, stats.valid, categories_max, others)
+    if column.type == "category" and are_rare_notes(
+        stats.counts.distinct, stats.prose, stats.valid, stats.missing
+    ):
+        column = Column(name, "text", exclude=True)
     column = replace(column, nullable=stats.missing > 0)
     nearest = min(_near_forms(candidates, stats), key=lambda each: each.odd, default=None)
     if nearest is None:
