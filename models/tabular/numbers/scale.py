@@ -138,7 +138,7 @@ class Scale:
         if not self.unit or self.digits:
             return "has no value with as many digits in the training data"
         if self.months:
-            integers = _to_months(value, self.arrow)
+            integers = to_months(value - self.shift, self.arrow)
         else:
             scaled = np.floor(value * 10.0**self.decimals) if self.is_decimal else value
             integers = scaled.astype(np.int64)
@@ -157,7 +157,7 @@ class Scale:
     def _text(self, integers: NDArray[np.int64]) -> str:
         if self.is_decimal:
             return f"{integers[0] / 10**self.decimals:.{self.decimals}f}"
-        ticks = _from_months(integers, self.arrow) if self.months else integers
+        ticks = from_months(integers, self.arrow) + self.shift if self.months else integers
         storage = pa.array(ticks)
         if not pa.types.is_integer(self.arrow) and self.arrow.bit_width == 32:
             storage = storage.cast(pa.int32())

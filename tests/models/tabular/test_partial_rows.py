@@ -239,6 +239,11 @@ def _by_step(step_groups: list[tuple[torch.Tensor, torch.Tensor]]) -> dict[int, 
             "is between the values of .* nearest are 1992-03-01 and 1992-04-01",
         ),
         (
+            pa.array(np.arange("1990-01", "1999-01", dtype="M8[M]").astype("M8[D]") - 1),
+            "1992-03-05",
+            "nearest are 1992-02-29 and 1992-03-31",
+        ),
+        (
             pa.array(np.arange("1990-01-01", "1999-01-01", 7, dtype="M8[D]").astype("M8[us]")),
             "1990-01-06T12:00:00",
             "nearest are 1990-01-01 and 1990-01-08",
@@ -249,7 +254,7 @@ def test_a_value_between_the_steps_of_a_column_is_rejected_with_the_nearest(
     values: pa.Array, given: Any, message: str
 ) -> None:
     table = pa.table({"x": values})
-    type = "datetime" if pa.types.is_timestamp(values.type) else "number"
+    type = "datetime" if pa.types.is_temporal(values.type) else "number"
     tokenizer = Tokenizer.fit(table, [ColumnSchema("x", type)], target_column=None, seed=0)
     with pytest.raises(InvalidPartialRow, match=message):
         PartialRows.parse(tokenizer, [{"x": given}])
