@@ -96,6 +96,16 @@ def test_pairs_of_few_rows_are_no_evidence() -> None:
     assert names_of(ORDERS.slice(0, 60)) == []
 
 
+@pytest.mark.parametrize(("single", "is_found"), [(20, True), (150, False)])
+def test_pairs_must_repeat(single: int, is_found: bool) -> None:
+    """Rows whose pair occurs once show how many new rows have a pair that no row has."""
+    repeated = make_orders()
+    more = make_orders(products=PRODUCTS + single, rows=single)
+    product = [f"p{PRODUCTS + k}" for k in range(single)]
+    table = pa.concat_tables([repeated, replaced(more, "product", product)]).combine_chunks()
+    assert (NAME in names_of(table)) is is_found
+
+
 def test_a_column_that_one_of_two_mostly_determines_is_not_determined_by_both() -> None:
     """The exceptions are few, so that no other row of their pair contradicts them."""
     price = np.array([float(p[1:]) for p in ORDERS["product"].to_pylist()])
