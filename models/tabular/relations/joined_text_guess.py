@@ -96,14 +96,16 @@ class FewRows:
     def __init__(self, table: pa.Table, coded: Mapping[Part, int]) -> None:
         """Draw the samples; those with rows for codes are larger."""
         rng = np.random.default_rng(_SEED)
-        self._samples: list[tuple[SampledRows, bool]] = []
-        for attempt in range(3 * ATTEMPTS):
-            kind = attempt // ATTEMPTS  # without a rest, with one, and with codes
-            count = FEW_ROWS if kind < 2 else FEW_ROWS_WITH_CODES
-            if len(table) < count or (kind == 2 and not coded):
-                break
-            rows = table.take(pa.array(rng.choice(len(table), count, replace=False)))
-            self._samples.append((SampledRows(rows, coded if kind == 2 else {}), kind > 0))
+
+        def draw(count: int, coded: Mapping[Part, int]) -> list[SampledRows]:
+            if len(table) < count:
+                return []
+            chosen = (rng.choice(len(table), count, replace=False) for _ in range(ATTEMPTS))
+            return [SampledRows(table.take(pa.array(rows)), coded) for rows in chosen]
+
+        few, more = draw(FEW_ROWS, {}), draw(FEW_ROWS_WITH_CODES, coded) if coded else []
+        # Texts without a rest come first. The samples compute the parts of texts once.
+        self._samples = [(rows, False) for rows in few] + [(rows, True) for rows in (*few, *more)]
 
     def guess(self, name: str, others: Collection[str]) -> Iterator[JoinedText]:
         """Yield what the texts of a column may consist of, with the codes of a few rows."""
