@@ -89,7 +89,7 @@ class NumberGrid:
 
 
 def _has_decimals(values: Floats, decimals: int) -> bool:
-    """Return True if floats have at most so many decimals, but for errors such as 10.299999999."""
+    """Return True if floats are rounded to `decimals`, but for errors such as 10.299999999."""
     errors = np.abs(np.rint(values * 10.0**decimals) / 10.0**decimals - values)
     limit = np.minimum(MAX_ERROR * np.abs(values), MAX_UNIT_ERROR * 10.0**-decimals)
     return bool((errors <= limit).all())

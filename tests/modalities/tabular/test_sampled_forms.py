@@ -13,6 +13,7 @@ from modalities.tabular.type_casting import arrow_type, parse_texts
 from modalities.tabular.typed_parquet import typed_batches
 from models.tabular.schema import ColumnSchema
 from models.tabular.tokenizer import Tokenizer
+from models.tabular.tokenizer_tensors import from_tensors, to_tensors
 from tests.modalities.tabular.conftest import Read, Table
 
 CASES = Path(__file__).parent / "cases"
@@ -64,7 +65,7 @@ def test_generated_months_are_the_beginnings_of_months(read: Read) -> None:
     values = pa.Table.from_batches(list(typed_batches(table.path, columns)))
     schema = [ColumnSchema.from_dict(column.to_dict()) for column in columns]
     tokenizer = Tokenizer.fit(values, schema, target_column=None, seed=0)
-    unpacked = Tokenizer.unpack(*tokenizer.pack())
+    unpacked = from_tensors(*to_tensors(tokenizer))
     tokens = np.zeros((len(tokenizer.step_sizes), 50), np.int64)
     uniforms = np.tile(np.linspace(0, 0.99, 50), (tokenizer.num_decode_uniforms, 1))
     decoded = unpacked.decode(tokens, uniforms).column("month")

@@ -63,7 +63,7 @@ def test_a_difference_that_each_key_has_is_found() -> None:
 
 
 def test_a_sum_that_each_key_has_is_found() -> None:
-    """What is paid and what is open of a loan add up to its amount, which is not a column."""
+    """Loans whose amount, which is not a column, is the sum of what is paid and what is open."""
     person = np.repeat(np.arange(PERSONS), YEARS)
     paid = np.tile(np.arange(YEARS), PERSONS) * 10.5
     loan = np.random.default_rng(2).integers(100, 9_000, PERSONS)[person]

@@ -52,7 +52,9 @@ def test_a_table_of_identifiers_only_gets_new_ones(tmp_path: Path) -> None:
     table = pa.table({"code": codes, "id": np.arange(len(codes))})
     schema = (ColumnSchema("code", "id"), ColumnSchema("id", "id"))
     rows = train_sampler(table, schema, tmp_path, steps=2).sample(1, np.arange(500)).rows
-    assert len(set(rows["code"].to_pylist()) - set(codes)) == 500
+    new_codes = set(rows["code"].to_pylist())
+    assert len(new_codes) == 500
+    assert len(new_codes - set(codes)) >= 495  # few may equal real ones by chance
     assert min(rows["id"].to_pylist()) == len(codes)
 
 
