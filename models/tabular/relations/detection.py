@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from itertools import permutations
+from itertools import chain, permutations
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +20,7 @@ from models.tabular.relations.calendar_detection import (
 from models.tabular.relations.date_bounds import find_date_bounds
 from models.tabular.relations.date_gaps import comparable_dates, find_date_sums
 from models.tabular.relations.date_lookups import find_date_lookups
+from models.tabular.relations.decimals_detection import find_decimals
 from models.tabular.relations.discrete_relations import (
     MAX_COMPARED_COLUMNS,
     MIN_EXPECTED_VIOLATIONS,
@@ -91,6 +92,9 @@ def detect_relations(
         relations += find_intervals(sample, table, types, numbers, others)
         relations += find_offsets(table, types, numbers, _column_sets(relations))
     relations += find_pair_lookups(table, types, min_value_count, _column_sets(relations))
+    if not min_value_count:
+        in_relations = [each.columns for each in relations if each.kind != "distinct"]
+        relations += find_decimals(table, types, numbers, set(chain(*in_relations)))
     relations += find_valid_dates(dates, table)
     return relations + find_distinct(table, types, related)
 

@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 def formula(relation: "Relation") -> str:
     """Return the formula of a relation, such as `net + tax = total`."""
     *sources, last = relation.columns
-    if relation.kind == "order":
-        return f"{sources[0]} <= {last}"
-    if relation.kind == "distinct":
-        return f"{sources[0]} != {last}"
+    if relation.kind in ("order", "distinct"):
+        return f"{sources[0]} {'<=' if relation.kind == 'order' else '!='} {last}"
+    if relation.kind == "decimals":
+        return f"decimals({sources[0]}) of {last}"
     if relation.kind in (*SUMS, *DATE_SUMS, "date_bound"):
         signs = {"sum": "=", "date_sum": "=", "rounded_sum": "≈", "date_bound": "<="}
         sign = signs.get(relation.kind, "~")

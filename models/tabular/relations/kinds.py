@@ -10,6 +10,8 @@
 - `product`: factor * first * second, plus the third column with its sign, if there is one.
 - `ratio`: factor * first / second + offset.
 - `factor`: the second column times a factor that each value of the first one has.
+- `decimals`: the last column, with the decimals that each value of the first one has; negative
+  decimals are those of tens, hundreds or thousands.
 - `offset`: an amount that each value of the first column has, plus or minus the second one.
 - `elapsed`: factor * (second - first) + offset, of two datetimes or times in ticks; `part` is
   the unit of time that the factor converts to, if it is one.
@@ -43,6 +45,7 @@ Kind = Literal[
     "ratio",
     "factor",
     "offset",
+    "decimals",
     "elapsed",
     "date_sum",
     "near_date_sum",

@@ -51,7 +51,8 @@ class Relation:
     `roles` are those of the first columns, if a date is spread over them, such as year and month.
     Other relations have each date that is `spread` over columns as a column with its name.
     `keys` and `values` are the steps of a step function, the starts of intervals and their texts,
-    the texts of a lookup, or the texts and their factors or amounts. A pair of texts is one key.
+    the texts of a lookup, or the texts and their factors, amounts or decimals. A pair of texts is
+    one key.
     """
 
     kind: Kind
@@ -154,6 +155,9 @@ class Relation:
         if self.kind == "date_part":
             return as_floats(self.source(rows))
         sources = [array(rows, name) for name in self.columns[:-1]]
+        if self.kind == "decimals":
+            units = 10.0 ** -self._numbers_of_keys(sources[0])
+            return np.rint(as_floats(array(rows, self.last)) / units) * units
         if self.kind in BY_KEYS:
             of_keys, other = self._numbers_of_keys(sources[0]), as_floats(sources[1])
             return of_keys * other if self.kind == "factor" else of_keys + self.signs[0] * other
@@ -213,7 +217,7 @@ class Relation:
         return np.asarray(last / np.where(of_keys == 0, np.nan, of_keys))
 
     def _numbers_of_keys(self, keys: pa.Array) -> Floats:
-        """Return the (N,) factors or amounts of keys, NaN of those without one."""
+        """Return the (N,) factors, amounts or decimals of keys, NaN of those without one."""
         index = pa.compute.index_in(as_text(keys), value_set=pa.array(self.keys, pa.string()))
         return as_floats(pa.array(self.values, pa.float64()).take(index))
 
@@ -229,8 +233,8 @@ class Relation:
 
     @property
     def is_learned(self) -> bool:
-        """Return True if two columns determine a third one, which is learned all the same."""
-        return self.has_pairs or self.kind == "offset"
+        """Return True if the last column is learned, although the relation determines it."""
+        return self.has_pairs or self.kind in ("offset", "decimals")
 
     def source(self, rows: Rows) -> pa.Array:
         """Return the first column or a part of it, which may be a date that is spread.
