@@ -21,8 +21,12 @@ _EXAMPLES = {
     "datetime": pa.scalar(datetime(2024, 5, 31, 14, 30), pa.timestamp("us")),  # noqa: DTZ001
     "time": pa.scalar(time(14, 30), pa.time64("us")),
     "duration": pa.scalar(timedelta(hours=1, minutes=30), pa.duration("us")),
+    "integer": pa.scalar(1234),
+    "number": pa.scalar(1234.5),
 }
+_PLAIN_NUMBERS = ("integer", "number")  # if they have no format
 _EXAMPLE = ", such as "  # before the examples of a message
+_NEEDED_TYPES = ("must be a ", "must be an ")  # beginnings of messages on values of another type
 
 
 def plain_conditions(columns: Sequence[Column], where: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,22 +77,31 @@ def plain_value(column: Column, value: Any) -> Any:
     if not is_date:
         forms.append(Column("", column.type))
     for form in forms:
-        parsed = parse_texts(pa.array([value.strip()]), form)
-        if parsed[0].is_valid:
+        parsed = parse_texts(_with_outer_blanks(value), form).drop_null()
+        if len(parsed):
             return _to_json(parsed, column)
     return value
 
 
-def with_example(columns: Sequence[Column], name: str, message: str) -> str:
-    """Return a message on a value that is not a date, time or duration, with one that is.
+def _with_outer_blanks(text: str) -> pa.StringArray:
+    """Return the text and the same without and with one outer blank, which forms may have."""
+    inner = text.strip()
+    return pa.array([text, inner, f"{inner} ", f" {inner}", f" {inner} "])
 
-    It has the form of the column, as samples do. Other messages are unchanged.
+
+def with_example(columns: Sequence[Column], name: str, message: str) -> str:
+    """Return a message on a value of another type, with an example of the column's own.
+
+    It has the form of the column, as samples do. Other messages are unchanged, such as those on
+    plain numbers.
     """
     column = next((each for each in columns if each.name == name), None)
     kind, separator, plain = message.partition(_EXAMPLE)
-    if column is None or column.type not in _EXAMPLES or not kind.startswith("must be a "):
+    if column is None or column.type not in _EXAMPLES or not kind.startswith(_NEEDED_TYPES):
         return message
-    shown = format_values(pa.array([_EXAMPLES[column.type]]), column)[0].as_py()
+    shown = format_values(pa.array([_EXAMPLES[column.type]]), column)[0].as_py().strip()
+    if column.type in _PLAIN_NUMBERS:
+        return f"{kind}{_EXAMPLE}{shown}" if column.format else message
     if not separator or shown in plain.split(" or "):
         return message
     return f"{kind}{_EXAMPLE}{shown}, or {plain}"

@@ -13,6 +13,7 @@ from modalities.tabular.request_values import (
 from modalities.tabular.schema import Column
 
 DOLLARS = Column("a", "number", decimals=2, format="$#,##0.00")
+BLANK = Column("a", "integer", decimals=0, format="$#,##0 ")
 CLOCK = Column("a", "time", format="%-I:%M %p")
 LOCAL = Column("a", "datetime", format="%Y-%m-%dT%H:%M:%S+01:00")
 
@@ -23,6 +24,10 @@ LOCAL = Column("a", "datetime", format="%Y-%m-%dT%H:%M:%S+01:00")
         (DOLLARS, "$1,200", 1200.0),
         (DOLLARS, "1200.5", 1200.5),
         (DOLLARS, 1200, 1200),
+        (BLANK, "$92,368 ", 92_368),
+        (BLANK, "$92,368", 92_368),
+        (BLANK, " $92,368", 92_368),
+        (BLANK, "92368", 92_368),
         (DOLLARS, "a lot", "a lot"),
         (Column("a", "number", decimals=2, format="#.##0,00 €"), "1.200,50 €", 1200.5),
         (Column("a", "number", decimals=1, format="0.0%"), "59.3%", 59.3),
@@ -82,6 +87,8 @@ def test_conditions_and_partial_rows_are_converted_by_column() -> None:
             "must be a date, such as 2024-05-31 or 2024-05-31T14:30:00",
         ),
         (Column("a", "integer"), "must be an integer", "must be an integer"),
+        (BLANK, "must be an integer", "must be an integer, such as $1,234"),
+        (DOLLARS, "must be a number", "must be a number, such as $1,234.50"),
         (Column("b", "time", format="%H:%M"), "must be a time of day, such as 14:30:00", ""),
     ],
 )
