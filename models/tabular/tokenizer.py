@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from models.tabular.autoregressive.exclusions import NO_EXCLUSIONS, Exclusions
 from models.tabular.autoregressive.joint_masks import JointMask, find_joint_masks
-from models.tabular.categorical_columns import Column, Floats, Tokens
+from models.tabular.categorical_columns import CategoricalColumn, Column, Floats, Tokens
 from models.tabular.column_fitting import (
     column_types,
     column_values,
@@ -292,7 +292,13 @@ class Tokenizer:
             names_of.setdefault(key, [key]).append(name)
         keys = [self._steps_of(names) for names in names_of.values()]
         pairs = self.coding.columns_of_pairs.items()
+        categories = {c.name for c in self.columns if isinstance(c, CategoricalColumn)}
         steps_of_pairs = [self._steps_of([*pair, *names]) for pair, names in pairs]
+        steps_of_pairs += [
+            self._steps_of([key, *names])
+            for key, names in self.coding.exceptions_of_keys.items()
+            if key in categories
+        ]
         columns = self.columns, self.column_slices, self.step_sizes
         return replace(self, exclusions=Exclusions.fit(tokens, *columns, keys, steps_of_pairs))
 

@@ -104,6 +104,17 @@ class RelationCoding:
         return columns
 
     @cached_property
+    def exceptions_of_keys(self) -> Mapping[str, list[str]]:
+        """The columns, by key, of which only the values of keys with several ones are learned."""
+        columns: dict[str, list[str]] = {}
+        for column in self.columns:
+            if isinstance(column, DerivedColumn) and column.relation.kind == "lookup":
+                is_left = not (column.omitted or column.learned or column.relation.part)
+                if is_left and len(column.sources) == 1:
+                    columns.setdefault(column.sources[0], []).append(column.name)
+        return columns
+
+    @cached_property
     def near_sums(self) -> tuple[Relation, ...]:
         """The sums and distances of dates with exceptions by which columns are coded."""
         coded = (c for c in self.columns if isinstance(c, RemainderColumn | DateGapColumn))

@@ -374,3 +374,27 @@ def test_tables_are_freed_with_their_model() -> None:
         assert tables() is None
     finally:
         gc.enable()
+
+
+def test_products_of_two_names_are_sampled_with_one_of_these(tmp_path: Path) -> None:
+    """Names of other products are left out, so only those of these products have tokens."""
+    rng = np.random.default_rng(0)
+    product = rng.integers(0, 100, 3_000)
+    has_other_name = (product < 10) & (rng.random(len(product)) < 0.5)
+    name = np.where(has_other_name, product * 7 % 50, product // 2)
+    table = pa.table(
+        {
+            "product": pa.array([f"p{k}" for k in product]),
+            "name": pa.array([f"name {k}" for k in name]),
+            "price": rng.random(len(product)).round(2),
+        }
+    )
+    types: tuple[ColumnType, ...] = ("category", "category", "number")
+    schema = tuple(map(ColumnSchema, table.column_names, types))
+    sampler = train_sampler(table, schema, tmp_path, label=None, steps=5)
+    assert sampler.tokenizer.coding.exceptions_of_keys == {"product": ["name"]}
+    pairs, sampled = (
+        set(zip(rows["product"].to_pylist(), rows["name"].to_pylist(), strict=True))
+        for rows in (table, sampler.sample(1, np.arange(2_000)).rows)
+    )
+    assert sampled <= pairs
