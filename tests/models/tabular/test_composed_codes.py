@@ -11,7 +11,7 @@ import pytest
 from models.tabular.conditions import InvalidPartialRow
 from models.tabular.identifiers.fitting import fit_id_columns
 from models.tabular.partial_rows import PartialRows
-from models.tabular.relations.joined_text_search import find_joined_texts
+from models.tabular.relations.joined_text_search import MAX_COLUMNS, find_joined_texts
 from models.tabular.relations.joined_texts import JoinedText
 from models.tabular.row_completion import complete_rows
 from models.tabular.schema import ColumnSchema
@@ -96,6 +96,22 @@ def test_numbers_after_the_initials_of_new_names_are_joined() -> None:
 def test_codes_that_no_column_determines_are_not_joined() -> None:
     table = build_orders("{series}-{n}")
     assert find_joined_texts(table, ORDER_TYPES) == []
+
+
+def test_first_rows_of_another_form_do_not_hide_codes() -> None:
+    table = build_orders("{kind}-{n}")
+    first = [f"old{i}" for i in range(12)]  # at least five rows of each kind
+    table = table.set_column(0, "order", pa.array(first + table["order"].to_pylist()[12:]))
+    (joined,) = find_joined_texts(table, ORDER_TYPES)
+    assert np.flatnonzero(~joined.holds(table)).tolist() == list(range(12))
+    assert joined.codes[0] == {"Clothing": "CLO", "Electronics": "ELE"}
+
+
+def test_an_identifier_after_many_columns_is_searched() -> None:
+    table = pa.table({f"x{i}": RNG.normal(size=N) for i in range(MAX_COLUMNS)})
+    types = dict.fromkeys(table.column_names, "number") | {"order": "id"}
+    orders = build_orders("{series}-{kind}-{n}")["order"]
+    assert find_joined_texts(table.append_column("order", orders), types) == []
 
 
 def test_codes_with_other_marks_are_joined() -> None:
