@@ -102,7 +102,8 @@ class BoundedColumn:
         numbers, is_missing = grid.to_grid(array(table, name))
         # A value of the table: times of full minutes stay ones where a bound is missing, and a
         # mark for missing values such as -999999999 does not move the others.
-        median = np.quantile(numbers[~is_missing], 0.5, method="lower")
+        present = numbers[~is_missing]
+        median = np.quantile(present, 0.5, method="lower") if len(present) else 0.0
         return cls(name, lower, upper, grid.decimals, float(median))
 
     @property
