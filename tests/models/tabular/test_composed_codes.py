@@ -10,6 +10,7 @@ import pytest
 
 from models.tabular.conditions import InvalidPartialRow
 from models.tabular.identifiers.fitting import fit_id_columns
+from models.tabular.identifiers.kinds import fit_codes
 from models.tabular.partial_rows import PartialRows
 from models.tabular.relations.joined_text_search import MAX_COLUMNS, find_joined_texts
 from models.tabular.relations.joined_texts import JoinedText
@@ -74,6 +75,16 @@ def test_new_parts_have_the_prefixes_as_often_as_in_the_table() -> None:
     assert len(set(orders)) == 2_000
     assert all(re.fullmatch(r"(CA|US)-202\d-\d{4,5}", order) for order in orders)
     assert 0.7 < np.mean([order.startswith("CA") for order in orders]) < 0.9
+
+
+@pytest.mark.parametrize(("min_value_count", "share"), [(0, 0.35), (5, 0.11)])
+def test_few_texts_do_not_set_the_shares_of_beginnings(min_value_count: int, share: float) -> None:
+    first = "1" * 20 + "234567" * 5 + "8" * 4 + "9" * 3
+    codes = [f"{digit}{number}K" for digit, number in zip(first, NUMBERS, strict=False)]
+    templates = fit_codes(codes, min_value_count)
+    assert templates is not None
+    drawn = templates.texts(1, 0, np.arange(2_000)).to_pylist()
+    assert abs(np.mean([text.startswith("1") for text in drawn]) - share) < 0.03
 
 
 def test_a_code_of_a_month_that_no_row_has_is_that_of_an_earlier_one() -> None:
