@@ -14,6 +14,7 @@ from models.tabular.identifiers.kinds import fit_codes
 from models.tabular.partial_rows import PartialRows
 from models.tabular.relations.joined_text_search import MAX_COLUMNS, find_joined_texts
 from models.tabular.relations.joined_texts import JoinedText
+from models.tabular.relations.nearly_joined_texts import find_nearly_joined_texts
 from models.tabular.row_completion import complete_rows
 from models.tabular.schema import ColumnSchema
 from tests.models.tabular.tiny_tables import train_sampler
@@ -123,6 +124,15 @@ def test_an_identifier_after_many_columns_is_searched() -> None:
     types = dict.fromkeys(table.column_names, "number") | {"order": "id"}
     orders = build_orders("{series}-{kind}-{n}")["order"]
     assert find_joined_texts(table.append_column("order", orders), types) == []
+
+
+def test_an_identifier_whose_source_is_after_many_columns_has_no_exceptions() -> None:
+    orders = build_orders("{day:%Y}-{n}")
+    numbers = {f"x{i}": RNG.normal(size=N) for i in range(MAX_COLUMNS - 1)}
+    table = pa.table({"order": orders["order"], **numbers, "day": orders["day"]})
+    types = {"order": "id", **dict.fromkeys(numbers, "number"), "day": "datetime"}
+    assert [joined.name for joined in find_joined_texts(table, types)] == ["day in order"]
+    assert list(find_nearly_joined_texts(table, types)) == []
 
 
 def test_codes_with_other_marks_are_joined() -> None:
