@@ -3,6 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
+from models.tabular.relations.coded_columns import BoundedColumn
 from models.tabular.relations.detection import detect_relations
 from models.tabular.relations.planning import plan_coding
 from models.tabular.relations.relation import Relation
@@ -44,3 +45,11 @@ def test_a_column_without_values_may_be_bounded() -> None:
     coding = plan_coding([Relation("order", ("first", "later"))], table, ("first",))
     coded = coding.encode(table).combine_chunks().to_batches()[0]
     assert pa.Table.from_batches([coding.decode(coded, table.schema)]).equals(table)
+
+
+def test_no_value_of_a_single_row_stands_for_a_missing_bound() -> None:
+    later = pa.array(np.random.default_rng(2).permutation(10_000)[:ROWS])
+    table = pa.table({"first": pa.array(np.zeros(ROWS, np.int64)), "later": later})
+    column = BoundedColumn.fit("later", ("first",), (), table)
+    assert column.default not in later.to_pylist()
+    assert 4_000 < column.default < 6_000
