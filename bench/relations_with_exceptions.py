@@ -8,7 +8,8 @@ holds, in the training rows and in samples of models without and with it. The th
 that a key determines, each with the three other columns of which samples have most new pairs: the
 share of these in samples of models that do not learn and that learn the determined columns. The
 fourth one has columns that two others determine together: the share of the samples with another
-value than the training rows with their pair, and with a new pair, in models without and with it.
+value than the training rows with their pair, and with a pair that is new or has several values, in
+models without and with it.
 """
 
 import argparse

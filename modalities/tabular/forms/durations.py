@@ -1,7 +1,7 @@
 """Durations as text, such as `26:03:04`, `1 days 02:03:04` or `PT26H3M4S`.
 
 A format is written like that of a spreadsheet, such as `[h]:mm:ss`, `[hh]:mm` or `d days hh:mm:ss`.
-`d day(s) hh:mm:ss` is how PostgreSQL writes them: `1 day 02:03:04`, `-02:03:04` without a day.
+`d day(s) hh:mm:ss` is how PostgreSQL writes them: `1 day 02:03:04`, `-02:03:04`, `2 days`.
 `[m]:ss` and `[mm]:ss` are times of a race. `P` is the ISO 8601 notation, `PT` the same without
 days, and `PT0H0M0S` with zeros. `.f` at the end is a fraction of a second. `[h]h [mm]m` is a
 duration with units; with `?` at the end, parts that are zero are omitted.
@@ -113,6 +113,8 @@ class DurationForm:
             texts = pc.if_else(
                 pc.match_substring_regex(texts, "[0-9][DHMS]"), texts, pa.scalar(None, pa.string())
             )
+        if self.style == "d day(s) hh:mm:ss":
+            texts = pc.if_else(pc.not_equal(texts, ""), texts, pa.scalar(None, pa.string()))
         if self.style.endswith("?"):
             texts = pc.if_else(
                 pc.match_substring_regex(texts, "^[0-9].*[^ ]$"),
@@ -152,8 +154,9 @@ class DurationForm:
         if self.style == "d day(s) hh:mm:ss":
             sign = "-" if micros < 0 else ""
             days, rest = divmod(abs(micros), DAY)
-            unit = f"{sign}{days} day{'s' if days > 1 or sign else ''} " if days else ""
-            return unit + sign + _clock(rest, digits, hour_digits=2)
+            clock = sign + _clock(rest, digits, hour_digits=2)
+            unit = f"{sign}{days} day{'s' if days > 1 or sign else ''}"
+            return clock if not days else f"{unit} {clock}" if rest else unit
         if self.style.startswith("d"):
             days, rest = divmod(micros, DAY)
             clock = _clock(rest, digits, hour_digits=1 if ", h" in self.style else 2)

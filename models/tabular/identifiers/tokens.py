@@ -180,18 +180,18 @@ def fit_templates(
         slots = _with_free_digits(slots, min_capacity)
         end = len(slots) if growth is None else growth
         at, pool = (last[0], tuple(last[1])) if extra is None else (end, extra)
-        for some_slots, weight in _by_first_choice(slots, group):
+        for some_slots, weight in _by_first_choice(slots, group, min_value_count):
             builder.add(some_slots, weight, at, pool)
     return builder.build()
 
 
 def _by_first_choice(
-    slots: Sequence[Pool], group: Sequence[Tokens]
+    slots: Sequence[Pool], group: Sequence[Tokens], min_value_count: int
 ) -> Iterator[tuple[list[Pool], float]]:
-    """Yield the slots with each kept word of the first slot that has several, and its weight.
+    """Yield the slots with each choice of the first slot that has several, and its weight.
 
     So new codes have their prefixes as often as in the table, if there are enough codes with each
-    of them. All other choices are equally likely.
+    of them, and at least `min_value_count` texts. All other choices are equally likely.
     """
     at = next((i for i, pool in enumerate(slots) if len(pool) > 1), None)
     if at is None:
@@ -202,7 +202,9 @@ def _by_first_choice(
     for tokens in group:
         rest = "".join(token.text for token in tokens).removeprefix(begin)
         counts.update(choice for choice in slots[at] if rest.startswith(choice))
-    were_seen = counts.keys() >= set(slots[at]) and sum(counts.values()) <= len(group)
+    least = max(min_value_count, 1)
+    were_seen = all(counts[choice] >= least for choice in slots[at])
+    were_seen &= sum(counts.values()) <= len(group)  # no choice begins with another one
     is_enough = math.prod(map(len, slots[at + 1 :])) >= MIN_CAPACITY * len(group)
     if not were_seen or not is_enough or not 2 <= len(slots[at]) <= MAX_PREFIXES:
         yield list(slots), float(len(group))

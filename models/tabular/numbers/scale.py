@@ -1,5 +1,6 @@
 """Numbers and datetimes of a column as scaled numbers, and back."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -135,18 +136,19 @@ class Scale:
 
     def describe_neighbors(self, value: NDArray[Any]) -> str:
         """Return what values are next to a (1,) value that is not representable, for a message."""
-        if not self.unit or self.digits:
+        scaled = float(value[0]) * 10.0**self.decimals if self.is_decimal else int(value[0])
+        if not self.unit or self.digits or math.isinf(scaled):
             return "has no value with as many digits in the training data"
+        integer = math.floor(scaled)
         if self.months:
-            integers = to_months(value - self.shift, self.arrow)
-        else:
-            scaled = np.floor(value * 10.0**self.decimals) if self.is_decimal else value
-            integers = scaled.astype(np.int64)
-        below = self.low + (integers - self.low) // self.unit * self.unit
-        texts = [self._text(below), self._text(below + self.unit)]
+            integer = int(to_months(value - self.shift, self.arrow)[0])
+        below = self.low + (integer - self.low) // self.unit * self.unit
+        texts = [text for each in (below, below + self.unit) if (text := self._text(each))]
         step = self._step()
         steps = f"is not one of the steps of {step} of" if step else "is between the values of"
-        return f"{steps} the training data: the nearest are {texts[0]} and {texts[1]}"
+        nearest = " and ".join(texts)
+        verb = "are" if len(texts) > 1 else "is"
+        return f"{steps} the training data" + (f": the nearest {verb} {nearest}" if texts else "")
 
     def _step(self) -> str:
         """Return the step between numbers; nothing for dates and times."""
@@ -154,14 +156,20 @@ class Scale:
             return f"{self.unit / 10**self.decimals:.{self.decimals}f}"
         return str(self.unit) if pa.types.is_integer(self.arrow) else ""
 
-    def _text(self, integers: NDArray[np.int64]) -> str:
+    def _text(self, integer: int) -> str:
+        """Return a value as text; nothing if it is beyond the range of the type, or of dates."""
         if self.is_decimal:
-            return f"{integers[0] / 10**self.decimals:.{self.decimals}f}"
-        ticks = from_months(integers, self.arrow) + self.shift if self.months else integers
-        storage = pa.array(ticks)
-        if not pa.types.is_integer(self.arrow) and self.arrow.bit_width == 32:
-            storage = storage.cast(pa.int32())
-        return str(storage.cast(self.arrow)[0]).removesuffix(" 00:00:00")
+            return f"{integer / 10**self.decimals:.{self.decimals}f}"
+        try:
+            if self.months:
+                months = np.array([integer])
+                integer = int(from_months(months, self.arrow)[0]) + self.shift
+            storage = pa.array([integer], pa.int64())
+            if not pa.types.is_integer(self.arrow) and self.arrow.bit_width == 32:
+                storage = storage.cast(pa.int32())
+            return str(storage.cast(self.arrow)[0]).removesuffix(" 00:00:00")
+        except (pa.ArrowInvalid, OverflowError, ValueError):
+            return ""
 
     def to_scaled(self, values: NDArray[Any]) -> NDArray[Any]:
         if not self.unit:

@@ -100,10 +100,7 @@ class BoundedColumn:
         """Return the coding of a column. `table` has the training rows."""
         grid = NumberGrid.fit(array(table, name))
         numbers, is_missing = grid.to_grid(array(table, name))
-        # A value of the table: times of full minutes stay ones where a bound is missing, and a
-        # mark for missing values such as -999999999 does not move the others.
-        median = np.quantile(numbers[~is_missing], 0.5, method="lower")
-        return cls(name, lower, upper, grid.decimals, float(median))
+        return cls(name, lower, upper, grid.decimals, _usual(numbers[~is_missing], grid.decimals))
 
     @property
     def sources(self) -> Names:
@@ -246,3 +243,18 @@ def unpack_column(packed: Mapping[str, Any]) -> CodedColumn:
     return BoundedColumn(
         **{**packed, "lower": tuple(packed["lower"]), "upper": tuple(packed["upper"])}
     )
+
+
+def _usual(numbers: NDArray[Any], decimals: int) -> float:
+    """Return the mean of the middle half of (N,) numbers on a grid, as a multiple of their unit.
+
+    So times of full minutes stay ones, a mark for missing values such as -999999999 has no effect,
+    and the value is not that of a single row.
+    """
+    quarter = len(numbers) // 4
+    middle = np.sort(numbers)[quarter : len(numbers) - quarter]
+    if not len(middle):
+        return 0.0
+    unit = max(float(np.gcd.reduce(middle)), 1.0) if decimals >= 0 else 0.0
+    mean = float(middle.mean())
+    return round(mean / unit) * unit if unit else mean

@@ -12,7 +12,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from models.tabular.categorical_columns import Floats, as_text
-from models.tabular.relations.discrete_relations import Codes, encode_discrete
+from models.tabular.relations.discrete_relations import (
+    FIRST_LOOKUP_ROWS,
+    Codes,
+    encode_discrete,
+)
 from models.tabular.relations.relation import Relation, array, as_floats
 from models.tabular.relations.screened_numbers import MIN_EVIDENCE_BITS, ScreenedNumber
 
@@ -46,7 +50,7 @@ def find_decimals(
             continue
         best, most_bits = None, MIN_EVIDENCE_BITS
         for name, codes in keys.items():
-            if name == number.name:
+            if name == number.name or not _may_have_fewer(codes, zeros):
                 continue
             zeros_of_keys, bits = _zeros_of_keys(codes, zeros, values)
             if bits > most_bits:
@@ -73,6 +77,14 @@ def _zeros(values: Floats, decimals: int) -> Ints:
     for count in range(1, decimals + MAX_ZEROS + 1):
         zeros[units % 10.0**count == 0] = count
     return np.where(is_missing, -1, zeros)
+
+
+def _may_have_fewer(codes: Codes, zeros: Ints) -> bool:
+    """Return False if the first rows of each key have a number with all decimals."""
+    first_codes, first_zeros = codes[0][:FIRST_LOOKUP_ROWS], zeros[:FIRST_LOOKUP_ROWS]
+    has_all = np.zeros(codes[1], bool)
+    has_all[first_codes[first_zeros == 0]] = True
+    return not has_all[1:].all()
 
 
 def _zeros_of_keys(codes: Codes, zeros: Ints, values: Floats) -> tuple[Ints, float]:

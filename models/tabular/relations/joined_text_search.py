@@ -41,8 +41,10 @@ def find_joined_texts(
     person in the table. At least `min_value_count` rows have the literals.
     """
     joined_texts: list[JoinedText] = []
-    coded = count_values(table.select(list(types)[:MAX_COLUMNS]), types)
-    few_rows = FewRows(table.select(list(types)[:MAX_COLUMNS]), coded)
+    compared = list(types)[:MAX_COLUMNS]
+    coded = count_values(table.select(compared), types)
+    compared += [name for name, type in types.items() if type == "id" and name not in compared]
+    few_rows = FewRows(table.select(compared), coded)
     for name, type in types.items():
         if name in fixed or not _may_be_joined(type, array(table, name)):
             continue

@@ -94,6 +94,8 @@ class JoinedText:
         if not way.startswith(CODE):
             return text_in_way(values, way)
         codes = self.codes[index]
+        if not codes:
+            return pa.nulls(len(values), pa.string())
         ordered = sorted(codes)
         encoded = text_in_way(values, way.removeprefix(CODE)).dictionary_encode()
         texts = [

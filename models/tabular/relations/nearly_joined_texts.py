@@ -33,9 +33,9 @@ def find_nearly_joined_texts(
 ) -> Iterator[NearlyJoinedText]:
     """Yield what identifiers of texts nearly consist of; `types` are those of the columns."""
     joined_texts = {joined.column: joined for joined in find_joined_texts(table, types)}
-    table = table.select(list(types)[:MAX_COLUMNS])
-    few_rows = FewRows(table, count_values(table, types))
-    for name in table.column_names:
+    compared = table.select(list(types)[:MAX_COLUMNS])
+    few_rows = FewRows(compared, count_values(compared, types))
+    for name in compared.column_names:
         if types[name] != "id" or not pa.types.is_string(table.schema.field(name).type):
             continue
         present = np.flatnonzero(array(table, name).is_valid().to_numpy(zero_copy_only=False))
@@ -44,7 +44,7 @@ def find_nearly_joined_texts(
             if len(exceptions):
                 yield NearlyJoinedText(joined_texts[name], exceptions, is_joined=True)
         elif len(present) >= MIN_ROWS:
-            yield from _find(name, table, present, few_rows)
+            yield from _find(name, compared, present, few_rows)
 
 
 def _find(

@@ -23,6 +23,7 @@ from models.tabular.relations.relation import Relation, array, as_floats
 from models.tabular.relations.screened_numbers import FIRST_ROWS, MIN_ROWS, ScreenedNumber
 
 MIN_DISTINCT_VALUES = 3  # of both numbers
+MIN_REPEATING_SHARE = 0.1  # of the rows have a number of other rows, which may explain another one
 TOLERANCE = 1e-3  # units of the last decimal, by which floats may miss an amount
 
 
@@ -104,7 +105,8 @@ def _has_amounts(
 ) -> bool:
     """Return True if each key has one amount, and nothing else explains the second number.
 
-    These are the key alone, the first number alone, and an amount that all keys share.
+    These are the key alone, the first number alone if its values repeat, and an amount that all
+    keys share.
     """
     both = np.isfinite(amounts) & (codes[0] > 0)
     if both.sum() < MIN_ROWS:
@@ -116,7 +118,9 @@ def _has_amounts(
     if (high - low > tolerance).any() or np.ptp(amounts) <= tolerance:
         return False
     others, numbers = (np.unique(each[both], return_inverse=True)[1] for each in (first, second))
-    share = min(chance_of_others(source, numbers + 1) for source in (key, others))
+    share, repeats = chance_of_others(key, numbers + 1), np.bincount(others)[others] > 1
+    if repeats.mean() >= MIN_REPEATING_SHARE:
+        share = min(share, chance_of_others(others[repeats], numbers[repeats] + 1))
     return bool((len(key) - key.max() - 1) * share >= MIN_EXPECTED_OTHERS)
 
 

@@ -88,17 +88,20 @@ def _counted(table: pa.Table, types: Mapping[str, str]) -> Iterator[tuple[Part, 
 
 
 def with_codes(joined: JoinedText, table: pa.Table) -> JoinedText:
-    """Return a joined text with the codes of all values, which a few rows of each value show."""
+    """Return a joined text with the codes of all values, which a few rows of each value show.
+
+    A value of which all of these rows are exceptions has no code.
+    """
     joined = replace(joined, codes=())
     coded = [i for i, way in enumerate(joined.ways) if way.startswith(CODE)]
     if not coded:
         return joined
     has_text = array(table, joined.column).is_valid().to_numpy(zero_copy_only=False)
     keys = {i: _keys(joined, table, i) for i in coded}
-    first = np.unique(
-        np.concatenate([_first_rows(keys[i], np.flatnonzero(has_text)) for i in coded])
+    chosen = np.unique(
+        np.concatenate([_rows_of_each(keys[i], np.flatnonzero(has_text)) for i in coded])
     )
-    rows = table.take(pa.array(first))
+    rows = table.take(pa.array(chosen))
     given = [
         [None] * len(rows)
         if way == REST or i in coded or way in OPTIONAL_WAYS
@@ -107,7 +110,7 @@ def with_codes(joined: JoinedText, table: pa.Table) -> JoinedText:
     ]
     seen: list[dict[str, Counter[str]]] = [{} for _ in joined.ways]
     for text, row, *parts in zip(
-        array(rows, joined.column).to_pylist(), first, *given, strict=True
+        array(rows, joined.column).to_pylist(), chosen, *given, strict=True
     ):
         split = joined.split(text, parts)
         if split is None:
@@ -124,8 +127,9 @@ def _keys(joined: JoinedText, table: pa.Table, index: int) -> list[str]:
     return texts
 
 
-def _first_rows(keys: Sequence[str], rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the first few of the rows with each key, in which exceptions are rare."""
+def _rows_of_each(keys: Sequence[str], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return a few random ones of the rows with each key: exceptions are often the first ones."""
+    rows = np.random.default_rng(0).permutation(rows)
     _, key = np.unique(np.array(keys, object)[rows], return_inverse=True)
     order = np.argsort(key, kind="stable")
     starts = np.searchsorted(key[order], key[order])

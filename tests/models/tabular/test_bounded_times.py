@@ -3,8 +3,10 @@
 import numpy as np
 import pyarrow as pa
 
+from models.tabular.relations.coded_columns import BoundedColumn
 from models.tabular.relations.detection import detect_relations
 from models.tabular.relations.planning import plan_coding
+from models.tabular.relations.relation import Relation
 
 ROWS = 400
 
@@ -36,3 +38,18 @@ def test_marks_among_flags_do_not_move_the_others_where_a_bound_is_missing() -> 
     coded = coded.set_column(0, "first", pa.nulls(ROWS, pa.int64()))
     decoded = coding.decode(coded.to_batches()[0], table.schema).column("later")
     assert set(decoded.to_pylist()) <= {-1, 0, 1}
+
+
+def test_a_column_without_values_may_be_bounded() -> None:
+    table = pa.table({"first": pa.array([1, 2, 3]), "later": pa.nulls(3, pa.int64())})
+    coding = plan_coding([Relation("order", ("first", "later"))], table, ("first",))
+    coded = coding.encode(table).combine_chunks().to_batches()[0]
+    assert pa.Table.from_batches([coding.decode(coded, table.schema)]).equals(table)
+
+
+def test_no_value_of_a_single_row_stands_for_a_missing_bound() -> None:
+    later = pa.array(np.random.default_rng(2).permutation(10_000)[:ROWS])
+    table = pa.table({"first": pa.array(np.zeros(ROWS, np.int64)), "later": later})
+    column = BoundedColumn.fit("later", ("first",), (), table)
+    assert column.default not in later.to_pylist()
+    assert 4_000 < column.default < 6_000

@@ -10,9 +10,11 @@ import pytest
 
 from models.tabular.conditions import InvalidPartialRow
 from models.tabular.identifiers.fitting import fit_id_columns
+from models.tabular.identifiers.kinds import fit_codes
 from models.tabular.partial_rows import PartialRows
-from models.tabular.relations.joined_text_search import find_joined_texts
+from models.tabular.relations.joined_text_search import MAX_COLUMNS, find_joined_texts
 from models.tabular.relations.joined_texts import JoinedText
+from models.tabular.relations.nearly_joined_texts import find_nearly_joined_texts
 from models.tabular.row_completion import complete_rows
 from models.tabular.schema import ColumnSchema
 from tests.models.tabular.tiny_tables import train_sampler
@@ -76,6 +78,16 @@ def test_new_parts_have_the_prefixes_as_often_as_in_the_table() -> None:
     assert 0.7 < np.mean([order.startswith("CA") for order in orders]) < 0.9
 
 
+@pytest.mark.parametrize(("min_value_count", "share"), [(0, 0.35), (5, 0.11)])
+def test_few_texts_do_not_set_the_shares_of_beginnings(min_value_count: int, share: float) -> None:
+    first = "1" * 20 + "234567" * 5 + "8" * 4 + "9" * 3
+    codes = [f"{digit}{number}K" for digit, number in zip(first, NUMBERS, strict=False)]
+    templates = fit_codes(codes, min_value_count)
+    assert templates is not None
+    drawn = templates.texts(1, 0, np.arange(2_000)).to_pylist()
+    assert abs(np.mean([text.startswith("1") for text in drawn]) - share) < 0.03
+
+
 def test_a_code_of_a_month_that_no_row_has_is_that_of_an_earlier_one() -> None:
     codes = ({"2023-01": "A", "2023-04": "B"}, {})
     joined = JoinedText("n", ("day", "n"), ("code of %Y-%m", "rest"), ("", "-", ""), codes)
@@ -96,6 +108,31 @@ def test_numbers_after_the_initials_of_new_names_are_joined() -> None:
 def test_codes_that_no_column_determines_are_not_joined() -> None:
     table = build_orders("{series}-{n}")
     assert find_joined_texts(table, ORDER_TYPES) == []
+
+
+def test_first_rows_of_another_form_do_not_hide_codes() -> None:
+    table = build_orders("{kind}-{n}")
+    first = [f"old{i}" for i in range(12)]  # at least five rows of each kind
+    table = table.set_column(0, "order", pa.array(first + table["order"].to_pylist()[12:]))
+    (joined,) = find_joined_texts(table, ORDER_TYPES)
+    assert np.flatnonzero(~joined.holds(table)).tolist() == list(range(12))
+    assert joined.codes[0] == {"Clothing": "CLO", "Electronics": "ELE"}
+
+
+def test_an_identifier_after_many_columns_is_searched() -> None:
+    table = pa.table({f"x{i}": RNG.normal(size=N) for i in range(MAX_COLUMNS)})
+    types = dict.fromkeys(table.column_names, "number") | {"order": "id"}
+    orders = build_orders("{series}-{kind}-{n}")["order"]
+    assert find_joined_texts(table.append_column("order", orders), types) == []
+
+
+def test_an_identifier_whose_source_is_after_many_columns_has_no_exceptions() -> None:
+    orders = build_orders("{day:%Y}-{n}")
+    numbers = {f"x{i}": RNG.normal(size=N) for i in range(MAX_COLUMNS - 1)}
+    table = pa.table({"order": orders["order"], **numbers, "day": orders["day"]})
+    types = {"order": "id", **dict.fromkeys(numbers, "number"), "day": "datetime"}
+    assert [joined.name for joined in find_joined_texts(table, types)] == ["day in order"]
+    assert list(find_nearly_joined_texts(table, types)) == []
 
 
 def test_codes_with_other_marks_are_joined() -> None:

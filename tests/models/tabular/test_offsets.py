@@ -74,6 +74,15 @@ def test_a_sum_that_each_key_has_is_found() -> None:
     assert found["offset(person) - paid = open"].holds(table).all()
 
 
+def test_a_sum_of_numbers_that_hardly_repeat_is_found() -> None:
+    rng = np.random.default_rng(2)
+    loans = np.repeat(np.arange(40), 5)
+    paid, amounts = rng.integers(0, 10**6, 200), rng.integers(10**6, 10**7, 40)
+    table = pa.table({"loan": loans, "paid": paid, "open": amounts[loans] - paid})
+    (relation,) = detect_relations(table, dict.fromkeys(table.column_names, "integer"))
+    assert relation.name in ("offset(loan) - paid = open", "offset(loan) - open = paid")
+
+
 def test_one_row_with_another_difference_breaks_it() -> None:
     age = PANEL["age"].to_numpy().copy()
     age[100] += 1

@@ -248,6 +248,12 @@ def _by_step(step_groups: list[tuple[torch.Tensor, torch.Tensor]]) -> dict[int, 
             "1990-01-06T12:00:00",
             "nearest are 1990-01-01 and 1990-01-08",
         ),
+        (
+            pa.array(np.arange("1990-01", "1999-01", dtype="M8[M]").astype("M8[us]")),
+            "9999-12-31",
+            "nearest is 9999-12-01",
+        ),
+        (pa.array(np.arange(0, 99, 10, np.int8)), 127, "nearest is 120"),
     ],
 )
 def test_a_value_between_the_steps_of_a_column_is_rejected_with_the_nearest(

@@ -25,8 +25,8 @@ def text_exceptions_issue(rows: TypedParquet, schema: Schema) -> Issue | None:
     ]
     hint = (
         "In all rows but these, a column consists of others, such as an e-mail address of a name. "
-        "Samples have no such exceptions where at most 5 % of the rows are (joined). Because of "
-        "more, they have unrelated values in the column: correct the rows, or remove them."
+        "If at most 5 % of its values are exceptions (joined), samples have none. If more are, "
+        "samples have unrelated values in the column: correct the rows, or remove them."
     )
     return (
         Issue(
