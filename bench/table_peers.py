@@ -6,7 +6,8 @@ an environment that has its packages:
 
 - `cart`: sequential trees as in synthpop (Nowok et al. 2016): each column is drawn from the leaf of
   a tree on the columns before it. Needs scikit-learn and pandas.
-- `argn`: TabularARGN (Tiwald et al. 2025, 2501.12012) with its defaults. Needs mostlyai-engine.
+- `argn`: TabularARGN (Tiwald et al. 2025, 2501.12012) with its defaults, which protect rare values,
+  such as the players of batting. Needs mostlyai-engine.
 - `ctgan`: CTGAN (Xu et al. 2019, 1907.00503) with its defaults. Needs ctgan.
 
 The comparison has the results of bench.tables, too.

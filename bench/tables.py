@@ -30,6 +30,7 @@ import pyarrow.csv
 import torch
 
 from bench.images import DATA_HELP, JUDGE_HELP, commit
+from bench.judge_spread import render_spread
 from bench.table_peers import render_peers
 from core.supervisor import ALLOCATOR
 from models.checkpoint import unpack
@@ -363,7 +364,7 @@ def render_markdown(results: list[dict[str, Any]]) -> str:
     if r2_intervals:
         text = "R² with a bootstrap interval over held-out rows, by the service's own evaluation: "
         lines += ["", text + ", ".join(r2_intervals) + "."]
-    return "\n".join([*lines, *render_peers()]) + "\n"
+    return "\n".join([*lines, *render_peers(), *render_spread()]) + "\n"
 
 
 def write_figures() -> None:
