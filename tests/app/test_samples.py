@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from starlette.testclient import TestClient
 
+from modalities.image.options import SAMPLE_FORMATS
 from tests.factories import LABELS, clear_model_caches, create_dataset, create_trained_model
 from tests.tiny_configs import TINY_IMAGE_CONFIG
 from tests.uploads import make_image_zip, make_npz, make_zip, upload
@@ -185,6 +186,13 @@ def test_an_unsupported_format_is_rejected_with_the_available_ones(shoes: TestCl
     assert response.status_code == 406
     assert {"format": "npz", "media_type": "application/x-npz"} in response.json()["available"]
     assert "`npz` (application/x-npz)" in response.json()["detail"]
+
+
+def test_an_unknown_format_is_rejected_with_those_of_images(shoes: TestClient) -> None:
+    response = shoes.get("/v1/models/shoes/samples?format=xls")
+    assert response.status_code == 406
+    assert {each["format"] for each in response.json()["available"]} == set(SAMPLE_FORMATS)
+    assert response.json()["detail"].startswith("The requested `format` is not available.")
 
 
 def test_an_unknown_label_is_rejected_with_the_nearest_valid_one(shoes: TestClient) -> None:
