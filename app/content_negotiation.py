@@ -28,7 +28,7 @@ def negotiate(
     if format is not None:
         if format in offered:
             return format
-        raise _unacceptable(offered)
+        raise _unacceptable("The requested `format` is not available.", offered)
     ordered = [default, *(name for name in offered if name != default)]
     best, best_quality = None, 0.0
     for name in ordered:
@@ -36,7 +36,7 @@ def negotiate(
         if quality > best_quality:
             best, best_quality = name, quality
     if best is None:
-        raise _unacceptable(offered)
+        raise _unacceptable("The requested representation is not available.", offered)
     return best
 
 
@@ -68,9 +68,9 @@ def _quality(media: str, ranges: Sequence[tuple[str, float]]) -> float:
     return 0.0
 
 
-def _unacceptable(offered: Mapping[str, str]) -> NotAcceptable:
+def _unacceptable(problem: str, offered: Mapping[str, str]) -> NotAcceptable:
     names = ", ".join(f"`{name}` ({media})" for name, media in offered.items())
     return NotAcceptable(
-        f"The requested representation is not available. Available are: {names}.",
+        f"{problem} Available are: {names}.",
         available=[{"format": name, "media_type": media} for name, media in offered.items()],
     )

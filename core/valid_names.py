@@ -26,11 +26,24 @@ def unknown_name(
     return FieldError(pointer, "unknown_field", message, close or None)
 
 
-def names_beside(annotation: Any, body: Any, location: Sequence[str]) -> set[str]:
-    """Return the names that may stand next to the last one of `location`, a path in `body`.
+def unknown_field(pointer: str, annotation: Any, body: Any, location: Sequence[str]) -> FieldError:
+    """Return the error for the unknown field at `location`, a path in `body`.
 
-    `annotation` is the type of the body: a model, or a union of models.
+    It names the valid field of the same object that has a field of this name in its own object,
+    the closest valid one, or all of them. `annotation` is the type of the body: a model, or a union
+    of models.
     """
+    name = location[-1] if location else ""
+    fields = _fields_beside(annotation, body, location)
+    for parent, types in fields.items():
+        if any(name in model.model_fields for each in types for model in _models(each, None)):
+            message = f'Unknown field. It is a field of `{parent}`: `{{"{name}": …}}`.'
+            return FieldError(pointer, "unknown_field", message, (parent,))
+    return unknown_name(pointer, name, fields)
+
+
+def _fields_beside(annotation: Any, body: Any, location: Sequence[str]) -> dict[str, list[Any]]:
+    """Return the types of the fields that may stand next to the last one of `location`."""
     models = _models(annotation, body)
     for part in location[:-1]:
         if isinstance(body, list):  # its type is already that of its items
@@ -39,7 +52,11 @@ def names_beside(annotation: Any, body: Any, location: Sequence[str]) -> set[str
         body = body.get(part) if isinstance(body, dict) else None
         fields = [model.model_fields[part] for model in models if part in model.model_fields]
         models = [model for field in fields for model in _models(field.annotation, body)]
-    return {name for model in models for name in model.model_fields}
+    types: dict[str, list[Any]] = {}
+    for model in models:
+        for name, field in model.model_fields.items():
+            types.setdefault(name, []).append(field.annotation)
+    return types
 
 
 def _models(annotation: Any, body: Any) -> list[type[BaseModel]]:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from core.errors import FieldError, ValidationFailed, json_pointer
-from core.valid_names import names_beside, unknown_name
+from core.valid_names import unknown_field
 
 # Clients see these stable codes instead of pydantic's codes.
 PYDANTIC_CODES = {
@@ -114,8 +114,7 @@ def _field_error(error: ErrorDetails, annotation: Any, body: Any, within: str) -
             if close_matches := difflib.get_close_matches(str(context["tag"]), allowed, 1):
                 message = f"This value does not exist. Did you mean `{close_matches[0]}`?"
     elif error_type == "extra_forbidden":
-        name = location[-1] if location else ""
-        return unknown_name(pointer, name, names_beside(annotation, body, location))
+        return unknown_field(pointer, annotation, body, location)
     code = PYDANTIC_CODES.get(error_type, error_type.split(".")[0])
     return FieldError(pointer, code, _to_sentence(message), allowed)
 

@@ -6,9 +6,9 @@ Everything outside this package treats all modalities alike, through the interfa
 from collections.abc import Callable
 from functools import cache
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, create_model
+from pydantic import BaseModel, WithJsonSchema, create_model
 
 from core.datasets.peek import Peek
 from core.errors import Conflict, FieldError, ModalityMissing, ValidationFailed
@@ -27,20 +27,23 @@ def installed() -> dict[str, Modality]:
     return {modality.name: modality for modality in sorted(modalities, key=lambda each: each.name)}
 
 
-def _formats(part: str) -> tuple[str, ...]:
-    return tuple({format: 0 for each in installed().values() for format in getattr(each, part)})
+def _format_of(part: str) -> WithJsonSchema:
+    """Return the documentation of a format: those of all modalities.
 
+    Which of them are valid depends on the dataset or model, so a request is checked with it.
+    """
+    names = {format: 0 for each in installed().values() for format in getattr(each, part)}
+    return WithJsonSchema({"enum": list(names), "type": "string"})
+
+
+ContentFormat = Annotated[str, _format_of("content_formats")]
+SampleFormat = Annotated[str, _format_of("sample_formats")]
+FileFormat = Annotated[str, _format_of("file_formats")]
 
 if TYPE_CHECKING:
     ModalityName = str
-    ContentFormat = str
-    SampleFormat = str
-    FileFormat = str
 else:
     ModalityName = Literal[tuple(installed())]
-    ContentFormat = Literal[_formats("content_formats")]
-    SampleFormat = Literal[_formats("sample_formats")]
-    FileFormat = Literal[_formats("file_formats")]
 
 
 def get(name: str) -> Modality:

@@ -1,17 +1,18 @@
 """Selection of samples by label or by number, and the labels of a model."""
 
-import difflib
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
+from core import similar_names
 from core.errors import FieldError, UnknownLabel, ValidationFailed, json_pointer
 from core.request_fields import RequestModel, Seed
 
 Count = Annotated[int, Field(ge=1)]
 LabelName = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+MAX_LABELS_LISTED = 20  # in an error message
 
 
 class Selection(RequestModel):
@@ -102,12 +103,17 @@ def _unknown_label(
         )
     errors = []
     for name in unknown[:20]:
-        suggestions = difflib.get_close_matches(name, model_labels, 3, 0.6) or model_labels[:20]
-        pointer = json_pointer("labels", name)
-        errors.append(
-            FieldError(pointer, "unknown_label", "Not a label of this model.", tuple(suggestions))
-        )
-    shown = ", ".join(map(repr, model_labels[:20])) + (" …" if len(model_labels) > 20 else "")
-    return UnknownLabel(
-        f"The model has no label {unknown[0]!r}. Its labels: {shown}.", field_errors=errors
-    )
+        hint, near = suggest_labels(name, model_labels)
+        message = f"Not a label of this model. {hint}"
+        errors.append(FieldError(json_pointer("labels", name), "unknown_label", message, near))
+    hint, _ = suggest_labels(unknown[0], model_labels)
+    return UnknownLabel(f"The model has no label {unknown[0]!r}. {hint}", field_errors=errors)
+
+
+def suggest_labels(name: str, labels: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    """Return a sentence with the labels similar to `name`, else with some; and the labels."""
+    if near := similar_names.closest(name, labels):
+        return similar_names.did_you_mean(map(repr, near)), tuple(near)
+    some = tuple(labels[:MAX_LABELS_LISTED])
+    more = " …" if len(labels) > len(some) else ""
+    return f"The labels are {', '.join(map(repr, some))}{more}.", some

@@ -12,6 +12,7 @@ from core.storage import Storage, StoredObject
 from core.tables import Dataset
 from modalities.base import ItemsPage, Split
 from modalities.image.encode import encode_png
+from modalities.selection import suggest_labels
 from models.augmentation.transform_ranges import Transform
 from models.augmentation.transforms import transform_images
 from models.images.contact_sheet import Section, draw_sheet
@@ -45,8 +46,10 @@ def list_items(
         selected[:n_train] = split == "train"
     if label is not None:
         if label not in names:
-            error = FieldError("/label", "unknown_label", "Not a label.", tuple(names[:20]))
-            raise ValidationFailed("The dataset has no such label.", field_errors=[error])
+            hint, near = suggest_labels(label, names)
+            message = f"The dataset has no label {label!r}. {hint}"
+            error = FieldError("/label", "unknown_label", f"Not a label. {hint}", near)
+            raise ValidationFailed(message, field_errors=[error])
         selected &= labels == names.index(label)
     indices = np.flatnonzero(selected)
     items = [

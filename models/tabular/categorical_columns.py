@@ -213,9 +213,10 @@ def similar_values(column: Column, values: Iterable[pa.Scalar]) -> str:
 
 def similar_texts(categories: Sequence[str], arrow: pa.DataType, texts: Iterable[str]) -> str:
     """Return a phrase for an error message with the `categories` that resemble `texts`."""
-    texts = list(texts)
-    contained = [each for each in categories for text in texts if text and text in each]
-    close = [each for text in texts for each in get_close_matches(text, categories)]
+    texts = [text.lower() for text in texts]
+    by_lower = {each.lower(): each for each in categories}
+    contained = [by_lower[each] for each in by_lower for text in texts if text and text in each]
+    close = [by_lower[each] for text in texts for each in get_close_matches(text, by_lower)]
     similar = list(dict.fromkeys([*contained, *close, *categories]))[:MAX_SIMILAR_VALUES]
     if pa.types.is_primitive(arrow):
         return f"; its values are others, such as {', '.join(similar)}"

@@ -78,7 +78,7 @@ def test_downloaded_rows_follow_the_schema_without_excluded_columns(
 
 @pytest.mark.parametrize(
     ("query", "status"),
-    [({"format": "csv"}, 406), ({"split": "test"}, 422), ({"format": "exe"}, 422)],
+    [({"format": "csv"}, 406), ({"split": "test"}, 422), ({"format": "exe"}, 406)],
 )
 def test_a_format_or_split_that_an_image_dataset_lacks_is_rejected(
     client: TestClient, query: dict[str, str], status: int

@@ -49,6 +49,7 @@ def test_an_item_or_label_that_does_not_exist_is_an_error(client: TestClient) ->
     response = client.get(f"{path}/items?label=eleven")
     assert response.status_code == 422
     assert response.json()["errors"][0]["pointer"] == "/label"
+    assert "no label 'eleven'. The labels are '0', '1'," in response.json()["detail"]
     assert client.get(f"{path}/rows").status_code == 409
 
 

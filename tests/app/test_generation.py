@@ -66,6 +66,7 @@ def test_validate_only_estimates_from_a_few_items_and_creates_no_job(
         ({"model": "nobody"}, 404, None),
         ({"format": "parquet"}, 422, "/format"),
         ({"format": "png"}, 422, "/format"),
+        ({"format": "xls"}, 422, "/format"),
         ({"labels": {"dog": 1}, "count": None}, 422, "/labels/dog"),
         ({"labels": {"cat": 1}}, 422, None),  # `labels` together with `count`
         ({"conditions": [{"where": {"a": 1}}]}, 422, "/conditions"),
@@ -91,6 +92,13 @@ def test_an_invalid_generation_job_is_rejected_by_field_and_not_created(
     if pointer is not None:
         assert [error["pointer"] for error in response.json()["errors"]] == [pointer]
     assert pets.get("/v1/jobs?kind=generation").json()["data"] == []
+
+
+def test_an_unknown_format_is_rejected_with_those_of_the_model(people: TestClient) -> None:
+    response = post_generation_job(people, model="people", count=5, format="xls")
+    (error,) = response.json()["errors"]
+    assert (response.status_code, error["pointer"]) == (422, "/format")
+    assert error["allowed"] == ["parquet", "csv", "ndjson", "arrow"]
 
 
 def test_an_unknown_field_suggests_a_field_of_the_same_job_kind(pets: TestClient) -> None:

@@ -15,6 +15,7 @@ import pyarrow.parquet
 import pytest
 from starlette.testclient import TestClient
 
+from modalities.tabular.options import SAMPLE_FORMATS
 from tests.factories import clear_model_caches, create_dataset, create_trained_model
 from tests.tiny_configs import TINY_TABLE_CONFIG
 from tests.uploads import make_people_csv
@@ -38,6 +39,12 @@ def sample_rows(client: TestClient, **body: Any) -> list[dict[str, str]]:
     response = request_samples(client, **body)
     assert response.status_code == 200, response.text
     return list(csv.DictReader(io.StringIO(response.text)))
+
+
+def test_an_unknown_format_is_rejected_with_those_of_tables(service: TestClient) -> None:
+    response = request_samples(service, format="xls", count=1)
+    assert response.status_code == 406
+    assert {each["format"] for each in response.json()["available"]} == set(SAMPLE_FORMATS)
 
 
 def test_synthetic_rows_have_the_formats_of_the_training_data(service: TestClient) -> None:

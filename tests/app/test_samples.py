@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from starlette.testclient import TestClient
 
+from modalities.image.options import SAMPLE_FORMATS
 from tests.factories import LABELS, clear_model_caches, create_dataset, create_trained_model
 from tests.tiny_configs import TINY_IMAGE_CONFIG
 from tests.uploads import make_image_zip, make_npz, make_zip, upload
@@ -187,12 +188,19 @@ def test_an_unsupported_format_is_rejected_with_the_available_ones(shoes: TestCl
     assert "`npz` (application/x-npz)" in response.json()["detail"]
 
 
+def test_an_unknown_format_is_rejected_with_those_of_images(shoes: TestClient) -> None:
+    response = shoes.get("/v1/models/shoes/samples?format=xls")
+    assert response.status_code == 406
+    assert {each["format"] for each in response.json()["available"]} == set(SAMPLE_FORMATS)
+    assert response.json()["detail"].startswith("The requested `format` is not available.")
+
+
 def test_an_unknown_label_is_rejected_with_the_nearest_valid_one(shoes: TestClient) -> None:
     response = request_samples(shoes, labels={"Ankle boots": 3})
     assert response.status_code == 422
     problem = response.json()
     assert problem["code"] == "unknown_label"
-    assert "Its labels: " in problem["detail"]
+    assert problem["detail"].endswith("no label 'Ankle boots'. Did you mean 'Ankle boot'?")
     assert problem["errors"][0]["pointer"] == "/labels/Ankle boots"
     assert problem["errors"][0]["allowed"] == ["Ankle boot"]
 

@@ -3,12 +3,22 @@
 from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.validation_errors import MAX_FIELD_ERRORS, body_validation_failed
 
 
+class Limits(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    steps: int | None = None
+    cpu_seconds: float | None = None
+
+
 class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    budget: Limits | None = None
     relations: bool | list[str] | Literal["auto"] = True
     patience: Annotated[int, Field(gt=0)] | Literal["auto"] = "auto"
 
@@ -32,6 +42,21 @@ def test_the_message_names_all_types_of_a_field_unless_the_value_has_one(
     body: dict[str, Any], message: str
 ) -> None:
     assert message_of(body) == message
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"cpu_seconds": 60}, 'It is a field of `budget`: `{"cpu_seconds": …}`.'),
+        ({"budget": {"cpu_second": 60}}, "Did you mean `cpu_seconds`?"),
+        ({"budgett": {"cpu_seconds": 60}}, "Did you mean `budget`?"),
+        ({"budget": {"patience": 3}}, "Valid ones: `cpu_seconds`, `steps`."),
+    ],
+)
+def test_an_unknown_field_of_an_inner_object_is_answered_with_this_object(
+    body: dict[str, Any], message: str
+) -> None:
+    assert message_of(body) == f"Unknown field. {message}"
 
 
 def test_only_the_first_of_many_errors_are_converted() -> None:

@@ -93,6 +93,29 @@ def test_single_accents_are_not_letters_of_another_alphabet() -> None:
     assert guess_encodings("id,x\n1,3 €\n2,7 €\n".encode("cp1252"))[0] == "cp1252"
 
 
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "System Administrator\xa0",
+        "\xa0manager",
+        "Director \xa0",
+        "Director\xa0\xa0Europe",
+        "Mr.\xa0Smith",
+        "Los\xa0Angeles",
+        "10\xa0km",
+        "\xa0\xa0\xa0\xa0",
+        "the\xa0most,10\xa0km",
+    ],
+)
+def test_no_break_spaces_are_not_letters_of_dos(cell: str) -> None:
+    assert guess_encodings(f"job,n\n{cell},1\n".encode("cp1252"))[0] == "cp1252"
+
+
+@pytest.mark.parametrize("cell", ["Málaga", "Bogotá,Tomás", "Canadá,José", "Bogotá,Medellín"])
+def test_letters_of_dos_within_words_are_not_no_break_spaces(cell: str) -> None:
+    assert guess_encodings(f"a,b\n{cell}\n".encode("cp850"))[0] == "cp850"
+
+
 def test_a_guess_from_one_letter_is_a_warning_with_other_readings(read: Read) -> None:
     text = "city,n\n" + "".join(f"{('Plzeň', 'Praha')[i % 2]},{i}\n" for i in range(8))
     table = read(text.encode("cp1250"))

@@ -23,7 +23,7 @@ _OTHER_SCRIPTS = ("cp1251", "koi8_r", "cp1253", "cp932", "euc_jp", "gb18030", "b
 _OTHER_SCRIPTS_ONLY = [*_OTHER_SCRIPTS, "cp1252"]
 # Fraction of the non-ASCII bytes in runs of at least three; Latin texts have single accents.
 _MIN_RUNS = 0.3
-_RUN = re.compile(rb"[\x80-\xff]{3,}")
+_RUN = re.compile(rb"(?!\xa0{3})[\x80-\xff]{3,}")  # not of no-break spaces
 
 # Spreadsheets write Windows-1252, which has more characters than Latin-1.
 _LATIN = ("cp1252", "cp1250", "cp850", "mac_roman", "iso8859_2", "cp1254", "cp1257")
@@ -54,6 +54,10 @@ _TURKISH_VOWELS = frozenset("ae\u0131ioöuüâîûAEIİOÖUÜ")
 # The letters that may follow capitals of Western languages. In cp1250, Ě, Ň, Ů, Ő and Ă have the
 # same bytes, and other letters follow them.
 _FOLLOWING = {"Ã": "EOS", "Ì": "", "Ò": "", "Ù": "", "Õ": "E"}
+# The byte of á in cp850 is the no-break space of most other encodings. At the edge of a word it may
+# be either, so it is not evidence. Next to a digit, before a capital, alone or twice it is a space.
+_MISPLACED_A_ACUTE = re.compile(r"(?<![^\W\d_])á(?![^\W\d_])|(?<=\d)á|á(?=[\dA-Z])|á{2,}")
+_A_ACUTE_AT_EDGE = re.compile(r"(?<![^\W\d_])á|á(?![^\W\d_])")
 _NON_ASCII = re.compile(r"(?:(?<=(.))|)([^\x00-\x7f])", re.DOTALL)
 _USUAL_SIGNS = frozenset("€£§°«»")
 _SIGNS = frozenset("²³µ…©®™·½¼¿¡\xa0\u2013\u2014\u2018\u2019\u201c\u201d\u201e\u2022\xd7")
@@ -94,6 +98,8 @@ def guess_encodings(sample: bytes) -> list[str]:
 def _latin_score(sample: bytes, encoding: str) -> float:
     """Return the balance of usual and unusual characters in the language that fits best."""
     text = sample.decode(encoding, "replace")
+    if encoding == "cp850":
+        text = _A_ACUTE_AT_EDGE.sub(" ", _MISPLACED_A_ACUTE.sub("\ufffd", text))
     places = Counter(
         (match[1] or "", match[2], text[match.end() : match.end() + 1])
         for match in _NON_ASCII.finditer(text)
