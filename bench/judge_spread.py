@@ -1,4 +1,4 @@
-"""How far the judge's scores vary with the real rows from which it learns.
+"""Measurement of how much the judge's scores vary with the real rows from which it learns.
 
 Run `python -m bench.judge_spread --judge … --data … --interpreter …`, with DATA, JUDGE and
 INTERPRETER as for bench.tables. The judge scores random parts of the real training rows as if they
@@ -52,10 +52,10 @@ def render_spread() -> list[str]:
         "",
         "## Scores of real rows",
         "",
-        f"`python -m bench.judge_spread` lets the judge score a random {100 * PART:g} % of the real "
-        "training rows as if they were samples: the least and the greatest score, and in brackets "
-        "that of all training rows, the `real` of the first table. Differences within such a range "
-        "say nothing about a generator.",
+        f"`python -m bench.judge_spread` lets the judge score a random {100 * PART:g} % of the "
+        "real training rows as if they were samples: the least and the greatest score, and in "
+        "brackets that of all training rows, the `real` of the first table. Differences within "
+        "such a range say nothing about a generator.",
         "",
         "| table | parts | TSTR | detection AUC | by relations | global utility |",
         "|---" * 6 + "|",

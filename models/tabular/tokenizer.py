@@ -271,12 +271,13 @@ class Tokenizer:
         combinations = iter(self.fixed_combinations)
         for constraint in self.constraints:
             if constraint.kind == "fixed_combinations":
-                mask &= is_one_of(tokens[self._steps_of(constraint.columns)], next(combinations))
+                mask &= is_one_of(tokens[self.steps_of(constraint.columns)], next(combinations))
             else:
                 mask &= satisfies(constraint, rows)
         return mask
 
-    def _steps_of(self, names: Sequence[str]) -> list[int]:
+    def steps_of(self, names: Sequence[str]) -> list[int]:
+        """Return the steps of columns, in sampling order."""
         pairs = zip(self.columns, self.column_slices, strict=True)
         return [
             step
@@ -285,17 +286,22 @@ class Tokenizer:
             for step in range(steps.start, steps.stop)
         ]
 
-    def with_exclusions(self, tokens: Tokens) -> Self:
-        """Return a copy that avoids combinations of values that no (S, N) training row has."""
+    @property
+    def columns_of_keys(self) -> list[list[str]]:
+        """Return the names of each key and of the learned columns that it determines."""
         names_of: dict[str, list[str]] = {}
         for name, key in self.coding.keys.items():
             names_of.setdefault(key, [key]).append(name)
-        keys = [self._steps_of(names) for names in names_of.values()]
+        return list(names_of.values())
+
+    def with_exclusions(self, tokens: Tokens) -> Self:
+        """Return a copy that avoids combinations of values that no (S, N) training row has."""
+        keys = [self.steps_of(names) for names in self.columns_of_keys]
         pairs = self.coding.columns_of_pairs.items()
         categories = {c.name for c in self.columns if isinstance(c, CategoricalColumn)}
-        steps_of_pairs = [self._steps_of([*pair, *names]) for pair, names in pairs]
+        steps_of_pairs = [self.steps_of([*pair, *names]) for pair, names in pairs]
         steps_of_pairs += [
-            self._steps_of([key, *names])
+            self.steps_of([key, *names])
             for key, names in self.coding.exceptions_of_keys.items()
             if key in categories
         ]

@@ -262,7 +262,9 @@ def test_values_of_columns_that_follow_from_others_are_suggested(client: TestCli
     response = client.post("/v1/models/towns/samples", json={"conditions": conditions})
     (error,) = response.json()["errors"]
     assert (response.status_code, error["pointer"]) == (422, "/conditions/1/where/region")
-    assert "its values are text, such as 'Lazio', 'Lombardy'" in error["message"]
+    _, separator, suggested = error["message"].partition("its values are text, such as ")
+    assert separator
+    assert {name.strip("'") for name in suggested.split(", ")} <= {*cities.values()}
 
     contradictory = {"age": 20, "region": "Piedmont"}
     response = client.post(

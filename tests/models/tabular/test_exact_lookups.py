@@ -10,8 +10,6 @@ import pyarrow as pa
 import pytest
 import torch
 
-from models.errors import AcceptanceRateTooLow
-from models.tabular import row_completion
 from models.tabular.autoregressive.exact_lookups import CombinationPenalties, ExactLookup
 from models.tabular.autoregressive.exclusions import Exclusions
 from models.tabular.autoregressive.sampler import UNKNOWN_TOKEN, AutoregressiveSampler
@@ -266,15 +264,14 @@ def test_given_values_that_contradict_a_key_are_named(sampler: TableSampler) -> 
         complete(sampler, [{"patient": "p7", "sex": other}])
 
 
-def test_given_values_that_no_key_has_cannot_be_completed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(row_completion, "MAX_ATTEMPTS", 50)
+def test_given_values_that_no_key_has_are_refused_without_a_sample(tmp_path: Path) -> None:
     center = pa.compute.if_else(pa.compute.equal(VISITS["sex"], "f"), VISITS["center"], "c0")
     table = replaced(VISITS, "center", center.to_pylist())
     sampler = train_sampler(table, SCHEMA, tmp_path, steps=5)
-    with pytest.raises(AcceptanceRateTooLow, match="contradict each other"):
-        complete(sampler, [{"center": "c3", "sex": "m"}])
+    given = [{"center": "c3", "sex": "f"}, {"center": "c3", "sex": "m"}]
+    with pytest.raises(InvalidPartialRow, match="contradicts `center`: no training row") as refusal:
+        PartialRows.parse(sampler.tokenizer, given)
+    assert (refusal.value.row, refusal.value.column) == (1, "sex")
 
 
 def test_completed_rows_are_distributed_like_samples() -> None:
