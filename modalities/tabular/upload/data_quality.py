@@ -20,6 +20,7 @@ from modalities.tabular.upload.types.text_exceptions import text_exceptions_issu
 from modalities.tabular.upload.types.type_inference import InferredColumn
 from modalities.tabular.upload.unique_pairs import unique_pairs_issue
 from models.tabular.identifiers.public_words import MAX_LISTED, are_listed
+from models.tabular.relations.joined_texts import JoinedText
 
 RARE_VALUE_COUNT = 10  # rows; values in fewer may identify somebody
 MIN_RARE_VALUES = 5
@@ -191,7 +192,10 @@ def _ambiguous_issue(code: str, columns: Sequence[InferredColumn], remedy: str) 
 
 
 def find_schema_issues(
-    rows: TypedParquet, schema: Schema, profiles: Sequence[ColumnProfile]
+    rows: TypedParquet,
+    schema: Schema,
+    profiles: Sequence[ColumnProfile],
+    joined_texts: Sequence[JoinedText],
 ) -> list[Issue]:
     included = [profile for profile in profiles if not profile.column.exclude]
     issues = [
@@ -200,7 +204,7 @@ def find_schema_issues(
         unique_pairs_issue(rows, schema),
         *_type_issues(profiles),
         *_value_issues(included),
-        text_exceptions_issue(rows, schema),
+        text_exceptions_issue(rows, schema, joined_texts),
         mixed_identifiers_issue(included),
         _issue(
             "target_leakage",

@@ -36,7 +36,7 @@ from modalities.tabular.upload.layout.repeated_row_numbers import identify_repea
 from modalities.tabular.upload.profile import ColumnProfile, profile_column
 from modalities.tabular.upload.raw_table import MAX_EXAMPLES, RawTable, table_error
 from modalities.tabular.upload.read_options import INFER_ALL, ReadOptions
-from modalities.tabular.upload.relations import find_relations
+from modalities.tabular.upload.relations import find_relations, search_joined_texts
 from modalities.tabular.upload.schema_overrides import SchemaOverrides
 from modalities.tabular.upload.schema_validation import apply_overrides
 from modalities.tabular.upload.summary import TableSummary
@@ -146,10 +146,11 @@ def _apply_schema(
     profiles = [profile_column(column, rows.column(column)) for column in schema.columns]
     labels = _labels(schema, profiles, overrides, limits)
     issues = [issue for issue in summary.issues if issue.code in READING_ISSUE_CODES]
-    issues += find_schema_issues(rows, schema, profiles)
+    joined_texts = search_joined_texts(rows, schema)
+    issues += find_schema_issues(rows, schema, profiles, joined_texts)
     profile = {
         "columns": [profile.to_dict() for profile in profiles],
-        "relations": find_relations(rows, schema),
+        "relations": find_relations(rows, schema, joined_texts),
     }
     text = json.dumps(profile, allow_nan=False)
     (out / PROFILE_FILE).write_text(text, encoding="utf-8")

@@ -1,6 +1,6 @@
 """Identifiers that consist of other columns in most rows, but not in all."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from models.tabular.relations.joined_text_guess import FewRows
-from models.tabular.relations.joined_text_search import MAX_COLUMNS, MIN_ROWS, find_joined_texts
+from models.tabular.relations.joined_text_search import MAX_COLUMNS, MIN_ROWS
 from models.tabular.relations.joined_texts import JoinedText
 from models.tabular.relations.relation import array
 from models.tabular.relations.text_codes import count_values, with_codes
@@ -29,20 +29,23 @@ class NearlyJoinedText:
 
 
 def find_nearly_joined_texts(
-    table: pa.Table, types: Mapping[str, str]
+    table: pa.Table, types: Mapping[str, str], joined_texts: Iterable[JoinedText]
 ) -> Iterator[NearlyJoinedText]:
-    """Yield what identifiers of texts nearly consist of; `types` are those of the columns."""
-    joined_texts = {joined.column: joined for joined in find_joined_texts(table, types)}
+    """Yield what identifiers of texts nearly consist of; `types` are those of the columns.
+
+    `joined_texts` are those that samples join, of which the rows may have a few exceptions.
+    """
+    joined_of = {joined.column: joined for joined in joined_texts}
     compared = table.select(list(types)[:MAX_COLUMNS])
     few_rows = FewRows(compared, count_values(compared, types))
     for name in compared.column_names:
         if types[name] != "id" or not pa.types.is_string(table.schema.field(name).type):
             continue
         present = np.flatnonzero(array(table, name).is_valid().to_numpy(zero_copy_only=False))
-        if name in joined_texts:
-            exceptions = present[~joined_texts[name].holds(table)[present]]
+        if (joined := joined_of.get(name)) is not None:
+            exceptions = present[~joined.holds(table)[present]]
             if len(exceptions):
-                yield NearlyJoinedText(joined_texts[name], exceptions, is_joined=True)
+                yield NearlyJoinedText(joined, exceptions, is_joined=True)
         elif len(present) >= MIN_ROWS:
             yield from _find(name, compared, present, few_rows)
 

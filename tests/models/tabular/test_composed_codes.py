@@ -132,7 +132,7 @@ def test_an_identifier_whose_source_is_after_many_columns_has_no_exceptions() ->
     table = pa.table({"order": orders["order"], **numbers, "day": orders["day"]})
     types = {"order": "id", **dict.fromkeys(numbers, "number"), "day": "datetime"}
     assert [joined.name for joined in find_joined_texts(table, types)] == ["day in order"]
-    assert list(find_nearly_joined_texts(table, types)) == []
+    assert list(find_nearly_joined_texts(table, types, find_joined_texts(table, types))) == []
 
 
 def test_codes_with_other_marks_are_joined() -> None:
