@@ -143,8 +143,8 @@ def pair_lines(
     for lookup in lookups:
         wrong = [1 - float(lookup.holds(rows).mean()) for rows in (before, samples)]
         tables = before, samples, data.take(data.holdout)
-        known = [lookup.has_key(rows).to_numpy(zero_copy_only=False).mean() for rows in tables]
-        shares = [*wrong, *(1 - share for share in known)]
+        with_key = [lookup.has_key(rows).to_numpy(zero_copy_only=False).mean() for rows in tables]
+        shares = [*wrong, *(1 - share for share in with_key)]
         cells = " | ".join(f"{100 * share:.1f} %" for share in shares)
         lines.append(f"| {title} | {lookup.name} | {cells} |")
     return lines

@@ -234,7 +234,10 @@ def _check_relations(
 def _check_combinations(
     tokenizer: Tokenizer, given: Mapping[str, NDArray[np.bool_]], tokens: Tokens
 ) -> None:
-    """Raise InvalidPartialRow if no key has the given values of the columns that it determines."""
+    """Raise InvalidPartialRow if no key has the given values of the columns that it determines.
+
+    No two values of these columns have the same tokens (see `learn_lookups`).
+    """
     lookups = {each.steps: each.combinations for each in tokenizer.exclusions.exact_lookups}
     for names in tokenizer.columns_of_keys:
         steps = tuple(tokenizer.steps_of(names))

@@ -299,14 +299,14 @@ class Tokenizer:
         keys = [self.steps_of(names) for names in self.columns_of_keys]
         pairs = self.coding.columns_of_pairs.items()
         categories = {c.name for c in self.columns if isinstance(c, CategoricalColumn)}
-        steps_of_pairs = [self.steps_of([*pair, *names]) for pair, names in pairs]
-        steps_of_pairs += [
+        optional = [self.steps_of([*pair, *names]) for pair, names in pairs]
+        optional += [
             self.steps_of([key, *names])
             for key, names in self.coding.exceptions_of_keys.items()
             if key in categories
         ]
         columns = self.columns, self.column_slices, self.step_sizes
-        return replace(self, exclusions=Exclusions.fit(tokens, *columns, keys, steps_of_pairs))
+        return replace(self, exclusions=Exclusions.fit(tokens, *columns, keys, optional))
 
     def with_row_hashes(self, table: pa.Table) -> Self:
         """Return a copy with the hashes of all rows of `table`."""

@@ -264,7 +264,9 @@ def test_values_of_columns_that_follow_from_others_are_suggested(client: TestCli
     assert (response.status_code, error["pointer"]) == (422, "/conditions/1/where/region")
     _, separator, suggested = error["message"].partition("its values are text, such as ")
     assert separator
-    assert {name.strip("'") for name in suggested.split(", ")} <= {*cities.values()}
+    names = {name.strip("'") for name in suggested.split(", ")}
+    assert names < {*cities.values()}
+    assert len(names) == 3  # the most frequent ones, which depend on the rows that are held out
 
     contradictory = {"age": 20, "region": "Piedmont"}
     response = client.post(

@@ -11,7 +11,7 @@ from models.tabular.autoregressive.near_lookups import NearLookup, find_near_loo
 from models.tabular.autoregressive.structural_zeros import NO_ZEROS, StructuralZeros
 from models.tabular.categorical_columns import Arrays, Column, Tokens
 
-MAX_PAIR_CELLS = 1 << 24  # of the tables of excluded tokens of pairs, with 1 byte each
+MAX_OPTIONAL_CELLS = 1 << 24  # of the tables of excluded tokens, with 1 byte each
 
 
 @dataclass(frozen=True)
@@ -35,20 +35,20 @@ class Exclusions:
         slices: Sequence[slice],
         sizes: Sequence[int],
         keys: Iterable[Sequence[int]],
-        pairs: Iterable[Sequence[int]] = (),
+        optional: Iterable[Sequence[int]] = (),
     ) -> Self:
         """Find the exclusions in (S, N) tokens of training rows.
 
         `slices` are the steps of `columns`, `sizes` (S,) the numbers of tokens of all steps, `keys`
-        the steps of each key and the learned columns that it determines, and `pairs` those of each
-        pair of columns and the columns that it determines. Pairs have a budget of memory.
+        the steps of each key and the learned columns that it determines. `optional` are those of
+        pairs of columns and of keys with exceptions, which are left out beyond a budget of memory.
         """
         zeros = StructuralZeros.fit(tokens, sizes, [steps.start for steps in slices])
         exact = [ExactLookup.fit(tokens, steps) for steps in keys]
         cells = 0
-        for lookup in (ExactLookup.fit(tokens, steps) for steps in pairs):
+        for lookup in (ExactLookup.fit(tokens, steps) for steps in optional):
             added = len(lookup.combinations) * sum(sizes[step] for step in lookup.steps)
-            if cells + added <= MAX_PAIR_CELLS:
+            if cells + added <= MAX_OPTIONAL_CELLS:
                 exact.append(lookup)
                 cells += added
         near = find_near_lookups(tokens, columns, slices, sizes, exact)

@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from models.tabular.categorical_columns import Floats, as_text
+from models.tabular.numbers.grid import NumberGrid
 from models.tabular.relations.discrete_relations import (
     FIRST_LOOKUP_ROWS,
     Codes,
@@ -38,32 +39,34 @@ def find_decimals(
 
     A number has one key at most: that with the most evidence. Those in `related` are left out.
     """
-    found = []
     keys = {name: c for name, c in encode_discrete(table, types).items() if c[1] <= MAX_KEYS}
-    for number in numbers:
-        is_possible = number.is_plain and number.decimals >= 0 and number.distinct >= MIN_DISTINCT
-        if not is_possible or number.name in related:
+    names = [n.name for n in numbers if n.is_plain and n.distinct >= MIN_DISTINCT]
+    relations = (_best_key(name, keys, table) for name in names if name not in related)
+    return [relation for relation in relations if relation is not None]
+
+
+def _best_key(name: str, keys: Mapping[str, Codes], table: pa.Table) -> Relation | None:
+    """Return the relation of a number and the key with the most evidence, if one has enough."""
+    column = array(table, name)
+    decimals = NumberGrid.fit(column).decimals  # in all rows: one number may be finer than others
+    if decimals < 0:
+        return None
+    values = as_floats(column)
+    zeros = _zeros(values, decimals)
+    if not (zeros > 0).any():
+        return None
+    best, most_bits = None, MIN_EVIDENCE_BITS
+    for key, codes in keys.items():
+        if key == name or not _may_have_fewer(codes, zeros):
             continue
-        values = as_floats(array(table, number.name))
-        zeros = _zeros(values, number.decimals)
-        if not (zeros > 0).any():
-            continue
-        best, most_bits = None, MIN_EVIDENCE_BITS
-        for name, codes in keys.items():
-            if name == number.name or not _may_have_fewer(codes, zeros):
-                continue
-            zeros_of_keys, bits = _zeros_of_keys(codes, zeros, values)
-            if bits > most_bits:
-                most_bits = bits
-                best = _with_decimals(
-                    Relation("decimals", (name, number.name), decimals=number.decimals),
-                    table,
-                    codes,
-                    number.decimals - zeros_of_keys,
-                )
-        if best is not None:
-            found.append(best)
-    return found
+        zeros_of_keys, bits = _zeros_of_keys(codes, zeros, values)
+        if bits > most_bits:
+            best, most_bits = (key, decimals - zeros_of_keys), bits
+    if best is None:
+        return None
+    key, decimals_of_keys = best
+    relation = Relation("decimals", (key, name), decimals=decimals)
+    return _with_decimals(relation, table, keys[key], decimals_of_keys)
 
 
 def _zeros(values: Floats, decimals: int) -> Ints:
@@ -118,9 +121,9 @@ def _zeros_of_keys(codes: Codes, zeros: Ints, values: Floats) -> tuple[Ints, flo
 
 def _with_decimals(relation: Relation, table: pa.Table, codes: Codes, decimals: Ints) -> Relation:
     """Return the relation with the keys of fewer decimals than the column has."""
-    found, first_rows = np.unique(codes[0], return_index=True)
+    distinct, first_rows = np.unique(codes[0], return_index=True)
     texts = as_text(array(table, relation.columns[0]).take(pa.array(first_rows))).to_pylist()
-    of_code = dict(zip(found.tolist(), texts, strict=True))
+    of_code = dict(zip(distinct.tolist(), texts, strict=True))
     fewer = [code for code in of_code if code and decimals[code] < relation.decimals]
     return replace(
         relation,

@@ -94,7 +94,7 @@ def detect_relations(
     relations += find_pair_lookups(table, types, min_value_count, _column_sets(relations))
     if not min_value_count:
         in_relations = [each.columns for each in relations if each.kind != "distinct"]
-        relations += find_decimals(table, types, numbers, set(chain(*in_relations)))
+        relations += find_decimals(table, types, numbers, set(chain.from_iterable(in_relations)))
     relations += find_valid_dates(dates, table)
     return relations + find_distinct(table, types, related)
 

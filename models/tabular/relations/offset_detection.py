@@ -48,7 +48,7 @@ def find_offsets(
         return []
     values = np.stack([as_floats(array(table, number.name)) for number in plain])
     units = np.array([10.0**-number.decimals for number in plain])
-    found: dict[frozenset[str], Relation] = {}
+    relations: dict[frozenset[str], Relation] = {}
     for key, codes in _keys(table, types):
         rows, following = _rows_of_same_key(codes)
         if len(rows) < MIN_ROWS:
@@ -56,18 +56,18 @@ def find_offsets(
         for first, second, sign in _possible(values[:, following] - values[:, rows], units):
             columns = key, plain[first].name, plain[second].name
             pair = frozenset(columns[1:])
-            if key in pair or pair in found or excluded & {pair, frozenset(columns)}:
+            if key in pair or pair in relations or excluded & {pair, frozenset(columns)}:
                 continue
             amounts = values[second] - sign * values[first]
             tolerance = TOLERANCE * units[second]
             if _has_amounts(codes, values[first], values[second], amounts, tolerance):
                 decimals = max(plain[first].decimals, plain[second].decimals)
-                found[pair] = _with_amounts(
+                relations[pair] = _with_amounts(
                     Relation("offset", columns, signs=(sign,), decimals=plain[second].decimals),
                     table,
                     np.round(amounts, decimals),
                 )
-    return list(found.values())
+    return list(relations.values())
 
 
 def _keys(table: pa.Table, types: Mapping[str, str]) -> list[tuple[str, Codes]]:

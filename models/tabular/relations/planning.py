@@ -32,7 +32,7 @@ from models.tabular.relations.graphs import (
     without_ends,
     without_implied,
 )
-from models.tabular.relations.kinds import DATE_SUMS, GIVES_TEXT, SUMS
+from models.tabular.relations.kinds import DATE_SUMS, GIVES_TEXT, NOT_DETERMINING, SUMS
 from models.tabular.relations.near_columns import NearColumn
 from models.tabular.relations.relation import Relation, array, as_floats
 from models.tabular.relations.spread_dates import with_dates
@@ -65,7 +65,7 @@ def plan_coding(
     planner.linear = {frozenset(each.columns) for each in relations if each.kind == "linear"}
     planner.orders = {frozenset(each.columns) for each in relations if each.kind == "order"}
     for relation in relations:
-        if relation.kind not in ("order", "distinct", "valid_date", "date_bound"):
+        if relation.kind not in NOT_DETERMINING:
             planner.derive(relation)
     for relation in near_sums:
         planner.leave_rest(relation)

@@ -1,10 +1,10 @@
 """Relations that hold between the columns of a row, such as orders, sums and lookups.
 
-A relation of kind `order` bounds one column by another, one of kind `distinct` excludes equal
-values, and one of kind `valid_date` excludes dates that do not exist. All other kinds determine
-the last of their columns: it is a function of the columns before it, up to the rounding of its
-decimals, or, for a `rounded_sum`, of the decimals of all columns. Kinds that begin with `near_`
-have exceptions.
+A relation of kind `order` or `date_bound` bounds the last column by the others, one of kind
+`distinct` excludes equal values, and one of kind `valid_date` excludes dates that do not exist. All
+other kinds determine the last of their columns: it is a function of the columns before it, up to
+the rounding of its decimals, or, for a `rounded_sum`, of the decimals of all columns. Kinds that
+begin with `near_` have exceptions.
 """
 
 from collections.abc import Iterable, Mapping

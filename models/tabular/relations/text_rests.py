@@ -115,10 +115,10 @@ def _inner_pieces(
         if len({class_of(each[count - 1]) for each in runs}) > 1:
             break
         tails = ["".join(each[count:]) for each in runs]
-        found = _next_part(tails, variants, codes)
-        if found is None:
+        next_part = _next_part(tails, variants, codes)
+        if next_part is None:
             continue
-        part, lengths = found
+        part, lengths = next_part
         tails = [tail[n:] for tail, n in zip(tails, lengths, strict=True)]
         if not all(tails):
             continue

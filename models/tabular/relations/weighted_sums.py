@@ -32,14 +32,14 @@ def find_weighted_sums(
     chosen. Columns in `determined` follow from the others: with them, weights would be ambiguous.
     """
     plain = [n for n in numbers if n.is_plain and n.name not in determined][:MAX_COLUMNS]
-    found = [
+    candidates = [
         (min(relation.values) < 0, total.unit, relation)
         for total in plain
         if total.distinct >= MIN_DISTINCT_VALUES and (relation := _fit(plain, total))
     ]
     # An average follows from its terms, rather than a term from the average.
     best: dict[frozenset[str], Relation] = {}
-    for *_, relation in sorted(found, key=itemgetter(0, 1)):
+    for *_, relation in sorted(candidates, key=itemgetter(0, 1)):
         best.setdefault(frozenset(relation.columns), relation)
     return list(best.values())
 

@@ -9,7 +9,7 @@ import pytest
 
 from models.tabular.conditions import InvalidPartialRow
 from models.tabular.partial_rows import PartialRows
-from models.tabular.relations.detection import detect_relations
+from models.tabular.relations.detection import SCREENING_ROWS, detect_relations
 from models.tabular.relations.relation import Relation
 from models.tabular.row_completion import complete_rows
 from models.tabular.sampling import TableSampler
@@ -93,6 +93,19 @@ def test_one_price_with_other_decimals_prevents_the_relation() -> None:
     prices = PRICES["price"].to_numpy().copy()
     prices[first_yen] += 0.25
     (relation,) = decimals_of(PRICES.set_column(1, "price", pa.array(prices)))
+    assert relation.keys == ("KRW",)
+
+
+def test_a_finer_price_prevents_the_relation_in_a_row_that_is_not_screened() -> None:
+    table = make_prices(SCREENING_ROWS + 1_000)
+    (relation,) = decimals_of(table)
+    assert relation.keys == ("JPY", "KRW")
+    screened = np.random.default_rng(0).choice(len(table), SCREENING_ROWS, replace=False)
+    is_yen = np.array(table["currency"].to_pylist()) == "JPY"
+    row = np.setdiff1d(np.flatnonzero(is_yen), screened)[0]
+    prices = table["price"].to_numpy().copy()
+    prices[row] += 0.0004
+    (relation,) = decimals_of(table.set_column(1, "price", pa.array(prices)))
     assert relation.keys == ("KRW",)
 
 
