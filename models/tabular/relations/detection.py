@@ -45,6 +45,8 @@ from models.tabular.relations.weighted_sums import find_weighted_sums
 
 MAX_STEP_SHARE = 0.1  # distinct values of a step function, relative to the rows
 TEMPORAL_TYPES = ("datetime", "time", "duration")
+# Of an order of dates: most dates of a row are in order, and a wrong order excludes few rows.
+MIN_EXPECTED_DATE_VIOLATIONS = 3.0
 SCREENING_ROWS = 5_000  # yield candidates, which are then checked on all rows
 
 
@@ -176,13 +178,14 @@ def _orders(numbers: list[ScreenedNumber]) -> Iterator[Relation]:
     for low, high in (*permutations(plain, 2), *permutations(temporal, 2)):
         if low.is_temporal and low.type != high.type:
             continue
-        if _is_order(low.values, high.values):
+        least = MIN_EXPECTED_DATE_VIOLATIONS if low.is_datetime else MIN_EXPECTED_VIOLATIONS
+        if _is_order(low.values, high.values, least):
             yield Relation("order", (low.name, high.name))
 
 
-def _is_order(low: Floats, high: Floats) -> bool:
+def _is_order(low: Floats, high: Floats, min_expected_violations: float) -> bool:
     both_present = ~(np.isnan(low) | np.isnan(high))
     a, b = low[both_present], high[both_present]
     if len(a) < MIN_ROWS or (a > b).any() or not (a < b).any():
         return False
-    return bool(np.searchsorted(np.sort(b), a).mean() > MIN_EXPECTED_VIOLATIONS)
+    return bool(np.searchsorted(np.sort(b), a).mean() > min_expected_violations)
