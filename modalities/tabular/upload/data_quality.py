@@ -25,6 +25,7 @@ from models.tabular.relations.joined_texts import JoinedText
 RARE_VALUE_COUNT = 10  # rows; values in fewer may identify somebody
 MIN_RARE_VALUES = 5
 MIN_ROWS = 100
+MIN_LABEL_ROWS = 10
 HIGH_CARDINALITY = 100
 HIGH_MISSING_FRACTION = 0.5
 _MISSING = 0x5D1B8F3A9C27E460  # instead of the bits of a value
@@ -200,6 +201,7 @@ def find_schema_issues(
     included = [profile for profile in profiles if not profile.column.exclude]
     issues = [
         _few_rows(rows.rows),
+        _tiny_classes(schema, included),
         _duplicates(rows),
         unique_pairs_issue(rows, schema),
         *_type_issues(profiles),
@@ -322,6 +324,22 @@ def _few_rows(rows: int) -> Issue | None:
         return None
     hint = f"There are fewer than {MIN_ROWS} rows; samples will be little more than copies of them."
     return Issue("few_rows", "warning", rows, (), hint)
+
+
+def _tiny_classes(schema: Schema, profiles: Sequence[ColumnProfile]) -> Issue | None:
+    """Report the labels of few rows, the rarest first, unless the target column has numbers."""
+    target = next((each for each in profiles if each.column.name == schema.target), None)
+    if target is None or target.column.type not in ("category", "boolean"):
+        return None
+    rows = sorted((count, str(label)) for label, count in target.counts.values.items())
+    return _issue(
+        "tiny_class",
+        "warning",
+        [f"{label}: {count}" for count, label in rows if count < MIN_LABEL_ROWS],
+        f"These labels have fewer than {MIN_LABEL_ROWS} rows each, from which little can be "
+        "learned: samples of them are close to these rows, or like those of other labels. Add "
+        "rows, merge them with other labels, or request none of them.",
+    )
 
 
 def _duplicates(rows: TypedParquet) -> Issue | None:

@@ -29,6 +29,16 @@ def test_table_with_five_rows_has_the_issue_few_rows(read: Read) -> None:
     assert (issue["severity"], issue["count"]) == ("warning", 5)
 
 
+def test_labels_of_few_rows_are_named_the_rarest_first(read: Read) -> None:
+    labels = ["rare"] * 9 + ["often"] * 10 + ["mostly"] * 180 + ["once"]
+    file = build_csv({"plan": labels, "x": [i % 50 + i % 7 / 8 for i in range(200)]})
+    issue = read(file, target="plan").issue("tiny_class")
+    assert issue is not None
+    assert (issue["severity"], issue["examples"]) == ("warning", ["once: 1", "rare: 9"])
+    assert read(file, target="x").issue("tiny_class") is None
+    assert read(file).issue("tiny_class") is None
+
+
 def test_missing_values_are_counted_by_column(read: Read) -> None:
     values = ["" if i % 5 == 0 else str(i % 7) for i in range(200)]
     table = read(build_csv({"a": values, "b": [""] * 200, "c": [1, 2] * 100}))
