@@ -24,10 +24,11 @@ from torch import Tensor, nn
 from bench.images import commit
 from bench.tables import ENVIRONMENT, Budget
 from models.checkpoint import unpack
+from models.tabular.budget import budget
 from models.tabular.data import LabeledRows
 from models.tabular.sampling import TableSampler
 from models.tabular.schema import ColumnSchema
-from models.tabular.settings import TableData, budget, resolve
+from models.tabular.settings import TableData, resolve
 from models.tabular.training import train
 
 RESULTS = Path(__file__).with_name("results") / "circle.jsonl"

@@ -28,9 +28,10 @@ from bench.tables import ENVIRONMENT, INTERPRETER_HELP, ROWS, Budget, Row, read,
 from models.checkpoint import unpack
 from models.metrics.tabular.evaluation import evaluate
 from models.metrics.verdict import verdict_of
+from models.tabular.budget import budget
 from models.tabular.data import LabeledRows
 from models.tabular.sampling import TableSampler
-from models.tabular.settings import TableData, budget, resolve
+from models.tabular.settings import TableData, resolve
 from models.tabular.training import train
 
 RESULTS = Path(__file__).with_name("results") / "evaluation_order.jsonl"

@@ -15,9 +15,10 @@ import pyarrow as pa
 import torch
 
 from bench.many_images import Steps
+from models.tabular.budget import budget
 from models.tabular.data import LabeledRows
 from models.tabular.schema import ColumnSchema
-from models.tabular.settings import TableData, budget, resolve
+from models.tabular.settings import TableData, resolve
 from models.tabular.training import train
 
 CATEGORY_COLUMNS, NUMERIC_COLUMNS, CATEGORIES = 8, 6, 12

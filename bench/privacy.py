@@ -34,12 +34,13 @@ from bench.tables import (
 )
 from models.checkpoint import unpack
 from models.metrics.critic import critic_accuracy
+from models.tabular.budget import budget
 from models.tabular.data import LabeledRows
 from models.tabular.differential_privacy import domains as dp_domains
 from models.tabular.differential_privacy import training as dp_training
 from models.tabular.differential_privacy.accountant import PrivacyBudget
 from models.tabular.sampling import TableSampler
-from models.tabular.settings import TableData, budget, resolve
+from models.tabular.settings import TableData, resolve
 from models.tabular.training import train
 
 RESULTS = Path(__file__).with_name("results") / "privacy.jsonl"

@@ -32,12 +32,13 @@ from modalities.tabular.upload.schema_overrides import SchemaOverrides
 from models.checkpoint import unpack
 from models.metrics.scores import Score
 from models.metrics.tabular.evaluation import evaluate
+from models.tabular.budget import budget
 from models.tabular.data import LabeledRows
 from models.tabular.relations import detection, learned_lookups
 from models.tabular.relations.relation import Relation
 from models.tabular.sampling import TableSampler
 from models.tabular.schema import ColumnSchema
-from models.tabular.settings import TableData, budget, resolve
+from models.tabular.settings import TableData, resolve
 from models.tabular.training import train
 
 PRESET = "fast"

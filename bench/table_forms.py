@@ -31,10 +31,11 @@ from modalities.tabular.typed_parquet import typed_batches
 from modalities.tabular.upload.reading import read_table
 from modalities.tabular.upload.schema_overrides import SchemaOverrides
 from models.checkpoint import unpack
+from models.tabular.budget import budget
 from models.tabular.data import LabeledRows
 from models.tabular.sampling import TableSampler
 from models.tabular.schema import ColumnSchema
-from models.tabular.settings import TableData, budget, resolve
+from models.tabular.settings import TableData, resolve
 from models.tabular.training import train
 
 RESULTS = Path(__file__).with_name("results") / "table_forms.jsonl"

@@ -35,10 +35,11 @@ from bench.table_peers import render_peers
 from core.supervisor import ALLOCATOR
 from models.checkpoint import unpack
 from models.metrics.tabular import evaluation as tabular_evaluation
+from models.tabular.budget import budget
 from models.tabular.data import LabeledRows
 from models.tabular.sampling import TableSampler
 from models.tabular.schema import ColumnSchema, ColumnType
-from models.tabular.settings import TableData, budget, resolve
+from models.tabular.settings import TableData, resolve
 from models.tabular.training import train
 from models.training_callbacks import PackedCheckpoint
 

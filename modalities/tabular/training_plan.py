@@ -17,8 +17,9 @@ from modalities.tabular.training_options import DifferentialPrivacy, TableTraini
 from modalities.training import Preset, PresetSummary, ResolvedTraining, TrainingChoices
 from models.settings import InvalidSettings
 from models.tabular import constraints
+from models.tabular.budget import budget, cost
 from models.tabular.differential_privacy import domains as dp_domains
-from models.tabular.settings import PRESETS, TableData, budget, cost, resolve
+from models.tabular.settings import PRESETS, TableData, resolve
 
 
 def plan_training(

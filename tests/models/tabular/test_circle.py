@@ -6,9 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from models.tabular.budget import budget
 from models.tabular.data import LabeledRows
 from models.tabular.schema import ColumnSchema
-from models.tabular.settings import TableData, budget, resolve
+from models.tabular.settings import TableData, resolve
 from models.tabular.training import train
 from tests.models.tabular.tiny_tables import RecordingCallbacks, load_sampler
 

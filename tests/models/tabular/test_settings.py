@@ -3,15 +3,8 @@
 import pytest
 
 from models.settings import DeviceKind
-from models.tabular.settings import (
-    PRESETS,
-    InvalidSettings,
-    TableData,
-    TableSettings,
-    budget,
-    cost,
-    resolve,
-)
+from models.tabular.budget import budget, cost
+from models.tabular.settings import PRESETS, InvalidSettings, TableData, TableSettings, resolve
 
 
 @pytest.mark.parametrize("device", PRESETS)
