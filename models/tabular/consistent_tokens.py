@@ -20,7 +20,14 @@ from torch import Tensor
 
 from models.placement import upload
 from models.tabular.autoregressive.sampler import TokenWeights
-from models.tabular.categorical_columns import Column, Floats, Tokens, have_same_text
+from models.tabular.categorical_columns import (
+    Column,
+    Floats,
+    Tokens,
+    as_text,
+    have_same_text,
+)
+from models.tabular.key_values import exceptions_of
 from models.tabular.numbers.grid import is_numeric
 from models.tabular.partial_rows import PartialRows
 from models.tabular.relations.coded_columns import CodedColumn, DerivedColumn
@@ -30,18 +37,21 @@ from models.tabular.tokenizer import Tokenizer
 
 POSITIONS = (0.0, 0.25, 0.5, 0.75, 1.0)  # within a bin, at which the given column is computed
 TOLERANCE = 1e-9  # relative, of computed numbers
+PAIR_SEPARATOR = "\x1f"  # the unit separator of ASCII
 
 
 @dataclass(frozen=True)
 class _Chain:
     """The columns from which a given column follows.
 
-    `coded` are in decoding order, and `learned` in sampling order.
+    `coded` are in decoding order, and `learned` in sampling order. `exceptions` are pairs of a key
+    and one of its values, if the given column is that of a lookup with exceptions (see `_pairs`).
     """
 
     given: DerivedColumn | PartColumn
     coded: tuple[CodedColumn, ...]
     learned: tuple[int, ...]  # indices of the tokenizer's columns
+    exceptions: pa.Array | None
 
 
 def consistent_tokens(
@@ -61,7 +71,8 @@ def consistent_tokens(
     by_column: dict[int, list[_Chain]] = {}
     for column, learned, coded in _given_sources(tokenizer, partial_rows):
         indices = sorted(learned, key=lambda i: sampled_order[starts[i]])
-        chain = _Chain(column, tuple(coded), tuple(indices))
+        exceptions = _exceptions(tokenizer, column)
+        chain = _Chain(column, tuple(coded), tuple(indices), exceptions)
         by_column.setdefault(indices[-1], []).append(chain)
     return {
         step: partial(_weights, tokenizer, partial_rows, decode_u, step, index, chains)
@@ -206,7 +217,24 @@ def _compute(
         values = column.decode(pa.RecordBatch.from_pydict(arrays), arrow.field(column.name).type)
         arrays[column.name] = given.overwrite(column.name, values)
     rows = pa.RecordBatch.from_pydict(arrays)
-    return chain.given.decode(rows, arrow.field(chain.given.name).type)
+    computed = chain.given.decode(rows, arrow.field(chain.given.name).type)
+    if chain.exceptions is None or isinstance(chain.given, PartColumn):
+        return computed
+    key = chain.given.relation.source(rows)
+    is_exception = pa.compute.is_in(_pairs(key, computed), value_set=chain.exceptions)
+    follows = pa.compute.or_(chain.given.relation.has_key(rows), is_exception)
+    return pa.compute.if_else(follows, computed, None)
+
+
+def _exceptions(tokenizer: Tokenizer, given: DerivedColumn | PartColumn) -> pa.Array | None:
+    """Return the exceptions of the lookup that gives the column, if there are any."""
+    pairs = exceptions_of(tokenizer, given.sources[0], given.name)
+    return None if pairs is None else _pairs(*pairs)
+
+
+def _pairs(keys: pa.Array, values: pa.Array) -> pa.Array:
+    """Return the (N,) texts of both, which are null where one of them is missing."""
+    return pa.compute.binary_join_element_wise(as_text(keys), as_text(values), PAIR_SEPARATOR)
 
 
 def _matching_share(computed: pa.Array, given: pa.Array, units: float) -> Floats:

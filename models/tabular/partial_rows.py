@@ -19,6 +19,7 @@ from models.tabular.categorical_columns import (
 )
 from models.tabular.conditions import InvalidPartialRow, not_a_column
 from models.tabular.given_columns import check_derived_values, given_column
+from models.tabular.key_values import check_combinations, check_values_of_keys
 from models.tabular.numbers.columns import NumericColumn
 from models.tabular.numbers.grid import is_numeric
 from models.tabular.numbers.scale import numeric_values
@@ -79,6 +80,7 @@ class PartialRows:
         add_spread_dates(tokenizer.coding, values, given)
         check_derived_values(tokenizer.coding, values, given)
         _check_relations(tokenizer, values, given)
+        check_values_of_keys(tokenizer, values, given)
         tokens = np.full((len(tokenizer.step_sizes), len(rows)), UNKNOWN_TOKEN)
         for column, steps in zip(tokenizer.columns, tokenizer.column_slices, strict=True):
             close = tokenizer.coding.close.get(column.name)
@@ -90,7 +92,7 @@ class PartialRows:
                 coded_values, is_given = _coded(tokenizer, column.name, values, given)
                 _check_representable(column, coded_values, is_given)
                 tokens[steps] = np.where(is_given, column.encode(coded_values, None), UNKNOWN_TOKEN)
-        _check_combinations(tokenizer, given, tokens)
+        check_combinations(tokenizer, given, tokens)
         return cls(values, given, tokens)
 
     def select(self, names: Collection[str]) -> "PartialRows":
@@ -229,32 +231,6 @@ def _check_relations(
             if len(broken := np.flatnonzero(are_given & ~relation.holds(rows))):
                 message = f"contradicts the other given values, because `{relation.name}`"
                 raise InvalidPartialRow(int(broken[0]), relation.table_columns[-1], message)
-
-
-def _check_combinations(
-    tokenizer: Tokenizer, given: Mapping[str, NDArray[np.bool_]], tokens: Tokens
-) -> None:
-    """Raise InvalidPartialRow if no key has the given values of the columns that it determines.
-
-    No two values of these columns have the same tokens (see `learn_lookups`).
-    """
-    lookups = {each.steps: each.combinations for each in tokenizer.exclusions.exact_lookups}
-    for names in tokenizer.columns_of_keys:
-        steps = tuple(tokenizer.steps_of(names))
-        if steps not in lookups:
-            continue
-        distinct, first_rows = np.unique(tokens[list(steps)].T, axis=0, return_index=True)
-        impossible = [
-            row_index
-            for row, row_index in zip(distinct, first_rows.tolist(), strict=True)
-            if not (lookups[steps] == row)[:, row != UNKNOWN_TOKEN].all(1).any()
-        ]
-        if impossible:
-            row_index = min(impossible)
-            *others, last = (name for name in names if name in given and given[name][row_index])
-            listed = " and ".join(f"`{name}`" for name in others)
-            message = f"contradicts {listed}: no training row has these values together"
-            raise InvalidPartialRow(row_index, last, message)
 
 
 def _check_representable(column: Column, values: pa.Array, given: NDArray[np.bool_]) -> None:
