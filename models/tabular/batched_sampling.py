@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from models.tabular.consistent_tokens import follow_from_others
 from models.tabular.partial_rows import PartialRows
+from models.tabular.rare_conditions import is_rare, sample_rare
 from models.tabular.row_completion import complete_rows
 from models.tabular.sampling import SampleBatch, TableSampler
 from models.tabular.sampling_plan import RowSamplingPlan, Where
@@ -16,6 +17,7 @@ from models.tabular.sampling_plan import RowSamplingPlan, Where
 ROWS_PER_BATCH = 16_384
 PARTIAL_ROWS_PER_BATCH = 1_024  # each row takes many particles
 FOLLOWING_ROWS_PER_BATCH = 64  # with given values that follow from others: a batch is one turn
+RARE_ROWS_PER_BATCH = 16  # which are completed: a batch is one turn
 
 
 def iter_batches(sampler: TableSampler, plan: RowSamplingPlan) -> Iterator[SampleBatch]:
@@ -36,7 +38,11 @@ def iter_batches(sampler: TableSampler, plan: RowSamplingPlan) -> Iterator[Sampl
         return
     seen: set[Any] = set()
     for index_range in plan.ranges:
-        for indices in index_range.iter_chunks(ROWS_PER_BATCH):
+        are_rare = not plan.exclude_training_rows and any(
+            is_rare(sampler, condition) for condition in index_range.conditions
+        )
+        size = RARE_ROWS_PER_BATCH if are_rare else ROWS_PER_BATCH
+        for indices in index_range.iter_chunks(size):
             yield generate_batch(
                 sampler,
                 plan.seed,
@@ -66,18 +72,24 @@ def generate_batch(
     """
     numbers = indices if identifier_numbers is None else identifier_numbers
     condition_index = indices % len(conditions)
-    parts = [
-        sampler.sample(
-            seed,
-            indices[condition_index == i],
-            condition,
-            seen,
-            identifier_numbers=numbers[condition_index == i],
-            exclude_training_rows=exclude_training_rows,
+    parts = []
+    for i, condition in enumerate(conditions):
+        own, own_numbers = indices[condition_index == i], numbers[condition_index == i]
+        if not len(own):
+            continue
+        if not exclude_training_rows and is_rare(sampler, condition):
+            parts.append(sample_rare(sampler, seed, own, condition, own_numbers))
+            continue
+        parts.append(
+            sampler.sample(
+                seed,
+                own,
+                condition,
+                seen,
+                identifier_numbers=own_numbers,
+                exclude_training_rows=exclude_training_rows,
+            )
         )
-        for i, condition in enumerate(conditions)
-        if (condition_index == i).any()
-    ]
     if len(conditions) == 1:
         return parts[0]
     original_order = np.argsort(

@@ -24,10 +24,9 @@ from models.tabular.categorical_columns import (
     Column,
     Floats,
     Tokens,
-    as_text,
     have_same_text,
 )
-from models.tabular.key_values import exceptions_of
+from models.tabular.key_values import exceptions_of, follows_from_key
 from models.tabular.numbers.grid import is_numeric
 from models.tabular.partial_rows import PartialRows
 from models.tabular.relations.coded_columns import CodedColumn, DerivedColumn
@@ -37,21 +36,20 @@ from models.tabular.tokenizer import Tokenizer
 
 POSITIONS = (0.0, 0.25, 0.5, 0.75, 1.0)  # within a bin, at which the given column is computed
 TOLERANCE = 1e-9  # relative, of computed numbers
-PAIR_SEPARATOR = "\x1f"  # the unit separator of ASCII
 
 
 @dataclass(frozen=True)
 class _Chain:
     """The columns from which a given column follows.
 
-    `coded` are in decoding order, and `learned` in sampling order. `exceptions` are pairs of a key
-    and one of its values, if the given column is that of a lookup with exceptions (see `_pairs`).
+    `coded` are in decoding order, and `learned` in sampling order. `exceptions` are those of
+    the lookup that gives the column, if it has any (see `exceptions_of`).
     """
 
     given: DerivedColumn | PartColumn
     coded: tuple[CodedColumn, ...]
     learned: tuple[int, ...]  # indices of the tokenizer's columns
-    exceptions: pa.Array | None
+    exceptions: pa.Table | None
 
 
 def consistent_tokens(
@@ -71,7 +69,7 @@ def consistent_tokens(
     by_column: dict[int, list[_Chain]] = {}
     for column, learned, coded in _given_sources(tokenizer, partial_rows):
         indices = sorted(learned, key=lambda i: sampled_order[starts[i]])
-        exceptions = _exceptions(tokenizer, column)
+        exceptions = exceptions_of(tokenizer, column.sources[0], column.name)
         chain = _Chain(column, tuple(coded), tuple(indices), exceptions)
         by_column.setdefault(indices[-1], []).append(chain)
     return {
@@ -220,21 +218,9 @@ def _compute(
     computed = chain.given.decode(rows, arrow.field(chain.given.name).type)
     if chain.exceptions is None or isinstance(chain.given, PartColumn):
         return computed
-    key = chain.given.relation.source(rows)
-    is_exception = pa.compute.is_in(_pairs(key, computed), value_set=chain.exceptions)
-    follows = pa.compute.or_(chain.given.relation.has_key(rows), is_exception)
-    return pa.compute.if_else(follows, computed, None)
-
-
-def _exceptions(tokenizer: Tokenizer, given: DerivedColumn | PartColumn) -> pa.Array | None:
-    """Return the exceptions of the lookup that gives the column, if there are any."""
-    pairs = exceptions_of(tokenizer, given.sources[0], given.name)
-    return None if pairs is None else _pairs(*pairs)
-
-
-def _pairs(keys: pa.Array, values: pa.Array) -> pa.Array:
-    """Return the (N,) texts of both, which are null where one of them is missing."""
-    return pa.compute.binary_join_element_wise(as_text(keys), as_text(values), PAIR_SEPARATOR)
+    rows = pa.RecordBatch.from_pydict({**arrays, chain.given.name: computed})
+    follows = follows_from_key(chain.given.relation, chain.exceptions, rows)
+    return pa.compute.if_else(pa.array(follows), computed, None)
 
 
 def _matching_share(computed: pa.Array, given: pa.Array, units: float) -> Floats:

@@ -16,16 +16,18 @@ from models.tabular.categorical_columns import (
     CategoricalColumn,
     Tokens,
     as_text,
+    from_text,
     similar_texts,
 )
 from models.tabular.conditions import InvalidPartialRow
-from models.tabular.relations.coded_columns import DerivedColumn
-from models.tabular.relations.relation import Relation
+from models.tabular.relations.relation import Relation, Rows, array
 from models.tabular.tokenizer import Tokenizer
 
+PAIR_SEPARATOR = "\x1f"  # the unit separator of ASCII
 
-def exceptions_of(tokenizer: Tokenizer, key: str, name: str) -> tuple[pa.Array, pa.Array] | None:
-    """Return the (P,) keys that have several values of column `name`, and these values.
+
+def exceptions_of(tokenizer: Tokenizer, key: str, name: str) -> pa.Table | None:
+    """Return the pairs of a `key` with several values of a column and one of these, as texts.
 
     Return None if the column is not a text that a lookup of `key` with exceptions gives.
     """
@@ -43,57 +45,131 @@ def exceptions_of(tokenizer: Tokenizer, key: str, name: str) -> tuple[pa.Array, 
         if not isinstance(column, CategoricalColumn):
             return None
         decoded.append(as_text(column.decode(tokens[tokenizer.steps_of([each])], np.empty(0))))
-    return decoded[0], decoded[1]
+    return pa.table(decoded, ["key", "value"])
 
 
-def check_values_of_keys(
-    tokenizer: Tokenizer,
-    values: Mapping[str, pa.Array],
-    given: Mapping[str, NDArray[np.bool_]],
+def follows_from_key(relation: Relation, exceptions: pa.Table, rows: Rows) -> NDArray[np.bool_]:
+    """Return the (N,) mask of rows whose key has one value, or the row's as one of several."""
+    known = _joined(exceptions["key"], exceptions["value"])
+    own = _joined(relation.source(rows), array(rows, relation.last))
+    is_exception = pa.compute.is_in(own, value_set=known)
+    mask = pa.compute.or_(relation.has_key(rows), is_exception)
+    return np.asarray(mask.to_numpy(zero_copy_only=False), bool)
+
+
+def _joined(keys: pa.Array, values: pa.Array) -> pa.Array:
+    """Return the (N,) texts of both, which are null where one of them is missing."""
+    return pa.compute.binary_join_element_wise(as_text(keys), as_text(values), PAIR_SEPARATOR)
+
+
+def given_exceptions_hold(
+    tokenizer: Tokenizer, rows: Rows, given: Mapping[str, NDArray[np.bool_]]
+) -> NDArray[np.bool_]:
+    """Return the (N,) mask of rows whose given values are not those of another key."""
+    mask = np.ones(len(rows), bool)
+    for relation in tokenizer.coding.relations:
+        if relation.kind == "lookup" and len(relation.columns) == 2 and relation.last in given:
+            exceptions = exceptions_of(tokenizer, *relation.columns)
+            if exceptions is not None:
+                follows = follows_from_key(relation, exceptions, rows)
+                mask &= follows | ~given[relation.last]
+    return mask
+
+
+def add_values_of_keys(
+    tokenizer: Tokenizer, values: dict[str, pa.Array], given: dict[str, NDArray[np.bool_]]
 ) -> None:
-    """Raise InvalidPartialRow if no key has the given values of the columns that it determines."""
-    lookups: dict[str, list[Relation]] = {}
-    for coded in tokenizer.coding.columns:
-        if not isinstance(coded, DerivedColumn) or coded.name not in values:
-            continue
-        relation = coded.relation
-        if relation.kind == "lookup" and not relation.part and len(coded.sources) == 1:
-            lookups.setdefault(coded.sources[0], []).append(relation)
+    """Add values that the given ones determine, because all keys that have these have them.
+
+    They are learned columns, and the key itself if it is the only one. Raises InvalidPartialRow if
+    no key has the given values of the columns that it determines.
+    """
+    lookups: dict[str, dict[str, Relation]] = {}
+    for relation in tokenizer.coding.relations:
+        if relation.kind == "lookup" and not relation.part and len(relation.columns) == 2:
+            lookups.setdefault(relation.columns[0], {})[relation.last] = relation
+    partly_learned = tokenizer.coding.names - tokenizer.coding.learned
     for column in tokenizer.columns:
-        if isinstance(column, CategoricalColumn) and column.name in lookups:
-            _check_values(tokenizer, column, lookups[column.name], values, given)
+        if not isinstance(column, CategoricalColumn) or column.name in partly_learned:
+            continue
+        if lookups.get(column.name, {}).keys() & values:
+            _add_values_of(tokenizer, column, lookups[column.name], values, given)
 
 
-def _check_values(
+def _add_values_of(
     tokenizer: Tokenizer,
     key: CategoricalColumn,
-    lookups: list[Relation],
-    values: Mapping[str, pa.Array],
-    given: Mapping[str, NDArray[np.bool_]],
+    lookups: Mapping[str, Relation],
+    values: dict[str, pa.Array],
+    given: dict[str, NDArray[np.bool_]],
 ) -> None:
-    """Raise InvalidPartialRow if `key` has no value with the given ones."""
+    """Add what the columns in `lookups` determine through `key` (see `add_values_of_keys`)."""
     index = _index(key)
-    tables = {key.name: {text: {i} for text, i in index.items()}} if key.name in values else {}
-    tables |= {each.last: _keys_of_values(tokenizer, key.name, each, index) for each in lookups}
-    texts = {name: as_text(values[name]).to_pylist() for name in tables}
-    checked = set()
-    for row in range(len(values[lookups[0].last])):
-        row_texts = {name: own[row] for name, own in texts.items() if given[name][row]}
-        used = {name: text for name, text in row_texts.items() if text is not None}
-        if (pattern := tuple(used.items())) in checked:
+    having = {key.name: {text: {i} for text, i in index.items()}}
+    having |= {n: _keys_of_values(tokenizer, key.name, each, index) for n, each in lookups.items()}
+    texts = {name: as_text(values[name]).to_pylist() for name in having if name in values}
+    partly_learned = tokenizer.coding.names - tokenizer.coding.learned
+    names = ({column.name for column in tokenizer.columns} - partly_learned) & having.keys()
+    added: dict[str, dict[int, str | None]] = {}
+    determined: dict[tuple[tuple[str, str | None], ...], dict[str, str | None]] = {}
+    for row in range(len(next(iter(values.values())))):
+        used = {name: own[row] for name, own in texts.items() if given[name][row]}
+        used = {name: text for name, text in used.items() if text is not None}
+        if not used.keys() & lookups.keys():
             continue
-        checked.add(pattern)
-        keys = set(index.values())
-        for name, text in used.items():
-            having = tables[name].get(text, set()) | tables[name].get(None, set())
-            if not having and name != key.name:
-                known = sorted(each for each in tables[name] if each is not None)
-                similar = similar_texts(known, values[name].type, [text])
-                message = "has no such value in the training data" + similar
-                raise InvalidPartialRow(row, name, message)
-            keys = keys & having
-        if not keys and len(used) > 1:
-            raise _contradiction(row, list(used))
+        pattern = tuple(used.items())
+        if pattern not in determined:
+            keys = _keys_with(having, used, key.name, row, values)
+            determined[pattern] = {
+                name: text
+                for name in names
+                for text, own in having[name].items()
+                if own >= keys and (text is not None or name == key.name)
+            }
+        for name, text in determined[pattern].items():
+            if name not in given or not given[name][row]:
+                added.setdefault(name, {})[row] = text
+    for name, of_rows in added.items():
+        field = tokenizer.arrow.field(name).type
+        _give(values, given, name, field, of_rows)
+
+
+def _keys_with(
+    having: Mapping[str, Mapping[str | None, set[int]]],
+    used: Mapping[str, str],
+    key: str,
+    row: int,
+    values: Mapping[str, pa.Array],
+) -> set[int]:
+    """Return the keys that may have the values in `used`. Raises InvalidPartialRow if none has."""
+    keys = set[int]().union(*having[key].values())
+    for name, text in used.items():
+        own = having[name].get(text, set()) | having[name].get(None, set())
+        if not own and name != key:
+            known = sorted(each for each in having[name] if each is not None)
+            similar = similar_texts(known, values[name].type, [text])
+            raise InvalidPartialRow(row, name, "has no such value in the training data" + similar)
+        keys = keys & own
+    if not keys and len(used) > 1:
+        raise _contradiction(row, list(used))
+    return keys
+
+
+def _give(
+    values: dict[str, pa.Array],
+    given: dict[str, NDArray[np.bool_]],
+    name: str,
+    arrow: pa.DataType,
+    texts: Mapping[int, str | None],
+) -> None:
+    """Add values of a column to the rows in `texts`."""
+    count = len(next(iter(values.values())))
+    plain = arrow.value_type if pa.types.is_dictionary(arrow) else arrow
+    new = from_text(pa.array([texts.get(row) for row in range(count)], pa.string()), plain)
+    mask = np.zeros(count, bool)
+    mask[list(texts)] = True
+    values[name] = pa.compute.if_else(pa.array(mask), new, values.get(name, pa.nulls(count, plain)))
+    given[name] = given.get(name, np.zeros(count, bool)) | mask
 
 
 def _index(key: CategoricalColumn) -> dict[str | None, int]:
@@ -109,7 +185,7 @@ def _keys_of_values(
     pairs = set(zip(relation.keys, relation.values, strict=True))
     exceptions = exceptions_of(tokenizer, key, relation.last)
     if exceptions is not None:
-        pairs |= set(zip(*(each.to_pylist() for each in exceptions), strict=True))
+        pairs |= set(zip(*exceptions.to_pydict().values(), strict=True))
     keys_of: dict[str | None, set[int]] = {None: set()}
     for text, value in pairs:
         if text in index:

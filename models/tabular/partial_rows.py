@@ -19,7 +19,7 @@ from models.tabular.categorical_columns import (
 )
 from models.tabular.conditions import InvalidPartialRow, not_a_column
 from models.tabular.given_columns import check_derived_values, given_column
-from models.tabular.key_values import check_combinations, check_values_of_keys
+from models.tabular.key_values import add_values_of_keys, check_combinations
 from models.tabular.numbers.columns import NumericColumn
 from models.tabular.numbers.grid import is_numeric
 from models.tabular.numbers.scale import numeric_values
@@ -80,7 +80,7 @@ class PartialRows:
         add_spread_dates(tokenizer.coding, values, given)
         check_derived_values(tokenizer.coding, values, given)
         _check_relations(tokenizer, values, given)
-        check_values_of_keys(tokenizer, values, given)
+        add_values_of_keys(tokenizer, values, given)
         tokens = np.full((len(tokenizer.step_sizes), len(rows)), UNKNOWN_TOKEN)
         for column, steps in zip(tokenizer.columns, tokenizer.column_slices, strict=True):
             close = tokenizer.coding.close.get(column.name)

@@ -15,6 +15,7 @@ from models.tabular.categorical_columns import Floats, Tokens
 from models.tabular.conditions import CompletionUnsupported
 from models.tabular.consistent_tokens import consistent_tokens, follow_from_others
 from models.tabular.given_columns import follows_from_known_keys
+from models.tabular.key_values import given_exceptions_hold
 from models.tabular.late_tokens import late_tokens
 from models.tabular.partial_rows import PartialRows
 from models.tabular.relations.coding import RelationCoding
@@ -27,11 +28,18 @@ MIN_CANDIDATES, MAX_CANDIDATES_PER_ROUND = 8, 64  # per row of the later rounds,
 
 
 def complete_rows(
-    sampler: TableSampler, seed: int, indices: Indices, partial_rows: PartialRows
+    sampler: TableSampler,
+    seed: int,
+    indices: Indices,
+    partial_rows: PartialRows,
+    *,
+    noise_seed: int | None = None,
+    identifier_numbers: Indices | None = None,
 ) -> SampleBatch:
     """Complete partial rows.
 
-    Constraints are satisfied, except `unique`. The critic does not reject rows.
+    Constraints are satisfied, except `unique`. The critic does not reject rows. `noise_seed` is
+    `seed` by default, and `identifier_numbers` are the indices.
 
     Raises:
         CompletionUnsupported: The model generates a row at once.
@@ -49,10 +57,15 @@ def complete_rows(
     for particles, mask in ((1, is_exact), (NUM_PARTICLES, ~is_exact)):
         if len(part := np.flatnonzero(mask)):
             tokens[:, part], decode_u[:, part], tried = _complete_tokens(
-                sampler, seed, indices[part], partial_rows.take(part), particles
+                sampler,
+                seed if noise_seed is None else noise_seed,
+                indices[part],
+                partial_rows.take(part),
+                particles,
             )
             num_tried += tried
-    rows, _ = _decode(sampler, seed, indices, partial_rows, tokens, decode_u)
+    numbers = indices if identifier_numbers is None else identifier_numbers
+    rows, _ = _decode(sampler, seed, numbers, partial_rows, tokens, decode_u)
     return SampleBatch(rows, len(indices) / num_tried)
 
 
@@ -165,6 +178,7 @@ def _decode(
     is_valid = agrees & sampler.tokenizer.satisfies_constraints(tokens, rows)
     given = partial_rows.given
     is_valid &= coding.satisfied(rows) & follows_from_known_keys(coding, rows, given)
+    is_valid &= given_exceptions_hold(sampler.tokenizer, rows, given)
     return rows, is_valid & coding.is_plausible(rows, given)
 
 

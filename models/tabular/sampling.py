@@ -8,7 +8,7 @@ model's critic, row k is the first of its candidates that is accepted.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any, Self
 
@@ -75,6 +75,7 @@ class TableSampler:
     supports_any_order: bool  # any column can be sampled first
     bytes: int
     batch_size: int = BATCH_SIZE
+    _accepted_shares: dict[str, float] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def load(
@@ -137,16 +138,11 @@ class TableSampler:
             supports_any_order=self.supports_any_order,
             exclude_training_rows=exclude_training_rows,
         )
-        unique = self._unique_constraints()
+        unique = self.unique_constraints()
         seen = set() if seen is None else seen
         accepted_values: set[Any] = set()
-        noise_seed = _noise_seed(seed, conditions or {})
-        num_rows, num_steps = len(indices), len(self.tokenizer.step_sizes)
-        done = _Candidates(
-            np.zeros((num_steps, num_rows), np.int64),
-            np.zeros((self.tokenizer.num_decode_uniforms, num_rows)),
-            np.zeros(num_rows, bool),
-        )
+        own_seed = noise_seed(seed, conditions or {})
+        num_rows, done = len(indices), self._no_candidates(len(indices))
         attempt = 0
         while not done.accepted.all() and attempt < MAX_ATTEMPTS:
             pending = np.flatnonzero(~done.accepted)
@@ -160,7 +156,7 @@ class TableSampler:
                 pending, -(-len(pending) * num_candidates // (64 * self.batch_size))
             ):
                 self._try_candidates(
-                    noise_seed, indices, part, range(attempt, attempt + num_candidates), plan, done
+                    own_seed, indices, part, range(attempt, attempt + num_candidates), plan, done
                 )
             attempt += num_candidates
             if unique:
@@ -178,6 +174,36 @@ class TableSampler:
         numbers = indices if identifier_numbers is None else identifier_numbers
         id_values = self.id_values(seed, numbers, done.tokens)
         return SampleBatch(self.tokenizer.decode(done.tokens, done.u, id_values), acceptance)
+
+    def accepted_share(self, conditions: Mapping[str, Any]) -> float:
+        """Return the share of a batch of candidates that meet `conditions`, always the same ones.
+
+        Raises InvalidCondition.
+        """
+        key = json.dumps(conditions, sort_keys=True, default=str)
+        if key not in self._accepted_shares:
+            plan = plan_conditions(
+                self.tokenizer,
+                conditions,
+                supports_any_order=self.supports_any_order,
+                exclude_training_rows=False,
+            )
+            share = 1.0
+            if plan.rejection_conditions:
+                done = self._no_candidates(self.batch_size)
+                every = np.arange(self.batch_size)
+                self._try_candidates(0, every, every, range(1), plan, done)
+                share = done.num_accepted / done.num_tried
+            self._accepted_shares[key] = share
+        return self._accepted_shares[key]
+
+    def _no_candidates(self, num_rows: int) -> _Candidates:
+        num_steps = len(self.tokenizer.step_sizes)
+        return _Candidates(
+            np.zeros((num_steps, num_rows), np.int64),
+            np.zeros((self.tokenizer.num_decode_uniforms, num_rows)),
+            np.zeros(num_rows, bool),
+        )
 
     def _try_candidates(
         self,
@@ -214,7 +240,7 @@ class TableSampler:
         done.u[:, pending[has_accepted]] = decode_u[:, chosen]
         done.accepted[pending[has_accepted]] = True
 
-    def _unique_constraints(self) -> list[Constraint]:
+    def unique_constraints(self) -> list[Constraint]:
         """Return the `unique` constraints, except on identifiers, which are always unique."""
         ids = self.tokenizer.id_names
         constraints = [
@@ -307,7 +333,7 @@ class TableSampler:
         }
 
 
-def _noise_seed(seed: int, conditions: Mapping[str, Any]) -> int:
+def noise_seed(seed: int, conditions: Mapping[str, Any]) -> int:
     """Return the seed of the noise of rows that satisfy `conditions`.
 
     With the same noise, row k of each label would be nearly the same row in all other columns.

@@ -1,0 +1,90 @@
+"""Rows of rare conditions are completed from the values that these require."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from models.errors import AcceptanceRateTooLow
+from models.tabular.batched_sampling import generate_batch, iter_batches
+from models.tabular.conditions import InvalidCondition
+from models.tabular.rare_conditions import is_rare
+from models.tabular.sampling import TableSampler
+from models.tabular.sampling_plan import RowIndexRange, RowSamplingPlan
+from models.tabular.schema import ColumnSchema
+from tests.models.tabular.tiny_tables import train_sampler
+
+PRODUCTS, ROWS = 600, 3_000
+RARE = {"name": "name 20"}  # of product 20, in one of 600 rows
+
+
+@pytest.fixture(scope="module")
+def sampler(tmp_path_factory: pytest.TempPathFactory) -> TableSampler:
+    """Return a model of orders of products, each of which has a name and a shelf."""
+    rng = np.random.default_rng(0)
+    product = np.r_[np.arange(PRODUCTS), rng.integers(0, PRODUCTS, ROWS - PRODUCTS)]
+    table = pa.table(
+        {
+            "size": pa.array(["small", "large"]).take(pa.array(rng.integers(0, 2, ROWS))),
+            "order": pa.array([f"A-{k:06}" for k in rng.permutation(ROWS)]),
+            "product": pa.array([f"p{k}" for k in product]),
+            "name": pa.array([f"name {k}" for k in product]),
+            "shelf": pa.array([f"shelf {k}" for k in product % 7]),
+            "amount": rng.random(ROWS).round(2),
+        }
+    )
+    types = {"order": "id", "amount": "number"}
+    schema: Any = tuple(
+        ColumnSchema(name, types.get(name, "category")) for name in table.column_names
+    )
+    folder = Path(tmp_path_factory.mktemp("orders"))
+    return train_sampler(table, schema, folder, label="size", steps=5)
+
+
+def generate(sampler: TableSampler, indices: Any, *conditions: Any) -> list[dict[str, Any]]:
+    rows = generate_batch(sampler, 3, np.asarray(indices), conditions).rows
+    return list(rows.to_pylist())
+
+
+def test_each_row_meets_a_condition_that_one_candidate_in_600_would(sampler: TableSampler) -> None:
+    rows = generate(sampler, range(100), RARE)
+    assert {(r["product"], r["name"], r["shelf"]) for r in rows} == {("p20", "name 20", "shelf 6")}
+    assert {row["size"] for row in rows} == {"small", "large"}
+    assert len({row["amount"] for row in rows}) > 20
+    assert len({row["order"] for row in rows}) == 100
+    assert is_rare(sampler, RARE)
+    assert not is_rare(sampler, {"shelf": "shelf 1"})
+    assert not is_rare(sampler, {"amount": {"gte": 0.999}})
+
+
+def test_a_rare_row_depends_on_its_index_alone(sampler: TableSampler) -> None:
+    small = {**RARE, "size": "small"}
+    rows = generate(sampler, range(10), RARE, small)
+    assert [generate(sampler, [k], RARE, small)[0] for k in (0, 3, 8)] == [
+        rows[k] for k in (0, 3, 8)
+    ]
+    plan = RowSamplingPlan((RowIndexRange(0, 40, (RARE, small)),), 3)
+    in_turns = [row for batch in iter_batches(sampler, plan) for row in batch.rows.to_pylist()]
+    assert in_turns[:10] == rows
+
+
+def test_other_conditions_reject_completed_rows(sampler: TableSampler) -> None:
+    condition = {**RARE, "amount": {"gte": 0.5}, "size": ["small"]}
+    rows = generate(sampler, range(30), condition)
+    assert {row["name"] for row in rows} == {"name 20"}
+    assert {row["size"] for row in rows} == {"small"}
+    assert all(row["amount"] >= 0.5 for row in rows)
+    with pytest.raises(AcceptanceRateTooLow) as caught:
+        generate(
+            sampler, range(30), {**RARE, "amount": {"gte": 0.5, "lt": 0.50001}, "size": "small"}
+        )
+    assert caught.value.conditions is not None
+
+
+def test_values_that_contradict_each_other_are_refused_at_once(sampler: TableSampler) -> None:
+    message = "contradicts `name`: no training row has these values together"
+    with pytest.raises(InvalidCondition, match=message) as caught:
+        generate(sampler, range(3), {**RARE, "shelf": "shelf 1"})
+    assert caught.value.column == "shelf"
