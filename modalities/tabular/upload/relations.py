@@ -7,12 +7,12 @@ import pyarrow as pa
 
 from modalities.tabular.schema import Column, Schema
 from modalities.tabular.typed_parquet import TypedParquet
-from models.tabular.relations.date_gaps import find_near_dates
+from models.tabular.relations.coded_columns import BoundedColumn
 from models.tabular.relations.detection import detect_relations
+from models.tabular.relations.exceptions_search import find_with_exceptions
 from models.tabular.relations.joined_text_search import find_joined_texts
 from models.tabular.relations.joined_texts import JoinedText
 from models.tabular.relations.near_relations import find_near_columns
-from models.tabular.relations.near_sums import find_near_sums
 from models.tabular.relations.planning import independent_relations, plan_coding
 
 EXAMINED_ROWS = 50_000  # in memory at a time; training examines all of its rows
@@ -38,13 +38,13 @@ def find_relations(
     relations = detect_relations(table, types)
     coding = plan_coding(relations, table, ())
     coded = coding.names
-    sums = find_near_sums(table, types, coded)
-    sums += find_near_dates(table, types, relations, coded)
+    bounded = {column.name for column in coding.columns if isinstance(column, BoundedColumn)}
+    inexact = find_with_exceptions(table, types, relations, coded - bounded)
     near = find_near_columns(
-        table, types, coded.union(each.last for each in sums), (), coding.learned
+        table, types, coded.union(each.last for each in inexact), (), coding.learned
     )
     exact = [relation.to_dict() for relation in independent_relations(relations, table)]
-    return exact + [each.to_dict() for each in (*near, *sums, *joined_texts)]
+    return exact + [each.to_dict() for each in (*near, *inexact, *joined_texts)]
 
 
 def _examined(rows: TypedParquet, schema: Schema) -> tuple[tuple[Column, ...], pa.Table]:
