@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 import pyarrow as pa
 
 from models.tabular.relations.date_gaps import find_near_dates
+from models.tabular.relations.equations_with_exceptions import find_equations_with_exceptions
 from models.tabular.relations.keyed_amounts import find_keyed_amounts
 from models.tabular.relations.near_sums import find_near_sums
 from models.tabular.relations.relation import Relation
@@ -24,5 +25,7 @@ def find_with_exceptions(
     near = find_near_sums(table, types, excluded)
     near += find_near_dates(table, types, relations, excluded)
     coded = {relation.last for relation in near}.union(excluded)
+    near += find_equations_with_exceptions(table, types, relations, coded)
+    coded |= {relation.last for relation in near}
     amounts = find_keyed_amounts(table, types, coded, relations)
     return near + [relation for relation in amounts if relation.exceptions]
