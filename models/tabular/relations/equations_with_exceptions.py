@@ -19,8 +19,8 @@ from models.tabular.relations.kinds import GIVES_TEXT, NOT_DETERMINING
 from models.tabular.relations.relation import Relation, array, as_floats
 from models.tabular.relations.weighted_sums import find_weighted_sums
 
-SUBSET_SIZES = (300, 100)  # the smaller, the more odd rows there may be in a table
-STEPS_SIZE = 1_000  # of a subset for step functions, of which each step needs some rows
+SUBSET_SIZES = (300, 80, 80)  # the smaller, the more odd rows there may be in a table
+STEPS_SIZES = (1_000, 300)  # of subsets for step functions, of which each step needs some rows
 MIN_ROWS = 200
 CHECKED_ROWS = 5_000  # rule out most candidates
 MAX_EXCEPTIONS = 0.01  # of the rows
@@ -45,10 +45,12 @@ def find_equations_with_exceptions(
     rng = np.random.default_rng(0)
     checked = table.take(pa.array(rng.permutation(len(table))[:CHECKED_ROWS]))
     found: dict[str, Relation] = {}
-    for size in (STEPS_SIZE, *SUBSET_SIZES):
-        rows = rng.permutation(len(table))[:size]
-        subset = table.take(pa.array(np.sort(rows)))
-        for relation in _candidates(subset, types, {*excluded, *found}, size == STEPS_SIZE):
+    sizes = [*((size, True) for size in STEPS_SIZES), *((size, False) for size in SUBSET_SIZES)]
+    order = rng.permutation(len(table))
+    for size, only_steps in sizes:
+        # An odd row is in as few subsets as possible.
+        subset, order = table.take(pa.array(np.sort(order[:size]))), np.roll(order, -size)
+        for relation in _candidates(subset, types, {*excluded, *found}, only_steps):
             if relation.last in found or frozenset(relation.columns) in related:
                 continue
             near: Relation | None = replace(relation, exceptions=True)
@@ -60,7 +62,10 @@ def find_equations_with_exceptions(
 
 
 def _candidates(
-    subset: pa.Table, types: Mapping[str, str], excluded: Collection[str], only_steps: bool
+    subset: pa.Table,
+    types: Mapping[str, str],
+    excluded: Collection[str],
+    only_steps: bool,
 ) -> Iterator[Relation]:
     """Yield the relations of a few rows that determine a number not in `excluded`."""
     numbers = numbers_of(subset, types)

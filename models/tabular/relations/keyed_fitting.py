@@ -15,6 +15,7 @@ MIN_ROWS = 50
 MIN_SHARE = 0.8  # of the rows have a number of their key
 MIN_REPEATED_SHARE = 0.7  # of the rows of keys of several rows have a number of another row, too
 MAX_NUMBERS_PER_KEY = 16
+MAX_FORMULA_ERROR = 0.01  # of numbers that are proportional to their keys, by rounding
 MAX_ROWS_OF_SINGLE = 5  # of a key, of which a number of a single row may be another price
 MIN_SPECIFIC_SHARE = 0.1  # of the rows have another number than the most frequent one
 MIN_FIRST_SHARE = 0.4  # of the rows have the most frequent number of their key
@@ -53,6 +54,8 @@ def fit_numbers(relation: Relation, table: pa.Table) -> Relation | None:
         values=tuple(value for _, value in numbers),
         exceptions=True,
     )
+    if _is_formula_of_key(fitted):
+        return None
     holds = fitted.holds(table)
     has_number = np.isin(index, [k for k, _ in numbers])
     share = (holds & has_number)[is_complete].mean()
@@ -61,6 +64,25 @@ def fit_numbers(relation: Relation, table: pa.Table) -> Relation | None:
     if holds.all() and len({k for k, _ in numbers}) == len(numbers):
         return replace(fitted, exceptions=False)
     return fitted
+
+
+def _is_formula_of_key(relation: Relation) -> bool:
+    """Return True if most numbers of numeric keys are proportional to these, or to their inverse.
+
+    Then the amount is a product or a ratio.
+    """
+    numbers = relation.with_rank(0)
+    try:
+        keys = np.array(numbers.keys, np.float64)
+    except ValueError:
+        return False
+    values = np.array(numbers.values)
+    with np.errstate(all="ignore"):
+        quotients = [values / keys, values * keys]
+    return any(
+        np.mean(np.abs(q / np.nanmedian(q) - 1) < MAX_FORMULA_ERROR) >= MIN_REPEATED_SHARE
+        for q in quotients
+    )
 
 
 @dataclass(frozen=True)
