@@ -136,9 +136,7 @@ def plan_relations(rows: LabeledRows, settings: TableSettings) -> RelationPlan:
     near: list[NearColumn | CloseColumn] = []
     inexact: list[Relation] = []
     if settings.relations is not False and not settings.min_value_count:
-        exact = plan(kept, table, fixed)
-        bounded = {column.name for column in exact.columns if isinstance(column, BoundedColumn)}
-        coded = (exact.names - bounded).union(fixed)
+        coded = plan(kept, table, fixed).determined.union(fixed)
         inexact = find_with_exceptions(table, types, relations, coded)
         names |= {relation.name for relation in inexact}
         inexact = enabled(inexact, settings.relations)

@@ -7,7 +7,6 @@ import pyarrow as pa
 
 from modalities.tabular.schema import Column, Schema
 from modalities.tabular.typed_parquet import TypedParquet
-from models.tabular.relations.coded_columns import BoundedColumn
 from models.tabular.relations.detection import detect_relations
 from models.tabular.relations.exceptions_search import find_with_exceptions
 from models.tabular.relations.joined_text_search import find_joined_texts
@@ -38,8 +37,7 @@ def find_relations(
     relations = detect_relations(table, types)
     coding = plan_coding(relations, table, ())
     coded = coding.names
-    bounded = {column.name for column in coding.columns if isinstance(column, BoundedColumn)}
-    inexact = find_with_exceptions(table, types, relations, coded - bounded)
+    inexact = find_with_exceptions(table, types, relations, coding.determined)
     near = find_near_columns(
         table, types, coded.union(each.last for each in inexact), (), coding.learned
     )

@@ -56,6 +56,16 @@ class RelationCoding:
         return frozenset(column.name for column in self.columns) - self.dates.keys()
 
     @cached_property
+    def determined(self) -> frozenset[str]:
+        """The names of the coded columns that no relation with exceptions may code instead.
+
+        Columns that others bound, and those that are rounded, are not among them.
+        """
+        free = {column.name for column in self.columns if isinstance(column, BoundedColumn)}
+        free |= {relation.last for relation in self.relations if relation.kind == "decimals"}
+        return self.names - free
+
+    @cached_property
     def dates(self) -> Mapping[str, SpreadDate]:
         """The dates by name that are spread over columns, relative to which others are coded.
 

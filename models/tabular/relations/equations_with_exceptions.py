@@ -15,7 +15,7 @@ from models.tabular.categorical_columns import Floats
 from models.tabular.relations.calendar_detection import find_date_parts
 from models.tabular.relations.detection import find_steps, fit_steps, numbers_of
 from models.tabular.relations.equation_detection import find_equations
-from models.tabular.relations.kinds import GIVES_TEXT, NOT_DETERMINING
+from models.tabular.relations.kinds import GIVES_TEXT, NOT_EXPLAINING
 from models.tabular.relations.relation import Relation, array, as_floats
 from models.tabular.relations.weighted_sums import find_weighted_sums
 
@@ -39,7 +39,7 @@ def find_equations_with_exceptions(
     The columns of one of the exact `relations` have no other one, and those in `excluded` are not
     determined.
     """
-    related = {frozenset(each.columns) for each in relations if each.kind not in NOT_DETERMINING}
+    related = {frozenset(each.columns) for each in relations if each.kind not in NOT_EXPLAINING}
     if len(table) < MIN_ROWS:
         return []
     rng = np.random.default_rng(0)

@@ -27,8 +27,9 @@ class FirstRows:
         rows = np.array([number.values[:FIRST_ROWS] for number in numbers], np.float64, ndmin=2)
         has_value = np.isfinite(rows)
         counts = np.maximum(has_value.sum(1, keepdims=True), 1)
-        mean = np.where(has_value, rows, 0.0).sum(1, keepdims=True) / counts
-        values = np.where(has_value, rows - mean, 0.0)
+        with np.errstate(all="ignore"):  # infinite numbers are in no line
+            mean = np.where(has_value, rows, 0.0).sum(1, keepdims=True) / counts
+            values = np.where(has_value, rows - mean, 0.0)
         tolerances = np.array([number.tolerance for number in numbers])
         return cls(tuple(numbers), values, has_value.astype(np.float64), tolerances)
 
@@ -41,10 +42,9 @@ class FirstRows:
         has_x = np.isfinite(x)
         if has_x.sum() < MIN_COMPARED:
             return list(self.numbers)
-        x = np.where(has_x, x - x[has_x].mean(), 0.0)
-        both = self.has_value * has_x
-        y = self.values * has_x
         with np.errstate(all="ignore"):
+            x = np.where(has_x, x - x[has_x].mean(), 0.0)
+            both, y = self.has_value * has_x, self.values * has_x
             n, sx, sxx = both.sum(1), both @ x, both @ (x * x)
             sy, sxy, syy = y.sum(1), y @ x, (y * y).sum(1)
             varied = sxx - sx**2 / n

@@ -17,16 +17,17 @@ from models.tabular.relations.discrete_relations import Codes, encode_discrete, 
 from models.tabular.relations.keyed_fitting import fit_numbers
 from models.tabular.relations.keyed_numbers import Form, apply_form
 from models.tabular.relations.keyed_pairs import MIN_CHANGED_PAIRS, KeyedPairs
-from models.tabular.relations.kinds import NOT_DETERMINING
+from models.tabular.relations.kinds import NOT_EXPLAINING
 from models.tabular.relations.relation import Relation, array, as_floats, rounding_tolerance
 
 MAX_NUMBERS = 16  # columns that are compared
-MAX_KEY_COLUMNS, MAX_KEYS = 12, 20_000
+MAX_KEY_COLUMNS, MIN_KEYS, MAX_KEYS = 12, 3, 20_000
 MAX_ROWS = 10_000  # that are screened
 MIN_ROWS = 50
 PAIRS = 128  # of rows with the same key, which are compared
 MIN_DISTINCT_AMOUNTS = 10
 MIN_UNITS = 20  # of the last decimal, in half of the amounts
+MAX_AMOUNT = 1e100  # products of larger ones are infinite
 MAX_SHARE_LOSS = 0.02  # for a formula of fewer columns, or a key of fewer values
 MAX_TRIED = 3  # formulas for an amount
 MAX_PERCENTAGES = 50  # different ones of a column, such as rates of taxes
@@ -57,7 +58,8 @@ class _Number:
         if self.distinct < MIN_DISTINCT_AMOUNTS:
             return False
         unit = 10.0**-self.decimals if self.decimals >= 0 else 0.0
-        return bool(np.nanmedian(np.abs(self.values)) >= MIN_UNITS * unit)
+        present = np.abs(self.values[np.isfinite(self.values)])
+        return bool((present >= MIN_UNITS * unit).mean() >= 0.5) and present.max() <= MAX_AMOUNT
 
     @cached_property
     def forms(self) -> tuple[Form, ...]:
@@ -126,10 +128,11 @@ def find_keyed_amounts(
     if not keys:
         return []
     numbers = [_Number.of(sample, name) for name in names]
-    formulas = _screened_formulas(keys, numbers, excluded)
+    with np.errstate(all="ignore"):
+        formulas = _screened_formulas(keys, numbers, excluded)
     # A finer number, or one of more values, follows from the others.
     numbers.sort(key=lambda n: (10.0**-n.decimals if n.decimals >= 0 else 0.0, -n.distinct))
-    related = {frozenset(each.columns) for each in relations if each.kind not in NOT_DETERMINING}
+    related = {frozenset(each.columns) for each in relations if each.kind not in NOT_EXPLAINING}
     best: dict[str, Relation] = {}
     for has_added in (False, True):  # first without, because these also explain the added column
         for number in numbers:
@@ -170,7 +173,7 @@ def find_exact_keyed_amounts(
     table: pa.Table, types: Mapping[str, str], relations: Sequence[Relation]
 ) -> list[Relation]:
     """Return the keyed amounts that all rows have, unless one of `relations` determines them."""
-    excluded = {each.last for each in relations if each.kind not in NOT_DETERMINING}
+    excluded = {each.last for each in relations if each.kind not in NOT_EXPLAINING}
     found = find_keyed_amounts(table, types, excluded, relations)
     return [relation for relation in found if not relation.exceptions]
 
@@ -179,7 +182,7 @@ def _keys(sample: pa.Table, types: Mapping[str, str]) -> list[tuple[str, Codes]]
     """Return the columns of keys of several rows, those of few values first."""
     partitions: dict[bytes, tuple[str, Codes]] = {}
     for name, codes in encode_discrete(sample, types).items():
-        if 2 < codes[1] <= MAX_KEYS:
+        if MIN_KEYS < codes[1] <= MAX_KEYS:  # with a missing one
             partitions.setdefault(partition_of(codes), (name, codes))
     return sorted(partitions.values(), key=lambda each: each[1][1])[:MAX_KEY_COLUMNS]
 

@@ -11,13 +11,13 @@ from models.tabular.relations.keyed_numbers import product_of
 from models.tabular.relations.relation import Relation, array, as_floats, rounding_tolerance
 from models.tabular.relations.screened_numbers import roundest_between
 
-MIN_ROWS = 50
+MIN_ROWS, MIN_INEXACT_ROWS = 50, 100
 MIN_SHARE = 0.8  # of the rows have a number of their key
 MIN_REPEATED_SHARE = 0.7  # of the rows of keys of several rows have a number of another row, too
 MAX_NUMBERS_PER_KEY = 16
 MAX_FORMULA_ERROR = 0.01  # of numbers that are proportional to their keys, by rounding
 MAX_ROWS_OF_SINGLE = 5  # of a key, of which a number of a single row may be another price
-MIN_SPECIFIC_SHARE = 0.1  # of the rows have another number than the most frequent one
+MIN_SPECIFIC_SHARE = 0.3  # of the rows have another number than the most frequent one
 MIN_FIRST_SHARE = 0.4  # of the rows have the most frequent number of their key
 
 Ints = NDArray[np.int64]
@@ -63,7 +63,7 @@ def fit_numbers(relation: Relation, table: pa.Table) -> Relation | None:
         return None
     if holds.all() and len({k for k, _ in numbers}) == len(numbers):
         return replace(fitted, exceptions=False)
-    return fitted
+    return fitted if is_known.sum() >= MIN_INEXACT_ROWS else None
 
 
 def _is_formula_of_key(relation: Relation) -> bool:

@@ -65,11 +65,15 @@ def plan_coding(
     planner = _Planner(table, frozenset(fixed), spread, has_masks=has_masks)
     planner.linear = {frozenset(each.columns) for each in relations if each.kind == "linear"}
     planner.orders = {frozenset(each.columns) for each in relations if each.kind == "order"}
-    for relation in relations:
-        if relation.kind not in NOT_DETERMINING:
+    determining = [each for each in relations if each.kind not in NOT_DETERMINING]
+    for relation in determining:
+        if relation.kind != "decimals":
             planner.derive(relation)
     for relation in with_exceptions:
         planner.leave_rest(relation)
+    for relation in determining:  # of numbers that are learned
+        if relation.kind == "decimals":
+            planner.derive(relation)
     orders = [relation for relation in relations if relation.kind == "order"]
     distances = {column.date.name for column in spread if isinstance(column, PartColumn)}
     planner.bound(without_orders_of_years(orders, distances), near)
