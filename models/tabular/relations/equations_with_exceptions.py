@@ -19,8 +19,9 @@ from models.tabular.relations.kinds import GIVES_TEXT, NOT_EXPLAINING
 from models.tabular.relations.relation import Relation, array, as_floats
 from models.tabular.relations.weighted_sums import find_weighted_sums
 
-SUBSET_SIZES = (300, 80, 80)  # the smaller, the more odd rows there may be in a table
-STEPS_SIZES = (1_000, 300)  # of subsets for step functions, of which each step needs some rows
+SUBSET_SIZES = (200, 80, 80)  # the smaller, the more odd rows there may be in a table
+STEPS_SIZES = (800, 300)  # of subsets for step functions, of which each step needs some rows
+MAX_NUMBERS = 20  # columns that are compared
 MIN_ROWS = 200
 CHECKED_ROWS = 5_000  # rule out most candidates
 MAX_EXCEPTIONS = 0.01  # of the rows
@@ -68,7 +69,7 @@ def _candidates(
     only_steps: bool,
 ) -> Iterator[Relation]:
     """Yield the relations of a few rows that determine a number not in `excluded`."""
-    numbers = numbers_of(subset, types)
+    numbers = numbers_of(subset, types)[:MAX_NUMBERS]
     if all(number.name in excluded or number.is_flag for number in numbers):
         return
     if only_steps:

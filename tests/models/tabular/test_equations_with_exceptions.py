@@ -40,7 +40,10 @@ def test_relations_of_all_but_a_few_rows_are_kept_as_often_as_these_have_them() 
     table = make_table()
     coding = plan(table).coding
     names = {relation.name for relation in coding.with_exceptions}
-    assert names == {"0.01 * time - 0.5 ~ hour", "a + b - c ~ total", "a * b ~ product"}
+    assert {"a + b - c ~ total", "a * b ~ product"} < names
+    assert [each.columns for each in coding.with_exceptions if each.last == "hour"] == [
+        ("time", "hour")
+    ]
     coded = coding.encode(table).combine_chunks()
     assert coding.decode(coded.to_batches()[0], table.schema).equals(table.to_batches()[0])
     rng = np.random.default_rng(1)
