@@ -173,7 +173,7 @@ def run(path: Path, seed: int) -> tuple[list[str], list[str], list[str], list[st
         now = new_pairs.get(columns, {"in_samples": 0.0})["in_samples"]
         shares = [pair["in_samples"], now, pair["in_holdout"]]
         pairs.append(f"| {title} | {columns} | {' | '.join(f'{100 * x:.1f} %' for x in shares)} |")
-    near_sums = TableSampler.load(tensors, header).tokenizer.coding.near_sums
+    near_sums = TableSampler.load(tensors, header).tokenizer.coding.with_exceptions
     sums = []
     if near_sums:
         other = sample(learn(data, [each.name for each in near_sums], seed), count, seed)

@@ -107,7 +107,7 @@ class Scatter(BaseModel):
 
 
 class RelationCheck(BaseModel):
-    """A relation between columns that holds in all training rows."""
+    """A relation between columns that holds in all or nearly all training rows."""
 
     name: str = Field(description="A formula.")
     kind: str = Field(description="Kind of the relation.")
@@ -164,7 +164,7 @@ class Report(BaseModel):
         None, description="Tables only: associations between columns."
     )
     relations: list[RelationCheck] = Field(
-        [], description="Tables only: relations that hold in all training rows."
+        [], description="Tables only: relations that hold in all or nearly all training rows."
     )
     unseen_pairs: list[UnseenPairs] = Field(
         [],

@@ -2130,7 +2130,7 @@ class RecommendationView(TypedDict):
 
 
 class RelationCheck(TypedDict):
-    """A relation between columns that holds in all training rows."""
+    """A relation between columns that holds in all or nearly all training rows."""
 
     name: str
     """A formula."""
@@ -2193,7 +2193,7 @@ class Report(TypedDict):
     column_associations: NotRequired[ColumnAssociations | None]
     """Tables only: associations between columns."""
     relations: NotRequired[list[RelationCheck]]
-    """Tables only: relations that hold in all training rows."""
+    """Tables only: relations that hold in all or nearly all training rows."""
     unseen_pairs: NotRequired[list[UnseenPairs]]
     """Tables only: up to 10 pairs of categorical columns in which samples have the most pairs of
     values that no training row has, compared with unseen real rows.

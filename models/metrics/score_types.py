@@ -144,7 +144,8 @@ SCORE_TYPES: dict[str, ScoreType] = {
     ),
     "relation_violation_rate": ScoreType(
         "Largest share of samples that break a relation between columns which holds in all "
-        "training rows, such as an order, a sum or a lookup.",
+        "training rows, such as an order, a sum or a lookup. If it has exceptions in the training "
+        "rows, at most a tenth of them, samples that break it count beyond twice their share.",
         "lower",
         rules=(verdict_rules.BROKEN_RELATION,),
     ),

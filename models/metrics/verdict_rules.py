@@ -146,7 +146,7 @@ LOW_UTILITY = Rule(
 BROKEN_RELATION = Rule(
     "poor",
     lambda score, _, __: score.value > MAX_VIOLATION_RATE,
-    "{value:.1%} of the samples break a relation between columns that holds in all training rows",
+    "{value:.1%} of the samples break a relation between columns that training rows satisfy",
 )
 UNSEEN_PAIRS = Rule(
     "poor",

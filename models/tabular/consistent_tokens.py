@@ -31,10 +31,12 @@ from models.tabular.numbers.grid import is_numeric
 from models.tabular.partial_rows import PartialRows
 from models.tabular.relations.coded_columns import CodedColumn, DerivedColumn
 from models.tabular.relations.date_columns import PartColumn
+from models.tabular.relations.marked_columns import MarkedColumn
 from models.tabular.relations.relation import as_floats
 from models.tabular.tokenizer import Tokenizer
 
 POSITIONS = (0.0, 0.25, 0.5, 0.75, 1.0)  # within a bin, at which the given column is computed
+EXCEPTION_WEIGHT = 1e-3  # of tokens from which a given value does not follow, but which may differ
 TOLERANCE = 1e-9  # relative, of computed numbers
 
 
@@ -46,7 +48,7 @@ class _Chain:
     the lookup that gives the column, if it has any (see `exceptions_of`).
     """
 
-    given: DerivedColumn | PartColumn
+    given: DerivedColumn | PartColumn | MarkedColumn
     coded: tuple[CodedColumn, ...]
     learned: tuple[int, ...]  # indices of the tokenizer's columns
     exceptions: pa.Table | None
@@ -89,11 +91,11 @@ def follow_from_others(tokenizer: Tokenizer, partial_rows: PartialRows) -> NDArr
 
 def _given_sources(
     tokenizer: Tokenizer, partial_rows: PartialRows
-) -> Iterator[tuple[DerivedColumn | PartColumn, set[int], list[CodedColumn]]]:
+) -> Iterator[tuple[DerivedColumn | PartColumn | MarkedColumn, set[int], list[CodedColumn]]]:
     """Yield the given columns that follow from learned ones, and their `_sources`."""
     for column in tokenizer.coding.columns:
         if (
-            isinstance(column, DerivedColumn | PartColumn)
+            isinstance(column, DerivedColumn | PartColumn | MarkedColumn)
             and column.name not in tokenizer.coding.keys
             and column.name in partial_rows.values
         ):
@@ -146,11 +148,19 @@ def _weights(
     given = given.take(rows % decode_u.shape[1])
     weights = np.ones(num_rows * size)
     for chain in chains:
-        share = _matching_share(
-            _compute(tokenizer, chain, arrays, given),
-            given.values[chain.given.name],
-            10.0 ** max(chain.given.decimals, 0) if isinstance(chain.given, DerivedColumn) else 1.0,
+        share = np.max(
+            [
+                _matching_share(
+                    _compute(tokenizer, chain, follows, arrays, given),
+                    given.values[chain.given.name],
+                    10.0 ** max(follows.decimals, 0) if isinstance(follows, DerivedColumn) else 1.0,
+                )
+                for follows in _without_exceptions(chain.given)
+            ],
+            axis=0,
         )
+        if isinstance(chain.given, MarkedColumn):
+            share = np.maximum(share, EXCEPTION_WEIGHT)
         is_given = given.given[chain.given.name][: len(share)]
         weights = np.where(is_given, np.minimum(weights, share), weights)
     weights = weights if step == steps.stop - 1 else np.sign(weights)
@@ -201,8 +211,23 @@ def _decode(
     return column.decode(own, u)
 
 
+def _without_exceptions(
+    column: DerivedColumn | PartColumn | MarkedColumn,
+) -> Sequence[DerivedColumn | PartColumn]:
+    """Return the column, or one for each rank of the numbers that its keys may have."""
+    if not isinstance(column, MarkedColumn):
+        return [column]
+    relation, ranks = column.relation, column.relation.num_ranks
+    relations = [relation.with_rank(i) for i in range(ranks)] if ranks > 1 else [relation]
+    return [DerivedColumn(column.name, each, column.decimals, omitted=True) for each in relations]
+
+
 def _compute(
-    tokenizer: Tokenizer, chain: _Chain, arrays: Mapping[str, pa.Array], given: PartialRows
+    tokenizer: Tokenizer,
+    chain: _Chain,
+    follows: DerivedColumn | PartColumn,
+    arrays: Mapping[str, pa.Array],
+    given: PartialRows,
 ) -> pa.Array:
     """Return the (M,) values of the given column that follow from learned ones."""
     arrow = tokenizer.coding.with_dates(tokenizer.arrow)
@@ -215,12 +240,12 @@ def _compute(
         values = column.decode(pa.RecordBatch.from_pydict(arrays), arrow.field(column.name).type)
         arrays[column.name] = given.overwrite(column.name, values)
     rows = pa.RecordBatch.from_pydict(arrays)
-    computed = chain.given.decode(rows, arrow.field(chain.given.name).type)
-    if chain.exceptions is None or isinstance(chain.given, PartColumn):
+    computed = follows.decode(rows, arrow.field(chain.given.name).type)
+    if chain.exceptions is None or not isinstance(chain.given, DerivedColumn):
         return computed
     rows = pa.RecordBatch.from_pydict({**arrays, chain.given.name: computed})
-    follows = follows_from_key(chain.given.relation, chain.exceptions, rows)
-    return pa.compute.if_else(pa.array(follows), computed, None)
+    is_pair = follows_from_key(chain.given.relation, chain.exceptions, rows)
+    return pa.compute.if_else(pa.array(is_pair), computed, None)
 
 
 def _matching_share(computed: pa.Array, given: pa.Array, units: float) -> Floats:

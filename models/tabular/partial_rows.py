@@ -30,6 +30,7 @@ from models.tabular.relations.date_solving import (
     has_given_dates,
     with_given_distances,
 )
+from models.tabular.relations.marked_columns import MarkedColumn
 from models.tabular.relations.near_columns import NearColumn
 from models.tabular.relations.solving import follow_dates, solve_sources
 from models.tabular.relations.week_columns import WeekColumn
@@ -135,7 +136,7 @@ class PartialRows:
             coded = coded.set_column(index, coded.schema.field(index), ratios)
         rows = self._overwrite(tokenizer.decode_relations(coded), set(self.values))
         for column in coding.columns:
-            if isinstance(column, NearColumn) and column.name in self.values:
+            if isinstance(column, NearColumn | MarkedColumn) and column.name in self.values:
                 # Columns that are coded relative to this one need the given value itself.
                 exact = column.encode(rows, rows.schema.field(column.name).type)
                 index = coded.schema.get_field_index(column.name)

@@ -17,8 +17,8 @@ from models.tabular.data import LabeledRows
 from models.tabular.relations.close_columns import CloseColumn
 from models.tabular.relations.coded_columns import BoundedColumn
 from models.tabular.relations.coding import RelationCoding
-from models.tabular.relations.date_gaps import find_near_dates
 from models.tabular.relations.detection import detect_relations
+from models.tabular.relations.exceptions_search import find_with_exceptions
 from models.tabular.relations.joined_text_search import find_joined_texts
 from models.tabular.relations.joined_texts import JoinedText
 from models.tabular.relations.learned_lookups import learn_lookups
@@ -28,7 +28,6 @@ from models.tabular.relations.near_relations import (
     find_near_columns,
     saved_bits,
 )
-from models.tabular.relations.near_sums import find_near_sums
 from models.tabular.relations.planning import independent_relations, plan_coding
 from models.tabular.relations.relation import Relation
 from models.tabular.schema import UnsupportedColumn
@@ -97,11 +96,10 @@ class RelationPlan:
         enforced = list(self.coding.relations)
         shown = enforced + [relation for relation in self.relations if relation not in enforced]
         exact = [{**relation.to_dict(), "enforced": relation in enforced} for relation in shown]
-        inexact: list[NearColumn | CloseColumn] = [*self.coding.near.values()]
-        inexact += self.coding.close.values()
-        near = [
-            {**each.to_dict(), "enforced": False} for each in (*inexact, *self.coding.near_sums)
-        ]
+        coding = self.coding
+        inexact: list[NearColumn | CloseColumn | Relation] = [*coding.near.values()]
+        inexact += [*coding.close.values(), *coding.with_exceptions]
+        near = [{**each.to_dict(), "enforced": False} for each in inexact]
         return exact + near + [{**j.to_dict(), "enforced": True} for j in self.joined_texts]
 
 
@@ -136,21 +134,18 @@ def plan_relations(rows: LabeledRows, settings: TableSettings) -> RelationPlan:
     kept = enabled(relations, settings.relations)
     plan = partial(plan_coding, has_masks=settings.architecture == "autoregressive")
     near: list[NearColumn | CloseColumn] = []
-    sums: list[Relation] = []
+    inexact: list[Relation] = []
     if settings.relations is not False and not settings.min_value_count:
-        exact = plan(kept, table, fixed)
-        bounded = {column.name for column in exact.columns if isinstance(column, BoundedColumn)}
-        coded = (exact.names - bounded).union(fixed)
-        sums = find_near_sums(table, types, coded)
-        sums += find_near_dates(table, types, relations, coded)
-        names |= {relation.name for relation in sums}
-        sums = enabled(sums, settings.relations)
-        totals = {relation.last for relation in sums}
+        coded = plan(kept, table, fixed).determined.union(fixed)
+        inexact = find_with_exceptions(table, types, relations, coded)
+        names |= {relation.name for relation in inexact}
+        inexact = enabled(inexact, settings.relations)
+        totals = {relation.last for relation in inexact}
         near = _near_columns(plan, kept, table, types, totals.union(fixed))
         ignored = settings.relations if isinstance(settings.relations, list) else ()
         names |= {column.relation_name for column in near}
         near = [column for column in near if column.relation_name not in ignored]
-    coding = plan(kept, table, fixed, near, sums)
+    coding = plan(kept, table, fixed, near, inexact)
     if not settings.min_value_count:  # the limits are values of single rows
         coding = coding.with_limits(table)
         if settings.architecture == "autoregressive":

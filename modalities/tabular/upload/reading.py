@@ -148,9 +148,11 @@ def _apply_schema(
     issues = [issue for issue in summary.issues if issue.code in READING_ISSUE_CODES]
     joined_texts = search_joined_texts(rows, schema)
     issues += find_schema_issues(rows, schema, profiles, joined_texts)
+    relations, odd_rows_issues = find_relations(rows, schema, joined_texts)
+    issues += odd_rows_issues
     profile = {
         "columns": [profile.to_dict() for profile in profiles],
-        "relations": find_relations(rows, schema, joined_texts),
+        "relations": relations,
     }
     text = json.dumps(profile, allow_nan=False)
     (out / PROFILE_FILE).write_text(text, encoding="utf-8")

@@ -3,17 +3,21 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
+from core.datasets.data_quality import MAX_STORED_EXAMPLES, Issue
+from core.datasets.errors import printable
 from modalities.tabular.schema import Column, Schema
 from modalities.tabular.typed_parquet import TypedParquet
-from models.tabular.relations.date_gaps import find_near_dates
 from models.tabular.relations.detection import detect_relations
+from models.tabular.relations.equations_with_exceptions import MAX_EXCEPTIONS
+from models.tabular.relations.exceptions_search import find_with_exceptions
 from models.tabular.relations.joined_text_search import find_joined_texts
 from models.tabular.relations.joined_texts import JoinedText
 from models.tabular.relations.near_relations import find_near_columns
-from models.tabular.relations.near_sums import find_near_sums
 from models.tabular.relations.planning import independent_relations, plan_coding
+from models.tabular.relations.relation import Relation
 
 EXAMINED_ROWS = 50_000  # in memory at a time; training examines all of its rows
 
@@ -26,25 +30,49 @@ def search_joined_texts(rows: TypedParquet, schema: Schema) -> list[JoinedText]:
 
 def find_relations(
     rows: TypedParquet, schema: Schema, joined_texts: Sequence[JoinedText]
-) -> list[dict[str, Any]]:
-    """Return the relations between columns that hold in the first EXAMINED_ROWS.
+) -> tuple[list[dict[str, Any]], list[Issue]]:
+    """Return the relations between columns that hold in the first EXAMINED_ROWS, and issues.
 
     The near relations by which a training would code columns follow, and then the `joined_texts`.
+    An issue names the few rows that break a relation.
     """
     columns, table = _examined(rows, schema)
     if not columns:
-        return []
+        return [], []
     types = {column.name: column.type for column in columns if column.learned}
     relations = detect_relations(table, types)
     coding = plan_coding(relations, table, ())
     coded = coding.names
-    sums = find_near_sums(table, types, coded)
-    sums += find_near_dates(table, types, relations, coded)
+    inexact = find_with_exceptions(table, types, relations, coding.determined)
     near = find_near_columns(
-        table, types, coded.union(each.last for each in sums), (), coding.learned
+        table, types, coded.union(each.last for each in inexact), (), coding.learned
     )
     exact = [relation.to_dict() for relation in independent_relations(relations, table)]
-    return exact + [each.to_dict() for each in (*near, *sums, *joined_texts)]
+    listed = exact + [each.to_dict() for each in (*near, *inexact, *joined_texts)]
+    return listed, _odd_rows_issues(table, inexact)
+
+
+def _odd_rows_issues(table: pa.Table, relations: Sequence[Relation]) -> list[Issue]:
+    """Return an issue that names the rows of relations that nearly all rows satisfy, if any."""
+    odd_rows = {
+        relation: np.flatnonzero(~relation.holds(table)).tolist()
+        for relation in relations
+        if relation.exceptions
+    }
+    examples = [
+        f"{printable(relation.name)}: row {row + 1:,}"
+        for relation, odd in odd_rows.items()
+        if len(odd) <= MAX_EXCEPTIONS * len(table)
+        for row in odd
+    ]
+    if not examples:
+        return []
+    hint = (
+        "All rows but these satisfy the relation. Samples break it as often: correct the rows, or "
+        "remove them, if they are wrong."
+    )
+    shown = tuple(examples[:MAX_STORED_EXAMPLES])
+    return [Issue("relation_exceptions", "info", len(examples), shown, hint)]
 
 
 def _examined(rows: TypedParquet, schema: Schema) -> tuple[tuple[Column, ...], pa.Table]:

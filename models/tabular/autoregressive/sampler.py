@@ -18,6 +18,7 @@ from models.tabular.categorical_columns import NO_SUB_BIN
 
 SubBinStep = tuple[int, int, int] | None  # as in Tokenizer.sub_bin_steps
 AllowedTokens = Mapping[int, Tensor]  # by step, a (K,) mask of the tokens that may be sampled
+MIN_TOKEN_WEIGHT = 1e-6  # of a given token from which another given value does not follow
 MIN_EXCLUDED = 1e-3  # probability of excluded tokens that counts; less is a rounding error
 UNKNOWN_TOKEN = -1  # in a partial row: the token is not given
 # By the first step of a column, a function of (S, B) tokens of which the steps before are sampled.
@@ -167,8 +168,7 @@ class AutoregressiveSampler:
             is_restricted = is_restricted.view(num_particles, n)
             reweighted = (is_weighted | is_restricted).any(0) & ~identical
             if reweighted.any():
-                cdf_before = F.pad(cdf, (1, 0)).gather(1, given_tokens[:, None])
-                likelihood = (cdf.gather(1, given_tokens[:, None]) - cdf_before)[:, 0]
+                likelihood = _likelihood(cdf, given_tokens, token_weights)
                 likelihood = likelihood if weight is None else likelihood * weight
                 otherwise = torch.where(is_restricted, mass.view(num_particles, n), 1.0)
                 likelihood = torch.where(is_weighted, likelihood.view(num_particles, n), otherwise)
@@ -278,6 +278,18 @@ class AutoregressiveSampler:
             return torch.ones(tokens.shape[1], dtype=torch.bool, device=tokens.device)
         first, low, high = sub_bin_step
         return (tokens[first] >= low) & (tokens[first] < high)
+
+
+def _likelihood(cdf: Tensor, tokens: Tensor, weights: Tensor | None) -> Tensor:
+    """Return the (B,) probabilities of given tokens, times their weights.
+
+    `cdf` and `weights` are (B, K). Other given values may follow from a given token.
+    """
+    index = tokens[:, None]
+    probability = cdf.gather(1, index) - F.pad(cdf, (1, 0)).gather(1, index)
+    if weights is not None:
+        probability = probability * weights.gather(1, index).clamp_min(MIN_TOKEN_WEIGHT)
+    return probability[:, 0]
 
 
 def _inverse_cdf(cdf: Tensor, u: Tensor) -> Tensor:

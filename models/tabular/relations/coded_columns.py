@@ -14,6 +14,7 @@ from models.tabular.numbers.grid import NumberGrid, round_to_digits
 from models.tabular.relations.close_columns import CloseColumn
 from models.tabular.relations.date_columns import DateGapColumn, PartColumn, SpreadColumn
 from models.tabular.relations.kinds import GIVES_TEXT
+from models.tabular.relations.marked_columns import MarkedColumn
 from models.tabular.relations.near_columns import NearColumn
 from models.tabular.relations.relation import Relation, Rows, array, as_floats
 from models.tabular.relations.week_columns import WeekColumn
@@ -217,6 +218,7 @@ CodedColumn: TypeAlias = (
     | SpreadColumn
     | PartColumn
     | DateGapColumn
+    | MarkedColumn
     | NearColumn
     | CloseColumn
 )
@@ -233,6 +235,8 @@ def unpack_column(packed: Mapping[str, Any]) -> CodedColumn:
         return DateGapColumn.unpack(packed)
     if "weeks_of" in packed:
         return WeekColumn.unpack(packed)
+    if "marked_by" in packed:
+        return MarkedColumn.unpack(packed)
     if "near" in packed:
         return NearColumn.unpack(packed)
     if "remainder_of" in packed:

@@ -25,6 +25,8 @@ from models.tabular.relations.coded_columns import (
     unpack_column,
 )
 from models.tabular.relations.date_columns import DateGapColumn, PartColumn, SpreadColumn
+from models.tabular.relations.kinds import BY_KEYS
+from models.tabular.relations.marked_columns import MarkedColumn
 from models.tabular.relations.near_columns import NearColumn
 from models.tabular.relations.relation import Relation, Rows, array, as_floats
 from models.tabular.relations.spread_dates import SpreadDate, with_dates
@@ -52,6 +54,16 @@ class RelationCoding:
     def names(self) -> frozenset[str]:
         """The names of the coded columns of the table."""
         return frozenset(column.name for column in self.columns) - self.dates.keys()
+
+    @cached_property
+    def determined(self) -> frozenset[str]:
+        """The names of the coded columns that no relation with exceptions may code instead.
+
+        Columns that others bound, and those that are rounded, are not among them.
+        """
+        free = {column.name for column in self.columns if isinstance(column, BoundedColumn)}
+        free |= {relation.last for relation in self.relations if relation.kind == "decimals"}
+        return self.names - free
 
     @cached_property
     def dates(self) -> Mapping[str, SpreadDate]:
@@ -105,20 +117,31 @@ class RelationCoding:
 
     @cached_property
     def exceptions_of_keys(self) -> Mapping[str, list[str]]:
-        """The columns, by key, of which only the values of keys with several ones are learned."""
+        """The columns, by key, of which only the exceptions are learned.
+
+        These are the values of keys with several ones, or what differs from the numbers of keys.
+        """
         columns: dict[str, list[str]] = {}
         for column in self.columns:
             if isinstance(column, DerivedColumn) and column.relation.kind == "lookup":
                 is_left = not (column.omitted or column.learned or column.relation.part)
                 if is_left and len(column.sources) == 1:
                     columns.setdefault(column.sources[0], []).append(column.name)
+            elif isinstance(column, MarkedColumn) and column.relation.kind in BY_KEYS:
+                columns.setdefault(column.relation.columns[0], []).append(column.name)
         return columns
 
     @cached_property
-    def near_sums(self) -> tuple[Relation, ...]:
-        """The sums and distances of dates with exceptions by which columns are coded."""
-        coded = (c for c in self.columns if isinstance(c, RemainderColumn | DateGapColumn))
-        return tuple(c.relation for c in coded if c.relation.kind.startswith("near_"))
+    def with_exceptions(self) -> tuple[Relation, ...]:
+        """The relations with exceptions by which columns are coded."""
+        kinds = RemainderColumn | DateGapColumn | MarkedColumn
+        coded = (column for column in self.columns if isinstance(column, kinds))
+        return tuple(c.relation for c in coded if c.relation.has_exceptions)
+
+    @cached_property
+    def marked(self) -> Mapping[str, MarkedColumn]:
+        """The columns by name that have a mark where a relation with exceptions holds."""
+        return {c.name: c for c in self.columns if isinstance(c, MarkedColumn)}
 
     def coded_schema(self, schema: pa.Schema) -> pa.Schema:
         """Return the schema of coded rows with the columns of `schema`."""

@@ -30,6 +30,7 @@ from models.tabular.relations.discrete_relations import (
 from models.tabular.relations.equation_detection import find_equations
 from models.tabular.relations.factor_detection import find_factors
 from models.tabular.relations.interval_detection import find_intervals
+from models.tabular.relations.keyed_amounts import find_exact_keyed_amounts
 from models.tabular.relations.offset_detection import find_offsets
 from models.tabular.relations.pair_lookups import find_pair_lookups
 from models.tabular.relations.relation import Relation, array, as_floats
@@ -61,12 +62,7 @@ def detect_relations(
     sample = _screened_rows(table)
     if len(sample) < MIN_ROWS:
         return []
-    numbers = [
-        ScreenedNumber.of(sample, name)
-        for name, type in types.items()
-        if _is_number(type, sample.schema.field(name).type)
-    ]
-    numbers = [number for number in numbers if not np.isinf(number.values).any()]
+    numbers = numbers_of(sample, types)
     dates = find_spread_dates(table, types)
     spread = comparable_dates(table, types, dates)
     sample, table = with_dates(sample, spread), with_dates(table, spread)
@@ -78,7 +74,7 @@ def detect_relations(
     related = _column_sets(equations)
     candidates = [*equations, *_orders(moments), *find_date_bounds(moments, numbers, related)]
     if not min_value_count:
-        candidates += _steps(table, numbers, {relation.columns for relation in equations})
+        candidates += find_steps(table, numbers, {relation.columns for relation in equations})
         candidates += find_factors(sample, table, types, numbers, related)
     # Last, because these columns may be coded by an exact relation.
     candidates += find_rounded_sums(numbers, related)
@@ -93,12 +89,23 @@ def detect_relations(
         others = _column_sets(relations)
         relations += find_intervals(sample, table, types, numbers, others)
         relations += find_offsets(table, types, numbers, _column_sets(relations))
+        relations += find_exact_keyed_amounts(table, types, relations)
     relations += find_pair_lookups(table, types, min_value_count, _column_sets(relations))
     if not min_value_count:
         in_relations = [each.columns for each in relations if each.kind != "distinct"]
         relations += find_decimals(table, types, numbers, set(chain.from_iterable(in_relations)))
     relations += find_valid_dates(dates, table)
     return relations + find_distinct(table, types, related)
+
+
+def numbers_of(rows: pa.Table, types: Mapping[str, str]) -> list[ScreenedNumber]:
+    """Return the columns of finite numbers, dates, times and flags."""
+    numbers = [
+        ScreenedNumber.of(rows, name)
+        for name, type in types.items()
+        if _is_number(type, rows.schema.field(name).type)
+    ]
+    return [number for number in numbers if not np.isinf(number.values).any()]
 
 
 def _column_sets(relations: Iterable[Relation]) -> set[frozenset[str]]:
@@ -136,7 +143,7 @@ def _screened_rows(table: pa.Table) -> pa.Table:
     return table.take(pa.array(np.sort(chosen)))
 
 
-def _steps(
+def find_steps(
     table: pa.Table, numbers: list[ScreenedNumber], excluded: set[tuple[str, ...]]
 ) -> Iterator[Relation]:
     """Yield monotone step functions of columns with many more values than steps."""
@@ -145,15 +152,15 @@ def _steps(
         if (source.name, total.name) in excluded or not 2 <= total.distinct <= source.distinct / 2:
             continue
         columns = (source.name, total.name)
-        if _fit_steps(columns, source.values, total.values) is None:
+        if fit_steps(columns, source.values, total.values) is None:
             continue
         # Rows that were not screened may have further steps, or other positions of them.
         values = (as_floats(array(table, name)) for name in columns)
-        if relation := _fit_steps(columns, *values):
+        if relation := fit_steps(columns, *values):
             yield relation
 
 
-def _fit_steps(columns: tuple[str, str], x: Floats, y: Floats) -> Relation | None:
+def fit_steps(columns: tuple[str, str], x: Floats, y: Floats) -> Relation | None:
     """Return the monotone step function from (N,) `x` to `y`; None if chance may explain it."""
     both = np.isfinite(x) & np.isfinite(y)
     order = np.argsort(x[both], kind="stable")

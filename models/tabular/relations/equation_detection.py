@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from models.tabular.categorical_columns import Floats
 from models.tabular.numbers.scale import TICKS_PER_SECOND
 from models.tabular.relations.clock_times import find_clock_times, find_later_times
+from models.tabular.relations.first_rows import FirstRows
 from models.tabular.relations.kinds import TIME_UNITS, Kind
 from models.tabular.relations.product_detection import find_products_with_rest
 from models.tabular.relations.relation import FLOAT_TOLERANCE, Relation
@@ -85,15 +86,16 @@ def _equations(numbers: list[ScreenedNumber]) -> Iterator[Relation]:
     for total, a, b in triples:
         yield from _scaled("product", (a, b), a.values * b.values, [total])
         for source in (a, b):
-            yield from _ratios(total, source, [a if source is b else b])
+            yield from _ratios(total, source, FirstRows.of([a if source is b else b]))
     plain, durations = plain[:MAX_EQUATION_COLUMNS], durations[:MAX_EQUATION_COLUMNS]
     yield from find_sums(plain)
     yield from find_sums(durations)
     for a, b in combinations_with_replacement(plain, 2):
         yield from _scaled("product", (a, b), a.values * b.values, plain)
     yield from find_products_with_rest(plain)
+    compared = FirstRows.of(plain)
     for a, b in permutations(plain, 2):
-        yield from _ratios(a, b, plain)
+        yield from _ratios(a, b, compared)
     moments = [number for number in numbers if number.is_datetime or number.is_time_of_day]
     for start, end in permutations(moments[:MAX_EQUATION_COLUMNS], 2):
         if start.type == end.type:
@@ -199,12 +201,10 @@ def _without_zeros(numbers: list[ScreenedNumber]) -> tuple[list[ScreenedNumber],
     return kept, np.array([sizes[number][rows] for number in kept])
 
 
-def _ratios(
-    a: ScreenedNumber, b: ScreenedNumber, numbers: list[ScreenedNumber]
-) -> Iterator[Relation]:
+def _ratios(a: ScreenedNumber, b: ScreenedNumber, compared: FirstRows) -> Iterator[Relation]:
     """Yield the numbers that are proportional to a / b, or linear in it: a relative change."""
     quotient = a.values / np.where(b.values == 0, np.nan, b.values)
-    for total in numbers:
+    for total in compared.linear_in(quotient):
         if total in (a, b):
             continue
         proportional = list(_scaled("ratio", (a, b), quotient, [total]))

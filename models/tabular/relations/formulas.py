@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from models.tabular.relations.keyed_numbers import describe_factor
 from models.tabular.relations.kinds import DATE_SUMS, GIVES_TEXT, SUMS
 
 if TYPE_CHECKING:
@@ -9,7 +10,17 @@ if TYPE_CHECKING:
 
 
 def formula(relation: "Relation") -> str:
-    """Return the formula of a relation, such as `net + tax = total`."""
+    """Return the formula of a relation, such as `net + tax = total`, or with ~ for exceptions."""
+    exact = _exact_formula(relation)
+    if not relation.exceptions:
+        return exact
+    for sign, near in (("=", "~"), ("->", "~>"), ("≈", "~")):
+        if exact.endswith(f" {sign} {relation.last}"):
+            exact = f"{exact.removesuffix(f'{sign} {relation.last}')}{near} {relation.last}"
+    return exact
+
+
+def _exact_formula(relation: "Relation") -> str:
     *sources, last = relation.columns
     if relation.kind in ("order", "distinct"):
         return f"{sources[0]} {'<=' if relation.kind == 'order' else '!='} {last}"
@@ -36,7 +47,7 @@ def formula(relation: "Relation") -> str:
         "clock_time": " + ".join(sources),
         "product": " * ".join(sources[:2]) + _rest(relation),
         "ratio": " / ".join(sources),
-        "factor": " * ".join((f"factor({sources[0]})", *sources[1:])),
+        "factor": _keyed_product(relation),
         "offset": _plus_or_minus(relation).join((f"offset({sources[0]})", *sources[1:])),
         "elapsed": f"{relation.part}({' - '.join(reversed(sources))})",
     }
@@ -55,6 +66,15 @@ def _added(number: float, name: str = "") -> str:
 
 def _plus_or_minus(relation: "Relation") -> str:
     return " - " if -1 in relation.signs else " + "
+
+
+def _keyed_product(relation: "Relation") -> str:
+    """Return the factor of a key times other columns, and the column that is added to it."""
+    key, *others = relation.columns[:-1]
+    count = len(relation.factor_forms)
+    factors = map(describe_factor, relation.factor_forms, others)
+    added = "".join(f" + {name}" for name in others[count:])
+    return f"{' * '.join((f'factor({key})', *factors))}{added}"
 
 
 def _rest(relation: "Relation") -> str:

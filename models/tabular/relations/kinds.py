@@ -60,6 +60,7 @@ Kind = Literal[
 ]
 TIME_UNITS = {"weeks": 604_800, "days": 86_400, "hours": 3_600, "minutes": 60, "seconds": 1}
 NOT_DETERMINING = ("order", "date_bound", "distinct", "valid_date")
+NOT_EXPLAINING = (*NOT_DETERMINING, "decimals")  # the last column may follow from others, too
 SUMS = ("sum", "rounded_sum", "near_sum")
 GIVES_TEXT = ("interval", "lookup")
 DATE_SUMS = ("date_sum", "near_date_sum", "near_date")

@@ -33,6 +33,7 @@ from models.tabular.relations.graphs import (
     without_implied,
 )
 from models.tabular.relations.kinds import DATE_SUMS, GIVES_TEXT, NOT_DETERMINING, SUMS
+from models.tabular.relations.marked_columns import MarkedColumn
 from models.tabular.relations.near_columns import NearColumn
 from models.tabular.relations.relation import Relation, array, as_floats
 from models.tabular.relations.spread_dates import with_dates
@@ -48,27 +49,31 @@ def plan_coding(
     table: pa.Table,
     fixed: Collection[str],
     near: Sequence[NearColumn | CloseColumn] = (),
-    near_sums: Sequence[Relation] = (),
+    with_exceptions: Sequence[Relation] = (),
     *,
     has_masks: bool = True,
 ) -> RelationCoding:
     """Return the coding that keeps as many of the relations as possible.
 
     `table` has the training rows. The columns in `fixed` are not coded. No relation codes those in
-    `near`, and none bounds them or their bases. The last columns of `near_sums` are coded by these
-    where no equation codes them. Without masks, sampling does not restrict tokens to those that
-    agree.
+    `near`, and none bounds them or their bases. The last columns of those `with_exceptions` are
+    coded by these where no exact relation codes them. Without masks, sampling does not restrict
+    tokens to those that agree.
     """
-    every = [*relations, *near_sums]
+    every = [*relations, *with_exceptions]
     spread, table = plan_dates(every, table, fixed), with_dates(table, dates_of(every))
     planner = _Planner(table, frozenset(fixed), spread, has_masks=has_masks)
     planner.linear = {frozenset(each.columns) for each in relations if each.kind == "linear"}
     planner.orders = {frozenset(each.columns) for each in relations if each.kind == "order"}
-    for relation in relations:
-        if relation.kind not in NOT_DETERMINING:
+    determining = [each for each in relations if each.kind not in NOT_DETERMINING]
+    for relation in determining:
+        if relation.kind != "decimals":
             planner.derive(relation)
-    for relation in near_sums:
+    for relation in with_exceptions:
         planner.leave_rest(relation)
+    for relation in determining:  # of numbers that are learned
+        if relation.kind == "decimals":
+            planner.derive(relation)
     orders = [relation for relation in relations if relation.kind == "order"]
     distances = {column.date.name for column in spread if isinstance(column, PartColumn)}
     planner.bound(without_orders_of_years(orders, distances), near)
@@ -173,9 +178,10 @@ class _Planner:
         )
 
     def leave_rest(self, relation: Relation) -> None:
-        """Code a column as what a sum leaves, if no other relation codes it.
+        """Code a column relative to a relation with exceptions, if no other relation codes it.
 
-        It is the total, or a date as the distance from another one.
+        It is what a sum leaves, a date as the distance from another one, or a mark where the
+        relation holds.
         """
         if relation.kind == "near_date" and self._is_between_ordered(relation):
             return
@@ -186,7 +192,7 @@ class _Planner:
         self.columns.append(self._derived(relation, name))
         self.sources[name] = set(relation.columns) - {name}
         self.near_edges |= {(term, relation.last) for term in relation.columns[:-1]}
-        if not relation.kind.startswith("near_"):
+        if not relation.has_exceptions:
             self.kept.append(relation)
 
     def _is_between_ordered(self, relation: Relation) -> bool:
@@ -266,9 +272,11 @@ class _Planner:
 
     def _derived(
         self, relation: Relation, name: str
-    ) -> DerivedColumn | RemainderColumn | DateGapColumn:
+    ) -> DerivedColumn | RemainderColumn | DateGapColumn | MarkedColumn:
         if relation.kind in DATE_SUMS:
             return DateGapColumn.fit(name, relation, self.table)
+        if relation.exceptions:
+            return MarkedColumn.fit(relation, self.table)
         values = array(self.table, name)
         decimals = 0 if relation.kind in GIVES_TEXT else NumberGrid.fit(values).decimals
         if relation.is_learned:

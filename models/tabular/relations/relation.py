@@ -7,8 +7,10 @@ the rounding of its decimals, or, for a `rounded_sum`, of the decimals of all co
 begin with `near_` have exceptions.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any, Self, TypeAlias
 
 import numpy as np
@@ -20,6 +22,7 @@ from models.tabular.categorical_columns import Floats, as_text
 from models.tabular.numbers.grid import is_numeric
 from models.tabular.relations.date_parts import date_part
 from models.tabular.relations.formulas import formula
+from models.tabular.relations.keyed_numbers import Form, KeyedNumbers, invert_form, product_of
 from models.tabular.relations.kinds import (
     BY_KEYS,
     DATE_SUMS,
@@ -52,7 +55,8 @@ class Relation:
     Other relations have each date that is `spread` over columns as a column with its name.
     `keys` and `values` are the steps of a step function, the starts of intervals and their texts,
     the texts of a lookup, or the texts and their factors, amounts or decimals. A pair of texts is
-    one key.
+    one key. `forms` are those of the columns by which a factor is multiplied. With `exceptions`,
+    some rows do not satisfy the relation, and a key that is repeated has several numbers.
     """
 
     kind: Kind
@@ -67,11 +71,18 @@ class Relation:
     digits: int = 0
     roles: tuple[str, ...] = ()
     spread: tuple[SpreadDate, ...] = ()
+    forms: tuple[Form, ...] = ()
+    exceptions: bool = False
 
     @property
     def last(self) -> str:
         """Return the column that the relation bounds or, of most kinds, determines."""
         return self.columns[-1]
+
+    @property
+    def has_exceptions(self) -> bool:
+        """Return True if some rows do not satisfy the relation."""
+        return self.exceptions or self.kind.startswith("near_")
 
     @property
     def table_columns(self) -> tuple[str, ...]:
@@ -95,18 +106,19 @@ class Relation:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what clients see: no values of rows."""
-        return {"name": self.name, "kind": self.kind, "columns": list(self.table_columns)}
+        kind = f"near_{self.kind}" if self.exceptions else self.kind
+        return {"name": self.name, "kind": kind, "columns": list(self.table_columns)}
 
     def pack(self) -> dict[str, Any]:
         packed = asdict(self)
-        for name in ("roles", "spread"):
+        for name in ("roles", "spread", "forms", "exceptions"):
             if not packed[name]:
                 del packed[name]
         return packed
 
     @classmethod
     def unpack(cls, packed: Mapping[str, Any]) -> Self:
-        names = ("columns", "keys", "values", "signs", "roles")
+        names = ("columns", "keys", "values", "signs", "roles", "forms")
         tuples = {name: tuple(packed[name]) for name in names if name in packed}
         spread = tuple(map(SpreadDate.unpack, packed.get("spread", ())))
         return cls(**{**packed, **tuples, "spread": spread})
@@ -115,7 +127,7 @@ class Relation:
         """Return True if numbers of the source `name` follow from the other columns."""
         if self.columns.count(name) > 1:  # a square has two roots
             return False
-        return self.kind in SOLVABLE or (self.kind in BY_KEYS and name == self.columns[1])
+        return self.kind in SOLVABLE or (self.kind in BY_KEYS and name != self.columns[0])
 
     def solve(self, rows: Rows, name: str) -> Floats:
         """Return the unrounded numbers of column `name` that follow from the other columns.
@@ -125,7 +137,7 @@ class Relation:
         if name == self.last:
             return self.compute_numbers(rows)
         if self.kind in BY_KEYS:
-            return self._solve_by_keys(rows)
+            return self._solve_by_keys(rows, name)
         others = [as_floats(array(rows, column)) for column in self.columns if column != name]
         last = others[-1]
         if self.kind in (*SUMS, "weighted_sum"):
@@ -159,8 +171,7 @@ class Relation:
             units = 10.0 ** -self._numbers_of_keys(sources[0])
             return np.rint(as_floats(array(rows, self.last)) / units) * units
         if self.kind in BY_KEYS:
-            of_keys, other = self._numbers_of_keys(sources[0]), as_floats(sources[1])
-            return of_keys * other if self.kind == "factor" else of_keys + self.signs[0] * other
+            return self._compute_by_keys(rows, self._numbers_of_keys(sources[0]))
         numbers = [as_floats(source) for source in sources]
         if self.kind == "step":
             index = np.searchsorted(np.array(self.keys), numbers[0], side="right")
@@ -208,18 +219,76 @@ class Relation:
         terms = [weight * values for weight, values in zip(weights, numbers, strict=False)]
         return np.asarray(np.sum(terms, axis=0) + self.offset)
 
-    def _solve_by_keys(self, rows: Rows) -> Floats:
-        """Return the (N,) numbers of the second column."""
+    def possible_numbers(self, rows: Rows) -> Floats:
+        """Return the (M, N) unrounded numbers of the last column, of which keys may have several.
+
+        NaN where a key has fewer numbers, or a source is missing.
+        """
+        if self.kind != "factor":
+            return self.compute_numbers(rows)[None]
+        of_keys = self._keyed_numbers.of(array(rows, self.columns[0]), fill=False)
+        return np.asarray(self._compute_by_keys(rows, of_keys))
+
+    def with_rank(self, rank: int) -> Self:
+        """Return the relation with one number of each key; the first ones have rank 0."""
+        counts: Counter[str | None] = Counter()
+        chosen = []
+        for key, value in zip(self.keys, self.values, strict=True):
+            if counts[key] == rank:
+                chosen.append((key, value))
+            counts[key] += 1
+        keys, values = zip(*chosen, strict=True)
+        return replace(self, keys=keys, values=values)
+
+    @property
+    def num_ranks(self) -> int:
+        """Return how many numbers a key has at most; 1 for other kinds."""
+        return self._keyed_numbers.most if self.kind == "factor" else 1
+
+    def _compute_by_keys(self, rows: Rows, of_keys: Floats) -> Floats:
+        """Return the numbers of the last column, given those of the keys."""
+        if self.kind == "factor":
+            numbers = of_keys * product_of(self.factor_forms, self._factors(rows))
+        else:
+            numbers = of_keys
+        if self.signs:
+            numbers = numbers + self.signs[0] * as_floats(array(rows, self.columns[-2]))
+        return np.asarray(numbers)
+
+    @property
+    def factor_forms(self) -> tuple[Form, ...]:
+        """Return the forms of the columns by which the factor of a key is multiplied."""
+        return self.forms or ("",)
+
+    def _factors(self, rows: Rows) -> list[Floats]:
+        names = self.columns[1 : 1 + len(self.factor_forms)]
+        return [as_floats(array(rows, name)) for name in names]
+
+    def _solve_by_keys(self, rows: Rows, name: str) -> Floats:
+        """Return the (N,) numbers of a source other than the keys."""
         of_keys = self._numbers_of_keys(array(rows, self.columns[0]))
         last = as_floats(array(rows, self.last))
-        if self.kind == "offset":
-            return np.asarray(self.signs[0] * (last - of_keys))
-        return np.asarray(last / np.where(of_keys == 0, np.nan, of_keys))
+        if self.signs and name == self.columns[-2]:
+            without = replace(self, columns=(*self.columns[:-2], self.last), signs=())
+            product = without.compute_numbers(rows) if self.kind == "factor" else of_keys
+            return np.asarray(self.signs[0] * (last - product))
+        if self.signs:
+            last = last - self.signs[0] * as_floats(array(rows, self.columns[-2]))
+        own = self.columns[1:].index(name)
+        factors = self._factors(rows)
+        forms = [*self.factor_forms]
+        form = forms.pop(own)
+        factors.pop(own)
+        others = of_keys * product_of(forms, factors)
+        return invert_form(form, last / np.where(others == 0, np.nan, others))
+
+    @cached_property
+    def _keyed_numbers(self) -> KeyedNumbers:
+        return KeyedNumbers(self.keys, self.values)
 
     def _numbers_of_keys(self, keys: pa.Array) -> Floats:
         """Return the (N,) factors, amounts or decimals of keys, NaN of those without one."""
-        index = pa.compute.index_in(as_text(keys), value_set=pa.array(self.keys, pa.string()))
-        return as_floats(pa.array(self.values, pa.float64()).take(index))
+        return np.asarray(self._keyed_numbers.of(keys)[0])
 
     def dates(self, rows: Rows) -> pa.Array:
         """Return the dates that are spread over the first columns; null where there is none."""
@@ -301,6 +370,8 @@ class Relation:
         if self.kind == "order":
             ordered = pa.compute.less_equal(array(rows, self.columns[0]), last)
             return np.asarray(ordered.fill_null(True).to_numpy(zero_copy_only=False), bool)
+        if self.num_ranks > 1:
+            return self._has_possible_number(rows)
         computed = self.compute_numbers(rows)
         if self.kind == "date_bound":
             return np.asarray(~(computed > as_floats(last)))
@@ -316,6 +387,16 @@ class Relation:
             tolerance = np.full(len(computed), 0.0 if self.part else self.offset)
         # The comparison is negated, so that a missing value satisfies it.
         return np.asarray(~(difference > tolerance))
+
+    def _has_possible_number(self, rows: Rows) -> NDArray[np.bool_]:
+        """Return the (N,) mask of rows with one of the numbers that their key gives."""
+        possible, last = self.possible_numbers(rows), as_floats(array(rows, self.last))
+        differs = [
+            np.abs(numbers - last) > rounding_tolerance(numbers, self.decimals, self.digits)
+            for numbers in possible
+        ]
+        is_other = np.logical_or(differs, np.isnan(possible)).all(0)
+        return np.asarray(~is_other | np.isnan(possible[0]) | np.isnan(last))
 
     def _magnitude(self, rows: Rows, computed: Floats) -> Floats:
         """Return the (N,) size of the numbers from which the last column is computed."""

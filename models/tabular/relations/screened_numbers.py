@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -52,7 +53,7 @@ class ScreenedNumber:
         """Return the unit of the last decimal; 0 if the numbers are not rounded."""
         return 10.0**-self.decimals if self.decimals >= 0 else 0.0
 
-    @property
+    @cached_property
     def tolerance(self) -> float:
         """Return the largest tolerance; `Relation.holds` checks floats closer."""
         return float(np.nanmax(self.tolerances, initial=0.0))

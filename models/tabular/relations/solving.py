@@ -19,6 +19,7 @@ from models.tabular.relations.coded_columns import (
 from models.tabular.relations.coding import RelationCoding
 from models.tabular.relations.date_columns import DateGapColumn, PartColumn, SpreadColumn
 from models.tabular.relations.date_solving import solve_gap
+from models.tabular.relations.marked_columns import MarkedColumn
 from models.tabular.relations.near_columns import NearColumn
 from models.tabular.relations.relation import Relation, array, as_floats
 from models.tabular.relations.spread_dates import with_dates
@@ -84,7 +85,7 @@ class _Solver:
         if is_relative and is_solved.any() and column.name in self._arrays:
             self._encode(column, is_solved)
             return
-        if isinstance(column, NearColumn | CloseColumn | WeekColumn | PartColumn):
+        if isinstance(column, NearColumn | CloseColumn | WeekColumn | PartColumn | MarkedColumn):
             return
         is_open = is_solved | self._is_given(column.name)
         last_first = tuple(reversed(column.sources))

@@ -217,6 +217,22 @@ def test_addresses_that_do_not_fit_the_names_of_few_rows_are_named(read: Read) -
     assert read(build_csv(columns)).issue("text_exceptions") is None
 
 
+def test_rows_that_break_a_relation_of_all_others_are_named(read: Read) -> None:
+    rng = np.random.default_rng(0)
+    net, tax = rng.integers(100, 9_999, 600), rng.integers(1, 999, 600)
+    time = rng.integers(0, 2_400, 600)
+    hour = np.where(np.arange(600) == 99, 23, time // 100)
+    columns = {"net": net, "tax": tax, "total": net + tax, "time": time, "hour": hour}
+    table = read(build_csv({name: values.tolist() for name, values in columns.items()}))
+    issue = table.issue("relation_exceptions")
+    assert issue is not None
+    assert (issue["severity"], issue["count"]) == ("info", 1)
+    assert [example.partition(": ")[2] for example in issue["examples"]] == ["row 100"]
+    exact = {**columns, "hour": time // 100}
+    exact_table = read(build_csv({name: values.tolist() for name, values in exact.items()}))
+    assert exact_table.issue("relation_exceptions") is None
+
+
 def test_pairs_of_columns_that_no_two_rows_share_are_reported(read: Read) -> None:
     columns: dict[str, list[Any]] = {
         "country": [f"c{i // 12}" for i in range(240)],

@@ -18,9 +18,10 @@ from models.metrics.tabular.evaluation import EvaluationResult, evaluate
 from models.metrics.tabular.frames import Binning, CategoryMaps, Compared, NumericFrame
 from models.metrics.tabular.global_utility import score_global_utility
 from models.metrics.tabular.label_fidelity import score_label_fidelity
+from models.metrics.tabular.relation_checks import score_relations
 from models.metrics.verdict import verdict_of
 from models.tabular.data import LabeledRows
-from models.tabular.schema import ColumnSchema
+from models.tabular.schema import ColumnSchema, ColumnType
 
 SAMPLE_COUNT = 1_000
 SCHEMA = (
@@ -301,6 +302,34 @@ def test_a_model_that_breaks_a_relation_in_more_than_one_percent_of_samples_is_n
     assert (score.value, score.real_reference) == (broken / 500, 0.0)
     assert score.naive_baseline == 1 - relation["holds_in_naive_rows"]
     assert verdict_of(evaluation.scores).verdict == verdict
+
+
+@pytest.mark.parametrize(("odd", "verdict"), [(0.05, "good"), (0.3, "poor")])
+def test_prices_that_are_odder_than_those_of_training_rows_are_not_good(
+    odd: float, verdict: str
+) -> None:
+    """A relation that 3 % of the training rows break may be broken by 6 % of the samples."""
+    rng = np.random.default_rng(1)
+    product, quantity = rng.integers(0, 20, 1_200), rng.integers(1, 99, 1_200)
+    prices = np.round(rng.uniform(5, 90, 20), 2)
+
+    def make_rows(share: float) -> pa.Table:
+        is_odd = rng.random(len(product)) < share
+        factor = np.where(is_odd, rng.uniform(0.5, 2, len(product)), 1.0)
+        amount = np.round(prices[product] * quantity * factor, 2)
+        names = pa.array([f"product {k}" for k in product])
+        return pa.table({"product": names, "quantity": quantity, "amount": amount})
+
+    table = make_rows(0.03)
+    types: tuple[ColumnType, ...] = ("category", "integer", "number")
+    schema = tuple(map(ColumnSchema, table.schema.names, types))
+    data = LabeledRows.split(table, schema, target_column=None, holdout_fraction=0.3, seed=1)
+    train, holdout = data.take(data.train), data.take(data.holdout)
+    scores, relations = score_relations(data, train, holdout, make_rows(odd), seed=1)
+    name = "factor(product) * quantity ~ amount"
+    [relation] = [each for each in relations if each["name"] == name]
+    assert relation["holds_in_samples"] == pytest.approx(1 - odd, abs=0.03)
+    assert verdict_of(scores).verdict == verdict
 
 
 @dataclass(frozen=True)

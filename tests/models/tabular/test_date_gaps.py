@@ -408,7 +408,7 @@ def test_relations_of_dates_are_switched_off_by_name(columns: dict[str, Any], na
     table = pa.table(columns)
     assert name in enforced(table)
     assert not enforced(table, relations=[name]).get(name, False)
-    assert name not in {each.name for each in plan(table, relations=[name]).coding.near_sums}
+    assert name not in {each.name for each in plan(table, relations=[name]).coding.with_exceptions}
     assert name in plan(table, relations=[name]).names
     assert not plan(table, relations=False).coding.columns
 

@@ -59,18 +59,18 @@ def share_with_sum(table: pa.Table | pa.RecordBatch) -> float:
 def test_a_sum_with_exceptions_is_coded_as_its_rest() -> None:
     table = make_houses()
     coding = plan(table).coding
-    assert [relation.name for relation in coding.near_sums] == [NAME]
+    assert [relation.name for relation in coding.with_exceptions] == [NAME]
     coded = coding.encode(table)
     assert (np.array(coded["living"]) == 0).mean() == share_with_sum(table)
     decoded = coding.decode(coded.combine_chunks().to_batches()[0], table.schema)
     assert pa.Table.from_batches([decoded]) == table
     copy = RelationCoding.unpack(coding.pack())
-    assert copy.near_sums == coding.near_sums
+    assert copy.with_exceptions == coding.with_exceptions
 
 
 def test_exact_sums_and_chance_are_no_near_sums() -> None:
-    assert not plan(make_houses(exceptions=0.0)).coding.near_sums
-    assert not plan(make_houses(exceptions=1.0)).coding.near_sums
+    assert not plan(make_houses(exceptions=0.0)).coding.with_exceptions
+    assert not plan(make_houses(exceptions=1.0)).coding.with_exceptions
     rng = np.random.default_rng(1)
     table = pa.table({name: rng.poisson(2, 2_000) for name in "abc"})
     assert not find_near_sums(table, dict.fromkeys("abc", "integer"), ())
@@ -83,7 +83,7 @@ def test_a_sum_of_which_one_term_is_mostly_zero_is_no_near_sum() -> None:
     upper = np.where(is_rare, np.array(table["upper"]), 0)
     living = np.array(table["living"]) - np.array(table["upper"]) + upper
     table = table.set_column(2, "upper", pa.array(upper)).set_column(3, "living", pa.array(living))
-    assert not plan(table).coding.near_sums
+    assert not plan(table).coding.with_exceptions
 
 
 def test_a_sum_of_which_a_term_is_often_missing_is_no_near_sum() -> None:
@@ -94,7 +94,7 @@ def test_a_sum_of_which_a_term_is_often_missing_is_no_near_sum() -> None:
         upper = pa.array(np.array(table["upper"]), mask=is_missing)
         living = np.where(is_missing, np.array(table["ground"]), np.array(table["living"]))
         lacking = table.set_column(2, "upper", upper).set_column(3, "living", pa.array(living))
-        assert bool(plan(lacking).coding.near_sums) == is_coded
+        assert bool(plan(lacking).coding.with_exceptions) == is_coded
 
 
 def test_samples_have_the_sum_as_often_as_rows(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_samples_have_the_sum_as_often_as_rows(tmp_path: Path) -> None:
 
 def test_a_term_is_coded_if_the_total_has_fewer_decimals(tmp_path: Path) -> None:
     table = make_loans()
-    (relation,) = plan(table).coding.near_sums
+    (relation,) = plan(table).coding.with_exceptions
     assert relation.name == "loan - balance ~ repaid"
     sampler = train_sampler(table, schema_of(table), tmp_path, steps=3)
     rows = sampler.sample(1, np.arange(1_000)).rows
@@ -136,10 +136,10 @@ def test_near_sums_are_listed_and_can_be_switched_off() -> None:
         "enforced": False,
     }
     without = plan(table, relations=[NAME])
-    assert not without.coding.near_sums
+    assert not without.coding.with_exceptions
     assert NAME in without.names
-    assert not plan(table, relations=False).coding.near_sums
-    assert not plan(table, min_value_count=2).coding.near_sums
+    assert not plan(table, relations=False).coding.with_exceptions
+    assert not plan(table, min_value_count=2).coding.with_exceptions
 
 
 @pytest.mark.parametrize("position", [1, 3], ids=["before its terms", "after its terms"])
@@ -147,4 +147,4 @@ def test_the_order_of_the_columns_does_not_matter(position: int) -> None:
     table = make_houses()
     names = ["kind", "ground", "upper"]
     names.insert(position, "living")
-    assert [r.last for r in plan(table.select(names)).coding.near_sums] == ["living"]
+    assert [r.last for r in plan(table.select(names)).coding.with_exceptions] == ["living"]

@@ -1,0 +1,31 @@
+"""Search for relations with exceptions, by which columns are learned relative to others."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+import pyarrow as pa
+
+from models.tabular.relations.date_gaps import find_near_dates
+from models.tabular.relations.equations_with_exceptions import find_equations_with_exceptions
+from models.tabular.relations.keyed_amounts import find_keyed_amounts
+from models.tabular.relations.near_sums import find_near_sums
+from models.tabular.relations.relation import Relation
+
+
+def find_with_exceptions(
+    table: pa.Table,
+    types: Mapping[str, str],
+    relations: Sequence[Relation],
+    excluded: Collection[str],
+) -> list[Relation]:
+    """Return the relations that most rows satisfy, those that should code a column first.
+
+    `relations` are the exact ones, also those that are switched off. The columns in `excluded` are
+    not coded.
+    """
+    near = find_near_sums(table, types, excluded)
+    near += find_near_dates(table, types, relations, excluded)
+    coded = {relation.last for relation in near}.union(excluded)
+    near += find_equations_with_exceptions(table, types, relations, coded)
+    coded |= {relation.last for relation in near}
+    amounts = find_keyed_amounts(table, types, coded, relations)
+    return near + [relation for relation in amounts if relation.exceptions]

@@ -1,0 +1,78 @@
+"""Relations that a few odd rows break."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from models.tabular.data import LabeledRows
+from models.tabular.prepare import RelationPlan, plan_relations
+from models.tabular.relations.coding import RelationCoding
+from models.tabular.relations.equations_with_exceptions import find_equations_with_exceptions
+from models.tabular.schema import ColumnSchema
+from tests.models.tabular.tiny_tables import make_settings
+
+COUNT = 2_000
+
+
+def make_table(odd: int = 3) -> pa.Table:
+    """Return rows with equations, the numbers of which are other ones in some `odd` rows."""
+    rng = np.random.default_rng(0)
+    time, a, b, c = (rng.integers(0, 2_400, COUNT) for _ in range(4))
+    columns = {"time": time, "hour": time // 100, "a": a, "b": b, "c": c, "total": a + b - c}
+    columns["product"] = a * b
+    rows = rng.permutation(COUNT)[:odd]
+    for name in ("hour", "total", "product"):
+        values = columns[name].copy()
+        values[rows] = rng.integers(0, 24, odd) if name == "hour" else 7
+        columns[name] = values
+    return pa.table(columns)
+
+
+def plan(table: pa.Table, **options: Any) -> RelationPlan:
+    schema = tuple(ColumnSchema(name, "integer") for name in table.column_names)
+    rows = LabeledRows(table, schema, None, np.arange(len(table)), np.arange(0))
+    return plan_relations(rows, make_settings(table, **options))
+
+
+def test_relations_of_all_but_a_few_rows_are_kept_as_often_as_these_have_them() -> None:
+    table = make_table()
+    coding = plan(table).coding
+    names = {relation.name for relation in coding.with_exceptions}
+    assert {"a + b - c ~ total", "a * b ~ product"} < names
+    assert [each.columns for each in coding.with_exceptions if each.last == "hour"] == [
+        ("time", "hour")
+    ]
+    coded = coding.encode(table).combine_chunks()
+    assert coding.decode(coded.to_batches()[0], table.schema).equals(table.to_batches()[0])
+    rng = np.random.default_rng(1)
+    mixed = [column.take(pa.array(rng.permutation(len(coded)))) for column in coded.columns]
+    batch = pa.table(mixed, schema=coded.schema).combine_chunks().to_batches()[0]
+    rows = RelationCoding.unpack(coding.pack()).decode(batch, table.schema)
+    for relation in coding.with_exceptions:
+        share, sampled = (relation.holds(each).mean() for each in (table, rows))
+        assert 0.998 <= share < 1
+        assert sampled == pytest.approx(share, abs=0.002)
+
+
+def test_up_to_one_row_in_a_hundred_may_be_odd() -> None:
+    types = dict.fromkeys(make_table().column_names, "integer")
+    found = find_equations_with_exceptions(make_table(12), types, [], [])
+    assert "a * b ~ product" in {relation.name for relation in found}
+    assert not find_equations_with_exceptions(make_table(80), types, [], [])
+
+
+def test_numbers_that_are_mostly_zero_are_not_equal() -> None:
+    rng = np.random.default_rng(2)
+    numbers = [np.where(rng.random(COUNT) < 0.004, rng.integers(1, 99, COUNT), 0) for _ in "ab"]
+    table = pa.table(dict(zip("ab", numbers, strict=True)))
+    assert not find_equations_with_exceptions(table, dict.fromkeys("ab", "integer"), [], [])
+
+
+def test_they_can_be_switched_off() -> None:
+    name = "a * b ~ product"
+    table = make_table()
+    for options in ({"relations": [name]}, {"relations": False}, {"min_value_count": 2}):
+        others = plan(table, **options).coding.with_exceptions
+        assert name not in {relation.name for relation in others}
