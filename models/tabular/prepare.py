@@ -141,7 +141,7 @@ def plan_relations(rows: LabeledRows, settings: TableSettings) -> RelationPlan:
         exact = plan(kept, table, fixed)
         bounded = {column.name for column in exact.columns if isinstance(column, BoundedColumn)}
         coded = (exact.names - bounded).union(fixed)
-        sums = find_near_sums(table, types, coded)
+        sums = find_near_sums(table, types, coded, relations)
         sums += find_near_dates(table, types, relations, coded)
         names |= {relation.name for relation in sums}
         sums = enabled(sums, settings.relations)

@@ -38,7 +38,7 @@ def find_relations(
     relations = detect_relations(table, types)
     coding = plan_coding(relations, table, ())
     coded = coding.names
-    sums = find_near_sums(table, types, coded)
+    sums = find_near_sums(table, types, coded, relations)
     sums += find_near_dates(table, types, relations, coded)
     near = find_near_columns(
         table, types, coded.union(each.last for each in sums), (), coding.learned

@@ -10,7 +10,7 @@ Sums of more terms, and those that are exact in few rows, are near combinations
 (`near_combinations.py`).
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import combinations
 
 import numpy as np
@@ -19,6 +19,7 @@ import pyarrow as pa
 from models.tabular.categorical_columns import Floats
 from models.tabular.numbers.grid import NumberGrid, is_numeric
 from models.tabular.relations.held_out_bits import held_out_bits, sampled_rows
+from models.tabular.relations.kinds import NOT_DETERMINING
 from models.tabular.relations.near_codings import MIN_ROWS
 from models.tabular.relations.near_combinations import find_near_combinations
 from models.tabular.relations.near_relations import MAX_COLUMNS
@@ -33,11 +34,15 @@ MIN_GAIN_BITS = 1.0  # per held-out value, over the total and over its differenc
 
 
 def find_near_sums(
-    table: pa.Table, types: Mapping[str, str], excluded: Collection[str]
+    table: pa.Table,
+    types: Mapping[str, str],
+    excluded: Collection[str],
+    exact: Iterable[Relation] = (),
 ) -> list[Relation]:
     """Return the near sums, the one that saves most bits first. No sum codes those in `excluded`.
 
-    Only sums are tried that have no exact relation: `excluded` has the columns that these code.
+    Only sums are tried that have no exact relation: `excluded` has the columns that these code, and
+    `exact` the relations of the table.
     """
     names = [
         name
@@ -78,7 +83,8 @@ def find_near_sums(
             signs = () if last == total else (1, -1)
             relation = Relation("near_sum", (*terms, last), decimals=decimals[last], signs=signs)
             gains[relation] = gain
-    in_sums = [set(relation.columns) for relation in gains]
+    determining = [each for each in exact if each.kind not in NOT_DETERMINING]
+    in_sums = [set(relation.columns) for relation in (*gains, *determining)]
     larger = find_near_combinations(numbers, decimals, excluded, is_fitted)
     gains |= {r: gain for r, gain in larger.items() if not any(s <= {*r.columns} for s in in_sums)}
     return sorted(gains, key=gains.__getitem__, reverse=True)

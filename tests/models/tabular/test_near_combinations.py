@@ -82,6 +82,15 @@ def test_a_stock_is_about_the_one_before_and_what_came_and_went() -> None:
     assert not plan(table, relations=False).near_sums
 
 
+def test_an_exact_sum_is_no_near_one_of_its_terms() -> None:
+    table = make_stocks()
+    columns = {name: table[name].to_numpy() for name in table.column_names}
+    exact = columns["before"] + columns["bought"] - columns["sold"]
+    table = table.set_column(3, "stock", pa.array(exact))
+    assert plan(table).relations
+    assert not plan(table).near_sums
+
+
 def test_related_numbers_without_such_a_sum_are_not_coded() -> None:
     rng = np.random.default_rng(3)
     size = rng.lognormal(4, 0.5, 500)
