@@ -80,7 +80,7 @@ class CloseColumn:
         return np.where(is_close, ratios, np.nan)
 
     def all_ratios(self, numbers: Floats, base: Floats) -> Floats:
-        """Return the (N,) ratios in any range, NaN where the number is learned as it is."""
+        """Return the (N,) ratios in any range, NaN where the number itself is learned."""
         ratios = numbers / np.where(base == 0, np.nan, base)
         is_kept = np.isin(numbers, self.common)
         if self.round_numbers is not None:
