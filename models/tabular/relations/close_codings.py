@@ -16,6 +16,7 @@ from models.tabular.relations.near_codings import ComparedNumber, nonzero
 MIN_CLOSE_SHARE = 0.1  # of the rows have a ratio that is learned
 MIN_CLOSE_BITS = 0.2  # per value, that all ratios with a gain save together
 MIN_CLOSE_LIFT = 1.5  # of the rows with ratios in a range, relative to bases of other rows
+MIN_PARTLY_CLOSE_BITS = 0.4  # per value, that a coding saves if round numbers have no ratio
 CLOSE_WIDTHS = (0.02, 0.1, 0.3)  # differences of a ratio from 1 that are tried
 MIN_SEARCHED_ROWS = 500  # held-out ones, in which other ranges are searched
 MAX_RANGES = 3  # of ratios
@@ -63,7 +64,9 @@ def close_coding(
         if share > max(MIN_CLOSE_SHARE, MIN_CLOSE_LIFT * _share(by_chance, ranges)):
             close = replace(column, ranges=tuple(sorted(ranges)))
             bits = close_bits(close, number, base, is_fitted, unit)
-            gains[close] = float(np.nanmean(plain_bits - bits))
+            gain = float(np.nanmean(plain_bits - bits))
+            if number.round_numbers is None or gain > MIN_PARTLY_CLOSE_BITS:
+                gains[close] = gain
     return max(gains.items(), key=itemgetter(1), default=None)
 
 

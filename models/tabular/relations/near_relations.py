@@ -129,9 +129,9 @@ def _best_coding(
             gain = np.nanmean(plain_bits - near_bits(column, number, base, is_fitted, one))
             if gain > MIN_GAIN_BITS[column.kind]:
                 gains[column] = float(gain)
-        close = None if only_ratio else close_coding(number, base, plain_bits, is_fitted, one)
-        if close is not None and close[0].ratio_name not in names:
-            close_gains |= dict([close])
+        coding = None if only_ratio else close_coding(number, base, plain_bits, is_fitted, one)
+        if coding is not None and coding[0].ratio_name not in names:
+            close_gains |= dict([coding])
     least = MIN_CLOSE_GAIN_BITS
     for other, other_gain in gains.items():
         is_copy = isinstance(other, NearColumn) and other.kind == "copy"
