@@ -1,12 +1,13 @@
-"""Numbers that are often close to another number of the row, such as last month's balance.
+"""Numbers that often have a certain ratio to another one, such as to last month's balance.
 
-Cells of quantiles are too wide to show by how much the two differ. So where they are close, the
-ratio of both is learned in a separate column, which comes before the number. The number itself
-is learned, too, so that later columns see it; decoding replaces it by the base times the ratio.
+The ratio may be about 1, or that of a minimum payment. Cells of quantiles are too wide to show it.
+So where numbers have such ratios, these are learned in a separate column, which comes before the
+number. The number itself is learned, too, so that later columns see it; decoding replaces it by the
+base times the ratio.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -15,26 +16,28 @@ import pyarrow as pa
 from models.tabular.categorical_columns import Floats
 from models.tabular.numbers.grid import NumberGrid, UsualDecimals
 from models.tabular.relations.relation import Rows, array, as_floats
+from models.tabular.relations.round_numbers import RoundNumbers
 
 
 @dataclass(frozen=True)
 class CloseColumn:
-    """A number that is often close to that of the column `base`.
+    """A number that often has a ratio to that of the column `base` in one of some ranges.
 
-    The coded rows have the ratio of both in the column `ratio_name`. It is missing if the ratio
-    differs from 1 by more than `width`, or if the number is one of `common`: frequent values are
-    learned as they are. Decoded values stay between `low` and `high`. These and `common` are in
-    units of the last of the column's `decimals`; -1 decimals: floats, most of which may have
-    `usual` ones.
+    The coded rows have the ratio of both in the column `ratio_name`. It is missing if it is in none
+    of the `ranges` (from, to), or if the number is one of `common`: frequent values are learned as
+    they are. So are `round` numbers, unless they equal the base. Decoded values stay between `low`
+    and `high`. These and `common` are in units of the last of the column's `decimals`; -1 decimals:
+    floats, most of which may have `usual` ones.
     """
 
     name: str
     base: str
-    width: float
+    ranges: tuple[tuple[float, float], ...]
     decimals: int
     low: float
     high: float
     common: tuple[float, ...]
+    round_numbers: RoundNumbers | None = None
     usual: UsualDecimals | None = None
 
     @property
@@ -69,10 +72,20 @@ class CloseColumn:
         return pa.array(ratios, pa.float64(), mask=np.isnan(ratios))
 
     def ratios(self, numbers: Floats, base: Floats) -> Floats:
-        """Return the (N,) ratios of numbers and bases in units, NaN where they are not close."""
-        ratios = numbers / np.where(base == 0, np.nan, base)
-        is_close = (np.abs(ratios - 1) <= self.width) & ~np.isin(numbers, self.common)
+        """Return the (N,) ratios of numbers and bases in units, NaN where they are not learned."""
+        ratios = self.all_ratios(numbers, base)
+        is_close = np.zeros(len(ratios), bool)
+        for first, last in self.ranges:
+            is_close |= (ratios >= first) & (ratios <= last)
         return np.where(is_close, ratios, np.nan)
+
+    def all_ratios(self, numbers: Floats, base: Floats) -> Floats:
+        """Return the (N,) ratios in any range, NaN where the number itself is learned."""
+        ratios = numbers / np.where(base == 0, np.nan, base)
+        is_kept = np.isin(numbers, self.common)
+        if self.round_numbers is not None:
+            is_kept |= self.round_numbers.contains(numbers) & (ratios != 1)
+        return np.where(is_kept, np.nan, ratios)
 
     def decode(self, coded: Rows, arrow: pa.DataType) -> pa.Array:
         values = array(coded, self.name)
@@ -92,14 +105,18 @@ class CloseColumn:
 
     def pack(self) -> dict[str, Any]:
         usual = {"usual": self.usual.to_json()} if self.usual is not None else {}
+        rounding = (
+            {"round_numbers": asdict(self.round_numbers)} if self.round_numbers is not None else {}
+        )
         return {
             "close_to": self.base,
             "name": self.name,
-            "width": self.width,
+            "ranges": [list(ends) for ends in self.ranges],
             "decimals": self.decimals,
             "low": self.low,
             "high": self.high,
             "common": list(self.common),
+            **rounding,
             **usual,
         }
 
@@ -107,5 +124,9 @@ class CloseColumn:
     def unpack(cls, packed: Mapping[str, Any]) -> Self:
         values = {name: value for name, value in packed.items() if name != "close_to"}
         usual = UsualDecimals.from_json(packed["usual"]) if "usual" in packed else None
+        rounding = (
+            RoundNumbers.unpack(packed["round_numbers"]) if "round_numbers" in packed else None
+        )
         parts = {"base": packed["close_to"], "common": tuple(packed["common"]), "usual": usual}
-        return cls(**{**values, **parts})
+        ranges = tuple((first, last) for first, last in packed["ranges"])
+        return cls(**{**values, **parts, "ranges": ranges, "round_numbers": rounding})

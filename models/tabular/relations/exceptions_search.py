@@ -22,7 +22,7 @@ def find_with_exceptions(
     `relations` are the exact ones, also those that are switched off. The columns in `excluded` are
     not coded.
     """
-    near = find_near_sums(table, types, excluded)
+    near = find_near_sums(table, types, excluded, relations)
     near += find_near_dates(table, types, relations, excluded)
     coded = {relation.last for relation in near}.union(excluded)
     near += find_equations_with_exceptions(table, types, relations, coded)

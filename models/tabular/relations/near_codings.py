@@ -14,14 +14,13 @@ from models.tabular.categorical_columns import Floats
 from models.tabular.numbers.grid import NumberGrid, UsualDecimals
 from models.tabular.numbers.quantiles import Quantiles
 from models.tabular.numbers.scale import Scale, numeric_values
-from models.tabular.relations.close_columns import CloseColumn
 from models.tabular.relations.held_out_bits import common_values, held_out_bits, rank_correlation
 from models.tabular.relations.near_columns import NearColumn, Operation, combine
 from models.tabular.relations.relation import as_floats
+from models.tabular.relations.round_numbers import RoundNumbers
 
 MIN_ROWS = 100
 MIN_DISTINCT = 20  # numbers of fewer values have tokens of their own
-CLOSE_WIDTHS = (0.02, 0.1, 0.3)  # differences of a ratio from 1 that are tried
 MIN_CORRELATION = 0.6  # of ranks; the others are not tried
 MAX_FACTORS = 12  # columns before a number, of which products and quotients are screened
 SCREENED_ROWS, MIN_SCREENED_ROWS = 1_000, 100
@@ -29,7 +28,6 @@ MAX_SCREENED_SPREAD = 0.5  # of ratios to a product, relative to those to one of
 MIN_POSITIVE_SHARE = 0.99  # of the bases of a ratio; a few may be errors
 MIN_COPY_SHARE = 0.02
 MIN_EXACT_SHARE = 0.3  # of the numbers are the rounded product or quotient
-MIN_CLOSE_SHARE, MIN_CLOSE_LIFT = 0.1, 1.5  # the lift: relative to bases of other rows
 FLOAT_UNIT = 1e-12  # between floats that are not rounded: any small number gives the same gain
 
 
@@ -45,6 +43,8 @@ class ComparedNumber:
     step: int  # of which all values are multiples, above the smallest one
     usual: UsualDecimals | None
     is_codable: bool  # has no endings, which a ratio would lose
+    round_numbers: RoundNumbers | None  # that ratios would lose, too
+    is_partly_codable: bool  # has no endings without the round numbers
 
     @classmethod
     def fit(cls, name: str, column: pa.Array) -> Self:
@@ -59,9 +59,26 @@ class ComparedNumber:
             # Of values that mostly repeat, such as 2359 for a time, the distinct ones show endings.
             single = counts == 1 if Quantiles.interpolates(present) else counts > 0
             scale = scale.with_endings(distinct[single], distinct[~single])
-        is_fine = len(present) >= MIN_ROWS and len(distinct) > MIN_DISTINCT
-        step, is_codable = max(scale.unit, 1), scale.endings is None
-        return cls(name, floats, values, decimals, is_fine, step, scale.usual, is_codable)
+        step = max(scale.unit, 1)
+        rounds, is_partly_codable = None, step == 1
+        if decimals >= 0 and step == 1:
+            rare = values[np.isfinite(values) & ~np.isin(values, common_values(values))]
+            rounds = RoundNumbers.fit(rare.astype(np.int64))
+            if rounds is not None:
+                others = rare[~rounds.contains(rare)].astype(np.int64)
+                is_partly_codable = RoundNumbers.are_even(others)
+        return cls(
+            name=name,
+            in_table=floats,
+            values=values,
+            decimals=decimals,
+            is_fine=len(present) >= MIN_ROWS and len(distinct) > MIN_DISTINCT,
+            step=step,
+            usual=scale.usual,
+            is_codable=scale.endings is None,
+            round_numbers=rounds,
+            is_partly_codable=is_partly_codable,
+        )
 
     def unit_of(self, num_rows: int) -> Floats:
         """Return the (N,) distances of the values to the next possible ones."""
@@ -148,25 +165,6 @@ def _spread(logs: Floats) -> float:
     return float(present.std()) if len(present) >= MIN_SCREENED_ROWS else math.inf
 
 
-def close_codings(number: ComparedNumber, base: ComparedNumber) -> Iterator[CloseColumn]:
-    """Yield the codings of a column by ratios where it is close to another one."""
-    if not number.is_codable or number.step > 1:
-        return
-    common = tuple(common_values(number.values))
-    low, high = float(np.nanmin(number.values)), float(np.nanmax(number.values))
-    bases = base.in_units(number)
-    for width in CLOSE_WIDTHS:
-        close = CloseColumn(
-            number.name, base.name, width, number.decimals, low, high, common, number.usual
-        )
-        share, by_chance = (
-            np.isfinite(close.ratios(number.values, other)).mean()
-            for other in (bases, np.roll(bases, len(bases) // 2))
-        )
-        if share > max(MIN_CLOSE_SHARE, MIN_CLOSE_LIFT * by_chance):
-            yield close
-
-
 def near_bits(
     column: NearColumn,
     number: ComparedNumber,
@@ -176,28 +174,10 @@ def near_bits(
 ) -> Floats:
     """Return the (N,) bits of held-out values of a number that is coded relative to a base."""
     if column.kind == "ratio":
-        unit = unit / _nonzero(base.in_units(number))
+        unit = unit / nonzero(base.in_units(number))
     return held_out_bits(column.relative(number.values, base.in_table), is_fitted, unit)
 
 
-def close_bits(
-    close: CloseColumn,
-    number: ComparedNumber,
-    base: ComparedNumber,
-    is_fitted: NDArray[np.bool_],
-    unit: Floats,
-) -> Floats:
-    """Return the (N,) bits of held-out values of a number with a ratio; NaN elsewhere."""
-    bases = base.in_units(number)
-    ratios = close.ratios(number.values, bases)
-    is_close, has_value = np.isfinite(ratios), np.isfinite(number.values)
-    share = is_close[is_fitted & has_value].mean()
-    ratio_bits = held_out_bits(ratios, is_fitted, unit / np.abs(_nonzero(bases)))
-    other_bits = held_out_bits(np.where(is_close, np.nan, number.values), is_fitted, unit)
-    return np.where(
-        is_close, ratio_bits - np.log2(share), other_bits - np.log2(max(1 - share, 1e-9))
-    )
-
-
-def _nonzero(bases: Floats) -> Floats:
+def nonzero(bases: Floats) -> Floats:
+    """Return the (N,) bases with NaN for 0, which no number has a ratio to."""
     return np.where(bases == 0, np.nan, bases)

@@ -16,14 +16,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from models.tabular.numbers.grid import NumberGrid, is_numeric
+from models.tabular.relations.close_codings import close_bits, close_coding
 from models.tabular.relations.close_columns import CloseColumn
 from models.tabular.relations.coded_columns import BoundedColumn, CodedColumn
 from models.tabular.relations.held_out_bits import held_out_bits, sampled_rows
 from models.tabular.relations.near_codings import (
     MIN_ROWS,
     ComparedNumber,
-    close_bits,
-    close_codings,
     codings,
     near_bits,
     product_codings,
@@ -35,6 +34,7 @@ MAX_COLUMNS = 40  # that are compared with each other
 MIN_GAIN_BITS = {"ratio": 1.0, "copy": 0.2}  # per held-out value
 MIN_RATIOS_GAIN_BITS = 1.0  # per row, of ratios instead of differences from bounds
 MIN_CLOSE_GAIN_BITS = 0.2  # more than by other codings: it adds a column
+MIN_CLOSE_OVER_COPY_BITS = 0.05  # a mark of copies loses numbers that are nearly equal
 MIN_PRODUCT_GAIN_BITS = 0.5  # more than by other codings
 
 
@@ -129,11 +129,14 @@ def _best_coding(
             gain = np.nanmean(plain_bits - near_bits(column, number, base, is_fitted, one))
             if gain > MIN_GAIN_BITS[column.kind]:
                 gains[column] = float(gain)
-        for close in () if only_ratio else close_codings(number, base):
-            if close.ratio_name not in names:
-                bits = close_bits(close, number, base, is_fitted, one)
-                close_gains[close] = float(np.nanmean(plain_bits - bits))
-    least = max(gains.values(), default=0.0) + MIN_CLOSE_GAIN_BITS
+        coding = None if only_ratio else close_coding(number, base, plain_bits, is_fitted, one)
+        if coding is not None and coding[0].ratio_name not in names:
+            close_gains |= dict([coding])
+    least = MIN_CLOSE_GAIN_BITS
+    for other, other_gain in gains.items():
+        is_copy = isinstance(other, NearColumn) and other.kind == "copy"
+        margin = MIN_CLOSE_OVER_COPY_BITS if is_copy else MIN_CLOSE_GAIN_BITS
+        least = max(least, other_gain + margin)
     gains |= {close: gain for close, gain in close_gains.items() if gain > least}
     least = max(gains.values(), default=MIN_GAIN_BITS["ratio"]) + MIN_PRODUCT_GAIN_BITS
     for column, product in product_codings(number, factors):

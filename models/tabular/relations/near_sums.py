@@ -5,9 +5,12 @@ losses are mostly the games, but some games are ties. Such a total is learned as
 leaves, which is 0 in most rows. A total with fewer decimals than the terms, such as a loan in whole
 euros, of which a part is repaid, is not: two learned terms would hardly add up to one. Instead, a
 term is learned as what the total leaves without the other one.
+
+Sums of more terms, and those that are exact in few rows, are near combinations
+(`near_combinations.py`).
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import combinations
 
 import numpy as np
@@ -16,7 +19,9 @@ import pyarrow as pa
 from models.tabular.categorical_columns import Floats
 from models.tabular.numbers.grid import NumberGrid, is_numeric
 from models.tabular.relations.held_out_bits import held_out_bits, sampled_rows
+from models.tabular.relations.kinds import NOT_DETERMINING
 from models.tabular.relations.near_codings import MIN_ROWS
+from models.tabular.relations.near_combinations import find_near_combinations
 from models.tabular.relations.near_relations import MAX_COLUMNS
 from models.tabular.relations.relation import Relation, array, as_floats
 
@@ -29,11 +34,15 @@ MIN_GAIN_BITS = 1.0  # per held-out value, over the total and over its differenc
 
 
 def find_near_sums(
-    table: pa.Table, types: Mapping[str, str], excluded: Collection[str]
+    table: pa.Table,
+    types: Mapping[str, str],
+    excluded: Collection[str],
+    exact: Iterable[Relation] = (),
 ) -> list[Relation]:
     """Return the near sums, the one that saves most bits first. No sum codes those in `excluded`.
 
-    Only sums are tried that have no exact relation: `excluded` has the columns that these code.
+    Only sums are tried that have no exact relation: `excluded` has the columns that these code, and
+    `exact` the relations of the table.
     """
     names = [
         name
@@ -46,7 +55,8 @@ def find_near_sums(
     sample = table.select(names).take(pa.array(rows))
     decimals = {name: NumberGrid.fit(array(sample, name)).decimals for name in names}
     names = [name for name in names if decimals[name] >= 0][:MAX_COLUMNS]
-    scale = 10.0 ** max((decimals[name] for name in names), default=0)
+    decimals = {name: decimals[name] for name in names}
+    scale = 10.0 ** max(decimals.values(), default=0)
     numbers = {name: np.rint(as_floats(array(sample, name)) * scale) for name in names}
     gains: dict[Relation, float] = {}
     for a, b, total in _screened(numbers, excluded):
@@ -73,6 +83,10 @@ def find_near_sums(
             signs = () if last == total else (1, -1)
             relation = Relation("near_sum", (*terms, last), decimals=decimals[last], signs=signs)
             gains[relation] = gain
+    determining = [each for each in exact if each.kind not in NOT_DETERMINING]
+    in_sums = [set(relation.columns) for relation in (*gains, *determining)]
+    larger = find_near_combinations(numbers, decimals, excluded, is_fitted)
+    gains |= {r: gain for r, gain in larger.items() if not any(s <= {*r.columns} for s in in_sums)}
     return sorted(gains, key=gains.__getitem__, reverse=True)
 
 

@@ -97,7 +97,7 @@ class _Solver:
         elif isinstance(column, BoundedColumn):
             is_open &= ~self._follow_bounds(column, is_open)
         else:
-            is_open &= ~column.relation.holds(self._rows)
+            is_open &= ~column.relation.holds(_without_rest(column, self._coded, self._rows))
         for name in sources:
             is_changed = is_open & ~self._is_given(name)
             if name not in self._rows.schema.names or not is_changed.any():
@@ -207,7 +207,8 @@ def _solve(
     digits = numbers[name].scale.decimals if name in numbers else column.decimals
     digits = digits if pa.types.is_floating(arrow) else 0
     unit = 10.0**-digits if digits >= 0 else 0.0
-    ends = [relation.solve(_shifted(rows, relation, side), name) for side in (-0.5, 0.5)]
+    exact = _without_rest(column, coded, rows)
+    ends = [relation.solve(_shifted(exact, relation, side), name) for side in (-0.5, 0.5)]
     is_missing = ~(np.isfinite(ends[0]) & np.isfinite(ends[1]))
     low, high = np.where(is_missing, 0.0, np.sort(ends, axis=0))
     if unit:  # multiples of it, if there are some between the ends
@@ -218,6 +219,18 @@ def _solve(
     sampled_attempts = SAMPLED_ATTEMPTS if unit else SAMPLED_FLOAT_ATTEMPTS
     first_attempts = np.where(high - low <= EDGE * unit, at_once, sampled_attempts)
     return NumberGrid(arrow, digits).from_floats(nearest, is_missing), first_attempts
+
+
+def _without_rest(
+    column: DerivedColumn | RemainderColumn, coded: pa.RecordBatch, rows: pa.RecordBatch
+) -> pa.RecordBatch:
+    """Return rows whose last number is smaller by what a near sum leaves, if the column is one."""
+    if column.relation.kind != "near_sum":
+        return rows
+    index = rows.schema.get_field_index(column.name)
+    rest = np.nan_to_num(as_floats(array(coded, column.name))) / 10.0**column.decimals
+    exact = np.round(as_floats(rows.column(index)) - rest, column.decimals)
+    return rows.set_column(index, column.name, pa.array(exact, pa.float64()))
 
 
 def _shifted(rows: pa.RecordBatch, relation: Relation, units: float) -> pa.RecordBatch:

@@ -141,6 +141,33 @@ def test_a_number_far_from_its_base_is_not_coded() -> None:
     assert find_near_columns(shuffled, dict.fromkeys(("may", "june"), "integer"), ()) == []
 
 
+def make_payments(count: int = 3_000) -> pa.Table:
+    """Return bills with payments: the minimum, all of it and at most 1 % more, or a round one."""
+    rng = np.random.default_rng(6)
+    bill = np.rint(rng.lognormal(9, 1, count))
+    kind = rng.choice(3, count, p=(0.3, 0.3, 0.4))
+    parts = [bill * rng.uniform(0.04, 0.042, count), bill * rng.uniform(1, 1.01, count)]
+    paid = np.select([kind == 0, kind == 1], parts, 100 * np.rint(rng.lognormal(3, 1, count)))
+    return pa.table({"bill": bill.astype(int), "paid": np.rint(paid).astype(int)})
+
+
+def test_ratios_other_than_one_are_found_and_round_numbers_are_kept() -> None:
+    table = make_payments()
+    types = dict.fromkeys(table.column_names, "integer")
+    coding = RelationCoding(tuple(find_near_columns(table, types, ())))
+    (column,) = coding.close.values()
+    assert len(column.ranges) == 2
+    assert column.round_numbers is not None
+    assert (column.round_numbers.period, column.round_numbers.endings) == (100, (0,))
+    assert RelationCoding.unpack(coding.pack()) == coding
+    coded = coding.encode(table).combine_chunks().to_batches()[0]
+    paid, ratios = table["paid"].to_numpy(), coded["paid ~ bill"].to_numpy(zero_copy_only=False)
+    assert np.isfinite(ratios).mean() == pytest.approx(0.6, abs=0.05)
+    is_equal = paid == table["bill"].to_numpy()
+    assert np.isnan(ratios[(paid % 100 == 0) & ~is_equal]).all()
+    assert pa.Table.from_batches([coding.decode(coded, table.schema)]).equals(table)
+
+
 def test_a_number_whose_values_are_shared_by_rows_is_not_coded() -> None:
     """Ratios to polls would lose that all polls of an election have the same result."""
     rng = np.random.default_rng(4)
@@ -151,7 +178,7 @@ def test_a_number_whose_values_are_shared_by_rows_is_not_coded() -> None:
 
 
 def test_without_a_base_the_number_itself_is_decoded() -> None:
-    column = CloseColumn("b", "a", 0.1, 2, 0.0, 100_00.0, ())
+    column = CloseColumn("b", "a", ((0.9, 1.1),), 2, 0.0, 100_00.0, ())
     coded = pa.RecordBatch.from_pydict(
         {"a": [10.0, None, 0.0, 50.0], "b ~ a": [1.05, 1.05, 1.05, None], "b": [3.0, 4.0, 5.0, 6.0]}
     )
