@@ -55,6 +55,11 @@ def test_rows_of_one_key_have_one_new_identifier() -> None:
     u = rng.random((tokenizer.num_decode_uniforms, 200))
     ids = {each.name: each.values(7, np.arange(200)) for each in tokenizer.id_columns}
     rows = tokenizer.decode(tokenizer.encode(ORDERS, 1), u, ids)
+    is_given = np.arange(200) < 3
+    columns = {**rows.to_pydict(), "phone": ["given"] * 200}
+    coded = pa.RecordBatch.from_pydict(columns, schema=tokenizer.arrow)
+    completed = tokenizer.decode_relations(coded, {"phone": is_given}).column("phone").to_pylist()
+    assert completed == ["given"] * 3 + rows["phone"].to_pylist()[3:]
     pairs = set(zip(rows["customer"].to_pylist(), rows["phone"].to_pylist(), strict=True))
     assert len(pairs) == len(set(rows["customer"].to_pylist())) == len({p for _, p in pairs})
     assert not {phone for _, phone in pairs} & set(PHONES)
