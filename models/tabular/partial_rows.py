@@ -134,7 +134,7 @@ class PartialRows:
             mask, nulls = pa.array(self.given[number.name]), pa.nulls(len(coded), pa.float64())
             ratios = pa.compute.if_else(mask, nulls, coded.column(index))
             coded = coded.set_column(index, coded.schema.field(index), ratios)
-        rows = self._overwrite(tokenizer.decode_relations(coded), set(self.values))
+        rows = self._overwrite(tokenizer.decode_relations(coded, self.given), set(self.values))
         for column in coding.columns:
             if isinstance(column, NearColumn | MarkedColumn) and column.name in self.values:
                 # Columns that are coded relative to this one need the given value itself.
@@ -143,11 +143,13 @@ class PartialRows:
                 mask = pa.array(self.given[column.name])
                 exact = pa.compute.if_else(mask, exact, coded.column(index))
                 coded = coded.set_column(index, coded.schema.field(index), exact)
-                rows = self._overwrite(tokenizer.decode_relations(coded), set(self.values))
+                rows = self._overwrite(
+                    tokenizer.decode_relations(coded, self.given), set(self.values)
+                )
         numbers = {c.name: c for c in tokenizer.columns if isinstance(c, NumericColumn)}
         for _ in range(MAX_SOLVING_ROUNDS if coding.names & set(self.values) else 0):
             coded = solve_sources(coding, coded, rows, self.given, numbers, attempts)
-            rows = self._overwrite(tokenizer.decode_relations(coded), set(self.values))
+            rows = self._overwrite(tokenizer.decode_relations(coded, self.given), set(self.values))
             if coding.satisfied(rows).all():
                 break
         coded = with_given_distances(coding, coded, rows, self.given)

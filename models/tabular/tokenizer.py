@@ -249,17 +249,22 @@ class Tokenizer:
             [columns[item.name] for item in fields], schema=pa.schema(fields)
         )
 
-    def decode_relations(self, coded: pa.RecordBatch) -> pa.RecordBatch:
+    def decode_relations(
+        self, coded: pa.RecordBatch, given: Mapping[str, NDArray[np.bool_]] | None = None
+    ) -> pa.RecordBatch:
         """Return the rows with the columns that others determine.
 
         These are coded by relations, identifiers that fit their rows, totals of `sum` constraints,
-        or joined texts.
+        or joined texts. Identifiers stay where the (N,) masks of `given` are True.
         """
         rows = self.coding.decode(coded, self.arrow)
         for id_column in self.id_columns:
             index = rows.schema.get_field_index(id_column.name)
             if id_column.depends_on_rows and index >= 0:
                 values = id_column.match_rows(rows.column(index), rows)
+                if given and id_column.name in given:
+                    is_given = pa.array(given[id_column.name])
+                    values = pa.compute.if_else(is_given, rows.column(index), values)
                 rows = rows.set_column(index, rows.schema.field(index), values)
         if self.constraints:
             rows = add_totals(rows, self.constraints, self.arrow)

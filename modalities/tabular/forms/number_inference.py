@@ -76,7 +76,10 @@ def infer_number_forms(sample: Sequence[str], *, decimal_comma: bool) -> list[Nu
     affixes = replace(affixes, scales=scales)
     exponent = next((text.exponent for text in texts if text.exponent), "")
     if exponent:
-        return [] if scales else [replace(affixes, exponent="e+00")]
+        has_point = any("." in text.body for text in texts)
+        has_comma = any(text.exponent and "," in text.body for text in texts)  # as in 3,00E+04
+        decimal = "," if has_comma and not has_point else "."
+        return [] if scales else [replace(affixes, decimal=decimal, exponent="e+00")]
     form = replace(
         affixes, leading_zero=not all(text.body[0] in ".," for text in _fractions(texts))
     )

@@ -31,10 +31,19 @@ _PARTS = re.compile(
 
 @dataclass(frozen=True)
 class InferredMoment:
-    """A form, and whether the texts have different offsets, which it cannot keep."""
+    """A form, and the different offsets of the texts, none of which is kept.
+
+    With offsets, `form` has the most common one, and `any_offset` reads the texts with the others.
+    """
 
     form: MomentForm
     offsets: tuple[str, ...] = ()
+    any_offset: MomentForm | None = None
+
+    @property
+    def forms(self) -> tuple[MomentForm, ...]:
+        """The forms that read the texts; the first one writes them."""
+        return (self.form,) if self.any_offset is None else (self.form, self.any_offset)
 
 
 def split_times(texts: Sequence[str]) -> list[re.Match[str]]:
@@ -62,11 +71,15 @@ def infer_times(matches: Sequence[re.Match[str]]) -> list[InferredMoment]:
     moments = []
     for date in dates:
         form = parse_format(f"{date}{separator or ''}{times}{zone}")
-        if form is not None and (date or not zone):
-            local = _in_zone(form, [match[0] for match in matches]) if offsets else None
-            moments.append(
-                InferredMoment(form, offsets) if local is None else InferredMoment(local)
-            )
+        if form is None or (zone and not date):
+            continue
+        if not offsets:
+            moments.append(InferredMoment(form))
+        elif (local := _in_zone(form, [match[0] for match in matches])) is not None:
+            moments.append(InferredMoment(local))
+        else:
+            common = parse_format(f"{date}{separator or ''}{times}{zones.most_common(1)[0][0]}")
+            moments.append(InferredMoment(common or form, offsets, form))
     return moments
 
 

@@ -142,7 +142,7 @@ def _format_issues(inferred: Sequence[InferredColumn]) -> list[Issue | None]:
             [
                 f"{c.column.name}: {', '.join(str(reader.format) for reader in c.readers)}"
                 for c in inferred
-                if len(c.readers) > 1 and c.column.type in ("datetime", "time")
+                if len(c.readers) > 1 and c.column.type in ("datetime", "time") and not c.offsets
             ],
             "The dates or times of these columns have several forms. All are read, and samples "
             "have the first form.",
@@ -151,8 +151,8 @@ def _format_issues(inferred: Sequence[InferredColumn]) -> list[Issue | None]:
             "mixed_offsets",
             "warning",
             [f"{c.column.name}: {', '.join(c.offsets[:5])}" for c in inferred if c.offsets],
-            "The times have different offsets, which samples could not keep, so these columns are "
-            "excluded. To convert the times to UTC, set the column's `type` to `datetime`.",
+            "The times have different offsets. All are converted to the most common one, which "
+            "samples have. If the hour of the day there matters, add a column of local times.",
         ),
         _issue(
             "ambiguous_date_format",

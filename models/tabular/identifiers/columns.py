@@ -4,7 +4,7 @@ import re
 from collections import Counter as Counts
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
 from unicodedata import normalize
@@ -19,6 +19,7 @@ from models.noise import uniforms
 from models.tabular.identifiers.city_regions import fit_cities_in_regions
 from models.tabular.identifiers.date_texts import Dates
 from models.tabular.identifiers.email_ends import EmailEnds
+from models.tabular.identifiers.keyed_values import KeyedValues
 from models.tabular.identifiers.kinds import FITTERS, fit_codes
 from models.tabular.identifiers.lists import Lists
 from models.tabular.identifiers.missing_identifiers import MissingWith
@@ -41,6 +42,7 @@ NUM_EXAMPLES = 100  # of new values, some of which may be missing
 NEAR_VALUES = 32  # values that rows near each other share
 _INTEGER_LIMITS = [2**bits for bits in (7, 8, 15, 16, 31, 32, 63)]
 _UNCOUNTED = frozenset(["street", "person", "ip"])  # kinds whose numbers do not count up
+_KEY_SEED = 0  # a key has the same identifier in all samples
 _STREAMS = 2**31  # streams of identifiers begin here; see models.noise
 _NUMBERED = re.compile(r"(?P<prefix>.*?)(?P<digits>[0-9]+)(?P<suffix>[^0-9]*)", re.DOTALL)
 
@@ -54,8 +56,8 @@ class IdColumn:
 
     `missing` is the share of missing values. `rows_per_value` is how many rows share a value on
     average. `prefixes` and `shapes` are the beginnings and shapes of postal codes by region.
-    `missing_with` is the column that shows in which rows the identifier is missing. `others` are
-    texts of another kind.
+    `missing_with` is the column that shows in which rows the identifier is missing, and `keyed` the
+    one that determines it. `others` are texts of another kind.
     """
 
     name: str
@@ -67,6 +69,7 @@ class IdColumn:
     shapes: RegionShapes | None = None
     missing_with: MissingWith | None = None
     others: OtherTexts | None = None
+    keyed: KeyedValues | None = None
 
     @classmethod
     def fit(
@@ -112,7 +115,8 @@ class IdColumn:
 
     @property
     def depends_on_rows(self) -> bool:
-        return any(each is not None for each in (self.prefixes, self.shapes, self.missing_with))
+        parts = (self.prefixes, self.shapes, self.missing_with, self.keyed)
+        return any(each is not None for each in parts)
 
     @property
     def kept_words(self) -> frozenset[str]:
@@ -122,8 +126,11 @@ class IdColumn:
     def match_rows(self, values: pa.Array, rows: pa.RecordBatch) -> pa.Array:
         """Return the values that fit the other columns of their rows.
 
-        Postal codes have the shapes and the beginnings of the regions.
+        Postal codes have the shapes and the beginnings of the regions, and rows of one key have the
+        same value.
         """
+        if self.keyed is not None:
+            values = self._of_keys(self.keyed.positions(rows), values)
         if self.missing_with is not None:
             values = self.missing_with.apply(values, rows)
         drawn = values
@@ -135,6 +142,13 @@ class IdColumn:
             is_word = pc.is_in(drawn, value_set=pa.array(sorted(self.kept_words), pa.string()))
             values = pc.if_else(is_word, drawn, values)
         return values
+
+    def _of_keys(self, positions: pa.Int64Array, drawn: pa.Array) -> pa.Array:
+        """Return the value of each row's key, and where it has none, the one that was drawn."""
+        keys, rows = np.unique(positions.fill_null(-1).to_numpy(), return_inverse=True)
+        unkeyed = replace(self, rows_per_value=1, keyed=None)
+        values = unkeyed.values(_KEY_SEED, np.maximum(keys, 0))
+        return pc.if_else(positions.is_valid(), values.take(pa.array(rows)), drawn)
 
     @cached_property
     def letter_case(self) -> str | None:
@@ -158,7 +172,8 @@ class IdColumn:
         shapes = {"region_shapes": self.shapes.to_json()} if self.shapes else {}
         missing_with = {"missing_with": self.missing_with.to_json()} if self.missing_with else {}
         others = {"others": self.others.to_json()} if self.others else {}
-        parts = {**missing_with, **shared, **regional, **shapes, **others}
+        keyed = {"keyed": self.keyed.to_json()} if self.keyed else {}
+        parts = {**missing_with, **shared, **regional, **shapes, **others, **keyed}
         return {"missing": self.missing, **parts, **self.source.to_json()}
 
     @classmethod
@@ -171,7 +186,7 @@ class IdColumn:
         region_shapes = fields.get("region_shapes")
         shapes = RegionShapes.from_json(region_shapes) if region_shapes else None
         missing_with = fields.get("missing_with")
-        others = fields.get("others")
+        others, keyed = fields.get("others"), fields.get("keyed")
         return cls(
             fields["name"],
             arrow,
@@ -182,6 +197,7 @@ class IdColumn:
             shapes,
             MissingWith.from_json(missing_with) if missing_with else None,
             OtherTexts.from_json(others) if others else None,
+            KeyedValues.from_json(keyed) if keyed else None,
         )
 
 

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from models.tabular.column_fitting import column_values
 from models.tabular.identifiers.columns import IdColumn, Source
 from models.tabular.identifiers.email_ends import EmailEnds
+from models.tabular.identifiers.keyed_values import KeyedValues
 from models.tabular.identifiers.missing_identifiers import MissingWith
 from models.tabular.identifiers.region_shapes import RegionShapes
 from models.tabular.identifiers.regions import RegionPrefixes
@@ -46,7 +47,10 @@ def fit_id_columns(
             kind = rest_kind(next(j for j in joined_texts if j.column == name), rests[name], schema)
             id_column = IdColumn.fit(name, arrow, rests[name], min_value_count, kind)
             source = _within_digits(id_column.source, rests[name])
-            yield replace(id_column, source=source, rows_per_value=1)
+            keyed = (
+                None if min_value_count else KeyedValues.fit(column_values(table, name), regions)
+            )
+            yield replace(id_column, source=source, rows_per_value=1, keyed=keyed)
             continue
         values = column_values(table, name)
         id_column = IdColumn.fit(name, arrow, values, min_value_count, kinds[name])
@@ -54,9 +58,10 @@ def fit_id_columns(
             prefixes = RegionPrefixes.fit(name, values, regions)
             shapes = RegionShapes.fit(name, values, regions)
             missing_with = MissingWith.fit(values, earlier)
+            keyed = KeyedValues.fit(values, regions)
             earlier[name] = pc.if_else(values.is_valid(), True, pa.scalar(None, pa.bool_()))
             id_column = replace(
-                id_column, prefixes=prefixes, shapes=shapes, missing_with=missing_with
+                id_column, prefixes=prefixes, shapes=shapes, missing_with=missing_with, keyed=keyed
             )
         yield id_column
 

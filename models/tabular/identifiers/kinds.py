@@ -79,6 +79,8 @@ def is_wordy(texts: Sequence[str]) -> bool:
     if all(map(_NUMBERED_STEM.fullmatch, texts)):
         return False  # keys such as dominma01
     mixed = sum(bool(re.search(r"[0-9][A-Za-z]|[A-Za-z][0-9]", text)) for text in texts)
+    if 2 * mixed >= len(texts) and _have_one_length(texts):
+        return False  # random characters, such as i7u34n0x, some of which look like words
     wordy = sum(bool(_WORD.search(text)) for text in texts)
     letters = [c for text in texts for c in text.casefold() if c.isalpha()]
     digits = sum(c.isdigit() for text in texts for c in text)
@@ -88,6 +90,12 @@ def is_wordy(texts: Sequence[str]) -> bool:
     has_words = 2 * wordy > len(texts) and digits < len(letters)
     has_words = has_words and (2 * mixed < len(texts) or in_words > MIN_IN_WORDS * len(letters))
     return has_words and vowels >= MIN_VOWELS * len(latin)
+
+
+def _have_one_length(texts: Sequence[str]) -> bool:
+    """Return True for single words of equal length, which names of things are not by chance."""
+    are_single = len(texts) >= MIN_SHARED_COUNT and not any(map(str.isspace, "".join(texts)))
+    return are_single and len(set(map(len, texts))) == 1
 
 
 def _fit_emails(texts: Sequence[str], min_value_count: int) -> TemplateSet:

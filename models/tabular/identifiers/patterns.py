@@ -13,8 +13,8 @@ _ONE_PHONE = r"\+?(?:[ ()./-]*\d){7,15}"
 PHONE = rf"{_ONE_PHONE}(?: ?[|;,] ?{_ONE_PHONE})*"
 # Names of firms and other organizations, by a word that names of people lack.
 FIRM = re.compile(
-    r"(?i).*\b(?:inc|ltd|llc|llp|lp|plc|corp|corporation|co|company|companies|gmbh|ag|kg|s\.?a\.?|"
-    r"s\.?r\.?l|b\.?v|pty|group|holdings?|association|society|cooperative|coop|trust|foundation|"
+    r"(?i).*\b(?:inc|ltd|llc|llp|lp|plc|corp|corporation|co|company|companies|gmbh|"
+    r"(?-i:AG|KG|SA)|s\.a|s\.?r\.?l|b\.?v|pty|group|holdings?|association|society|cooperative|coop|trust|foundation|"
     r"partners|bank|services|industries|enterprises?|farms?|estates?|university|department|"
     r"limited|union|council|club|committee)\b.*"
 )

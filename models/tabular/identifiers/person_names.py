@@ -18,7 +18,9 @@ from models.tabular.identifiers.word_letters import (
 )
 from models.tabular.identifiers.words import case_of, in_case
 
-SURE_SHARE = 0.8  # of the texts with names of one locale
+# Share of the texts with names of one locale, and of those that begin with a given name of it:
+# most Spanish family names are also known in English, but few of the given names.
+SURE_SHARE, SURE_GIVEN_SHARE = 0.8, 0.4
 MIN_FAMILY_FIRST = 0.35  # share of the texts that end with a given name
 MIN_FAMILY_FIRST_RATIO = 3  # to those that begin with one, where no name is in capitals
 LOCALES = (
@@ -121,13 +123,15 @@ def name_locale(texts: Sequence[str]) -> str:
     """Return the locale whose names are the most common in the texts."""
     scripts = Counter(map(script_of, texts)).most_common(1)
     locales = _LOCALES_OF_SCRIPTS.get(scripts[0][0], LOCALES) if scripts else LOCALES
-    best, best_share = locales[0], 0.0
+    best, most = locales[0], (0.0, 0.0)
     for locale in locales:
-        share = name_share(texts, locale)
-        if share > best_share:
-            best, best_share = locale, share
+        share, given = name_share(texts, locale), 0.0
         if share >= SURE_SHARE:
-            break
+            given = given_name_share(texts, locale)
+            if given >= SURE_GIVEN_SHARE:
+                return locale
+        if (min(share, SURE_SHARE), given) > most:
+            best, most = locale, (min(share, SURE_SHARE), given)
     return best
 
 

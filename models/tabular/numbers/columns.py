@@ -183,7 +183,7 @@ class NumericColumn:
             ranks = self.bin_edges[bins] + position * np.diff(self.bin_edges)[bins]
             ranks = np.minimum(ranks, 1 - 1e-9)
             values = self.quantiles.at(ranks)
-            if self.scale.usual_decimals >= 0:
+            if self.scale.usual is not None:
                 interpolated = self.quantiles.is_interpolated(ranks)
                 values = np.where(interpolated, self.scale.with_decimals(values), values)
             scaled[is_bin] = values

@@ -17,6 +17,9 @@ MAX_PLACES = 400  # decimals of any float
 MIN_LACKING = 8  # decimals that numbers lack because they were rounded to significant digits
 MAX_INTEGER = 2**63 - 1
 MAX_ERROR, MAX_UNIT_ERROR = 1e-8, 1e-6  # of computed floats, relative and in the last decimal
+# Numbers by which programs divide: thirds, weeks, months, hours, minutes and seconds of a day.
+PARTS = (3, 6, 7, 9, 11, 12, 13, 24, 60, 1_440, 3_600, 86_400)
+MAX_PARTS, MAX_PART_STEPS = 2**40, 2  # of the largest float; steps between floats of an error
 MAX_EXACT = 2**52  # integers up to this, and halves between them, are exact as floats
 
 
@@ -97,24 +100,51 @@ def _has_decimals(values: Floats, decimals: int) -> bool:
 
 @dataclass(frozen=True)
 class UsualDecimals:
-    """Decimals that most floats of a column have, and the share of those that have more."""
+    """Decimals that most floats of a column have, and the share of those that have more.
+
+    With several `parts`, all floats are multiples of one part instead, such as minutes of which
+    each is a number of seconds, divided by 60.
+    """
 
     decimals: int
     finer_share: float
+    parts: int = 1
 
     def apply(self, values: Floats) -> Floats:
         """Return new (N,) floats, of which as many as in the column have more decimals."""
+        if self.parts > 1:
+            return np.rint(values * self.parts) / self.parts
         # The digits that rounding removes are random.
         removed = np.modf(np.abs(values) * 10.0 ** (self.decimals + 1))[0]
         return np.where(removed < self.finer_share, values, np.round(values, self.decimals))
 
     def to_json(self) -> list[float]:
-        return [self.decimals, self.finer_share]
+        parts = [self.parts] if self.parts > 1 else []
+        return [self.decimals, self.finer_share, *parts]
 
     @classmethod
     def from_json(cls, values: Sequence[float]) -> Self:
-        decimals, finer_share = values
-        return cls(int(decimals), finer_share)
+        decimals, finer_share, *parts = values
+        return cls(int(decimals), finer_share, *map(int, parts))
+
+
+def parts_of(values: Floats) -> int:
+    """Return of how many parts of 1 all (N,) floats are multiples; 1 if there is no such number.
+
+    They are sums divided by 3, hours in minutes, years in months, and the like.
+    """
+    largest = float(np.abs(values).max(initial=0.0))
+    for parts in PARTS:
+        if largest * parts < MAX_PARTS and all(
+            _are_multiples(some, parts) for some in (values[:100], values)
+        ):
+            return parts
+    return 1
+
+
+def _are_multiples(values: Floats, parts: int) -> bool:
+    errors = np.abs(np.rint(values * parts) / parts - values)
+    return bool((errors <= MAX_PART_STEPS * np.spacing(np.abs(values))).all())
 
 
 def significant_digits(values: Floats, decimals: int) -> int:

@@ -11,7 +11,12 @@ from numpy.typing import NDArray
 
 from models.tabular.categorical_columns import Floats
 from models.tabular.numbers.endings import Endings
-from models.tabular.numbers.grid import UsualDecimals, round_to_digits, significant_digits
+from models.tabular.numbers.grid import (
+    UsualDecimals,
+    parts_of,
+    round_to_digits,
+    significant_digits,
+)
 from models.tabular.numbers.months import from_months, month_shift, to_months
 from models.tabular.schema import UnsupportedColumn
 
@@ -33,9 +38,10 @@ class Scale:
     their month, or with a negative one, before that of the next month, such as its last day.
     Decimal numbers are integers of their last digit.
     Other floats are rounded to `decimals` on their way back (-1: not rounded). Most of the latter
-    may have `usual_decimals`, such as coordinates of which `finer_share` were computed. All numbers
-    with decimals may have at most `digits` significant ones (0: any number). With `endings`, the
-    multiples are stretched.
+    may have `usual_decimals`, such as coordinates of which `finer_share` were computed, or all are
+    multiples of one of `parts`, such as minutes that were seconds. All numbers with decimals may
+    have at most `digits` significant ones (0: any number). With `endings`, the multiples are
+    stretched.
     """
 
     arrow: pa.DataType
@@ -48,6 +54,7 @@ class Scale:
     finer_share: float = 0.0
     digits: int = 0
     shift: int = 0
+    parts: int = 1
 
     @classmethod
     def fit(cls, arrow: pa.DataType, values: NDArray[Any], *, as_decimals: bool = True) -> Self:
@@ -71,6 +78,9 @@ class Scale:
         return cls(arrow, low, max(unit, 1), decimals, digits=digits)
 
     def _with_usual_decimals(self, values: Floats) -> Self:
+        parts = parts_of(values[np.isfinite(values)])
+        if parts > 1:
+            return replace(self, parts=parts)
         for decimals in range(MAX_DECIMALS + 1):
             finer_share = 1 - float(_has_decimals(values, decimals, self.arrow).mean())
             if finer_share <= 1 - MIN_USUAL_SHARE:
@@ -110,9 +120,10 @@ class Scale:
 
     @property
     def usual(self) -> UsualDecimals | None:
-        """The decimals of most floats of the column, or None if they have no usual ones."""
-        has_usual = self.usual_decimals >= 0
-        return UsualDecimals(self.usual_decimals, self.finer_share) if has_usual else None
+        """The decimals or parts of floats of the column, or None if they have no usual ones."""
+        has_usual = self.usual_decimals >= 0 or self.parts > 1
+        usual = UsualDecimals(self.usual_decimals, self.finer_share, self.parts)
+        return usual if has_usual else None
 
     @property
     def is_decimal(self) -> bool:
@@ -227,6 +238,7 @@ class Scale:
             "finer_share": self.finer_share,
             "digits": self.digits,
             "shift": self.shift,
+            "parts": self.parts,
         }
 
     @classmethod

@@ -64,3 +64,9 @@ def test_a_time_in_another_form_is_not_read() -> None:
         assert form is not None
         values = form.parse(pa.array(texts))
         assert [text for text in form.write(values).to_pylist() if text] == expected
+
+
+def test_numbers_of_rooms_are_not_times(read: Read) -> None:
+    rooms = [100 * (1 + k % 19) + k * 7 % 60 for k in range(300)]
+    table = read(build_csv({"room": rooms, "departure": rooms}))
+    assert [table[name].type for name in ("room", "departure")] == ["integer", "time"]

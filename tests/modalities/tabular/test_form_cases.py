@@ -143,15 +143,40 @@ def test_dates_are_read_if_the_first_ones_hardly_have_the_usual_form(read: Read)
     assert (table["a"].type, table.values("a").count(None)) == ("datetime", 0)
 
 
-def test_mixed_offsets_are_refused_by_name_and_can_be_converted(read: Read) -> None:
+def test_times_with_several_offsets_are_converted_to_the_most_common_one(read: Read) -> None:
+    texts = [f"2016-04-{1 + i % 28:02}T11:{i % 60:02}:34 -1{i % 5 == 0:d}:00" for i in range(100)]
+    table = read(build_column_csv(*texts))
+    assert (table["a"].type, table["a"].format) == ("datetime", "%Y-%m-%dT%H:%M:%S -10:00")
+    issue = table.issue("mixed_offsets")
+    assert issue is not None
+    assert issue["examples"] == ["a: -10:00, -11:00"]
+    assert table.issue("mixed_date_formats") is None
+    assert written(table)[:2] == ["2016-04-01T12:00:34 -10:00", texts[1]]
+
+
+def test_times_with_several_offsets_can_be_converted_to_utc(read: Read) -> None:
     table = read(CASES / "mixedtz.csv", "mixedtz.csv")
-    assert (table["when"].type, table["when"].exclude) == ("text", True)
     issue = table.issue("mixed_offsets")
     assert issue is not None
     assert issue["examples"] == ["when: +00:00, +03:00, -05:00"]
     columns = (ColumnOverride("when", type="datetime"),)
     converted = read(CASES / "mixedtz.csv", "mixedtz.csv", columns=columns)
     assert converted.preview("when")[1] == "2023-06-06 07:00:00+00:00"
+
+
+def test_numbers_with_a_decimal_comma_and_an_exponent_are_numbers(read: Read) -> None:
+    texts = [*(str(15_000 + 150 * i) for i in range(60)), "3,00E+04", "1,5E+04"]
+    table = read("a;n\n" + "".join(f"{t};{i % 7}\n" for i, t in enumerate(texts)))
+    assert table["a"].type == "number"
+    assert table.values("a")[58:] == [23_700, 23_850, 30_000, 15_000]
+    assert written(table)[-2:] == ["30000", "15000"]
+
+
+def test_many_midnights_among_dates_are_missing_and_named(read: Read) -> None:
+    dates = [f"{1 + i % 28:02}-{1 + i % 12:02}-{1950 + i}" for i in range(60)]
+    table = read(build_column_csv(*dates, *["0:00:00"] * 8))
+    assert (table["a"].type, table.values("a").count(None)) == ("datetime", 8)
+    assert table.issue("odd_values") is not None
 
 
 def test_number_column_with_a_bad_cell_is_a_number_with_a_missing_value(read: Read) -> None:

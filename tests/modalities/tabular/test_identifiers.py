@@ -13,6 +13,7 @@ import pytest
 from modalities.tabular.upload.schema_overrides import ColumnOverride
 from models.tabular.identifiers.columns import IdColumn
 from models.tabular.identifiers.library_words import names
+from models.tabular.identifiers.patterns import FIRM
 from tests.modalities.tabular.conftest import Read, Reject
 from tests.modalities.tabular.factories import build_column_csv, build_csv
 
@@ -897,3 +898,23 @@ def test_chinese_names_with_some_foreign_ones_are_people(read: Read) -> None:
     table = read(build_column_csv(*names, name="中文名"))
     assert (table["中文名"].type, table["中文名"].format) == ("id", "person")
     assert read(build_column_csv(*names, name="中文名稱"))["中文名稱"].format is None
+
+
+@pytest.mark.parametrize(
+    "name", ["Primer apellido", "nazwisko", "Cognome", "Фамилия", "nom de famille"]
+)
+def test_family_names_of_other_languages_are_people(name: str, read: Read) -> None:
+    letters = ["Alza", "Bes", "Cruz", "Dols", "Erba", "Fons"]
+    values = [f"{first}{last.lower()}" for first in letters for last in letters]
+    table = read(build_column_csv(*values, name=name))
+    assert (table[name].type, table[name].format) == ("id", "person")
+
+
+def test_people_with_a_name_that_a_firm_may_have_are_people(read: Read) -> None:
+    people = [
+        f"{a} {b}" for a in ("Maria", "Pedro", "Clara", "Ana") for b in ("Sa", "Costa", "Lima")
+    ]
+    assert not any(map(FIRM.fullmatch, people))
+    assert all(map(FIRM.fullmatch, ["Costa SA", "Lima S.A.", "Lima s.a.", "Costa AG", "Costa Ltd"]))
+    table = read(build_column_csv(*people, *people[:8], name="customer"))
+    assert table["customer"].format == "person"

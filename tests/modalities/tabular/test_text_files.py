@@ -108,6 +108,26 @@ def test_first_row_of_numbers_is_not_a_header(read: Read) -> None:
     assert table.issue("column_renamed") is not None
 
 
+def test_one_year_among_the_names_of_columns_of_numbers_is_a_name(read: Read) -> None:
+    rows = [
+        f"{57_120 + 31 * i},{9_000 - 173 * i},{1_000 + 97 * i},{500 + 89 * i}" for i in range(40)
+    ]
+    table = read("cp,a2020,2019,a2018\n" + "\n".join(rows) + "\n")
+    assert [column.name for column in table.summary.schema.columns] == [
+        "cp", "a2020", "2019", "a2018",
+    ]  # fmt: skip
+    assert table.summary.rows == 40
+
+
+def test_no_break_spaces_around_texts_are_stripped_and_counted(read: Read) -> None:
+    rows = [f"{name}\u00a0,\u00a0{i}" for i, name in enumerate(["Åsa", "Bo", "Eva"] * 10)]
+    table = read("name,n\n" + "\n".join(rows) + "\n")
+    assert set(table.values("name")) == {"Åsa", "Bo", "Eva"}
+    issue = table.issue("stripped_blanks")
+    assert issue is not None
+    assert issue["count"] == 60
+
+
 @pytest.mark.parametrize("header", ["0,1,2", "1,2,3", ",0,1"])
 def test_header_of_consecutive_integers_is_accepted_as_column_names(
     header: str, read: Read

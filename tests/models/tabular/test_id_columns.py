@@ -781,3 +781,17 @@ def test_lists_of_codes_have_codes_of_the_form_of_single_ones() -> None:
     assert sum("," in text for text in new) / len(new) == pytest.approx(30 / 110, abs=0.05)
     mixed = [*codes[:80], *(f"{code}, see note" for code in codes[80:])]
     assert split_codes(mixed) is None
+
+
+def test_random_characters_of_one_length_stay_as_long_even_if_they_look_like_words() -> None:
+    codes = ["4ehyrb2b", "ywjme0ck", "2iui6kwa", "er5tgqaf", "i7uoeanx", "musgffq3", "fgjccl7x"]
+    codes += [code[::-1] for code in codes]
+    generated = fresh(codes, 100)
+    assert all(re.fullmatch("[0-9a-z]{8}", code) for code in generated)
+    assert len(set(generated)) == 100
+
+
+def test_spanish_people_are_spanish_although_english_knows_their_family_names() -> None:
+    people = [f"{a} {b}" for a in ("Hernán", "Agustina", "Mariano") for b in ("Castro", "Ruiz")]
+    assert name_locale([*people, "Felipe Gómez", "Olivia López"]) == "es_ES"
+    assert name_locale(["John Castro", "Mary Ruiz", "David Smith"]) == "en_US"

@@ -9,6 +9,7 @@ import pytest
 
 from models.tabular.numbers.columns import NumericColumn
 from models.tabular.numbers.endings import Endings
+from models.tabular.numbers.scale import Scale
 from models.tabular.partial_rows import PartialRows
 from models.tabular.row_completion import complete_rows
 from models.tabular.schema import ColumnSchema
@@ -57,6 +58,19 @@ def test_steps_of_a_quarter_stay_steps_of_a_quarter() -> None:
     weights = resample(pa.array(rng.permutation(8_000)[:1_500] / 4)).to_numpy()
     assert (weights * 4 % 1 == 0).all()
     assert len(set(weights % 1)) == 4
+
+
+@pytest.mark.parametrize("parts", [3, 12, 60])
+def test_minutes_that_were_seconds_stay_whole_seconds(parts: int) -> None:
+    minutes = rng.integers(1_000, 90_000, 3_000) / parts
+    values = resample(pa.array(minutes)).to_numpy()
+    assert np.array_equal(values, np.rint(values * parts) / parts)
+    assert len(np.setdiff1d(values, minutes)) > 100
+
+
+def test_floats_of_any_value_have_no_parts() -> None:
+    values = rng.uniform(0, 1_000, 500)
+    assert Scale.fit(pa.float64(), values).parts == 1
 
 
 def test_visits_stay_within_business_hours_and_on_weekdays() -> None:

@@ -27,6 +27,7 @@ from modalities.tabular.upload.layout.short_rows import may_be_padded
 from modalities.tabular.upload.raw_table import table_error
 
 _READ_BYTES = 1024 * 1024
+NO_BREAK_SPACE = "\u00a0"  # which web pages and word processors leave behind a text
 MAX_STRIPPED_TEXTS = 10_000  # more are the padding of a whole table
 
 
@@ -74,7 +75,7 @@ class CsvNormalizer(io.RawIOBase):
 
     def _compile_patterns(self, dialect: CsvDialect) -> None:
         delimiter = re.escape(dialect.column_separator)
-        blank = "[ ]" if dialect.delimiter == "\t" else "[ \t]"
+        blank = f"[ {NO_BREAK_SPACE}]" if dialect.delimiter == "\t" else f"[ \t{NO_BREAK_SPACE}]"
         begin, end = rf"(?<![^{delimiter}\r\n])", rf"(?=[{delimiter}\r\n]|\Z)"
         if dialect.escape:
             begin += rf"(?<!{re.escape(dialect.escape + dialect.column_separator)})"
@@ -97,7 +98,8 @@ class CsvNormalizer(io.RawIOBase):
             re.DOTALL,
         )
         ends, blanks = (dialect.column_separator, "\n", "\r"), blank[1:-1].replace("\\t", "\t")
-        self._blank_pairs = [pair for e in ends for b in blanks for pair in (e + b, b + e)]
+        pairs = [pair for e in ends for b in blanks for pair in (e + b, b + e)]
+        self._blank_pairs = pairs, [pair for pair in pairs if pair.isascii()]
         self._blank_ends = tuple(blanks)
         self._between = re.compile(
             rf"^(?:[^{delimiter}\r\n]*|{ruler_lines(delimiter)})(?:\r\n|\r|\n|\Z)", re.MULTILINE
@@ -239,13 +241,14 @@ class CsvNormalizer(io.RawIOBase):
         # Searches for fixed texts are several times faster than a regular expression.
         if rows.startswith(self._blank_ends) or rows.endswith(self._blank_ends):
             return True
-        if not any(pair in rows for pair in self._blank_pairs):
+        pairs = self._blank_pairs[rows.isascii()]
+        if not any(pair in rows for pair in pairs):
             return False
         quote = self._dialect.quote
         if not quote or self._dialect.escape or not self._has_only_whole_fields(rows, len(rows)):
             return True
         unquoted = quote.join(rows.split(quote)[::2])  # without texts such as "May 8, 2024"
-        return any(pair in unquoted for pair in self._blank_pairs)
+        return any(pair in unquoted for pair in pairs)
 
     def _drop_comment(self, match: re.Match[str]) -> str:
         if match["quoted"]:

@@ -12,6 +12,7 @@ from modalities.tabular.upload.layout.transposed_rows import transpose
 
 Row = list[Any]
 
+OUTER_BLANKS = " \u00a0"
 _EXACT_INTEGERS = 2**53
 
 
@@ -43,7 +44,7 @@ class SheetRows:
         self.stripped_texts.clear()
         values: Row = []  # of the first cells of merged ones, by column
         for number, cells in enumerate(islice(self._sheet.iter_rows(), self.last), start=1):
-            row = [value.strip(" ") if type(value) is str else value for value in cells]
+            row = [value.strip(OUTER_BLANKS) if type(value) is str else value for value in cells]
             self._count_stripped(number, cells[self._selected], row[self._selected])
             is_blank = all(value == "" for value in row[self._selected])
             if self._merged and not is_blank:

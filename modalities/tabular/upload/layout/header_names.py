@@ -17,6 +17,7 @@ _MAX_SIMILAR = 0.02  # fraction of rows that may be progressions below a header 
 _FEW, _MANY, _SAME_SHAPE = 20, 200, 0.9  # values of a column, and share of one shape
 _CODE = re.compile(r"[A-Z0-9]{2,}")
 _FOOTNOTE = re.compile(r"(?<=\d) ?[*\u2020\u2021]$")  # as in 2015 *
+_MIN_VALUES_NAMED = 3  # columns of numbers next to a year that have a name
 _YEAR_STEPS = {1, 2, 5, 10}
 _MANY_YEARS, _MAX_YEAR_STEP = 5, 10
 _MIN_YEAR, _MAX_YEAR = 1500, 2200
@@ -93,12 +94,27 @@ def are_numbered_names(row: Row, body: Sequence[Row]) -> bool:
     if not _is_progression(numbers):
         return False
     if len(numbers) == 1:
-        return bool(others) and _differs_from_columns(fields, body)
+        are_names = _is_year_among_names(numbers[0], fields, body)
+        return bool(others) and (are_names or _differs_from_columns(fields, body))
     if not others and len(numbers) < _MANY_NUMBERS and not _differs_from_columns(fields, body):
         return False
     indices = [i for i, field in enumerate(fields) if _INTEGER.fullmatch(field)]
     similar = sum(_is_progression(_integers(each, indices)) for each in body)
     return similar <= max(1, _MAX_SIMILAR * len(body))
+
+
+def _is_year_among_names(number: int, fields: Sequence[str], body: Sequence[Row]) -> bool:
+    """Return True for a year whose neighbors are names of columns of numbers, as in cp,2019,a2018.
+
+    The column may have such a number itself, as that of people who get on a train.
+    """
+    if not _MIN_YEAR <= number <= _MAX_YEAR or len(set(fields)) < len(fields):
+        return False
+    columns = [(f, column_of(body, i)) for i, f in enumerate(fields) if not _INTEGER.fullmatch(f)]
+    if any(not field or field in column for field, column in columns):
+        return False
+    of_values = [column for _, column in columns if column and all(map(is_value, column[:_FEW]))]
+    return len(of_values) >= max(_MIN_VALUES_NAMED, SAME_KIND * len(columns))
 
 
 def are_counted(names: Row) -> bool:

@@ -27,6 +27,11 @@ _EPOCH_NAME = re.compile(
 )
 _EPOCH_SECONDS = r"(?:1\d|20)\d{8}"
 _EPOCH_MILLISECONDS = r"(?:1\d|20)\d{11}"
+# Numbers of things, of which those on a floor or of a line rarely end in 60 or more, as times do.
+_THING_NAME = re.compile(
+    r"(?i)(?:^|[\W_])(?:room|raum|zimmer|suite|apartment|apt|unit|flat|flight|flug|train|zug|bus|line|"
+    r"linie|route|gate|seat|stall|house|haus|hausnummer|channel|code|id|no|nr|num|number|nummer)s?(?:$|[\W_])"
+)
 _CLOCK = re.compile(r".*:|-?P")  # of durations
 _PROBED_TEXTS = 5
 
@@ -47,6 +52,8 @@ def find_candidates(
     stripped = list(dict.fromkeys(text.strip() for text in sample))
     candidates = _epoch_candidates(name, sample) or _moment_candidates(sample)
     candidates = candidates or _moment_candidates(stripped)
+    if _THING_NAME.search(name):
+        candidates = [each for each in candidates if not _are_clock_numbers(each)]
     readers = [each.reader for each in candidates]
     is_date = any(isinstance(each, MomentReader) and each.forms[0].has_date for each in readers)
     if not is_date or candidates[0].offsets:
@@ -54,6 +61,12 @@ def find_candidates(
     return candidates + _number_candidates(
         sample, decimal_comma=decimal_comma, stated_marks=stated_marks, typed_text=typed_text
     )
+
+
+def _are_clock_numbers(candidate: FormCandidate) -> bool:
+    """Return True for times such as 5 and 1657."""
+    reader = candidate.reader
+    return isinstance(reader, MomentReader) and reader.forms[0].format in CLOCK_NUMBERS
 
 
 def _duration_candidates(sample: Sequence[str]) -> list[FormCandidate]:
@@ -102,14 +115,15 @@ def _moment_candidates(sample: Sequence[str]) -> list[FormCandidate]:
         return []
     candidates = [
         FormCandidate(
-            MomentReader((moment.form,), digits),
+            MomentReader(moment.forms, digits),
             is_likely=i == 0 or moment.form.format not in CLOCK_NUMBERS,
             offsets=moment.offsets,
         )
         for i, moment in enumerate(moments)
     ]
     # Dates of another form show the order of those that fit several: 07-05-2011, 3/30/2015.
-    mixed = [forms for m in moments if len(forms := _mixed_forms(sample, m)) > 1]
+    plain = [moment for moment in moments if not moment.offsets]
+    mixed = [forms for m in plain if len(forms := _mixed_forms(sample, m)) > 1]
     in_one_order = (forms for forms in mixed if len({form.order for form in forms}) == 1)
     forms = next(in_one_order, mixed[0] if mixed else ())
     return [FormCandidate(MomentReader(forms, digits))] if forms else candidates

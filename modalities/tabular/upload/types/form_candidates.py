@@ -29,6 +29,10 @@ MAX_ODD_TEXTS, MIN_ROWS_WITH_ODD_TEXTS = 10, 100
 # Many different numbers, and one word in up to this share of the rows, such as T or <0.5.
 MAX_WORD_FRACTION, MIN_WORD_ROWS, MIN_NUMBERS = 0.7, 5, 25
 _MIN_FRACTION = 0.3  # candidates that fit fewer rows are dropped early
+# Dates and midnights that programs write for a missing date, which no calendar has.
+_NO_DATE = re.compile(
+    r"0?0:00(?::00)?|0|0{1,4}([-/.])0{1,2}\1(?:0{1,2}|0{4})(?:[ T]00:00(?::00)?)?"
+)
 _CODE_WORD = re.compile(r"(?=.*\d)(?=.*[^\W\d_])[^\W_]+")  # such as 12A
 
 
@@ -42,7 +46,7 @@ class FormCandidate:
 
     reader: Reader
     is_likely: bool = True  # False: not worth a warning if another form fits, too
-    offsets: tuple[str, ...] = ()  # different time zone offsets, which the form cannot keep
+    offsets: tuple[str, ...] = ()  # different ones; samples have the most common one
     fitting: int = 0
     odd: int = 0
     odd_rows: list[int] = field(default_factory=list)
@@ -100,7 +104,12 @@ class FormCandidate:
             return None
         word = next(iter(words))
         is_common = MIN_WORD_ROWS <= self.odd <= MAX_WORD_FRACTION * total
-        return word if is_common and not is_value(word) else None
+        return word if is_common and (not is_value(word) or self._is_no_date(word)) else None
+
+    def _is_no_date(self, word: str) -> bool:
+        """Return True for a zero such as 0:00:00 among dates."""
+        are_dates = isinstance(self.reader, MomentReader) and self.reader.forms[0].has_date
+        return are_dates and _NO_DATE.fullmatch(word) is not None
 
     @property
     def is_accepted(self) -> bool:

@@ -40,10 +40,18 @@ _ADDRESS_NAME = re.compile(
 )
 MAX_ADDRESS_CHARS = 120  # on average; longer ones have names and more
 MIN_NUMBERED = 0.5  # share of the texts in a column of addresses that have a number
+# Given and family names in other languages: Spanish, German, French, Italian, Portuguese, Dutch,
+# Scandinavian, Finnish, Polish, Czech, Romanian, Turkish and Russian.
+_FOREIGN_PART = (
+    r"(?:^|[\W_])(?:apellidos?|(?:vor|nach|ruf|familien)name|pr[eé]noms?|nom[\W_]de[\W_]famille|"
+    r"cognome|sobrenome|apelido|(?:voor|achter)naam|(?:för|efter)namn|(?:for|etter|efter)navn|"
+    r"etunimi|sukunimi|nazwisko|imi[eę]|příjmení|prenume|soyad\u0131?|фамилия|имя|отчество)"
+    r"(?:$|[\W_\d])"
+)
 # Names of columns that hold names of people, and of columns that hold people or firms.
 EXPLICIT_NAME = re.compile(
     r"(?i)(?:^|[\W_]|full|real)(?:full|first|last|sur|fore|given|family|middle|maiden|real|user|nick|"
-    r"legal)[\W_]?name|surname|^(?:vor|nach)name$|^pr[eé]nom$|^apellido|"
+    rf"legal)[\W_]?name|surname|{_FOREIGN_PART}|"
     r"^(?:(?:name|person)[\W_])?(?:first|last|given|middle|family)$"
 )
 _PERSON_NAME = re.compile(
@@ -61,7 +69,7 @@ MAX_NAME_WORDS = 6  # of a column; questions of a survey mention people, too
 # Parts of the names of people, whatever their language. Other names may be those of things.
 _PART_OF_NAME = re.compile(
     r"(?i)(?:^|[\W_])(?:first|last|sur|fore|given|family|middle|maiden)[\W_]?name|surname|"
-    r"^(?:vor|nach)name$|^pr[eé]nom$|^apellido"
+    rf"{_FOREIGN_PART}"
 )
 # Words for name, contact, author, customer, patient, employee, student, teacher and member.
 EAST_ASIAN_NAME = re.compile(

@@ -74,7 +74,7 @@ class InferredColumn:
     merged: Counter[str] = field(default_factory=Counter)  # texts that differ in outer blanks only
     other_formats: tuple[str, ...] = ()
     order_from: str = ""  # column whose dates show which of the formats it is
-    offsets: tuple[str, ...] = ()  # time zone offsets that one column cannot keep
+    offsets: tuple[str, ...] = ()  # different ones, of which samples have the most common one
     names_rows: bool = False  # each row has another entry of a public list
     are_codes: bool = False  # numbers and codes that are no words, and not consecutive
 
@@ -96,9 +96,6 @@ def infer_text(
     if accepted:
         # The sort is stable: of equally good candidates, the first is the most likely.
         best = min(accepted, key=lambda each: each.odd)
-        if best.offsets:
-            column = Column(name, "text", nullable=stats.missing > 0, exclude=True)
-            return InferredColumn(column, offsets=best.offsets)
         equal = [each for each in accepted if each.odd == best.odd]
         return _infer_form(name, stats, best, equal, categories_max, others)
     column = infer_text_type(name, stats.counts, stats.prose, stats.valid, categories_max, others)
@@ -255,6 +252,7 @@ def _infer_form(
         non_finite=best.non_finite,
         non_finite_rows=best.non_finite_rows,
         other_formats=tuple(format for format in formats if format != own_format),
+        offsets=best.offsets,
     )
 
 
