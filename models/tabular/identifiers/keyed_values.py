@@ -35,7 +35,7 @@ class KeyedValues:
         for name, column in columns.items():
             encoded = column.cast(pa.string()).dictionary_encode()
             has_key = encoded.is_valid().to_numpy(zero_copy_only=False)
-            keys = encoded.indices.filter(encoded.is_valid()).to_numpy()
+            keys = encoded.indices.filter(encoded.is_valid()).to_numpy().astype(np.int64)
             fewer = best is None or len(encoded.dictionary) < len(best.keys)
             if fewer and _determine(keys, codes[has_key]):
                 best = cls(name, tuple(sorted(encoded.dictionary.to_pylist())))
@@ -68,7 +68,14 @@ def _determine(
     repeats = len(keys) - int((sizes > 0).sum())
     if repeats < MIN_REPEATS or (sizes > 1).sum() < MIN_REPEATED_KEYS:
         return False
-    pairs, counts = np.unique(np.stack([keys, codes]), axis=1, return_counts=True)
+    # Each further identifier of a key is a row without that of the key. Most columns have few
+    # values, so the number of identifiers rules them out without a search for pairs.
+    most_pairs = len(keys) - MIN_AGREEMENT * repeats
+    if np.count_nonzero(np.bincount(codes)) > most_pairs:
+        return False
+    pairs, counts = np.unique(keys * (codes.max() + 1) + codes, return_counts=True)
+    if len(pairs) > most_pairs:
+        return False
     most = np.zeros(len(sizes), np.int64)
-    np.maximum.at(most, pairs[0], counts)
+    np.maximum.at(most, pairs // (codes.max() + 1), counts)
     return bool(most.sum() - (sizes > 0).sum() >= MIN_AGREEMENT * repeats)
