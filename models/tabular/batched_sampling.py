@@ -12,12 +12,12 @@ from models.tabular.partial_rows import PartialRows
 from models.tabular.rare_conditions import is_rare, sample_rare
 from models.tabular.row_completion import complete_rows
 from models.tabular.sampling import SampleBatch, TableSampler
-from models.tabular.sampling_plan import RowSamplingPlan, Where
+from models.tabular.sampling_plan import RowIndexRange, RowSamplingPlan, Where
 
 ROWS_PER_BATCH = 16_384
 PARTIAL_ROWS_PER_BATCH = 1_024  # each row takes many particles
 FOLLOWING_ROWS_PER_BATCH = 64  # with given values that follow from others: a batch is one turn
-RARE_ROWS_PER_BATCH = 16  # which are completed: a batch is one turn
+RARE_ROWS_PER_BATCH = 16  # which are completed, next to those of frequent conditions
 
 
 def iter_batches(sampler: TableSampler, plan: RowSamplingPlan) -> Iterator[SampleBatch]:
@@ -38,11 +38,7 @@ def iter_batches(sampler: TableSampler, plan: RowSamplingPlan) -> Iterator[Sampl
         return
     seen: set[Any] = set()
     for index_range in plan.ranges:
-        are_rare = not plan.exclude_training_rows and any(
-            is_rare(sampler, condition) for condition in index_range.conditions
-        )
-        size = RARE_ROWS_PER_BATCH if are_rare else ROWS_PER_BATCH
-        for indices in index_range.iter_chunks(size):
+        for indices in index_range.iter_chunks(_batch_size(sampler, plan, index_range)):
             yield generate_batch(
                 sampler,
                 plan.seed,
@@ -52,6 +48,16 @@ def iter_batches(sampler: TableSampler, plan: RowSamplingPlan) -> Iterator[Sampl
                 identifier_numbers=index_range.identifier_numbers(indices),
                 exclude_training_rows=plan.exclude_training_rows,
             )
+
+
+def _batch_size(sampler: TableSampler, plan: RowSamplingPlan, index_range: RowIndexRange) -> int:
+    """Return the number of rows of a batch, of which few meet rare conditions."""
+    if plan.exclude_training_rows:
+        return ROWS_PER_BATCH
+    conditions = index_range.conditions  # which the rows meet in turn
+    if not (num_rare := sum(is_rare(sampler, condition) for condition in conditions)):
+        return ROWS_PER_BATCH
+    return min(ROWS_PER_BATCH, RARE_ROWS_PER_BATCH * len(conditions) // num_rare)
 
 
 def generate_batch(

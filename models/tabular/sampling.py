@@ -41,6 +41,7 @@ BATCH_SIZE = 1024  # fixed, so that a row does not depend on the number of rows 
 MAX_ATTEMPTS = 2_000  # candidates per row
 MAX_LIMITED_ATTEMPTS = 300  # later candidates are accepted although the coding rejects them
 MAX_CANDIDATES_PER_ROUND = 64  # per row
+MAX_ACCEPTED_SHARES = 1_000  # of conditions, in memory
 
 
 class RowHashesMissing(Exception):
@@ -75,7 +76,7 @@ class TableSampler:
     supports_any_order: bool  # any column can be sampled first
     bytes: int
     batch_size: int = BATCH_SIZE
-    _accepted_shares: dict[str, float] = field(default_factory=dict, compare=False, repr=False)
+    _accepted_shares: dict[int, float] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def load(
@@ -180,22 +181,25 @@ class TableSampler:
 
         Raises InvalidCondition.
         """
-        key = json.dumps(conditions, sort_keys=True, default=str)
-        if key not in self._accepted_shares:
-            plan = plan_conditions(
-                self.tokenizer,
-                conditions,
-                supports_any_order=self.supports_any_order,
-                exclude_training_rows=False,
-            )
-            share = 1.0
-            if plan.rejection_conditions:
-                done = self._no_candidates(self.batch_size)
-                every = np.arange(self.batch_size)
-                self._try_candidates(0, every, every, range(1), plan, done)
-                share = done.num_accepted / done.num_tried
-            self._accepted_shares[key] = share
-        return self._accepted_shares[key]
+        key = noise_seed(0, conditions)  # a number, because conditions may be long
+        if (share := self._accepted_shares.get(key)) is not None:
+            return share
+        plan = plan_conditions(
+            self.tokenizer,
+            conditions,
+            supports_any_order=self.supports_any_order,
+            exclude_training_rows=False,
+        )
+        share = 1.0
+        if plan.rejection_conditions:
+            done = self._no_candidates(self.batch_size)
+            every = np.arange(self.batch_size)
+            self._try_candidates(0, every, every, range(1), plan, done)
+            share = done.num_accepted / done.num_tried
+        if len(self._accepted_shares) >= MAX_ACCEPTED_SHARES:
+            self._accepted_shares.clear()
+        self._accepted_shares[key] = share
+        return share
 
     def _no_candidates(self, num_rows: int) -> _Candidates:
         num_steps = len(self.tokenizer.step_sizes)

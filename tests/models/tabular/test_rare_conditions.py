@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from models.errors import AcceptanceRateTooLow
+from models.tabular import sampling
 from models.tabular.batched_sampling import generate_batch, iter_batches
 from models.tabular.conditions import InvalidCondition
 from models.tabular.rare_conditions import is_rare
@@ -68,6 +69,24 @@ def test_a_rare_row_depends_on_its_index_alone(sampler: TableSampler) -> None:
     plan = RowSamplingPlan((RowIndexRange(0, 40, (RARE, small)),), 3)
     in_turns = [row for batch in iter_batches(sampler, plan) for row in batch.rows.to_pylist()]
     assert in_turns[:10] == rows
+
+
+def test_frequent_conditions_have_large_batches_next_to_a_rare_one(sampler: TableSampler) -> None:
+    frequent = tuple({"shelf": f"shelf {k}"} for k in range(7))
+    plan = RowSamplingPlan((RowIndexRange(0, 150, (*frequent, RARE)),), 3)
+    batches = list(iter_batches(sampler, plan))
+    assert [len(batch) for batch in batches] == [128, 22]
+    assert [row["name"] for row in batches[0].rows.to_pylist()[7::8]] == ["name 20"] * 16
+    assert len(next(iter_batches(sampler, plan.slice(3, 9)))) == 6
+
+
+def test_shares_of_many_conditions_are_not_kept(
+    sampler: TableSampler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sampling, "MAX_ACCEPTED_SHARES", 3)
+    shares = [sampler.accepted_share({"amount": {"gte": 0.1 * (k % 5)}}) for k in range(7)]
+    assert shares[:2] == shares[5:]
+    assert len(sampler._accepted_shares) <= 3  # noqa: SLF001 - memory of a server
 
 
 def test_other_conditions_reject_completed_rows(sampler: TableSampler) -> None:
