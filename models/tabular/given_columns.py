@@ -1,6 +1,6 @@
 """Given values of partial rows as Arrow columns, and checks of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,12 @@ from models.tabular.numbers.grid import is_numeric
 from models.tabular.relations.coded_columns import DerivedColumn
 from models.tabular.relations.coding import RelationCoding
 from models.tabular.relations.graphs import reachable
-from models.tabular.relations.kinds import GIVES_TEXT
+from models.tabular.relations.kinds import GIVES_TEXT, SUMS
 from models.tabular.relations.relation import Rows
 
+NEVER_MISSING = "is never missing in the training data"
+# Kinds of relations that give a number for any numbers.
+_ALWAYS_GIVING = (*SUMS, "weighted_sum", "linear", "product", "step", "elapsed", "clock_time")
 _CAST_ERRORS = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError)
 
 
@@ -62,6 +65,34 @@ def check_derived_values(
             similar = similar_texts(categories, values[column.name].type, [texts[row].as_py()])
             message = "has no such value in the training data" + similar
             raise InvalidPartialRow(row, column.name, message)
+
+
+def check_missing_values(
+    coding: RelationCoding,
+    learned: Collection[str],
+    values: Mapping[str, pa.Array],
+    given: Mapping[str, NDArray[np.bool_]],
+) -> None:
+    """Raise InvalidPartialRow if a given value is missing, but follows from columns with values.
+
+    No training row has a missing value in the `learned` columns.
+    """
+    complete = set(learned)
+    for column in coding.columns:  # in decoding order
+        if not isinstance(column, DerivedColumn) or not column.omitted:
+            continue
+        relation = column.relation
+        has_values = relation.kind in _ALWAYS_GIVING or (
+            relation.kind in GIVES_TEXT and None not in relation.values
+        )
+        if not has_values or not complete.issuperset(column.sources):
+            continue
+        complete.add(column.name)
+        if column.name in values:
+            is_null = values[column.name].is_null(nan_is_null=True)
+            is_missing = is_null.to_numpy(zero_copy_only=False) & given[column.name]
+            if len(rows := np.flatnonzero(is_missing)):
+                raise InvalidPartialRow(int(rows[0]), column.name, NEVER_MISSING)
 
 
 def follows_from_known_keys(

@@ -18,7 +18,12 @@ from models.tabular.categorical_columns import (
     similar_values,
 )
 from models.tabular.conditions import InvalidPartialRow, not_a_column
-from models.tabular.given_columns import check_derived_values, given_column
+from models.tabular.given_columns import (
+    NEVER_MISSING,
+    check_derived_values,
+    check_missing_values,
+    given_column,
+)
 from models.tabular.key_values import add_values_of_keys, check_combinations
 from models.tabular.numbers.columns import NumericColumn
 from models.tabular.numbers.grid import is_numeric
@@ -80,6 +85,8 @@ class PartialRows:
         _add_weekdays(tokenizer, values, given)
         add_spread_dates(tokenizer.coding, values, given)
         check_derived_values(tokenizer.coding, values, given)
+        complete = [column.name for column in tokenizer.columns if not column.layout.missing]
+        check_missing_values(tokenizer.coding, complete, values, given)
         _check_relations(tokenizer, values, given)
         add_values_of_keys(tokenizer, values, given)
         tokens = np.full((len(tokenizer.step_sizes), len(rows)), UNKNOWN_TOKEN)
@@ -261,6 +268,4 @@ def _check_representable(column: Column, values: pa.Array, given: NDArray[np.boo
         raise InvalidPartialRow(int(unsupported[0]), column.name, message)
     missing = np.flatnonzero(given & is_missing)
     if len(missing) and not column.layout.missing:
-        raise InvalidPartialRow(
-            int(missing[0]), column.name, "is never missing in the training data"
-        )
+        raise InvalidPartialRow(int(missing[0]), column.name, NEVER_MISSING)

@@ -12,6 +12,7 @@ import pytest
 from models.errors import AcceptanceRateTooLow
 from models.tabular import row_completion
 from models.tabular.batched_sampling import iter_batches
+from models.tabular.conditions import InvalidPartialRow
 from models.tabular.partial_rows import PartialRows
 from models.tabular.row_completion import NUM_PARTICLES, complete_rows
 from models.tabular.sampling import TableSampler
@@ -97,6 +98,15 @@ def test_totals_of_the_rows_can_be_given_to_many_rows_at_once(tmp_path: Path) ->
 def test_a_given_tax_is_that_of_the_total_of_a_quantity_and_a_price(sampler: TableSampler) -> None:
     rows = complete(sampler, {"tax": 12.0})
     assert len(set(rows["quantity"].to_pylist())) > 3
+
+
+def test_totals_and_categories_that_follow_from_values_are_never_missing(
+    sampler: TableSampler,
+) -> None:
+    for name in ("total", "tax", "kind"):
+        with pytest.raises(InvalidPartialRow, match="never missing") as error:
+            PartialRows.parse(sampler.tokenizer, [{}, {name: None}])
+        assert (error.value.row, error.value.column) == (1, name)
 
 
 def test_numbers_of_which_several_give_the_same_rounded_one_are_sampled(

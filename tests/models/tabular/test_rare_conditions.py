@@ -107,3 +107,9 @@ def test_values_that_contradict_each_other_are_refused_at_once(sampler: TableSam
     with pytest.raises(InvalidCondition, match=message) as caught:
         generate(sampler, range(3), {**RARE, "shelf": "shelf 1"})
     assert caught.value.column == "shelf"
+
+
+def test_missing_values_of_complete_columns_are_refused(sampler: TableSampler) -> None:
+    with pytest.raises(InvalidCondition, match="never missing") as caught:
+        generate(sampler, range(3), {"name": None})
+    assert caught.value.column == "name"
