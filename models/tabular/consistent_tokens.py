@@ -27,6 +27,7 @@ from models.tabular.categorical_columns import (
     have_same_text,
 )
 from models.tabular.key_values import exceptions_of, follows_from_key
+from models.tabular.numbers.columns import NumericColumn
 from models.tabular.numbers.grid import is_numeric
 from models.tabular.partial_rows import PartialRows
 from models.tabular.relations.coded_columns import CodedColumn, DerivedColumn
@@ -37,6 +38,8 @@ from models.tabular.tokenizer import Tokenizer
 
 POSITIONS = (0.0, 0.25, 0.5, 0.75, 1.0)  # within a bin, at which the given column is computed
 EXCEPTION_WEIGHT = 1e-3  # of tokens from which a given value does not follow, but which may differ
+MAX_MISS = 0.75  # units between a given number and the nearest one that values give, by rounding
+MISSED_WEIGHT = 1e-3  # of other numbers, because those between the POSITIONS are not on a line
 TOLERANCE = 1e-9  # relative, of computed numbers
 
 
@@ -135,6 +138,7 @@ def _weights(
     cells = np.arange(len(POSITIONS) * before.shape[1] * size).reshape(len(POSITIONS), -1, size)
     values = column.decode(*_at_positions(column, before, size))
     arrays = {column.name: values.take(pa.array(cells[:, kind.reshape(-1)].ravel()))}
+    num_values = _num_values(column, arrays[column.name])
     rows = np.tile(np.repeat(np.arange(num_rows), size), len(POSITIONS))
     position = np.repeat(np.arange(len(POSITIONS)), num_rows * size)
     others = {i for chain in chains for i in chain.learned} - {index}
@@ -143,6 +147,8 @@ def _weights(
         values = _decode(tokenizer, other, sampled, decode_u, is_free=other == free)
         source_rows = rows + position * num_rows if other == free else rows
         arrays[tokenizer.columns[other].name] = values.take(pa.array(source_rows))
+        if other == free:
+            num_values = _num_values(tokenizer.columns[other], arrays[tokenizer.columns[other].name])
     coded = {column.name for chain in chains for column in (*chain.coded, chain.given)}
     given = partial_rows.select(coded | set(arrays))
     given = given.take(rows % decode_u.shape[1])
@@ -154,6 +160,7 @@ def _weights(
                     _compute(tokenizer, chain, follows, arrays, given),
                     given.values[chain.given.name],
                     10.0 ** max(follows.decimals, 0) if isinstance(follows, DerivedColumn) else 1.0,
+                    num_values,
                 )
                 for follows in _without_exceptions(chain.given)
             ],
@@ -248,11 +255,27 @@ def _compute(
     return pa.compute.if_else(pa.array(is_pair), computed, None)
 
 
-def _matching_share(computed: pa.Array, given: pa.Array, units: float) -> Floats:
+def _num_values(column: Column, values: pa.Array) -> Floats:
+    """Return how many values of a column are in each of M bins, infinite for floats.
+
+    `values` (P * M,) are at the P POSITIONS within the bins.
+    """
+    is_on_grid = isinstance(column, NumericColumn) and column.scale.unit and not column.scale.months
+    if not is_on_grid:
+        return np.full(len(values) // len(POSITIONS), np.inf)
+    numbers = as_floats(values).reshape(len(POSITIONS), -1)
+    step = column.scale.unit / 10.0 ** max(column.scale.decimals, 0)
+    return np.nan_to_num(1 + np.ptp(numbers, axis=0) / step, nan=np.inf)
+
+
+def _matching_share(
+    computed: pa.Array, given: pa.Array, units: float, num_values: Floats
+) -> Floats:
     """Return the (M,) shares of the values of a token for which the computed one is as given.
 
-    Both are (P * M,), computed at the P POSITIONS. A number between them is taken to be one of all
-    multiples of 1 / `units` between them.
+    Both are (P * M,), computed at the P POSITIONS. A number between them is taken to be that of one
+    of `num_values` (M,) values, or if these are more, one of all multiples of 1 / `units` between
+    them.
     """
     shape = len(POSITIONS), -1
     if not is_numeric(computed.type):
@@ -263,5 +286,13 @@ def _matching_share(computed: pa.Array, given: pa.Array, units: float) -> Floats
     high = np.where(is_missing, -np.inf, numbers).max(0)
     margin = TOLERANCE * np.abs(wanted)
     is_between = (low - margin <= wanted) & (wanted <= high + margin)
-    share = is_between / (1 + np.where(is_between, high - low, 0) * units)
+    spread = np.where(is_between, high - low, 0.0)
+    share = is_between / np.minimum(1 + spread * units, num_values)
+    # Where there are fewer values, such as prices in euros, most numbers between are those of none.
+    intervals = np.maximum(num_values - 1, 1)
+    is_coarse = np.isfinite(intervals) & (spread > 0)
+    step = np.where(is_coarse, spread / np.where(is_coarse, intervals, 1), 1.0)
+    nearest = np.where(is_coarse, low + np.rint((wanted - low) / step) * step, wanted)
+    is_missed = np.abs(nearest - wanted) * units > MAX_MISS
+    share = np.where(is_between & is_missed, share * MISSED_WEIGHT, share)
     return np.where(np.isnan(wanted), is_missing.mean(0), share)
