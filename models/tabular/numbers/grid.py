@@ -32,6 +32,17 @@ def is_numeric(arrow: pa.DataType) -> bool:
     )
 
 
+def are_exact(values: pa.Array | pa.ChunkedArray) -> bool:
+    """Return True if a column has no integers that floats, which relations compute, would change.
+
+    These are codes of 64 bits rather than amounts.
+    """
+    if not pa.types.is_integer(values.type):
+        return True
+    ends = pa.compute.min_max(values).as_py().values()
+    return all(end is None or abs(end) <= 2 * MAX_EXACT for end in ends)
+
+
 @dataclass(frozen=True)
 class NumberGrid:
     """The values of a column as multiples of 10**-decimals; -1 decimals: floats, not rounded."""

@@ -11,7 +11,7 @@ import pyarrow.compute
 
 from models.tabular.categorical_columns import Floats
 from models.tabular.constraints import NUMERIC_TYPES
-from models.tabular.numbers.grid import NumberGrid, is_numeric
+from models.tabular.numbers.grid import NumberGrid, are_exact, is_numeric
 from models.tabular.relations.calendar_detection import (
     find_date_parts,
     find_spread_dates,
@@ -99,11 +99,11 @@ def detect_relations(
 
 
 def numbers_of(rows: pa.Table, types: Mapping[str, str]) -> list[ScreenedNumber]:
-    """Return the columns of finite numbers, dates, times and flags."""
+    """Return the columns of finite numbers that are exact as floats, dates, times and flags."""
     numbers = [
         ScreenedNumber.of(rows, name)
         for name, type in types.items()
-        if _is_number(type, rows.schema.field(name).type)
+        if _is_number(type, rows.schema.field(name).type) and are_exact(rows.column(name))
     ]
     return [number for number in numbers if not np.isinf(number.values).any()]
 

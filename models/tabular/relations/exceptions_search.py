@@ -22,10 +22,17 @@ def find_with_exceptions(
     `relations` are the exact ones, also those that are switched off. The columns in `excluded` are
     not coded.
     """
-    near = find_near_sums(table, types, excluded, relations)
-    near += find_near_dates(table, types, relations, excluded)
+    near = find_near_dates(table, types, relations, excluded)
     coded = {relation.last for relation in near}.union(excluded)
-    near += find_equations_with_exceptions(table, types, relations, coded)
+    equations = find_equations_with_exceptions(table, types, relations, coded)
+    # What a near sum leaves may be a further term, without which samples would break the equation.
+    near += [
+        near_sum
+        for near_sum in find_near_sums(table, types, excluded, relations)
+        if not any({*near_sum.columns} < {*equation.columns} for equation in equations)
+    ]
+    coded |= {relation.last for relation in near}
+    near += [equation for equation in equations if equation.last not in coded]
     coded |= {relation.last for relation in near}
     amounts = find_keyed_amounts(table, types, coded, relations)
     return near + [relation for relation in amounts if relation.exceptions]

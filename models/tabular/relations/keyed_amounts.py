@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from models.tabular.categorical_columns import Floats
-from models.tabular.numbers.grid import NumberGrid, is_numeric, significant_digits
+from models.tabular.numbers.grid import NumberGrid, are_exact, is_numeric, significant_digits
 from models.tabular.relations.discrete_relations import Codes, encode_discrete, partition_of
 from models.tabular.relations.keyed_fitting import fit_numbers
 from models.tabular.relations.keyed_numbers import Form, apply_form
@@ -118,7 +118,9 @@ def find_keyed_amounts(
     names = [
         name
         for name, type in types.items()
-        if type in ("integer", "number") and is_numeric(table.schema.field(name).type)
+        if type in ("integer", "number")
+        and is_numeric(table.schema.field(name).type)
+        and are_exact(table.column(name))
     ][:MAX_NUMBERS]
     if len(table) < MIN_ROWS or len(names) < 2 or set(names) <= set(excluded):
         return []

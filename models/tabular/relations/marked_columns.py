@@ -85,11 +85,14 @@ class MarkedColumn:
         is_missing = ~np.isfinite(possible)
         numbers = np.where(is_missing, 0.0, possible)
         numbers = round_to_digits(numbers, self.relation.digits, self.decimals)
+        # A few odd values may have more decimals than the relation.
+        decimals = max(self.relation.decimals, 0)
         if self.decimals >= 0:
-            # A few odd values may have more decimals than the relation.
-            decimals = min(self.decimals, max(self.relation.decimals, 0))
+            decimals = min(self.decimals, decimals)
             numbers = np.floor(numbers * 10.0**decimals + 0.5 + 1e-9)
             numbers = np.rint(numbers * 10.0 ** (self.decimals - decimals))
+        elif self.relation.decimals >= 0:
+            numbers = np.floor(numbers * 10.0**decimals + 0.5 + 1e-9) / 10.0**decimals
         return np.where(is_missing, np.nan, numbers)
 
     def _equals(self, numbers: NDArray[Any], computed: Floats) -> NDArray[np.bool_]:

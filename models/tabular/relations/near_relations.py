@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from models.tabular.numbers.grid import NumberGrid, is_numeric
+from models.tabular.numbers.grid import NumberGrid, are_exact, is_numeric
 from models.tabular.relations.close_codings import close_bits, close_coding
 from models.tabular.relations.close_columns import CloseColumn
 from models.tabular.relations.coded_columns import BoundedColumn, CodedColumn
@@ -57,6 +57,7 @@ def find_near_columns(
         if type in ("integer", "number")
         and (name not in excluded or name in learned)
         and is_numeric(table.schema.field(name).type)
+        and are_exact(table.column(name))
     ]
     rows, is_fitted = sampled_rows(len(table))
     if len(rows) < MIN_ROWS:

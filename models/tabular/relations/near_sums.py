@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from models.tabular.categorical_columns import Floats
-from models.tabular.numbers.grid import NumberGrid, is_numeric
+from models.tabular.numbers.grid import NumberGrid, are_exact, is_numeric
 from models.tabular.relations.held_out_bits import held_out_bits, sampled_rows
 from models.tabular.relations.kinds import NOT_DETERMINING
 from models.tabular.relations.near_codings import MIN_ROWS
@@ -47,7 +47,9 @@ def find_near_sums(
     names = [
         name
         for name, type in types.items()
-        if type in ("integer", "number") and is_numeric(table.schema.field(name).type)
+        if type in ("integer", "number")
+        and is_numeric(table.schema.field(name).type)
+        and are_exact(table.column(name))
     ]
     rows, is_fitted = sampled_rows(len(table))
     if len(rows) < MIN_ROWS:

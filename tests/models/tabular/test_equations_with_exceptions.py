@@ -56,6 +56,34 @@ def test_relations_of_all_but_a_few_rows_are_kept_as_often_as_these_have_them() 
         assert sampled == pytest.approx(share, abs=0.002)
 
 
+def test_a_third_term_is_kept_next_to_a_sum_of_two_that_nearly_holds() -> None:
+    table = make_table().select(["a", "b", "c", "total"])
+    small = pa.array(table["c"].to_numpy() % 80)
+    total = pa.array(np.r_[3, 5, (table["a"].to_numpy() + table["b"].to_numpy() - small)[2:]])
+    table = pa.table([table["a"], table["b"], small, total], names=table.column_names)
+    assert [each.name for each in plan(table).coding.with_exceptions] == ["a + b - c ~ total"]
+
+
+def test_computed_numbers_have_no_more_decimals_than_those_of_the_rows() -> None:
+    """The odd rows are too large and too fine for integers of their last decimal."""
+    price = np.random.default_rng(3).integers(0, 10_000, COUNT) / 1_000
+    amount = np.floor(price * 250 + 0.5 + 1e-9) / 100
+    amount[:2] = 1e12, 0.12345
+    table = pa.table({"price": price, "amount": amount})
+    schema = tuple(ColumnSchema(name, "number") for name in table.column_names)
+    rows = LabeledRows(table, schema, None, np.arange(COUNT), np.arange(0))
+    coding = plan_relations(rows, make_settings(table)).coding
+    assert [each.name for each in coding.with_exceptions] == ["2.5 * price ~ amount"]
+    batch = coding.encode(table).combine_chunks().to_batches()[0]
+    assert coding.decode(batch, table.schema).equals(table.to_batches()[0])
+
+
+def test_codes_that_floats_would_change_have_no_relations() -> None:
+    code = np.random.default_rng(4).integers(2**54, 2**62, COUNT)
+    copy = np.r_[7, code[1:]]
+    assert not plan(pa.table({"code": code, "copy": copy, "next": code + 1})).coding.columns
+
+
 def test_up_to_one_row_in_a_hundred_may_be_odd() -> None:
     types = dict.fromkeys(make_table().column_names, "integer")
     found = find_equations_with_exceptions(make_table(12), types, [], [])
