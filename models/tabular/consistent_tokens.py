@@ -146,9 +146,10 @@ def _weights(
     for other in others:
         values = _decode(tokenizer, other, sampled, decode_u, is_free=other == free)
         source_rows = rows + position * num_rows if other == free else rows
-        arrays[tokenizer.columns[other].name] = values.take(pa.array(source_rows))
+        values = values.take(pa.array(source_rows))
+        arrays[tokenizer.columns[other].name] = values
         if other == free:
-            num_values = _num_values(tokenizer.columns[other], arrays[tokenizer.columns[other].name])
+            num_values = _num_values(tokenizer.columns[other], values)
     coded = {column.name for chain in chains for column in (*chain.coded, chain.given)}
     given = partial_rows.select(coded | set(arrays))
     given = given.take(rows % decode_u.shape[1])
@@ -260,11 +261,11 @@ def _num_values(column: Column, values: pa.Array) -> Floats:
 
     `values` (P * M,) are at the P POSITIONS within the bins.
     """
-    is_on_grid = isinstance(column, NumericColumn) and column.scale.unit and not column.scale.months
-    if not is_on_grid:
+    scale = column.scale if isinstance(column, NumericColumn) else None
+    if scale is None or not scale.unit or scale.months:
         return np.full(len(values) // len(POSITIONS), np.inf)
     numbers = as_floats(values).reshape(len(POSITIONS), -1)
-    step = column.scale.unit / 10.0 ** max(column.scale.decimals, 0)
+    step = scale.unit / 10.0 ** max(scale.decimals, 0)
     return np.nan_to_num(1 + np.ptp(numbers, axis=0) / step, nan=np.inf)
 
 

@@ -86,7 +86,7 @@ def test_shares_of_many_conditions_are_not_kept(
     monkeypatch.setattr(sampling, "MAX_ACCEPTED_SHARES", 3)
     shares = [sampler.accepted_share({"amount": {"gte": 0.1 * (k % 5)}}) for k in range(7)]
     assert shares[:2] == shares[5:]
-    assert len(sampler._accepted_shares) <= 3  # noqa: SLF001 - memory of a server
+    assert len(sampler._accepted_shares) <= 3
 
 
 def test_other_conditions_reject_completed_rows(sampler: TableSampler) -> None:
