@@ -15,7 +15,7 @@ from models.tabular.relations.coded_columns import DerivedColumn
 from models.tabular.relations.coding import RelationCoding
 from models.tabular.relations.graphs import reachable
 from models.tabular.relations.kinds import GIVES_TEXT
-from models.tabular.relations.relation import Rows
+from models.tabular.relations.rows import Rows
 
 _CAST_ERRORS = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError)
 
