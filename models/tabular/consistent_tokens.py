@@ -33,7 +33,7 @@ from models.tabular.partial_rows import PartialRows
 from models.tabular.relations.coded_columns import CodedColumn, DerivedColumn
 from models.tabular.relations.date_columns import PartColumn
 from models.tabular.relations.marked_columns import MarkedColumn
-from models.tabular.relations.relation import as_floats
+from models.tabular.relations.rows import as_floats
 from models.tabular.tokenizer import Tokenizer
 
 POSITIONS = (0.0, 0.25, 0.5, 0.75, 1.0)  # within a bin, at which the given column is computed

@@ -9,7 +9,7 @@ import pyarrow.compute
 from numpy.typing import NDArray
 
 from models.tabular.constraints import Constraint
-from models.tabular.relations.relation import Rows, array, as_floats
+from models.tabular.relations.rows import Rows, array, as_floats
 
 MAX_DECIMALS = 9
 

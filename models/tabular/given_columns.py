@@ -15,7 +15,7 @@ from models.tabular.relations.coded_columns import DerivedColumn
 from models.tabular.relations.coding import RelationCoding
 from models.tabular.relations.graphs import reachable
 from models.tabular.relations.kinds import GIVES_TEXT, SUMS
-from models.tabular.relations.relation import Rows
+from models.tabular.relations.rows import Rows
 
 NEVER_MISSING = "is never missing in the training data"
 # Kinds of relations that give a number for any numbers.

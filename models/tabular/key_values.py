@@ -20,7 +20,8 @@ from models.tabular.categorical_columns import (
     similar_texts,
 )
 from models.tabular.conditions import InvalidPartialRow
-from models.tabular.relations.relation import Relation, Rows, array
+from models.tabular.relations.relation import Relation
+from models.tabular.relations.rows import Rows, array
 from models.tabular.tokenizer import Tokenizer
 
 PAIR_SEPARATOR = "\x1f"  # the unit separator of ASCII

@@ -18,7 +18,7 @@ from models.tabular.autoregressive.sampler import UNKNOWN_TOKEN, LateTokens
 from models.tabular.categorical_columns import Column, Floats, Tokens
 from models.tabular.partial_rows import PartialRows
 from models.tabular.relations.near_columns import NearColumn
-from models.tabular.relations.relation import as_floats
+from models.tabular.relations.rows import as_floats
 from models.tabular.tokenizer import Tokenizer
 
 

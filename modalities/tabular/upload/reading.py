@@ -22,11 +22,7 @@ from modalities.tabular.forms.number_inference import has_thousands_comma
 from modalities.tabular.schema import LABEL_TYPES, Column, Schema
 from modalities.tabular.type_casting import arrow_type, cast
 from modalities.tabular.typed_parquet import TypedParquet, arrow_schema
-from modalities.tabular.upload.data_quality import (
-    READING_ISSUE_CODES,
-    find_reading_issues,
-    find_schema_issues,
-)
+from modalities.tabular.upload.data_quality import find_schema_issues
 from modalities.tabular.upload.files import spool
 from modalities.tabular.upload.files.csv_text import MAX_STRIPPED_TEXTS
 from modalities.tabular.upload.files.open_table import EXTRACTED, open_table
@@ -36,6 +32,7 @@ from modalities.tabular.upload.layout.repeated_row_numbers import identify_repea
 from modalities.tabular.upload.profile import ColumnProfile, profile_column
 from modalities.tabular.upload.raw_table import MAX_EXAMPLES, RawTable, table_error
 from modalities.tabular.upload.read_options import INFER_ALL, ReadOptions
+from modalities.tabular.upload.reading_issues import READING_ISSUE_CODES, find_reading_issues
 from modalities.tabular.upload.relations import find_relations, search_joined_texts
 from modalities.tabular.upload.schema_overrides import SchemaOverrides
 from modalities.tabular.upload.schema_validation import apply_overrides

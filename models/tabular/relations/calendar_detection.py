@@ -8,7 +8,8 @@ import pyarrow as pa
 
 from models.tabular.categorical_columns import Floats
 from models.tabular.relations.date_parts import DATE_PARTS, available_parts, date_part, part_type
-from models.tabular.relations.relation import Relation, array, as_floats
+from models.tabular.relations.relation import Relation
+from models.tabular.relations.rows import array, as_floats
 from models.tabular.relations.screened_numbers import (
     FIRST_ROWS,
     MIN_EVIDENCE_BITS,

@@ -15,8 +15,8 @@ import pyarrow as pa
 
 from models.tabular.categorical_columns import Floats
 from models.tabular.numbers.grid import NumberGrid, UsualDecimals
-from models.tabular.relations.relation import Rows, array, as_floats
 from models.tabular.relations.round_numbers import RoundNumbers
+from models.tabular.relations.rows import Rows, array, as_floats
 
 
 @dataclass(frozen=True)

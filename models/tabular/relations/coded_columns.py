@@ -16,7 +16,8 @@ from models.tabular.relations.date_columns import DateGapColumn, PartColumn, Spr
 from models.tabular.relations.kinds import GIVES_TEXT
 from models.tabular.relations.marked_columns import MarkedColumn
 from models.tabular.relations.near_columns import NearColumn
-from models.tabular.relations.relation import Relation, Rows, array, as_floats
+from models.tabular.relations.relation import Relation
+from models.tabular.relations.rows import Rows, array, as_floats
 from models.tabular.relations.week_columns import WeekColumn
 
 Names = tuple[str, ...]

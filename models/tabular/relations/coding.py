@@ -28,7 +28,8 @@ from models.tabular.relations.date_columns import DateGapColumn, PartColumn, Spr
 from models.tabular.relations.kinds import BY_KEYS
 from models.tabular.relations.marked_columns import MarkedColumn
 from models.tabular.relations.near_columns import NearColumn
-from models.tabular.relations.relation import Relation, Rows, array, as_floats
+from models.tabular.relations.relation import Relation
+from models.tabular.relations.rows import Rows, array, as_floats
 from models.tabular.relations.spread_dates import SpreadDate, with_dates
 
 LIMIT_TOLERANCE = 1e-9  # of the limits of a column

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from models.tabular.categorical_columns import as_text, from_text
 from models.tabular.numbers.grid import NumberGrid
 from models.tabular.relations.date_parts import date_part
-from models.tabular.relations.relation import Relation, Rows, array, as_floats
+from models.tabular.relations.relation import Relation
+from models.tabular.relations.rows import Rows, array, as_floats
 from models.tabular.relations.spread_dates import (
     CENTURY,
     LIMITS,

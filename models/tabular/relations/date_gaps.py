@@ -19,7 +19,8 @@ from models.tabular.relations.calendar_detection import find_spread_dates
 from models.tabular.relations.date_columns import MARKED_DAYS, gap_ends
 from models.tabular.relations.held_out_bits import held_out_bits, sampled_rows
 from models.tabular.relations.near_codings import MIN_ROWS
-from models.tabular.relations.relation import Relation, array, as_floats
+from models.tabular.relations.relation import Relation
+from models.tabular.relations.rows import array, as_floats
 from models.tabular.relations.screened_numbers import MIN_NONZERO_ROWS, ScreenedNumber, agrees
 from models.tabular.relations.spread_dates import SpreadDate, ticks_per_day, with_dates
 

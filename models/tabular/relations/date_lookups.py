@@ -15,7 +15,8 @@ from models.tabular.relations.discrete_relations import (
     encode_discrete,
     with_values,
 )
-from models.tabular.relations.relation import Relation, as_floats
+from models.tabular.relations.relation import Relation
+from models.tabular.relations.rows import as_floats
 from models.tabular.relations.spread_dates import SpreadDate
 
 COARSEST_FIRST = ("quarter", "day_of_week", "month", "hour", "day", "year")

@@ -13,7 +13,7 @@ from models.tabular.numbers.grid import NumberGrid
 from models.tabular.relations.coded_columns import BoundedColumn, CodedColumn
 from models.tabular.relations.coding import RelationCoding
 from models.tabular.relations.date_columns import DateGapColumn, PartColumn
-from models.tabular.relations.relation import array, as_floats
+from models.tabular.relations.rows import array, as_floats
 from models.tabular.relations.spread_dates import ticks_per_day, with_dates
 
 Given = Mapping[str, NDArray[np.bool_]]

@@ -18,7 +18,8 @@ from models.tabular.relations.discrete_relations import (
     Codes,
     encode_discrete,
 )
-from models.tabular.relations.relation import Relation, array, as_floats
+from models.tabular.relations.relation import Relation
+from models.tabular.relations.rows import array, as_floats
 from models.tabular.relations.screened_numbers import MIN_EVIDENCE_BITS, ScreenedNumber
 
 MAX_KEYS = 200  # different values of the column that says the decimals

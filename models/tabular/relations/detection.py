@@ -33,7 +33,8 @@ from models.tabular.relations.interval_detection import find_intervals
 from models.tabular.relations.keyed_amounts import find_exact_keyed_amounts
 from models.tabular.relations.offset_detection import find_offsets
 from models.tabular.relations.pair_lookups import find_pair_lookups
-from models.tabular.relations.relation import Relation, array, as_floats
+from models.tabular.relations.relation import Relation
+from models.tabular.relations.rows import array, as_floats
 from models.tabular.relations.screened_numbers import (
     MIN_EVIDENCE_BITS,
     MIN_ROWS,

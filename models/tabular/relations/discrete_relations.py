@@ -16,7 +16,8 @@ from models.tabular.categorical_columns import as_text, from_text
 from models.tabular.constraints import DISCRETE_TYPES
 from models.tabular.identifiers.public_words import MAX_LISTED, are_names_of_the_same
 from models.tabular.numbers.grid import is_numeric
-from models.tabular.relations.relation import Relation, array
+from models.tabular.relations.relation import Relation
+from models.tabular.relations.rows import array
 from models.tabular.relations.screened_numbers import MAX_EQUIVALENT_COLUMNS
 
 MIN_EXPECTED_VIOLATIONS = 20.0  # of an order or of distinct columns, if they were independent

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from models.tabular.relations.coded_columns import BoundedColumn
-from models.tabular.relations.relation import array
+from models.tabular.relations.rows import array
 
 
 def added_bits(columns: Sequence[BoundedColumn], table: pa.Table) -> float:

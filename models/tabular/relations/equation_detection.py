@@ -15,7 +15,8 @@ from models.tabular.relations.clock_times import find_clock_times, find_later_ti
 from models.tabular.relations.first_rows import FirstRows
 from models.tabular.relations.kinds import TIME_UNITS, Kind
 from models.tabular.relations.product_detection import find_products_with_rest
-from models.tabular.relations.relation import FLOAT_TOLERANCE, Relation
+from models.tabular.relations.relation import Relation
+from models.tabular.relations.rows import FLOAT_TOLERANCE
 from models.tabular.relations.screened_numbers import (
     FIRST_ROWS,
     MAX_EQUATION_COLUMNS,

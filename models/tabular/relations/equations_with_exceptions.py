@@ -16,7 +16,8 @@ from models.tabular.relations.calendar_detection import find_date_parts
 from models.tabular.relations.detection import find_steps, fit_steps, numbers_of
 from models.tabular.relations.equation_detection import find_equations
 from models.tabular.relations.kinds import GIVES_TEXT, NOT_EXPLAINING
-from models.tabular.relations.relation import Relation, array, as_floats
+from models.tabular.relations.relation import Relation
+from models.tabular.relations.rows import array, as_floats
 from models.tabular.relations.weighted_sums import find_weighted_sums
 
 SUBSET_SIZES = (200, 80, 80)  # the smaller, the more odd rows there may be in a table

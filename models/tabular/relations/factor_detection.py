@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from models.tabular.categorical_columns import Floats, as_text
 from models.tabular.relations.discrete_relations import Codes, encode_discrete, partition_of
-from models.tabular.relations.relation import Relation, array, as_floats, rounding_tolerance
+from models.tabular.relations.relation import Relation
+from models.tabular.relations.rows import array, as_floats, rounding_tolerance
 from models.tabular.relations.screened_numbers import (
     MAX_EQUATION_COLUMNS,
     MIN_EVIDENCE_BITS,

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from models.tabular.categorical_columns import Floats, as_text, from_text
 from models.tabular.numbers.scale import TICKS_PER_SECOND
 from models.tabular.relations.discrete_relations import MAX_COMPARED_COLUMNS, codes_of
-from models.tabular.relations.relation import Relation, array, as_floats
+from models.tabular.relations.relation import Relation
+from models.tabular.relations.rows import array, as_floats
 from models.tabular.relations.screened_numbers import MIN_EVIDENCE_BITS, MIN_ROWS, ScreenedNumber
 
 MAX_INTERVALS = 64

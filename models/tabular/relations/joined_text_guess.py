@@ -13,7 +13,7 @@ from models.tabular.identifiers.kinds import is_wordy
 from models.tabular.identifiers.patterns import PATTERNS
 from models.tabular.identifiers.tokens import MIN_COVERAGE, MIN_SHARED_COUNT
 from models.tabular.relations.joined_texts import REST_MARK, JoinedText
-from models.tabular.relations.relation import array
+from models.tabular.relations.rows import array
 from models.tabular.relations.text_codes import CodeFinder, Part, with_codes
 from models.tabular.relations.text_rests import Piece, Variants, find_pieces_and_rests
 from models.tabular.relations.text_ways import (

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from models.tabular.relations.discrete_relations import MAX_LOOKUP_SHARE
 from models.tabular.relations.joined_text_guess import FewRows, SampledRows, may_be_drawn
 from models.tabular.relations.joined_texts import JoinedText
-from models.tabular.relations.relation import array
+from models.tabular.relations.rows import array
 from models.tabular.relations.screened_numbers import MIN_EVIDENCE_BITS
 from models.tabular.relations.text_codes import Part, count_values, with_codes
 from models.tabular.relations.text_ways import CODE, OPTIONAL_WAYS, REST, WHOLE_WAYS, text_in_way

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from models.tabular.categorical_columns import as_text
-from models.tabular.relations.relation import Rows, array
+from models.tabular.relations.rows import Rows, array
 from models.tabular.relations.text_ways import CODE, PART_PATTERNS, REST, WHOLE_WAYS, text_in_way
 
 REST_MARK = "\ue000"  # between several rests of a text; a character of private use

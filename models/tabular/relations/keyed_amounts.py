@@ -18,7 +18,8 @@ from models.tabular.relations.keyed_fitting import fit_numbers
 from models.tabular.relations.keyed_numbers import Form, apply_form
 from models.tabular.relations.keyed_pairs import MIN_CHANGED_PAIRS, KeyedPairs
 from models.tabular.relations.kinds import NOT_EXPLAINING
-from models.tabular.relations.relation import Relation, array, as_floats, rounding_tolerance
+from models.tabular.relations.relation import Relation
+from models.tabular.relations.rows import array, as_floats, rounding_tolerance
 
 MAX_NUMBERS = 16  # columns that are compared
 MAX_KEY_COLUMNS, MIN_KEYS, MAX_KEYS = 12, 3, 20_000

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from models.tabular.categorical_columns import Floats, as_text
 from models.tabular.relations.keyed_numbers import product_of
-from models.tabular.relations.relation import Relation, array, as_floats, rounding_tolerance
+from models.tabular.relations.relation import Relation
+from models.tabular.relations.rows import array, as_floats, rounding_tolerance
 from models.tabular.relations.screened_numbers import roundest_between
 
 MIN_ROWS, MIN_INEXACT_ROWS = 50, 100

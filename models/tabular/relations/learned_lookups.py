@@ -20,7 +20,8 @@ from models.tabular.numbers.grid import is_numeric
 from models.tabular.relations.coded_columns import CodedColumn, DerivedColumn
 from models.tabular.relations.coding import RelationCoding
 from models.tabular.relations.held_out_bits import rank_correlation, sampled_rows
-from models.tabular.relations.relation import Relation, array, as_floats
+from models.tabular.relations.relation import Relation
+from models.tabular.relations.rows import array, as_floats
 
 MIN_KEYS = 20
 MAX_ROWS_PER_KEY = 20  # on average; with more, a model learns as much from the key itself

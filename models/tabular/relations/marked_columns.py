@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from models.tabular.categorical_columns import Floats
 from models.tabular.numbers.grid import NumberGrid, round_to_digits
-from models.tabular.relations.relation import FLOAT_TOLERANCE, Relation, Rows, array
+from models.tabular.relations.relation import Relation
+from models.tabular.relations.rows import FLOAT_TOLERANCE, Rows, array
 
 
 @dataclass(frozen=True)

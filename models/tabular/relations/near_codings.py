@@ -16,8 +16,8 @@ from models.tabular.numbers.quantiles import Quantiles
 from models.tabular.numbers.scale import Scale, numeric_values
 from models.tabular.relations.held_out_bits import common_values, held_out_bits, rank_correlation
 from models.tabular.relations.near_columns import NearColumn, Operation, combine
-from models.tabular.relations.relation import as_floats
 from models.tabular.relations.round_numbers import RoundNumbers
+from models.tabular.relations.rows import as_floats
 
 MIN_ROWS = 100
 MIN_DISTINCT = 20  # numbers of fewer values have tokens of their own

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from models.tabular.categorical_columns import Floats
 from models.tabular.numbers.grid import NumberGrid, UsualDecimals
-from models.tabular.relations.relation import Rows, array, as_floats
+from models.tabular.relations.rows import Rows, array, as_floats
 
 NearKind = Literal["ratio", "copy"]
 Operation = Literal["*", "/"]

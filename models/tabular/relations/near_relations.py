@@ -28,7 +28,7 @@ from models.tabular.relations.near_codings import (
     product_codings,
 )
 from models.tabular.relations.near_columns import NearColumn
-from models.tabular.relations.relation import array, as_floats
+from models.tabular.relations.rows import array, as_floats
 
 MAX_COLUMNS = 40  # that are compared with each other
 MIN_GAIN_BITS = {"ratio": 1.0, "copy": 0.2}  # per held-out value

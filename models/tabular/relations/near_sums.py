@@ -23,7 +23,8 @@ from models.tabular.relations.kinds import NOT_DETERMINING
 from models.tabular.relations.near_codings import MIN_ROWS
 from models.tabular.relations.near_combinations import find_near_combinations
 from models.tabular.relations.near_relations import MAX_COLUMNS
-from models.tabular.relations.relation import Relation, array, as_floats
+from models.tabular.relations.relation import Relation
+from models.tabular.relations.rows import array, as_floats
 
 MIN_COMPLETE_SHARE = 0.99  # of the rows with the total have both terms
 MIN_EXACT_SHARE = 0.3  # of the rows with values have exactly the sum

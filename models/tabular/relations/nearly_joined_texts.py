@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from models.tabular.relations.joined_text_guess import FewRows
 from models.tabular.relations.joined_text_search import MAX_COLUMNS, MIN_ROWS
 from models.tabular.relations.joined_texts import JoinedText
-from models.tabular.relations.relation import array
+from models.tabular.relations.rows import array
 from models.tabular.relations.text_codes import count_values, with_codes
 
 MIN_SHARE = 0.8  # of the rows with a text that consists of the others

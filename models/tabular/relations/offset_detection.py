@@ -19,7 +19,8 @@ from models.tabular.relations.discrete_relations import (
     partition_of,
 )
 from models.tabular.relations.pair_lookups import MIN_EXPECTED_OTHERS, chance_of_others
-from models.tabular.relations.relation import Relation, array, as_floats
+from models.tabular.relations.relation import Relation
+from models.tabular.relations.rows import array, as_floats
 from models.tabular.relations.screened_numbers import FIRST_ROWS, MIN_ROWS, ScreenedNumber
 
 MIN_DISTINCT_VALUES = 3  # of both numbers

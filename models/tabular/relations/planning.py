@@ -35,7 +35,8 @@ from models.tabular.relations.graphs import (
 from models.tabular.relations.kinds import DATE_SUMS, GIVES_TEXT, NOT_DETERMINING, SUMS
 from models.tabular.relations.marked_columns import MarkedColumn
 from models.tabular.relations.near_columns import NearColumn
-from models.tabular.relations.relation import Relation, array, as_floats
+from models.tabular.relations.relation import Relation
+from models.tabular.relations.rows import array, as_floats
 from models.tabular.relations.spread_dates import with_dates
 from models.tabular.relations.week_columns import WeekColumn, may_be_weeks
 

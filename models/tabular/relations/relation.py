@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Any, Self, TypeAlias
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +22,8 @@ from models.tabular.categorical_columns import Floats, as_text
 from models.tabular.numbers.grid import is_numeric
 from models.tabular.relations.date_parts import date_part
 from models.tabular.relations.formulas import formula
-from models.tabular.relations.keyed_numbers import Form, KeyedNumbers, invert_form, product_of
+from models.tabular.relations.keyed_equation import KeyedEquation
+from models.tabular.relations.keyed_numbers import Form, KeyedNumbers
 from models.tabular.relations.kinds import (
     BY_KEYS,
     DATE_SUMS,
@@ -32,6 +33,13 @@ from models.tabular.relations.kinds import (
     TIME_UNITS,
     Kind,
 )
+from models.tabular.relations.rows import (
+    FLOAT_TOLERANCE,
+    Rows,
+    array,
+    as_floats,
+    rounding_tolerance,
+)
 from models.tabular.relations.spread_dates import (
     SpreadDate,
     may_be_dates,
@@ -39,10 +47,7 @@ from models.tabular.relations.spread_dates import (
     with_dates,
 )
 
-ROUNDING = 0.5 + 1e-6  # units of the last decimal
-FLOAT_TOLERANCE = 1e-9  # of floats that are not rounded, relative to what they are computed from
 SEPARATOR, MISSING = "\x1f", "\x1e"  # in the texts of pairs
-Rows: TypeAlias = pa.Table | pa.RecordBatch
 
 
 @dataclass(frozen=True)
@@ -137,7 +142,7 @@ class Relation:
         if name == self.last:
             return self.compute_numbers(rows)
         if self.kind in BY_KEYS:
-            return self._solve_by_keys(rows, name)
+            return self._keyed.solve(rows, name, as_floats(array(rows, self.last)))
         others = [as_floats(array(rows, column)) for column in self.columns if column != name]
         last = others[-1]
         if self.kind in (*SUMS, "weighted_sum"):
@@ -168,10 +173,10 @@ class Relation:
             return as_floats(self.source(rows))
         sources = [array(rows, name) for name in self.columns[:-1]]
         if self.kind == "decimals":
-            units = 10.0 ** -self._numbers_of_keys(sources[0])
+            units = 10.0 ** -self._keyed.numbers.of(sources[0])[0]
             return np.rint(as_floats(array(rows, self.last)) / units) * units
         if self.kind in BY_KEYS:
-            return self._compute_by_keys(rows, self._numbers_of_keys(sources[0]))
+            return self._keyed.compute(rows)
         numbers = [as_floats(source) for source in sources]
         if self.kind == "step":
             index = np.searchsorted(np.array(self.keys), numbers[0], side="right")
@@ -219,15 +224,24 @@ class Relation:
         terms = [weight * values for weight, values in zip(weights, numbers, strict=False)]
         return np.asarray(np.sum(terms, axis=0) + self.offset)
 
-    def possible_numbers(self, rows: Rows) -> Floats:
-        """Return the (M, N) unrounded numbers of the last column, of which keys may have several.
+    @cached_property
+    def _keyed(self) -> KeyedEquation:
+        forms = self.factor_forms if self.kind == "factor" else ()
+        added, sign = (self.columns[-2], self.signs[0]) if self.signs else ("", 0)
+        numbers = KeyedNumbers(self.keys, self.values)
+        return KeyedEquation(
+            self.columns[0], numbers, self.columns[1 : 1 + len(forms)], forms, added, sign
+        )
 
-        NaN where a key has fewer numbers, or a source is missing.
-        """
-        if self.kind != "factor":
-            return self.compute_numbers(rows)[None]
-        of_keys = self._keyed_numbers.of(array(rows, self.columns[0]), fill=False)
-        return np.asarray(self._compute_by_keys(rows, of_keys))
+    @property
+    def factor_forms(self) -> tuple[Form, ...]:
+        """Return the forms of the columns by which the factor of a key is multiplied."""
+        return self.forms or ("",)
+
+    @property
+    def num_ranks(self) -> int:
+        """Return how many numbers a key has at most; 1 for other kinds."""
+        return self._keyed.numbers.most if self.kind == "factor" else 1
 
     def with_rank(self, rank: int) -> Self:
         """Return the relation with one number of each key; the first ones have rank 0."""
@@ -240,55 +254,16 @@ class Relation:
         keys, values = zip(*chosen, strict=True)
         return replace(self, keys=keys, values=values)
 
-    @property
-    def num_ranks(self) -> int:
-        """Return how many numbers a key has at most; 1 for other kinds."""
-        return self._keyed_numbers.most if self.kind == "factor" else 1
+    def possible_numbers(self, rows: Rows) -> Floats:
+        """Return the (M, N) unrounded numbers of the last column, of which keys may have several.
 
-    def _compute_by_keys(self, rows: Rows, of_keys: Floats) -> Floats:
-        """Return the numbers of the last column, given those of the keys."""
-        if self.kind == "factor":
-            numbers = of_keys * product_of(self.factor_forms, self._factors(rows))
-        else:
-            numbers = of_keys
-        if self.signs:
-            numbers = numbers + self.signs[0] * as_floats(array(rows, self.columns[-2]))
-        return np.asarray(numbers)
-
-    @property
-    def factor_forms(self) -> tuple[Form, ...]:
-        """Return the forms of the columns by which the factor of a key is multiplied."""
-        return self.forms or ("",)
-
-    def _factors(self, rows: Rows) -> list[Floats]:
-        names = self.columns[1 : 1 + len(self.factor_forms)]
-        return [as_floats(array(rows, name)) for name in names]
-
-    def _solve_by_keys(self, rows: Rows, name: str) -> Floats:
-        """Return the (N,) numbers of a source other than the keys."""
-        of_keys = self._numbers_of_keys(array(rows, self.columns[0]))
-        last = as_floats(array(rows, self.last))
-        if self.signs and name == self.columns[-2]:
-            without = replace(self, columns=(*self.columns[:-2], self.last), signs=())
-            product = without.compute_numbers(rows) if self.kind == "factor" else of_keys
-            return np.asarray(self.signs[0] * (last - product))
-        if self.signs:
-            last = last - self.signs[0] * as_floats(array(rows, self.columns[-2]))
-        own = self.columns[1:].index(name)
-        factors = self._factors(rows)
-        forms = [*self.factor_forms]
-        form = forms.pop(own)
-        factors.pop(own)
-        others = of_keys * product_of(forms, factors)
-        return invert_form(form, last / np.where(others == 0, np.nan, others))
-
-    @cached_property
-    def _keyed_numbers(self) -> KeyedNumbers:
-        return KeyedNumbers(self.keys, self.values)
-
-    def _numbers_of_keys(self, keys: pa.Array) -> Floats:
-        """Return the (N,) factors, amounts or decimals of keys, NaN of those without one."""
-        return np.asarray(self._keyed_numbers.of(keys)[0])
+        NaN where a key has fewer numbers, or a source is missing.
+        """
+        return (
+            self._keyed.possible(rows)
+            if self.kind == "factor"
+            else self.compute_numbers(rows)[None]
+        )
 
     def dates(self, rows: Rows) -> pa.Array:
         """Return the dates that are spread over the first columns; null where there is none."""
@@ -371,7 +346,7 @@ class Relation:
             ordered = pa.compute.less_equal(array(rows, self.columns[0]), last)
             return np.asarray(ordered.fill_null(True).to_numpy(zero_copy_only=False), bool)
         if self.num_ranks > 1:
-            return self._has_possible_number(rows)
+            return self._keyed.gives(rows, as_floats(last), self.decimals, self.digits)
         computed = self.compute_numbers(rows)
         if self.kind == "date_bound":
             return np.asarray(~(computed > as_floats(last)))
@@ -388,47 +363,9 @@ class Relation:
         # The comparison is negated, so that a missing value satisfies it.
         return np.asarray(~(difference > tolerance))
 
-    def _has_possible_number(self, rows: Rows) -> NDArray[np.bool_]:
-        """Return the (N,) mask of rows with one of the numbers that their key gives."""
-        possible, last = self.possible_numbers(rows), as_floats(array(rows, self.last))
-        differs = [
-            np.abs(numbers - last) > rounding_tolerance(numbers, self.decimals, self.digits)
-            for numbers in possible
-        ]
-        is_other = np.logical_or(differs, np.isnan(possible)).all(0)
-        return np.asarray(~is_other | np.isnan(possible[0]) | np.isnan(last))
-
     def _magnitude(self, rows: Rows, computed: Floats) -> Floats:
         """Return the (N,) size of the numbers from which the last column is computed."""
         if self.kind == "sum":
             sources = [as_floats(array(rows, name)) for name in self.columns[:-1]]
             return np.asarray(np.sum(np.abs(sources), axis=0) + abs(self.offset))
         return np.abs(computed - self.offset) + abs(self.offset)
-
-
-def rounding_tolerance(values: Floats, decimals: int, digits: int) -> Floats:
-    """Return by how much (N,) computed values may differ from those that were rounded."""
-    sizes = np.abs(values)
-    if decimals < 0:
-        return FLOAT_TOLERANCE * sizes
-    if not digits:
-        return np.full(len(values), ROUNDING * 10.0**-decimals)
-    exponents = np.floor(np.log10(np.maximum(sizes, 10.0**-decimals)))
-    return np.asarray(ROUNDING * 10.0 ** np.maximum(exponents + 1 - digits, -decimals))
-
-
-def as_floats(values: pa.Array) -> Floats:
-    """Return numbers, or dates and times in their unit, as floats; NaN where missing."""
-    if pa.types.is_temporal(values.type):
-        values = values.cast(pa.int64() if values.type.bit_width == 64 else pa.int32())
-    return np.asarray(
-        values.cast(pa.float64(), safe=False).fill_null(np.nan).to_numpy(zero_copy_only=False),
-        np.float64,
-    )
-
-
-def array(rows: Rows, name: str) -> pa.Array:
-    column = rows.column(name)
-    if not isinstance(column, pa.ChunkedArray):
-        return column
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from models.tabular.categorical_columns import Floats
 from models.tabular.numbers.grid import NumberGrid, significant_digits
-from models.tabular.relations.relation import array, as_floats, rounding_tolerance
+from models.tabular.relations.rows import array, as_floats, rounding_tolerance
 
 MIN_ROWS = 20  # fewer rows are too little evidence
 MIN_EVIDENCE_BITS = 60.0  # that a determined column agrees with another one by chance

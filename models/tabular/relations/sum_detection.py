@@ -8,7 +8,8 @@ from itertools import combinations, compress
 import numpy as np
 
 from models.tabular.categorical_columns import Floats
-from models.tabular.relations.relation import ROUNDING, Relation
+from models.tabular.relations.relation import Relation
+from models.tabular.relations.rows import ROUNDING
 from models.tabular.relations.screened_numbers import (
     FIRST_ROWS,
     MAX_EQUATION_COLUMNS,

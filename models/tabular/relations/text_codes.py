@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from models.tabular.relations.joined_texts import JoinedText
-from models.tabular.relations.relation import array
+from models.tabular.relations.rows import array
 from models.tabular.relations.text_ways import (
     CODE,
     CODE_DATE_WAYS,

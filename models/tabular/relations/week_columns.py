@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from models.tabular.categorical_columns import as_text
 from models.tabular.conditions import Condition
 from models.tabular.numbers.grid import NumberGrid
-from models.tabular.relations.relation import Relation, Rows, array
+from models.tabular.relations.relation import Relation
+from models.tabular.relations.rows import Rows, array
 from models.tabular.relations.spread_dates import ticks_per_day
 
 MONDAY = 3  # days from the first Monday before 1970 to 1 January 1970

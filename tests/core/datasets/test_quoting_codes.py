@@ -21,7 +21,14 @@ NAMING_CODES = frozenset(
     | {"mixed_offsets", "mixed_types", "near_duplicate", "nested_objects", "no_labels"}
     | {"non_finite", "odd_values", "one_class", "personal_values", "repeated_headers"}
     | {"sheets_ignored", "similar_labels", "stripped_blanks", "stripped_names", "target_leakage"}
-    | {"text_exceptions", "tiny_class", "tiny_range", "transposed", "unread_numbers"}
+    | {
+        "relation_exceptions",
+        "text_exceptions",
+        "tiny_class",
+        "tiny_range",
+        "transposed",
+        "unread_numbers",
+    }
     | {"unique_pairs", "unreadable_image"}
 )
 

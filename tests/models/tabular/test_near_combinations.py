@@ -59,7 +59,7 @@ def totals(rows: pa.Table | pa.RecordBatch) -> Floats:
 def test_parts_of_few_rows_add_up_to_about_a_constant() -> None:
     table = make_glass()
     coding = plan(table)
-    (relation,) = coding.near_sums
+    (relation,) = coding.with_exceptions
     assert (set(relation.columns), relation.offset) == (set(PARTS), 100)
     assert relation.name.startswith("100 - ")
     assert RelationCoding.unpack(coding.pack()) == coding
@@ -70,7 +70,7 @@ def test_parts_of_few_rows_add_up_to_about_a_constant() -> None:
 
 def test_a_stock_is_about_the_one_before_and_what_came_and_went() -> None:
     table = make_stocks()
-    (relation,) = plan(table).near_sums
+    (relation,) = plan(table).with_exceptions
     signs = dict(zip(relation.columns, (*relation.term_signs, -1), strict=True))
     assert {name: sign * signs["before"] for name, sign in signs.items()} == {
         "before": 1,
@@ -78,8 +78,8 @@ def test_a_stock_is_about_the_one_before_and_what_came_and_went() -> None:
         "sold": -1,
         "stock": -1,
     }
-    assert plan(table, relations=[relation.name]).near_sums != (relation,)
-    assert not plan(table, relations=False).near_sums
+    assert plan(table, relations=[relation.name]).with_exceptions != (relation,)
+    assert not plan(table, relations=False).with_exceptions
 
 
 def test_an_exact_sum_is_no_near_one_of_its_terms() -> None:
@@ -88,7 +88,7 @@ def test_an_exact_sum_is_no_near_one_of_its_terms() -> None:
     exact = columns["before"] + columns["bought"] - columns["sold"]
     table = table.set_column(3, "stock", pa.array(exact))
     assert plan(table).relations
-    assert not plan(table).near_sums
+    assert not plan(table).with_exceptions
 
 
 def test_related_numbers_without_such_a_sum_are_not_coded() -> None:
