@@ -287,13 +287,11 @@ def _matching_share(
     high = np.where(is_missing, -np.inf, numbers).max(0)
     margin = TOLERANCE * np.abs(wanted)
     is_between = (low - margin <= wanted) & (wanted <= high + margin)
-    spread = np.where(is_between, high - low, 0.0)
+    spread, position = (np.where(is_between, x - low, 0.0) for x in (high, wanted))
     share = is_between / np.minimum(1 + spread * units, num_values)
     # Where there are fewer values, such as prices in euros, most numbers between are those of none.
-    intervals = np.maximum(num_values - 1, 1)
-    is_coarse = np.isfinite(intervals) & (spread > 0)
-    step = np.where(is_coarse, spread / np.where(is_coarse, intervals, 1), 1.0)
-    nearest = np.where(is_coarse, low + np.rint((wanted - low) / step) * step, wanted)
-    is_missed = np.abs(nearest - wanted) * units > MAX_MISS
-    share = np.where(is_between & is_missed, share * MISSED_WEIGHT, share)
+    step = spread / np.maximum(num_values - 1, 1)
+    index = position / np.where(step > 0, step, np.inf)
+    is_missed = np.abs(index - np.rint(index)) * step * units > MAX_MISS
+    share = np.where(is_missed, share * MISSED_WEIGHT, share)
     return np.where(np.isnan(wanted), is_missing.mean(0), share)
