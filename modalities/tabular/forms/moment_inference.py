@@ -27,6 +27,9 @@ _OTHER_FORMATS = [
     "%Y-%m-%d_%H-%M-%S", "%Y_%m_%d", "%Hh%M", "%-Hh%M", "%d.%m.%Y %H.%M", "%Y-%m-%d %H.%M.%S",
 ]  # fmt: skip
 
+# Months of one digit are decimals, such as those of an air pressure of 1009.8.
+_DECIMAL = re.compile(r"\d+([.,]\d)?")
+
 
 def infer_moments(sample: Sequence[str]) -> list[InferredMoment]:
     """Return the forms that fit most of the texts, the most likely first."""
@@ -44,12 +47,18 @@ def infer_moments(sample: Sequence[str]) -> list[InferredMoment]:
         return infer_times(split)
     if (compact := infer_compact(texts)) is not None:
         return [InferredMoment(form) for form in compact]
-    if are_seasons(texts):
+    if are_seasons(texts) or _are_decimals(texts):
         return []
     if (partial := infer_partial_dates(texts)) is not None:
         return [InferredMoment(partial)]
     formats = infer_dates(texts, choose_templates(texts)) or _infer_other(texts)
     return [InferredMoment(form) for form in map(parse_format, formats) if form is not None]
+
+
+def _are_decimals(texts: Sequence[str]) -> bool:
+    """Return True for numbers of which some have one decimal."""
+    matches = [match for text in texts if (match := _DECIMAL.fullmatch(text))]
+    return len(matches) == len(texts) and any(match[1] for match in matches)
 
 
 def _infer_other(texts: Sequence[str]) -> list[str]:

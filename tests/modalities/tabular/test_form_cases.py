@@ -605,6 +605,12 @@ def test_a_numbered_word_in_all_rows_is_no_number(read: Read) -> None:
     assert read(build_column_csv(*["1. Male"] * 40))["a"].type == "category"
 
 
+def test_pressures_with_one_decimal_are_no_months(read: Read) -> None:
+    pressures = [f"{1000 + k / 10:g}" for k in range(3, 400, 7)]
+    for texts in (pressures, [text for text in pressures if "." in text]):
+        assert read(build_column_csv(*texts))["a"].type == "number"
+
+
 @pytest.mark.parametrize(
     ("texts", "format"),
     [
