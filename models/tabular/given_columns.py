@@ -15,7 +15,8 @@ from models.tabular.relations.coded_columns import DerivedColumn
 from models.tabular.relations.coding import RelationCoding
 from models.tabular.relations.graphs import reachable
 from models.tabular.relations.kinds import GIVES_TEXT, SUMS
-from models.tabular.relations.rows import Rows
+from models.tabular.relations.marked_columns import MarkedColumn
+from models.tabular.relations.rows import Rows, as_floats
 
 NEVER_MISSING = "is never missing in the training data"
 # Kinds of relations that give a number for any numbers.
@@ -50,8 +51,13 @@ def check_derived_values(
     values: Mapping[str, pa.Array],
     given: Mapping[str, NDArray[np.bool_]],
 ) -> None:
-    """Raise InvalidPartialRow for a value that no interval or key gives, such as a new category."""
+    """Raise InvalidPartialRow for a value that no interval or key gives, such as a new category.
+
+    So is a part of a date or a step beyond those of the training rows, such as the hour 25.
+    """
     for column in coding.columns:
+        if isinstance(column, MarkedColumn) and column.name in values:
+            _check_marked(column, values[column.name], given[column.name])
         if not isinstance(column, DerivedColumn) or column.name not in values:
             continue
         if not column.omitted or column.relation.kind not in GIVES_TEXT:
@@ -93,6 +99,18 @@ def check_missing_values(
             is_missing = is_null.to_numpy(zero_copy_only=False) & given[column.name]
             if len(rows := np.flatnonzero(is_missing)):
                 raise InvalidPartialRow(int(rows[0]), column.name, NEVER_MISSING)
+
+
+def _check_marked(column: MarkedColumn, values: pa.Array, given: NDArray[np.bool_]) -> None:
+    """Raise InvalidPartialRow for a part of a date or a step beyond those of the training rows."""
+    if column.relation.kind not in ("date_part", "step"):
+        return
+    unit = 10.0 ** -max(column.decimals, 0)
+    low, high = column.low * unit, column.high * unit
+    numbers = as_floats(values)
+    if len(beyond := np.flatnonzero(given & ((numbers < low) | (numbers > high)))):
+        message = f"has no such value in the training data; its values are from {low:g} to {high:g}"
+        raise InvalidPartialRow(int(beyond[0]), column.name, message)
 
 
 def follows_from_known_keys(

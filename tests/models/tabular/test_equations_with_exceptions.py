@@ -6,7 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from models.tabular.conditions import InvalidPartialRow
 from models.tabular.data import LabeledRows
+from models.tabular.given_columns import check_derived_values
 from models.tabular.prepare import RelationPlan, plan_relations
 from models.tabular.relations.coding import RelationCoding
 from models.tabular.relations.equations_with_exceptions import find_equations_with_exceptions
@@ -54,6 +56,16 @@ def test_relations_of_all_but_a_few_rows_are_kept_as_often_as_these_have_them() 
         share, sampled = (relation.holds(each).mean() for each in (table, rows))
         assert 0.998 <= share < 1
         assert sampled == pytest.approx(share, abs=0.002)
+
+
+def test_a_given_step_beyond_those_of_the_rows_is_refused() -> None:
+    coding = plan(make_table()).coding
+    is_given = {"hour": np.array([True, True])}
+    check_derived_values(coding, {"hour": pa.array([23, 0])}, is_given)
+    for hour in (24, -1):
+        with pytest.raises(InvalidPartialRow, match="its values are from 0 to 23") as caught:
+            check_derived_values(coding, {"hour": pa.array([3, hour])}, is_given)
+        assert (caught.value.row, caught.value.column) == (1, "hour")
 
 
 def test_a_third_term_is_kept_next_to_a_sum_of_two_that_nearly_holds() -> None:
