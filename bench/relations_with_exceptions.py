@@ -3,8 +3,9 @@
 The service's reader reads each CSV file, and a model of the preset `fast` learns nine tenths of the
 rows. The first table has the pairs of categorical columns of `unseen_pair_rate`: the share of
 samples with a pair of values that no training row has, without and with near lookups (the same
-weights), and of held-out rows. The second one has near sums: the share of the rows in which the sum
-holds, in the training rows and in samples of models without and with it. The third one has columns
+weights), and of held-out rows. The second one has relations with exceptions between numbers or
+dates: the share of the rows that satisfy each, in the training rows and in samples of models
+without and with them. The third one has columns
 that a key determines, each with the three other columns of which samples have most new pairs: the
 share of these in samples of models that do not learn and that learn the determined columns. The
 fourth one has columns that two others determine together: the share of the samples with another
@@ -89,12 +90,8 @@ def pair_scores(
 
 
 def share_of(relation: Relation, table: pa.Table) -> float:
-    """Return the share of the rows with all values in which a near sum holds."""
-    *terms, total = (
-        table[name].cast(pa.float64()).to_numpy(zero_copy_only=False) for name in relation.columns
-    )
-    rest = np.round(total - sum(terms), relation.decimals or 0)
-    return float((rest[np.isfinite(rest)] == 0).mean())
+    """Return the share of the rows that satisfy a relation; missing values do."""
+    return float(relation.holds(table).mean())
 
 
 def new_pair_share(names: Sequence[str], rows: pa.Table, table: pa.Table) -> float:
@@ -173,19 +170,19 @@ def run(path: Path, seed: int) -> tuple[list[str], list[str], list[str], list[st
         now = new_pairs.get(columns, {"in_samples": 0.0})["in_samples"]
         shares = [pair["in_samples"], now, pair["in_holdout"]]
         pairs.append(f"| {title} | {columns} | {' | '.join(f'{100 * x:.1f} %' for x in shares)} |")
-    near_sums = TableSampler.load(tensors, header).tokenizer.coding.with_exceptions
-    sums = []
-    if near_sums:
-        other = sample(learn(data, [each.name for each in near_sums], seed), count, seed)
-        for each in near_sums:
+    inexact = TableSampler.load(tensors, header).tokenizer.coding.with_exceptions
+    relations = []
+    if inexact:
+        other = sample(learn(data, [each.name for each in inexact], seed), count, seed)
+        for each in inexact:
             shares = [share_of(each, t) for t in (data.take(data.train), other, samples)]
-            cells = " | ".join(f"{100 * share:.1f} %" for share in shares)
-            sums.append(f"| {title} | {each.name} | {cells} |")
+            cells = " | ".join(f"{100 * share:.2f} %" for share in shares)
+            relations.append(f"| {title} | {each.name} | {cells} |")
     coding = TableSampler.load(tensors, header).tokenizer.coding
     keys = lookup_lines(title, data, samples, coding.keys, seed) if coding.keys else []
     by_pairs = [relation for relation in coding.relations if relation.has_pairs]
     of_pairs = pair_lines(title, data, samples, by_pairs, seed) if by_pairs else []
-    return pairs, sums, keys, of_pairs
+    return pairs, relations, keys, of_pairs
 
 
 def parse_runs(description: str | None, arguments: Sequence[str] | None) -> list[tuple[Path, int]]:
@@ -205,8 +202,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "| table | columns | without near lookups | with | held-out rows |\n|---|---|---|---|---|"
     )
     print("\n".join(line for pairs, *_ in results for line in pairs))
-    print("\n| table | sum | training rows | without near sum | with |\n|---|---|---|---|---|")
-    print("\n".join(line for _, sums, *_ in results for line in sums))
+    print(
+        "\n| table | relation | training rows | without relations | with |\n|---|---|---|---|---|"
+    )
+    print("\n".join(line for _, relations, *_ in results for line in relations))
     header = "| table | lookup | column | not learned | learned | held-out rows |"
     print(f"\n{header}\n{'|---' * 6}|")
     print("\n".join(line for _, _, lookups, _ in results for line in lookups))

@@ -251,7 +251,7 @@ class StoppedServer:
     output: str
 
 
-MIN_PROCESSES = 4 if BROKER is None else 3  # of a server, besides its supervisor
+MIN_PROCESSES = 4 if BROKER is None else 3  # that the supervisor of a server starts
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ COMPARISONS = {
     "lt": pa.compute.less,
 }
 
+NO_SUCH_VALUE = "has no such value in the training data"
 NO_MATCH = "has no value in the training data that satisfies the condition"
 
 

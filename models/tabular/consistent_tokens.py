@@ -20,12 +20,7 @@ from torch import Tensor
 
 from models.placement import upload
 from models.tabular.autoregressive.sampler import TokenWeights
-from models.tabular.categorical_columns import (
-    Column,
-    Floats,
-    Tokens,
-    have_same_text,
-)
+from models.tabular.categorical_columns import Column, Floats, Tokens, have_same_text
 from models.tabular.key_values import exceptions_of, follows_from_key
 from models.tabular.numbers.columns import NumericColumn
 from models.tabular.numbers.grid import is_numeric

@@ -9,7 +9,7 @@ import pyarrow.compute
 from numpy.typing import NDArray
 
 from models.tabular.categorical_columns import as_text, similar_texts
-from models.tabular.conditions import InvalidPartialRow, expected_value
+from models.tabular.conditions import NO_SUCH_VALUE, InvalidPartialRow, expected_value
 from models.tabular.numbers.grid import is_numeric
 from models.tabular.relations.coded_columns import DerivedColumn
 from models.tabular.relations.coding import RelationCoding
@@ -69,7 +69,7 @@ def check_derived_values(
         if len(new := np.flatnonzero(is_new & given[column.name])):
             row = int(new[0])
             similar = similar_texts(categories, values[column.name].type, [texts[row].as_py()])
-            message = "has no such value in the training data" + similar
+            message = NO_SUCH_VALUE + similar
             raise InvalidPartialRow(row, column.name, message)
 
 
@@ -109,7 +109,7 @@ def _check_marked(column: MarkedColumn, values: pa.Array, given: NDArray[np.bool
     low, high = column.low * unit, column.high * unit
     numbers = as_floats(values)
     if len(beyond := np.flatnonzero(given & ((numbers < low) | (numbers > high)))):
-        message = f"has no such value in the training data; its values are from {low:g} to {high:g}"
+        message = f"{NO_SUCH_VALUE}; its values are from {low:.15g} to {high:.15g}"
         raise InvalidPartialRow(int(beyond[0]), column.name, message)
 
 

@@ -1,7 +1,7 @@
-"""Which values the columns have that a key determines, such as the products and their names.
+"""Values of a key and of the columns that it determines, such as products and their names.
 
-The lookup of a key leaves out the keys that have several values. These are learned, and the
-training rows' pairs of such a key and its values are the exceptions of the lookup.
+A lookup leaves out the keys that have several values. These values are learned, and the pairs of
+such a key and one of its values in the training rows are the exceptions of the lookup.
 """
 
 from collections.abc import Mapping
@@ -19,12 +19,10 @@ from models.tabular.categorical_columns import (
     from_text,
     similar_texts,
 )
-from models.tabular.conditions import InvalidPartialRow
-from models.tabular.relations.relation import Relation
+from models.tabular.conditions import NO_SUCH_VALUE, InvalidPartialRow
+from models.tabular.relations.relation import SEPARATOR, Relation
 from models.tabular.relations.rows import Rows, array
 from models.tabular.tokenizer import Tokenizer
-
-PAIR_SEPARATOR = "\x1f"  # the unit separator of ASCII
 
 
 def exceptions_of(tokenizer: Tokenizer, key: str, name: str) -> pa.Table | None:
@@ -50,17 +48,17 @@ def exceptions_of(tokenizer: Tokenizer, key: str, name: str) -> pa.Table | None:
 
 
 def follows_from_key(relation: Relation, exceptions: pa.Table, rows: Rows) -> NDArray[np.bool_]:
-    """Return the (N,) mask of rows whose key has one value, or the row's as one of several."""
-    known = _joined(exceptions["key"], exceptions["value"])
+    """Return the (N,) mask of rows whose key has a single value, or the row's among several."""
+    pairs = _joined(exceptions["key"], exceptions["value"])
     own = _joined(relation.source(rows), array(rows, relation.last))
-    is_exception = pa.compute.is_in(own, value_set=known)
+    is_exception = pa.compute.is_in(own, value_set=pairs)
     mask = pa.compute.or_(relation.has_key(rows), is_exception)
     return np.asarray(mask.to_numpy(zero_copy_only=False), bool)
 
 
 def _joined(keys: pa.Array, values: pa.Array) -> pa.Array:
     """Return the (N,) texts of both, which are null where one of them is missing."""
-    return pa.compute.binary_join_element_wise(as_text(keys), as_text(values), PAIR_SEPARATOR)
+    return pa.compute.binary_join_element_wise(as_text(keys), as_text(values), SEPARATOR)
 
 
 def given_exceptions_hold(
@@ -147,9 +145,9 @@ def _keys_with(
     for name, text in used.items():
         own = having[name].get(text, set()) | having[name].get(None, set())
         if not own and name != key:
-            known = sorted(each for each in having[name] if each is not None)
-            similar = similar_texts(known, values[name].type, [text])
-            raise InvalidPartialRow(row, name, "has no such value in the training data" + similar)
+            texts = sorted(each for each in having[name] if each is not None)
+            similar = similar_texts(texts, values[name].type, [text])
+            raise InvalidPartialRow(row, name, NO_SUCH_VALUE + similar)
         keys = keys & own
     if not keys and len(used) > 1:
         raise _contradiction(row, list(used))
@@ -174,7 +172,7 @@ def _give(
 
 
 def _index(key: CategoricalColumn) -> dict[str | None, int]:
-    """Return the numbers of a key's values, the last of which may be a missing one."""
+    """Return a number for each value of a key; the last one may be that of a missing value."""
     missing = [None] if key.layout.missing else []
     return {text: i for i, text in enumerate([*key.categories.to_pylist(), *missing])}
 

@@ -17,7 +17,7 @@ from models.tabular.categorical_columns import (
     as_text,
     similar_values,
 )
-from models.tabular.conditions import InvalidPartialRow, not_a_column
+from models.tabular.conditions import NO_SUCH_VALUE, InvalidPartialRow, not_a_column
 from models.tabular.given_columns import (
     NEVER_MISSING,
     check_derived_values,
@@ -251,7 +251,7 @@ def _check_representable(column: Column, values: pa.Array, given: NDArray[np.boo
     """
     is_missing = values.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
     representable = np.ones(len(values), bool)
-    message = "has no such value in the training data"
+    message = NO_SUCH_VALUE
     if isinstance(column, CategoricalColumn):
         has_category = pa.compute.is_in(as_text(values), value_set=column.categories)
         representable = has_category.to_numpy(zero_copy_only=False)

@@ -1,8 +1,7 @@
 """Rows that meet rare conditions, completed from the values that these require.
 
-One row in thousands has a given product, and a product follows from no first token. So rejection
-would try thousands of candidates for each row, while partial rows with this value need few
-particles.
+If one row in thousands has a product, rejection tries thousands of candidates for each row that
+shall have it. A partial row with this value needs few particles.
 """
 
 from typing import Any
@@ -59,7 +58,8 @@ def sample_rare(
         partial_row = PartialRows.parse(sampler.tokenizer, [values])
     except InvalidPartialRow as error:
         raise InvalidCondition(error.column, str(error)) from error
-    pending, found, batches, num_tried = np.arange(len(indices)), [], [], 0.0
+    pending, places, batches, num_tried = np.arange(len(indices)), [], [], 0.0
+    own_seed = noise_seed(seed, condition)
     for attempt in range(MAX_ROUNDS):
         try:
             batch = complete_rows(
@@ -67,7 +67,7 @@ def sample_rare(
                 seed,
                 indices[pending],
                 partial_row.take(np.zeros(len(pending), np.int64)),
-                noise_seed=noise_seed(seed, {**condition, "": attempt}),
+                noise_seed=noise_seed(own_seed, {"round": attempt}),
                 identifier_numbers=identifier_numbers[pending],
             )
         except AcceptanceRateTooLow as error:
@@ -76,11 +76,11 @@ def sample_rare(
         meets = np.ones(len(pending), bool)
         for other in others:
             meets &= other.matches(batch.rows.column(other.column))
-        found.append(pending[meets])
+        places.append(pending[meets])
         batches.append(batch.rows.filter(pa.array(meets)))
         pending = pending[~meets]
         if not len(pending):
-            rows = pa.concat_batches(batches).take(pa.array(np.argsort(np.concatenate(found))))
+            rows = pa.concat_batches(batches).take(pa.array(np.argsort(np.concatenate(places))))
             return SampleBatch(rows, len(indices) / num_tried)
     accepted = len(indices) - len(pending)
     raise _too_rare(accepted, len(indices), accepted / num_tried, condition)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from models.tabular.categorical_columns import CategoricalColumn
-from models.tabular.conditions import InvalidPartialRow
+from models.tabular.conditions import NO_SUCH_VALUE, InvalidPartialRow
 from models.tabular.given_columns import given_column
 from models.tabular.identifiers.words import in_case
 from models.tabular.relations.joined_texts import JoinedText
@@ -103,7 +103,7 @@ def _source_value(tokenizer: Tokenizer, joined: JoinedText, index: int, part: st
         if column.name == source and isinstance(column, CategoricalColumn):
             values = _having(column.categories, way, part)
             if not values:
-                raise ValueError("has no such value in the training data")
+                raise ValueError(NO_SUCH_VALUE)
             return values[0] if len(values) == 1 else None
     return _new_value(tokenizer, source, way, part)
 

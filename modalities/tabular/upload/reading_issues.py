@@ -178,6 +178,7 @@ def _row_issue(code: str, columns: Sequence[tuple[str, int, list[int]]], hint: s
 
 
 def column_issue(code: str, severity: Severity, columns: Sequence[str], hint: str) -> Issue | None:
+    """Create an issue with an example for each column, or none if there is no such column."""
     if not columns:
         return None
     return Issue(code, severity, len(columns), tuple(columns[:MAX_STORED_EXAMPLES]), hint)

@@ -1,6 +1,6 @@
 """Numbers, dates and times as integers, so that sums and differences of them are exact."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -30,6 +30,16 @@ def is_numeric(arrow: pa.DataType) -> bool:
         or pa.types.is_floating(arrow)
         or pa.types.is_temporal(arrow)
     )
+
+
+def exact_numbers(table: pa.Table, types: Mapping[str, str]) -> list[str]:
+    """Return the numbers among the columns in `types` that floats hold exactly."""
+    names = [name for name, type in types.items() if type in ("integer", "number")]
+    return [
+        name
+        for name in names
+        if is_numeric(table.schema.field(name).type) and are_exact(table.column(name))
+    ]
 
 
 def are_exact(values: pa.Array | pa.ChunkedArray) -> bool:

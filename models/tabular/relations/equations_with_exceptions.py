@@ -46,21 +46,21 @@ def find_equations_with_exceptions(
         return []
     rng = np.random.default_rng(0)
     checked = table.take(pa.array(rng.permutation(len(table))[:CHECKED_ROWS]))
-    found: dict[str, Relation] = {}
+    by_column: dict[str, Relation] = {}
     sizes = [*((size, True) for size in STEPS_SIZES), *((size, False) for size in SUBSET_SIZES)]
     order = rng.permutation(len(table))
     for size, only_steps in sizes:
         # An odd row is in as few subsets as possible.
         subset, order = table.take(pa.array(np.sort(order[:size]))), np.roll(order, -size)
-        for relation in _candidates(subset, types, {*excluded, *found}, only_steps):
-            if relation.last in found or frozenset(relation.columns) in related:
+        for relation in _candidates(subset, types, {*excluded, *by_column}, only_steps):
+            if relation.last in by_column or frozenset(relation.columns) in related:
                 continue
             near: Relation | None = replace(relation, exceptions=True)
             if relation.kind == "step":
                 near = _steps_of_most(relation, checked) and _steps_of_most(relation, table)
             if near and all(_holds_in_most(near, rows) for rows in (checked, table)):
-                found[near.last] = near
-    return list(found.values())
+                by_column[near.last] = near
+    return list(by_column.values())
 
 
 def _candidates(

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from models.tabular.categorical_columns import Floats
-from models.tabular.numbers.grid import NumberGrid, are_exact, is_numeric, significant_digits
+from models.tabular.numbers.grid import NumberGrid, exact_numbers, significant_digits
 from models.tabular.relations.discrete_relations import Codes, encode_discrete, partition_of
 from models.tabular.relations.keyed_fitting import fit_numbers
 from models.tabular.relations.keyed_numbers import Form, apply_form
@@ -116,13 +116,7 @@ def find_keyed_amounts(
     Relations that not all rows satisfy have `exceptions`. The columns in `excluded` are not
     amounts. Those of one of `relations` have no other one, whatever the key is.
     """
-    names = [
-        name
-        for name, type in types.items()
-        if type in ("integer", "number")
-        and is_numeric(table.schema.field(name).type)
-        and are_exact(table.column(name))
-    ][:MAX_NUMBERS]
+    names = exact_numbers(table, types)[:MAX_NUMBERS]
     if len(table) < MIN_ROWS or len(names) < 2 or set(names) <= set(excluded):
         return []
     chosen = np.random.default_rng(0).permutation(len(table))[:MAX_ROWS]
@@ -177,8 +171,8 @@ def find_exact_keyed_amounts(
 ) -> list[Relation]:
     """Return the keyed amounts that all rows have, unless one of `relations` determines them."""
     excluded = {each.last for each in relations if each.kind not in NOT_EXPLAINING}
-    found = find_keyed_amounts(table, types, excluded, relations)
-    return [relation for relation in found if not relation.exceptions]
+    amounts = find_keyed_amounts(table, types, excluded, relations)
+    return [amount for amount in amounts if not amount.exceptions]
 
 
 def _keys(sample: pa.Table, types: Mapping[str, str]) -> list[tuple[str, Codes]]:

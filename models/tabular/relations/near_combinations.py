@@ -82,7 +82,7 @@ def _candidates(rows: Floats) -> list[tuple[int, NDArray[np.int64]]]:
     precision = np.linalg.inv(np.corrcoef(rows) + RIDGE * np.eye(len(rows)))
     variances = np.diag(precision)
     weights = -precision / variances[:, None] * spread[:, None] / spread[None, :]
-    found = []
+    candidates = []
     for i in np.flatnonzero(variances > MAX_REST**-2):
         signs = np.where(np.abs(np.abs(weights[i]) - 1) < MAX_WEIGHT_ERROR, np.sign(weights[i]), 0)
         signs[i] = 0
@@ -93,8 +93,8 @@ def _candidates(rows: Floats) -> list[tuple[int, NDArray[np.int64]]]:
             changed = rest - np.sign(weights[i, k]) * rows[k]
             if changed.var() < (1 - MIN_SPREAD_DROP) * rest.var():
                 signs[k], rest = np.sign(weights[i, k]), changed
-        found.append((int(i), signs.astype(np.int64)))
-    return found
+        candidates.append((int(i), signs.astype(np.int64)))
+    return candidates
 
 
 def _round_offset(rest: Floats) -> float:

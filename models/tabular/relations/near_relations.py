@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from models.tabular.numbers.grid import NumberGrid, are_exact, is_numeric
+from models.tabular.numbers.grid import NumberGrid, exact_numbers
 from models.tabular.relations.close_codings import close_bits, close_coding
 from models.tabular.relations.close_columns import CloseColumn
 from models.tabular.relations.coded_columns import BoundedColumn, CodedColumn
@@ -51,14 +51,8 @@ def find_near_columns(
     unless they are `learned`: then they are only bases. Those in `bounded` may be coded as
     differences, too, so they are only coded as ratios.
     """
-    names = [
-        name
-        for name, type in types.items()
-        if type in ("integer", "number")
-        and (name not in excluded or name in learned)
-        and is_numeric(table.schema.field(name).type)
-        and are_exact(table.column(name))
-    ]
+    exact = exact_numbers(table, types)
+    names = [name for name in exact if name not in excluded or name in learned]
     rows, is_fitted = sampled_rows(len(table))
     if len(rows) < MIN_ROWS:
         return []

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from models.tabular.categorical_columns import Floats
-from models.tabular.numbers.grid import NumberGrid, are_exact, is_numeric
+from models.tabular.numbers.grid import NumberGrid, exact_numbers
 from models.tabular.relations.held_out_bits import held_out_bits, sampled_rows
 from models.tabular.relations.kinds import NOT_DETERMINING
 from models.tabular.relations.near_codings import MIN_ROWS
@@ -45,13 +45,7 @@ def find_near_sums(
     Only sums are tried that have no exact relation: `excluded` has the columns that these code, and
     `exact` the relations of the table.
     """
-    names = [
-        name
-        for name, type in types.items()
-        if type in ("integer", "number")
-        and is_numeric(table.schema.field(name).type)
-        and are_exact(table.column(name))
-    ]
+    names = exact_numbers(table, types)
     rows, is_fitted = sampled_rows(len(table))
     if len(rows) < MIN_ROWS:
         return []

@@ -13,7 +13,7 @@ from models.tabular.prepare import RelationPlan, plan_relations
 from models.tabular.relations.coding import RelationCoding
 from models.tabular.relations.equations_with_exceptions import find_equations_with_exceptions
 from models.tabular.schema import ColumnSchema
-from tests.models.tabular.tiny_tables import make_settings
+from tests.models.tabular.tiny_tables import decode_shuffled, make_settings
 
 COUNT = 2_000
 
@@ -48,10 +48,7 @@ def test_relations_of_all_but_a_few_rows_are_kept_as_often_as_these_have_them() 
     ]
     coded = coding.encode(table).combine_chunks()
     assert coding.decode(coded.to_batches()[0], table.schema).equals(table.to_batches()[0])
-    rng = np.random.default_rng(1)
-    mixed = [column.take(pa.array(rng.permutation(len(coded)))) for column in coded.columns]
-    batch = pa.table(mixed, schema=coded.schema).combine_chunks().to_batches()[0]
-    rows = RelationCoding.unpack(coding.pack()).decode(batch, table.schema)
+    rows = decode_shuffled(RelationCoding.unpack(coding.pack()), table)
     for relation in coding.with_exceptions:
         share, sampled = (relation.holds(each).mean() for each in (table, rows))
         assert 0.998 <= share < 1
@@ -98,8 +95,8 @@ def test_codes_that_floats_would_change_have_no_relations() -> None:
 
 def test_up_to_one_row_in_a_hundred_may_be_odd() -> None:
     types = dict.fromkeys(make_table().column_names, "integer")
-    found = find_equations_with_exceptions(make_table(12), types, [], [])
-    assert "a * b ~ product" in {relation.name for relation in found}
+    relations = find_equations_with_exceptions(make_table(12), types, [], [])
+    assert "a * b ~ product" in {relation.name for relation in relations}
     assert not find_equations_with_exceptions(make_table(80), types, [], [])
 
 

@@ -16,7 +16,7 @@ from models.tabular.relations.keyed_amounts import find_keyed_amounts
 from models.tabular.relations.relation import Relation
 from models.tabular.row_completion import complete_rows
 from models.tabular.schema import ColumnSchema
-from tests.models.tabular.tiny_tables import make_settings, train_sampler
+from tests.models.tabular.tiny_tables import decode_shuffled, make_settings, train_sampler
 
 SALES = "factor(product) * quantity * (1 - discount) ~ sales"
 EXACT_SALES = SALES.replace("~", "=")
@@ -65,15 +65,6 @@ def names_of(relations: Any) -> list[str]:
     return [relation.name for relation in relations]
 
 
-def shuffled(coding: RelationCoding, table: pa.Table) -> pa.RecordBatch:
-    """Return rows whose coded columns are independent."""
-    rng = np.random.default_rng(1)
-    coded = coding.encode(table).combine_chunks()
-    mixed = [column.take(pa.array(rng.permutation(len(coded)))) for column in coded.columns]
-    batch = pa.table(mixed, schema=coded.schema).combine_chunks().to_batches()[0]
-    return coding.decode(batch, table.schema)
-
-
 def prices_of(rows: pa.Table | pa.RecordBatch) -> dict[str, set[float]]:
     """Return the prices of each product, in rows where these can be divided."""
     prices: dict[str, set[float]] = {}
@@ -88,7 +79,7 @@ def test_amounts_of_a_price_list_are_computed() -> None:
     table = make_orders()
     coding = plan(table).coding
     assert {EXACT_SALES, PROFIT} <= set(names_of(coding.relations))
-    rows = shuffled(coding, table)
+    rows = decode_shuffled(coding, table)
     assert not rows.column("sales").equals(table.column("sales").combine_chunks())
     assert all(relation.holds(rows).all() for relation in coding.relations)
 
@@ -97,7 +88,7 @@ def test_products_have_one_of_their_own_prices() -> None:
     table = make_orders(changed=20)
     coding = plan(table).coding
     assert SALES in names_of(coding.with_exceptions)
-    rows = shuffled(coding, table)
+    rows = decode_shuffled(coding, table)
     relation = next(each for each in coding.with_exceptions if each.name == SALES)
     assert min(relation.holds(table).mean(), relation.holds(rows).mean()) > 0.99
     own, sampled = prices_of(table), prices_of(rows.filter(pa.array(relation.holds(rows))))
@@ -112,7 +103,9 @@ def test_odd_amounts_stay_as_frequent_as_they_are() -> None:
     table = make_orders(odd=0.04)
     coding = plan(table).coding
     relation = next(each for each in coding.with_exceptions if each.name == SALES)
-    share, sampled = (relation.holds(rows).mean() for rows in (table, shuffled(coding, table)))
+    share, sampled = (
+        relation.holds(rows).mean() for rows in (table, decode_shuffled(coding, table))
+    )
     assert 0.95 < share < 0.98
     assert sampled == pytest.approx(share, abs=0.02)
     batch = coding.encode(table).combine_chunks().to_batches()[0]
@@ -125,7 +118,7 @@ def test_a_coding_with_several_numbers_of_keys_is_stored() -> None:
     coding = plan(table).coding
     copy = RelationCoding.unpack(coding.pack())
     assert copy.with_exceptions == coding.with_exceptions
-    assert shuffled(copy, table).equals(shuffled(coding, table))
+    assert decode_shuffled(copy, table).equals(decode_shuffled(coding, table))
 
 
 def test_taxes_in_per_cent_are_factors() -> None:

@@ -14,7 +14,7 @@ from models.tabular.relations.coding import RelationCoding
 from models.tabular.relations.near_sums import find_near_sums
 from models.tabular.row_completion import complete_rows
 from models.tabular.schema import ColumnSchema
-from tests.models.tabular.tiny_tables import make_settings, train_sampler
+from tests.models.tabular.tiny_tables import decode_shuffled, make_settings, train_sampler
 
 PARTS = ("sand", "lime", "soda", "ash")
 
@@ -43,15 +43,6 @@ def plan(table: pa.Table, relations: bool | list[str] = True) -> RelationCoding:
     return plan_relations(rows, make_settings(table, relations=relations)).coding
 
 
-def shuffled(coding: RelationCoding, table: pa.Table) -> pa.RecordBatch:
-    """Return rows whose coded values are those of different rows."""
-    rng = np.random.default_rng(2)
-    coded = coding.encode(table).combine_chunks()
-    mixed = [column.take(pa.array(rng.permutation(len(coded)))) for column in coded.columns]
-    batch = pa.table(mixed, schema=coded.schema).combine_chunks().to_batches()[0]
-    return coding.decode(batch, table.schema)
-
-
 def totals(rows: pa.Table | pa.RecordBatch) -> Floats:
     return np.asarray(np.sum([np.asarray(rows.column(name)) for name in PARTS], 0))
 
@@ -65,7 +56,9 @@ def test_parts_of_few_rows_add_up_to_about_a_constant() -> None:
     assert RelationCoding.unpack(coding.pack()) == coding
     coded = coding.encode(table).combine_chunks().to_batches()[0]
     assert pa.Table.from_batches([coding.decode(coded, table.schema)]).equals(table)
-    assert totals(shuffled(coding, table)).std() == pytest.approx(totals(table).std(), rel=0.01)
+    assert totals(decode_shuffled(coding, table)).std() == pytest.approx(
+        totals(table).std(), rel=0.01
+    )
 
 
 def test_a_stock_is_about_the_one_before_and_what_came_and_went() -> None:

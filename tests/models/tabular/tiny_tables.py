@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from models.checkpoint import unpack
 from models.tabular.data import LabeledRows
+from models.tabular.relations.coding import RelationCoding
 from models.tabular.sampling import TableSampler
 from models.tabular.schema import ColumnSchema
 from models.tabular.settings import TableData, TableSettings, resolve
@@ -92,6 +93,15 @@ def train_sampler(
 def load_sampler(checkpoint: PackedCheckpoint, folder: Path) -> TableSampler:
     (folder / "model").write_bytes(checkpoint.model)
     return TableSampler.load(*unpack(folder / "model"))
+
+
+def decode_shuffled(coding: RelationCoding, table: pa.Table) -> pa.RecordBatch:
+    """Return decoded rows whose coded columns are independent."""
+    rng = np.random.default_rng(1)
+    coded = coding.encode(table).combine_chunks()
+    mixed = [column.take(pa.array(rng.permutation(len(coded)))) for column in coded.columns]
+    batch = pa.table(mixed, schema=coded.schema).combine_chunks().to_batches()[0]
+    return coding.decode(batch, table.schema)
 
 
 def make_people(count: int = 600) -> tuple[pa.Table, Schema]:

@@ -8,11 +8,12 @@ from typing import Any
 from python_calamine import CalamineSheet
 
 from modalities.tabular.upload.files.csv_dialect import SAMPLE_ROWS
+from modalities.tabular.upload.files.csv_text import NO_BREAK_SPACE
 from modalities.tabular.upload.layout.transposed_rows import transpose
 
 Row = list[Any]
 
-OUTER_BLANKS = " \u00a0"
+OUTER_BLANKS = f" {NO_BREAK_SPACE}"
 _EXACT_INTEGERS = 2**53
 
 
