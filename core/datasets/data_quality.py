@@ -34,3 +34,14 @@ class Issue:
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:
         return cls(**{**fields, "examples": tuple(fields["examples"])})
+
+
+def describe(issue: Mapping[str, Any]) -> str:
+    """Return the hint of a stored issue, with the columns or files that it is about.
+
+    Keys that may not read data see the warnings of jobs and the verdicts on models, so these do
+    not quote cells.
+    """
+    shown = [] if issue["code"] in QUOTING_CODES else issue["examples"][:SHOWN_EXAMPLES]
+    more = ["…"] if len(shown) < issue["count"] else []
+    return f"{issue['hint']} ({'; '.join([*shown, *more])})" if shown else str(issue["hint"])

@@ -10,6 +10,7 @@ import core.evaluation
 from core import jobs, model_registry
 from core.database import read
 from core.datasets import repository as datasets
+from core.datasets.data_quality import describe
 from core.errors import Conflict, JobError
 from core.evaluation import REPORT, EvaluationSpec
 from core.settings import get_settings
@@ -46,7 +47,7 @@ def evaluate(job: Job, lease: Lease) -> Finish:
     work = EvaluationJob(job, lease, spec, get_storage())
     lease.phase = "evaluating"
     evaluation = work.run(model, dataset)
-    report = work.build_report(model, evaluation)
+    report = work.build_report(model, dataset, evaluation)
     pictures = {each.name: work.store(each.name, each.png) for each in evaluation.pictures}
     report_json = json.dumps(report, ensure_ascii=False, allow_nan=False)
     stored_report = work.store(REPORT, report_json.encode())
@@ -78,6 +79,15 @@ def _main_scores(modality: str, scores: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def _serious_issues(dataset: Dataset) -> list[str]:
+    """Return the issues of the data that no score shows, such as real values of people."""
+    return [
+        f"the dataset has the issue `{issue['code']}`: {describe(issue)}"
+        for issue in dataset.summary["issues"]
+        if issue["severity"] == "error"
+    ]
+
+
 class EvaluationJob:
     def __init__(self, job: Job, lease: Lease, spec: EvaluationSpec, storage: Storage) -> None:
         self.spec = spec
@@ -106,7 +116,9 @@ class EvaluationJob:
             )
         )
 
-    def build_report(self, model: Model, evaluation: EvaluationOutput) -> dict[str, Any]:
+    def build_report(
+        self, model: Model, dataset: Dataset, evaluation: EvaluationOutput
+    ) -> dict[str, Any]:
         score_types = registry.evaluation_of(self.spec.modality).score_types
         verdict = verdict_of(evaluation.scores, evaluation.holdout_items, score_types)
         scores = [score.to_dict() for score in evaluation.scores]
@@ -121,7 +133,7 @@ class EvaluationJob:
             "verdict": {
                 "verdict": verdict.verdict,
                 "quality": verdict.quality,
-                "reasons": list(verdict.reasons),
+                "reasons": [*verdict.reasons, *_serious_issues(dataset)],
             },
             "holdout_items": evaluation.holdout_items,
             "scores": scores,

@@ -1,15 +1,13 @@
 """Planning of training jobs: from a request and a dataset to a resolved configuration."""
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 from sqlalchemy.orm import Session
 
 from core import model_registry, workers
 from core.database import read
 from core.datasets import repository as datasets
-from core.datasets.data_quality import QUOTING_CODES, SHOWN_EXAMPLES
+from core.datasets.data_quality import describe
 from core.devices import DeviceKind, RequestedDevice
 from core.errors import Conflict, FieldError, ValidationFailed
 from core.jobs import NewJob
@@ -148,7 +146,7 @@ def _warnings(
     device: RequestedDevice,
 ) -> list[WarningView]:
     warnings = [
-        WarningView(code=issue["code"], message=_describe(issue))
+        WarningView(code=issue["code"], message=describe(issue))
         for issue in dataset.summary["issues"]
         if issue["severity"] != "info"
     ]
@@ -170,16 +168,6 @@ def _warnings(
         step_s, _ = _seconds_per_step(session, training.cost(), device)
         warnings += _small_budget_warnings(training, step_s)
     return warnings
-
-
-def _describe(issue: Mapping[str, Any]) -> str:
-    """Return the hint of an issue of the dataset, with the columns or files that it is about.
-
-    Keys that may not read data see the warnings of jobs, so these do not quote cells.
-    """
-    shown = [] if issue["code"] in QUOTING_CODES else issue["examples"][:SHOWN_EXAMPLES]
-    more = ["…"] if len(shown) < issue["count"] else []
-    return f"{issue['hint']} ({'; '.join([*shown, *more])})" if shown else str(issue["hint"])
 
 
 def _small_budget_warnings(training: ResolvedTraining, step_s: float) -> list[WarningView]:

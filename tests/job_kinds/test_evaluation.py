@@ -150,6 +150,20 @@ def test_image_evaluation_produces_report_model_card_and_html_page(
     assert client.get("/v1/models/pets/report").json()["scores"] == report["scores"]
 
 
+def test_verdict_names_the_real_values_of_people_in_the_samples(client: TestClient) -> None:
+    emails = [f"user{i % 120}@example.com" for i in range(300)]
+    rows = "".join(f"{email},{i % 40},{'yn'[i % 2]}\n" for i, email in enumerate(emails))
+    schema = [{"name": "email", "identifier": "keep"}]
+    data = f"email,age,paid\n{rows}".encode()
+    dataset = create_dataset(data, name="t.csv", target="paid", schema=schema)
+    train(client, dataset, TINY_TABLE_CONFIG, 12)
+    post_evaluation(client)
+    assert run_next(QUEUES)
+    reasons = client.get("/v1/models/pets/report").json()["verdict"]["reasons"]
+    assert reasons[-1].startswith("the dataset has the issue `personal_values`")
+    assert reasons[-1].endswith("(email (email): 120 values in fewer than 10 rows each)")
+
+
 def test_evaluate_true_creates_an_evaluation_of_the_trained_model(
     client: TestClient,
 ) -> None:
