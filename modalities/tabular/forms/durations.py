@@ -2,7 +2,8 @@
 
 A format is written like that of a spreadsheet, such as `[h]:mm:ss`, `[hh]:mm` or `d days hh:mm:ss`.
 `d day(s) hh:mm:ss` is how PostgreSQL writes them: `1 day 02:03:04`, `-02:03:04`, `2 days`.
-`[m]:ss` and `[mm]:ss` are times of a race. `P` is the ISO 8601 notation, `PT` the same without
+`[m]:ss` and `[mm]:ss` are times of a race, `[h:]m:ss` has hours only if there are any: `59:08`,
+`1:02:11`. `P` is the ISO 8601 notation, `PT` the same without
 days, and `PT0H0M0S` with zeros. `.f` at the end is a fraction of a second. `[h]h [mm]m` is a
 duration with units; with `?` at the end, parts that are zero are omitted.
 """
@@ -24,8 +25,8 @@ MAX_FRACTION_DIGITS = 6  # of a second
 DEFAULT_FORMAT = "[h]:mm:ss"
 DURATION_FORMATS = (
     "[h]:mm:ss", "[hh]:mm:ss", "[hhh]:mm:ss", "[h]:mm", "[hh]:mm", "d days hh:mm:ss",
-    "d days, h:mm:ss", "d day(s) hh:mm:ss", "d.hh:mm:ss", "[m]:ss", "[mm]:ss", "PT", "P",
-    "PT0H0M0S",
+    "d days, h:mm:ss", "d day(s) hh:mm:ss", "d.hh:mm:ss", "[m]:ss", "[mm]:ss", "[h:]m:ss",
+    "[h:]mm:ss", "[hh:]mm:ss", "PT", "P", "PT0H0M0S",
 )  # fmt: skip
 _UNIT_FORMATS = tuple(
     format + omitted
@@ -42,9 +43,12 @@ _UNIT_BEGIN = re.compile(r"[0-9]{1,6} ?[hmsS]")
 _COMPOUND = re.compile(r"[0-9]{1,6} ?[hmS][^0-9]*[0-9]{1,2} ?[msM]")
 _CLOCK = r"(?P<h>[0-9]{1,6}):(?P<m>[0-5][0-9])"
 _SECONDS = r":(?P<s>[0-5][0-9])(?:\.(?P<f>[0-9]{1,9}))?"
+_LONG_MINUTES = re.compile(r"-?(?:2[4-9]|[3-5][0-9]):[0-5][0-9](?:\.[0-9]+)?")  # no time of day
 _DAY_CLOCK = r"(?P<h>[01]?[0-9]|2[0-3]):(?P<m>[0-5][0-9])" + _SECONDS
 _PATTERNS = {
     "[m": rf"^(?P<sign>-?)(?P<m>[0-9]{{1,8}}){_SECONDS}$",
+    "[h:]": rf"^(?P<sign>-?)(?:(?P<h>[0-9]{{1,6}}):)?(?P<m>[0-5]?[0-9]){_SECONDS}$",
+    "[hh:]": rf"^(?P<sign>-?)(?:(?P<h>[0-9]{{2,6}}):)?(?P<m>[0-5][0-9]){_SECONDS}$",
     "[h": rf"^(?P<sign>-?){_CLOCK}",
     "d days hh": rf"^(?:(?P<d>-?[0-9]{{1,6}}) days? \+?)?{_DAY_CLOCK}$",
     "d days, h": rf"^(?:(?P<d>-?[0-9]{{1,6}}) days?, )?{_DAY_CLOCK}$",
@@ -175,6 +179,12 @@ class DurationForm:
             minutes, rest = divmod(abs(micros), 60 * SECOND)
             whole = f"{minutes:0{self.style.index(']') - 1}}"
             return f"{sign}{whole}{_clock(rest, digits, hour_digits=1)[4:]}"
+        if "h:]" in self.style:
+            hours, rest = divmod(abs(micros), 3600 * SECOND)
+            minutes, rest = divmod(rest, 60 * SECOND)
+            whole = f"{hours:0{self.style.index(':') - 1}}:" if hours else ""
+            whole += f"{minutes:0{2 if hours or ']mm' in self.style else 1}}"
+            return f"{sign}{whole}{_clock(rest, digits, hour_digits=1)[4:]}"
         hour_digits = self.style.index("]") - 1
         return sign + _clock(
             abs(micros), digits, hour_digits=hour_digits, seconds=self.style.endswith("ss")
@@ -228,7 +238,10 @@ def infer_duration_form(sample: Sequence[str]) -> DurationForm | None:
     fraction = any(re.search(r"\.[0-9]+S?$", text) for text in sample)
     best, most = None, MIN_FIT_FRACTION * len(sample)
     in_units = has_units(sample)
+    may_be_clock = not any(map(_LONG_MINUTES.fullmatch, sample))
     for style in _UNIT_FORMATS if in_units else DURATION_FORMATS:
+        if "h:]" in style and may_be_clock:  # 9:30 and 9:30:00 are times of day
+            continue
         form = DurationForm(style, fraction and not in_units)
         same = count_equal(form.write(form.parse(texts), decimals), texts)
         if same >= most and (best is None or same > most):
