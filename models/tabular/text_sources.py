@@ -4,7 +4,7 @@ A part gives the one value that has it, such as a whole word or a date. Where se
 it, such as the first names with an initial, the model draws the value, which may lack the part.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +18,9 @@ from models.tabular.identifiers.words import in_case
 from models.tabular.relations.joined_texts import JoinedText
 from models.tabular.relations.text_ways import (
     CODE,
+    FIRST_WORDS,
     FULL_DATE_WAYS,
+    LAST_WORD,
     MARK_WAYS,
     NUMBER_WAYS,
     OPTIONAL_WAYS,
@@ -50,12 +52,13 @@ def with_sources(tokenizer: Tokenizer, row_index: int, row: Row, origins: dict[s
         if parts is None and any(given is not None for given in texts):
             message = f"contradicts the other given values, because `{joined.name}`"
             raise InvalidPartialRow(row_index, joined.column, message)
-        for i, part in enumerate(parts or ()):
-            source, way = joined.sources[i], joined.ways[i]
+        if parts is None:
+            continue
+        for i, (source, way) in enumerate(zip(joined.sources, joined.ways, strict=True)):
             if source in row or way == REST:
                 continue
             try:
-                value = _source_value(tokenizer, joined, i, part)
+                value = _source_value(tokenizer, joined, i, parts)
             except ValueError as error:
                 message = f"consists of `{source}`, which {error}"
                 raise InvalidPartialRow(row_index, joined.column, message) from error
@@ -77,13 +80,21 @@ def _given_text(schema: pa.Schema, row: Row, joined: JoinedText, index: int) -> 
     return text or ""
 
 
-def _source_value(tokenizer: Tokenizer, joined: JoinedText, index: int, part: str) -> Any:
-    """Return the only JSON value of a source with such a part; None if several may have it.
+def _source_value(
+    tokenizer: Tokenizer, joined: JoinedText, index: int, parts: Sequence[str]
+) -> Any:
+    """Return the only JSON value of a source with such parts; None if several may have them.
 
-    Raises ValueError if no value has it.
+    `parts` are those of all sources. Raises ValueError if no value has them.
     """
-    source, way = joined.sources[index], joined.ways[index]
+    source, way, part = joined.sources[index], joined.ways[index], parts[index]
+    parts_of_source = {
+        joined.ways[i]: text for i, text in enumerate(parts) if joined.sources[i] == source
+    }
     arrow = tokenizer.arrow.field(source).type
+    if way in (FIRST_WORDS, LAST_WORD):
+        words = [parts_of_source.get(way) for way in (FIRST_WORDS, LAST_WORD)]
+        return None if None in words else " ".join(map(str, words))
     if way.startswith(CODE):
         values = [value for value, code in joined.codes[index].items() if code == part]
         is_value = way == CODE + SAME and len(values) == 1
@@ -93,10 +104,11 @@ def _source_value(tokenizer: Tokenizer, joined: JoinedText, index: int, part: st
     if way in OPTIONAL_WAYS:
         return part.strip(" ") or None
     if way.startswith("%"):
-        if way not in FULL_DATE_WAYS:
+        if not {*FULL_DATE_WAYS} & parts_of_source.keys():
             return None  # a year or a month alone
+        text, format = "\n".join(parts_of_source.values()), "\n".join(parts_of_source)
         try:
-            return datetime.strptime(part, way).isoformat()  # noqa: DTZ007 - values have no zone
+            return datetime.strptime(text, format).isoformat()  # noqa: DTZ007 - values have no zone
         except ValueError as error:
             raise ValueError("must be a date") from error
     for column in tokenizer.columns:

@@ -47,10 +47,13 @@ def fit_id_columns(
             kind = rest_kind(next(j for j in joined_texts if j.column == name), rests[name], schema)
             id_column = IdColumn.fit(name, arrow, rests[name], min_value_count, kind)
             source = _within_digits(id_column.source, rests[name])
-            keyed = (
-                None if min_value_count else KeyedValues.fit(column_values(table, name), regions)
-            )
-            yield replace(id_column, source=source, rows_per_value=1, keyed=keyed)
+            id_column = replace(id_column, source=source, rows_per_value=1)
+            if not min_value_count:
+                values = column_values(table, name)
+                missing_with = MissingWith.fit(values, earlier)
+                keyed = KeyedValues.fit(values, regions)
+                id_column = replace(id_column, missing_with=missing_with, keyed=keyed)
+            yield id_column
             continue
         values = column_values(table, name)
         id_column = IdColumn.fit(name, arrow, values, min_value_count, kinds[name])

@@ -22,6 +22,7 @@ from models.tabular.relations.text_ways import (
     OPTIONAL_WAYS,
     SAME,
     TEXT_WAYS,
+    WORD_WAYS,
     text_in_way,
 )
 
@@ -45,23 +46,30 @@ class SampledRows:
         self.rows = rows
         self._coded = coded
 
-    def guess(self, name: str, others: Collection[str], *, with_rest: bool) -> JoinedText | None:
+    def guess(
+        self, name: str, others: Collection[str], *, with_rest: bool, with_words: bool = False
+    ) -> JoinedText | None:
         """Return what the texts of a column consist of in all of the rows, or None.
 
-        It consists of columns in `others`. Its codes are those of the rows.
+        It consists of columns in `others`, also of single words of them `with_words`. Its codes are
+        those of the rows.
         """
         texts = array(self.rows, name)
         if texts.null_count:
             present = SampledRows(self.rows.filter(texts.is_valid()), self._coded)
             enough = len(present.rows) >= MIN_PRESENT
-            return present.guess(name, others, with_rest=with_rest) if enough else None
+            if not enough:
+                return None
+            return present.guess(name, others, with_rest=with_rest, with_words=with_words)
         texts = texts.to_pylist()
         if max(map(len, texts)) > MAX_LENGTH:
             return None
         variants = {
             part: each
             for part, each in self._variants.items()
-            if part[0] in others and all(map(str.__contains__, texts, each))
+            if part[0] in others
+            and (with_words or part[1] not in WORD_WAYS)
+            and all(map(str.__contains__, texts, each))
         }
         pieces = _Search(variants).match(texts)
         if pieces is not None:
@@ -107,10 +115,12 @@ class FewRows:
         # Texts without a rest come first. The samples compute the parts of texts once.
         self._samples = [(rows, False) for rows in few] + [(rows, True) for rows in (*few, *more)]
 
-    def guess(self, name: str, others: Collection[str]) -> Iterator[JoinedText]:
+    def guess(
+        self, name: str, others: Collection[str], *, with_words: bool = False
+    ) -> Iterator[JoinedText]:
         """Yield what the texts of a column may consist of, with the codes of a few rows."""
         for sample, with_rest in self._samples:
-            joined = sample.guess(name, others, with_rest=with_rest)
+            joined = sample.guess(name, others, with_rest=with_rest, with_words=with_words)
             if joined is not None:
                 yield joined
 

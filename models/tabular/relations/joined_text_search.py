@@ -22,6 +22,7 @@ EXAMINED_ROWS = 100  # yield the parts, which are then checked on all rows
 ATTEMPTS = 3  # each with rows that contradict the one before
 MAX_COLUMNS = 60  # whose texts are compared
 MIN_NULLS_AGREE = 0.9  # of the rows lack both the text and one of its sources, or neither
+MIN_WITH_BLANKS = 0.5  # of the texts of a column whose words are compared
 MAX_EXCEPTIONS = 0.05  # of the identifiers, which samples do not have
 
 
@@ -45,8 +46,14 @@ def find_joined_texts(
     coded = count_values(table.select(compared), types)
     compared += [name for name, type in types.items() if type == "id" and name not in compared]
     few_rows = FewRows(table.select(compared), coded)
-    for name, type in types.items():
+    # A name consists of given and family names rather than these of its words.
+    columns = [(item, False) for item in types.items()]
+    if any(type == "id" and _have_words(array(table, name)) for name, type in types.items()):
+        columns += [(item, True) for item in types.items() if item[1] == "id"]
+    for (name, type), with_words in columns:
         if name in fixed or not _may_be_joined(type, array(table, name)):
+            continue
+        if any(each.column == name for each in joined_texts):
             continue
         present = np.flatnonzero(array(table, name).is_valid().to_numpy(zero_copy_only=False))
         if len(present) < max(MIN_ROWS, min_value_count):
@@ -54,23 +61,27 @@ def find_joined_texts(
         others = [other for other in types if not _consists_of(joined_texts, other, name)]
         candidates = table.select([name, *others[:MAX_COLUMNS]])
         has_rest = type == "id" and not min_value_count
-        joined = _find(name, candidates, present, coded if has_rest else None)
+        joined = _find(name, candidates, present, coded if has_rest else None, with_words)
         if type == "id" and joined is not None and not _has_new_part(joined, table, types):
             joined = None
         elif has_rest and joined is None:
-            joined = _find_with_exceptions(name, candidates, present, few_rows, types)
+            joined = _find_with_exceptions(name, candidates, present, few_rows, types, with_words)
         if joined is not None and _is_evident(joined, table):
             joined_texts.append(joined)
     return _sources_first(joined_texts)
 
 
 def _find(
-    name: str, table: pa.Table, present: NDArray[np.int64], coded: Mapping[Part, int] | None
+    name: str,
+    table: pa.Table,
+    present: NDArray[np.int64],
+    coded: Mapping[Part, int] | None,
+    with_words: bool,
 ) -> JoinedText | None:
     """Return what the texts of a column consist of in all rows, or None.
 
     `present` are the rows with a text. `coded` are columns that may have codes in texts with a
-    rest; None if they may not have one.
+    rest; None if they may not have one. `with_words`, single words of a column may be parts.
     """
     sample = _examined_rows(table.take(pa.array(_shuffled(present)[:SAMPLED_ROWS])))
     joined, others = None, table.column_names[1:]
@@ -78,7 +89,7 @@ def _find(
         rows = SampledRows(
             sample, {part: n for part, n in (coded or {}).items() if part[0] in others}
         )
-        joined = rows.guess(name, others, with_rest=coded is not None)
+        joined = rows.guess(name, others, with_rest=coded is not None, with_words=with_words)
         if joined is None:
             return None
         joined = with_codes(joined, table)
@@ -100,8 +111,9 @@ def _find_with_exceptions(
     present: NDArray[np.int64],
     few_rows: FewRows,
     types: Mapping[str, str],
+    with_words: bool,
 ) -> JoinedText | None:
-    for guess in few_rows.guess(name, table.column_names[1:]):
+    for guess in few_rows.guess(name, table.column_names[1:], with_words=with_words):
         joined = with_codes(guess, table)
         holds = joined.holds(table)[present].mean() >= 1 - MAX_EXCEPTIONS
         if holds and _has_new_part(joined, table, types):
@@ -136,6 +148,13 @@ def _may_be_joined(type: str, values: pa.Array) -> bool:
     if not pa.types.is_string(values.type) or type not in ("id", "category"):
         return False
     return type == "id" or pc.count_distinct(values).as_py() > MAX_LOOKUP_SHARE * len(values)
+
+
+def _have_words(values: pa.Array) -> bool:
+    """Return True if most texts have several words, as names of people do."""
+    if not pa.types.is_string(values.type) or values.null_count == len(values):
+        return False
+    return bool(pc.mean(pc.match_substring(values, " ")).as_py() > MIN_WITH_BLANKS)
 
 
 def _has_new_part(joined: JoinedText, table: pa.Table, types: Mapping[str, str]) -> bool:

@@ -26,6 +26,7 @@ RNG = np.random.default_rng(4)
 FIRST = RNG.choice(["Ann", "Bob", "Carla", "Dirk", "Émile"], N)
 STEMS, MIDDLES = RNG.choice(list("BDKLMT"), N), RNG.choice(["en", "ick", "ar"], N)
 LAST = np.array([f"{stem}{middle}son" for stem, middle in zip(STEMS, MIDDLES, strict=True)])
+PEOPLE = list(zip(FIRST, LAST, strict=True))
 LAT, LON = np.round(RNG.uniform(-38, -37, N), 4), np.round(RNG.uniform(144, 146, N), 4)
 NUMBERS = 1_000 + RNG.permutation(9_000)[:N]
 DAYS = np.datetime64("2023-01-01", "us") + RNG.integers(0, 300, N) * np.timedelta64(1, "D")
@@ -408,3 +409,38 @@ def test_the_number_after_a_new_name_keeps_its_size() -> None:
     (fitted,) = fit_id_columns(table, columns, ["user"], [joined], 0)
     numbers = [int(text) for text in fitted.values(3, np.arange(900)).to_pylist()]
     assert max(numbers) < 100
+
+
+def test_a_name_with_its_last_word_first_is_joined(tmp_path: Path) -> None:
+    names = [f"{a} de  {b}" if i % 9 else str(b) for i, (a, b) in enumerate(PEOPLE)]
+    inverted = [f"{b}, {a} de" if i % 9 else f"{b}, {b}" for i, (a, b) in enumerate(PEOPLE)]
+    mails = [f"{name[0]}{b}@a.com".lower() for name, (_, b) in zip(names, PEOPLE, strict=True)]
+    columns = {"author": names, "sorted": inverted, "mail": mails, "kind": COLUMNS["kind"]}
+    schema = (
+        *(ColumnSchema(name, "id") for name in ("author", "sorted", "mail")),
+        ColumnSchema("kind", "category"),
+    )
+    sampler = train_sampler(pa.table(columns), schema, tmp_path, steps=20, label="kind")
+    for row in sampler.sample(1, np.arange(50)).rows.to_pylist():
+        *first, last = row["author"].split()
+        assert row["sorted"] == f"{last}, {' '.join(first) or last}"
+    partial_rows = PartialRows.parse(sampler.tokenizer, [{"sorted": "Larson, Ann"}])
+    (row,) = complete_rows(sampler, 1, np.arange(1), partial_rows).rows.to_pylist()
+    assert (row["author"], row["mail"]) == ("Ann Larson", "alarson@a.com")
+
+
+def test_a_name_of_a_file_with_the_minute_of_its_row_is_joined(tmp_path: Path) -> None:
+    starts = DAYS + RNG.integers(0, 86_400, N) * np.timedelta64(1, "s")
+    files = [f"{start.item():%Y-%m-%d-%H%M}.gpx" for start in starts]
+    table = pa.table({"start": starts, "file": files, "kind": COLUMNS["kind"]})
+    schema = (
+        ColumnSchema("start", "datetime"),
+        ColumnSchema("file", "id"),
+        ColumnSchema("kind", "category"),
+    )
+    sampler = train_sampler(table, schema, tmp_path, steps=20, label="kind")
+    for row in sampler.sample(1, np.arange(50)).rows.to_pylist():
+        assert row["file"] == f"{row['start']:%Y-%m-%d-%H%M}.gpx"
+    partial_rows = PartialRows.parse(sampler.tokenizer, [{"file": "2023-05-01-1726.gpx"}])
+    (row,) = complete_rows(sampler, 1, np.arange(1), partial_rows).rows.to_pylist()
+    assert f"{row['start']:%Y-%m-%d %H:%M}" == "2023-05-01 17:26"
