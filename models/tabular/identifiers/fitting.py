@@ -18,6 +18,8 @@ from models.tabular.relations.joined_texts import JoinedText
 from models.tabular.relations.text_ways import REST
 from models.tabular.schema import ColumnSchema
 
+MAX_DIFFERENT = 0.5  # numbers per row that restart
+
 
 def fit_id_columns(
     table: pa.Table,
@@ -80,15 +82,25 @@ def _within_digits(source: Source, rest: pa.Array) -> Source:
     return replace(source, digits=lengths["max"])
 
 
+def _restart(rest: pa.Array) -> bool:
+    """Return True for numbers of different lengths that several rows share, such as 1 to 53."""
+    if not len(rest) or pc.count_distinct(rest).as_py() > MAX_DIFFERENT * len(rest):
+        return False
+    lengths = pc.min_max(pc.utf8_length(rest)).as_py()
+    are_numbers = pc.all(pc.match_substring_regex(rest, "^[0-9]+$")).as_py()
+    return are_numbers and lengths["min"] < lengths["max"]
+
+
 def rest_kind(joined: JoinedText, rest: pa.Array, schema: Sequence[ColumnSchema]) -> str | None:
     """Return the kind of what the other columns do not determine: ends of addresses, or numbers.
 
-    Next to a new name, it may repeat. Otherwise it is as unique as the whole text: codes, or None.
+    Next to a new name, it may repeat, and so may a number that counts up for each of the other parts,
+    such as that of a district of a state. Otherwise it is as unique as the whole text: codes, or None.
     """
     if joined.ways.count(REST) > 1:
         return "code"
     identifiers = {column.name for column in schema if column.type == "id"} - {joined.column}
     if not joined.has_new_part(identifiers):
-        return None
+        return "quantity" if _restart(rest.drop_null()) else None
     first = rest.drop_null().slice(0, 1).to_pylist()
     return "email_end" if EmailEnds.fit(first) is not None else "quantity"

@@ -444,3 +444,14 @@ def test_a_name_of_a_file_with_the_minute_of_its_row_is_joined(tmp_path: Path) -
     partial_rows = PartialRows.parse(sampler.tokenizer, [{"file": "2023-05-01-1726.gpx"}])
     (row,) = complete_rows(sampler, 1, np.arange(1), partial_rows).rows.to_pylist()
     assert f"{row['start']:%Y-%m-%d %H:%M}" == "2023-05-01 17:26"
+
+
+def test_numbers_that_restart_with_another_part_keep_their_range() -> None:
+    states = [f"S{i % 9}" for i in range(N)]
+    districts = [f"{state}-{i // 9 + 1}" for i, state in enumerate(states)]
+    table = pa.table({"state": states, "district": districts})
+    (joined,) = find_joined_texts(table, {"state": "category", "district": "id"})
+    columns = [ColumnSchema("state", "category"), ColumnSchema("district", "id")]
+    (fitted,) = fit_id_columns(table, columns, ["district"], [joined], 0)
+    numbers = [int(text) for text in fitted.values(3, np.arange(900)).to_pylist()]
+    assert 20 < len(set(numbers)) <= max(numbers) <= N // 9 + 1
