@@ -154,6 +154,22 @@ def test_times_with_several_offsets_are_converted_to_the_most_common_one(read: R
     assert written(table)[:2] == ["2016-04-01T12:00:34 -10:00", texts[1]]
 
 
+@pytest.mark.parametrize(
+    ("zero", "other", "example"),
+    [("Z", "+01:00", "a: +01:00, Z"), (" UTC", " +0100", "a: +0100, UTC")],
+)
+def test_times_in_utc_next_to_offsets_are_read(
+    zero: str, other: str, example: str, read: Read
+) -> None:
+    days = [f"2024-04-{1 + i % 28:02}T11:{i % 60:02}:34" for i in range(100)]
+    table = read(build_column_csv(*(day + (zero if i % 3 else other) for i, day in enumerate(days))))
+    assert (table["a"].type, table["a"].format) == ("datetime", f"%Y-%m-%dT%H:%M:%S{zero}")
+    issue = table.issue("mixed_offsets")
+    assert issue is not None
+    assert issue["examples"] == [example]
+    assert written(table)[:2] == [f"2024-04-01T10:00:34{zero}", days[1] + zero]
+
+
 def test_times_with_several_offsets_can_be_converted_to_utc(read: Read) -> None:
     table = read(CASES / "mixedtz.csv", "mixedtz.csv")
     issue = table.issue("mixed_offsets")
