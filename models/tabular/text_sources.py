@@ -27,6 +27,7 @@ from models.tabular.relations.text_ways import (
     REST,
     SAME,
     WHOLE_WAYS,
+    WORD_WAYS,
     text_in_way,
 )
 from models.tabular.tokenizer import Tokenizer
@@ -88,13 +89,11 @@ def _source_value(
     `parts` are those of all sources. Raises ValueError if no value has them.
     """
     source, way, part = joined.sources[index], joined.ways[index], parts[index]
-    parts_of_source = {
-        joined.ways[i]: text for i, text in enumerate(parts) if joined.sources[i] == source
-    }
     arrow = tokenizer.arrow.field(source).type
-    if way in (FIRST_WORDS, LAST_WORD):
-        words = [parts_of_source.get(way) for way in (FIRST_WORDS, LAST_WORD)]
-        return None if None in words else " ".join(map(str, words))
+    if way in WORD_WAYS or way.startswith("%"):
+        triples = zip(joined.sources, joined.ways, parts, strict=True)
+        texts = {way: text for name, way, text in triples if name == source}
+        return _name(texts) if way in WORD_WAYS else _date(texts)
     if way.startswith(CODE):
         values = [value for value, code in joined.codes[index].items() if code == part]
         is_value = way == CODE + SAME and len(values) == 1
@@ -103,14 +102,6 @@ def _source_value(
         return _parse(part, arrow)
     if way in OPTIONAL_WAYS:
         return part.strip(" ") or None
-    if way.startswith("%"):
-        if not {*FULL_DATE_WAYS} & parts_of_source.keys():
-            return None  # a year or a month alone
-        text, format = "\n".join(parts_of_source.values()), "\n".join(parts_of_source)
-        try:
-            return datetime.strptime(text, format).isoformat()  # noqa: DTZ007 - values have no zone
-        except ValueError as error:
-            raise ValueError("must be a date") from error
     for column in tokenizer.columns:
         if column.name == source and isinstance(column, CategoricalColumn):
             values = _having(column.categories, way, part)
@@ -118,6 +109,27 @@ def _source_value(
                 raise ValueError(NO_SUCH_VALUE)
             return values[0] if len(values) == 1 else None
     return _new_value(tokenizer, source, way, part)
+
+
+def _name(parts: Mapping[str, str]) -> str | None:
+    """Return the name of parts by their way; None of a single word."""
+    if not {FIRST_WORDS, LAST_WORD} <= parts.keys():
+        return None
+    return f"{parts[FIRST_WORDS]} {parts[LAST_WORD]}"
+
+
+def _date(parts: Mapping[str, str]) -> str | None:
+    """Return the date and time of parts by their format; None of a year or a month alone.
+
+    Raises ValueError if there is no such date.
+    """
+    if not {*FULL_DATE_WAYS} & parts.keys():
+        return None
+    text, format = "\n".join(parts.values()), "\n".join(parts)
+    try:
+        return datetime.strptime(text, format).isoformat()  # noqa: DTZ007 - values have no zone
+    except ValueError as error:
+        raise ValueError("must be a date") from error
 
 
 def _new_value(tokenizer: Tokenizer, source: str, way: str, part: str) -> str | None:

@@ -126,8 +126,8 @@ def _with_zero_offsets(shapes: Counter[_Shape]) -> Callable[[re.Match[str]], _Sh
     directive = next(offsets, "")
 
     def shape_of(match: re.Match[str]) -> _Shape:
-        *others, zone = _shape_of(match)
-        return (*others, _ZERO_OFFSET.sub(directive or r"\g<0>", zone))
+        separator, has_seconds, half, zone = _shape_of(match)
+        return separator, has_seconds, half, _ZERO_OFFSET.sub(directive or r"\g<0>", zone)
 
     return shape_of
 

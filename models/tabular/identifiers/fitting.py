@@ -11,9 +11,10 @@ from models.tabular.identifiers.columns import IdColumn, Source
 from models.tabular.identifiers.email_ends import EmailEnds
 from models.tabular.identifiers.keyed_values import KeyedValues
 from models.tabular.identifiers.missing_identifiers import MissingWith
+from models.tabular.identifiers.place_ends import PlaceEnds
 from models.tabular.identifiers.region_shapes import RegionShapes
 from models.tabular.identifiers.regions import RegionPrefixes
-from models.tabular.identifiers.templates import Counter
+from models.tabular.identifiers.templates import Counter, TemplateSet
 from models.tabular.relations.joined_texts import JoinedText
 from models.tabular.relations.text_ways import REST
 from models.tabular.schema import ColumnSchema
@@ -62,11 +63,18 @@ def fit_id_columns(
         if not min_value_count:
             prefixes = RegionPrefixes.fit(name, values, regions)
             shapes = RegionShapes.fit(name, values, regions)
+            has_places = kinds[name] is None and isinstance(id_column.source, TemplateSet)
+            ends = PlaceEnds.fit(values, regions) if has_places else None
             missing_with = MissingWith.fit(values, earlier)
             keyed = KeyedValues.fit(values, regions)
             earlier[name] = pc.if_else(values.is_valid(), True, pa.scalar(None, pa.bool_()))
             id_column = replace(
-                id_column, prefixes=prefixes, shapes=shapes, missing_with=missing_with, keyed=keyed
+                id_column,
+                prefixes=prefixes,
+                shapes=shapes,
+                missing_with=missing_with,
+                keyed=keyed,
+                ends=ends,
             )
         yield id_column
 
@@ -94,8 +102,9 @@ def _restart(rest: pa.Array) -> bool:
 def rest_kind(joined: JoinedText, rest: pa.Array, schema: Sequence[ColumnSchema]) -> str | None:
     """Return the kind of what the other columns do not determine: ends of addresses, or numbers.
 
-    Next to a new name, it may repeat, and so may a number that counts up for each of the other parts,
-    such as that of a district of a state. Otherwise it is as unique as the whole text: codes, or None.
+    Next to a new name, it may repeat, and so may a number that counts up for each of the other
+    parts, such as that of a district of a state. Otherwise it is as unique as the whole text:
+    codes, or None.
     """
     if joined.ways.count(REST) > 1:
         return "code"

@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 
 from models.tabular.categorical_columns import as_text
 
-
 TextFunction = Callable[[pa.Array], pa.Array]
 
 

@@ -162,7 +162,9 @@ def test_times_in_utc_next_to_offsets_are_read(
     zero: str, other: str, example: str, read: Read
 ) -> None:
     days = [f"2024-04-{1 + i % 28:02}T11:{i % 60:02}:34" for i in range(100)]
-    table = read(build_column_csv(*(day + (zero if i % 3 else other) for i, day in enumerate(days))))
+    table = read(
+        build_column_csv(*(day + (zero if i % 3 else other) for i, day in enumerate(days)))
+    )
     assert (table["a"].type, table["a"].format) == ("datetime", f"%Y-%m-%dT%H:%M:%S{zero}")
     issue = table.issue("mixed_offsets")
     assert issue is not None

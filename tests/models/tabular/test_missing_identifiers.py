@@ -151,9 +151,7 @@ def test_an_identifier_with_a_part_of_a_category_is_missing_where_that_is() -> N
     table = pa.table({"shelf": shelves, "place": places})
     joined_texts = find_joined_texts(table, {"shelf": "category", "place": "id"})
     assert [joined.name for joined in joined_texts] == ["shelf in place"]
-    tokenizer = Tokenizer.fit(
-        table, schema, target_column=None, seed=1, joined_texts=joined_texts
-    )
+    tokenizer = Tokenizer.fit(table, schema, target_column=None, seed=1, joined_texts=joined_texts)
     u = np.random.default_rng(1).random((tokenizer.num_decode_uniforms, len(table)))
     ids = {each.name: each.values(7, np.arange(len(table))) for each in tokenizer.id_columns}
     rows = tokenizer.decode(tokenizer.encode(table, 1), u, ids)
