@@ -182,6 +182,16 @@ def test_times_with_several_offsets_can_be_converted_to_utc(read: Read) -> None:
     assert converted.preview("when")[1] == "2023-06-06 07:00:00+00:00"
 
 
+def test_results_of_which_some_have_minutes_are_durations(read: Read) -> None:
+    texts = [
+        f"{27 + i * 0.31:.2f}" if i < 90 else f"{1 + i % 2}:{i % 60:02}.{i}" for i in range(99)
+    ]
+    table = read(build_column_csv(*texts))
+    assert (table["a"].type, table["a"].format) == ("duration", "[m:]s.f")
+    assert written(table) == texts
+    assert table.issue("odd_values") is None
+
+
 def test_numbers_with_a_decimal_comma_and_an_exponent_are_numbers(read: Read) -> None:
     texts = [*(str(15_000 + 150 * i) for i in range(60)), "3,00E+04", "1,5E+04"]
     table = read("a;n\n" + "".join(f"{t};{i % 7}\n" for i, t in enumerate(texts)))
