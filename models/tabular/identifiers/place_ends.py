@@ -38,12 +38,11 @@ class PlaceEnds:
     ends: Mapping[str, tuple[tuple[str, int], ...]]
 
     @classmethod
-    def fit(cls, places: pa.Array, regions: Mapping[str, pa.Array]) -> Self | None:
+    def fit(cls, texts: pa.Array, regions: Mapping[str, pa.Array]) -> Self | None:
         """Choose the column of `regions` on which the ends depend the most; None if none does."""
-        texts = places.cast(pa.string()).to_pylist()
-        ends = [None if text is None else _end_of(text) for text in texts]
+        ends = [None if text is None else _end_of(text) for text in texts.to_pylist()]
         present = [end for end in ends if end is not None]
-        if not present or len(present) < MIN_PLACES * (len(places) - places.null_count):
+        if not present or len(present) < MIN_PLACES * (len(texts) - texts.null_count):
             return None
         best: Self | None = None
         most = 0.0
@@ -57,11 +56,11 @@ class PlaceEnds:
                 best, most = cls(name, {key: each for key, each in shared.items() if each}), same
         return best
 
-    def replace_ends(self, places: pa.Array, rows: pa.RecordBatch) -> pa.Array:
+    def replace_ends(self, texts: pa.Array, rows: pa.RecordBatch) -> pa.Array:
         """Return the places with the ends of the regions of their rows, if these have any."""
         result = []
         regions = region_keys([rows.column(self.column)])
-        for text, region in zip(places.to_pylist(), regions, strict=True):
+        for text, region in zip(texts.to_pylist(), regions, strict=True):
             ends = self.ends.get(region or "", ())
             match = _END.fullmatch(text) if text is not None and ends else None
             if match is not None:
@@ -69,7 +68,7 @@ class PlaceEnds:
                 at = crc32(text.encode()) / 2**32 * limits[-1]
                 text = match["place"] + ends[int(np.searchsorted(limits, at, side="right"))][0]
             result.append(text)
-        return pa.array(result, places.type)
+        return pa.array(result, texts.type)
 
     def to_json(self) -> dict[str, Any]:
         ends = {value: [list(pair) for pair in pairs] for value, pairs in self.ends.items()}

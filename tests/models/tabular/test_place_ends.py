@@ -47,7 +47,7 @@ def test_places_end_as_those_of_the_country_of_their_row() -> None:
 
 
 @pytest.mark.parametrize(
-    ("places", "regions"),
+    ("texts", "regions"),
     [
         (make_crashes()["place"], {"cause": make_crashes()["cause"]}),  # no relation
         (pa.array([f"Town {i}" for i in range(COUNT)]), {"country": make_crashes()["country"]}),
@@ -55,6 +55,6 @@ def test_places_end_as_those_of_the_country_of_their_row() -> None:
     ],
 )
 def test_other_texts_and_columns_have_no_rule(
-    places: pa.ChunkedArray, regions: dict[str, pa.ChunkedArray]
+    texts: pa.ChunkedArray, regions: dict[str, pa.ChunkedArray]
 ) -> None:
-    assert PlaceEnds.fit(places, regions) is None
+    assert PlaceEnds.fit(texts, regions) is None
