@@ -63,8 +63,8 @@ def fit_id_columns(
         if not min_value_count:
             prefixes = RegionPrefixes.fit(name, values, regions)
             shapes = RegionShapes.fit(name, values, regions)
-            has_places = kinds[name] is None and isinstance(id_column.source, TemplateSet)
-            ends = PlaceEnds.fit(values, regions) if has_places else None
+            are_texts = pa.types.is_string(arrow) and isinstance(id_column.source, TemplateSet)
+            ends = PlaceEnds.fit(values, regions) if are_texts and kinds[name] is None else None
             missing_with = MissingWith.fit(values, earlier)
             keyed = KeyedValues.fit(values, regions)
             earlier[name] = pc.if_else(values.is_valid(), True, pa.scalar(None, pa.bool_()))
