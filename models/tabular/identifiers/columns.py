@@ -29,6 +29,7 @@ from models.tabular.identifiers.place_ends import PlaceEnds
 from models.tabular.identifiers.quantities import Quantities
 from models.tabular.identifiers.region_shapes import RegionShapes
 from models.tabular.identifiers.regions import RegionPrefixes
+from models.tabular.identifiers.restarting_numbers import RestartingNumbers
 from models.tabular.identifiers.templates import Counter, TemplateSet
 from models.tabular.identifiers.tokens import MAX_SHAPES, MIN_COVERAGE, MIN_SHARED_COUNT
 from models.tabular.identifiers.words import case_of
@@ -57,7 +58,7 @@ class IdColumn:
 
     `missing` is the share of missing values. `rows_per_value` is how many rows share a value on
     average. `prefixes` and `shapes` are the beginnings and shapes of postal codes by region, and
-    `ends` those of places.
+    `ends` those of places. `numbers` are the ranges of numbers that restart.
     `missing_with` is the column that shows in which rows the identifier is missing, and `keyed` the
     one that determines it. `others` are texts of another kind.
     """
@@ -73,6 +74,7 @@ class IdColumn:
     others: OtherTexts | None = None
     keyed: KeyedValues | None = None
     ends: PlaceEnds | None = None
+    numbers: RestartingNumbers | None = None
 
     @classmethod
     def fit(
@@ -118,7 +120,9 @@ class IdColumn:
 
     @property
     def depends_on_rows(self) -> bool:
-        parts = (self.prefixes, self.shapes, self.missing_with, self.keyed, self.ends)
+        parts = (
+            self.prefixes, self.shapes, self.missing_with, self.keyed, self.ends, self.numbers
+        )  # fmt: skip
         return any(each is not None for each in parts)
 
     @property
@@ -143,6 +147,8 @@ class IdColumn:
             values = self.prefixes.replace_beginnings(values, rows)
         if self.ends is not None:
             values = self.ends.replace_ends(values, rows)
+        if self.numbers is not None:
+            values = self.numbers.within(values, rows)
         if self.others is not None:
             is_word = pc.is_in(drawn, value_set=pa.array(sorted(self.kept_words), pa.string()))
             values = pc.if_else(is_word, drawn, values)
@@ -179,7 +185,10 @@ class IdColumn:
         others = {"others": self.others.to_json()} if self.others else {}
         keyed = {"keyed": self.keyed.to_json()} if self.keyed else {}
         ends = {"place_ends": self.ends.to_json()} if self.ends else {}
-        parts = {**missing_with, **shared, **regional, **shapes, **others, **keyed, **ends}
+        numbers = {"restarting_numbers": self.numbers.to_json()} if self.numbers else {}
+        parts = {
+            **missing_with, **shared, **regional, **shapes, **others, **keyed, **ends, **numbers
+        }  # fmt: skip
         return {"missing": self.missing, **parts, **self.source.to_json()}
 
     @classmethod
@@ -193,7 +202,7 @@ class IdColumn:
         shapes = RegionShapes.from_json(region_shapes) if region_shapes else None
         missing_with = fields.get("missing_with")
         others, keyed = fields.get("others"), fields.get("keyed")
-        ends = fields.get("place_ends")
+        ends, numbers = fields.get("place_ends"), fields.get("restarting_numbers")
         return cls(
             fields["name"],
             arrow,
@@ -206,6 +215,7 @@ class IdColumn:
             OtherTexts.from_json(others) if others else None,
             KeyedValues.from_json(keyed) if keyed else None,
             PlaceEnds.from_json(ends) if ends else None,
+            RestartingNumbers.from_json(numbers) if numbers else None,
         )
 
 

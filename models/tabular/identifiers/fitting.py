@@ -1,6 +1,6 @@
 """Fitting of the identifier columns of a table."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import pyarrow as pa
@@ -14,12 +14,11 @@ from models.tabular.identifiers.missing_identifiers import MissingWith
 from models.tabular.identifiers.place_ends import PlaceEnds
 from models.tabular.identifiers.region_shapes import RegionShapes
 from models.tabular.identifiers.regions import RegionPrefixes
+from models.tabular.identifiers.restarting_numbers import RestartingNumbers, restart
 from models.tabular.identifiers.templates import Counter, TemplateSet
 from models.tabular.relations.joined_texts import JoinedText
 from models.tabular.relations.text_ways import REST
 from models.tabular.schema import ColumnSchema
-
-MAX_DIFFERENT = 0.5  # numbers per row that restart
 
 
 def fit_id_columns(
@@ -47,7 +46,8 @@ def fit_id_columns(
     for name in names:
         arrow = table.schema.field(name).type
         if name in rests:
-            kind = rest_kind(next(j for j in joined_texts if j.column == name), rests[name], schema)
+            joined_text = next(each for each in joined_texts if each.column == name)
+            kind = rest_kind(joined_text, rests[name], schema)
             id_column = IdColumn.fit(name, arrow, rests[name], min_value_count, kind)
             source = _within_digits(id_column.source, rests[name])
             id_column = replace(id_column, source=source, rows_per_value=1)
@@ -55,7 +55,10 @@ def fit_id_columns(
                 values = column_values(table, name)
                 missing_with = MissingWith.fit(values, earlier)
                 keyed = KeyedValues.fit(values, regions)
-                id_column = replace(id_column, missing_with=missing_with, keyed=keyed)
+                numbers = _restarting_numbers(joined_text, table, regions)
+                id_column = replace(
+                    id_column, missing_with=missing_with, keyed=keyed, numbers=numbers
+                )
             yield id_column
             continue
         values = column_values(table, name)
@@ -90,13 +93,15 @@ def _within_digits(source: Source, rest: pa.Array) -> Source:
     return replace(source, digits=lengths["max"])
 
 
-def _restart(rest: pa.Array) -> bool:
-    """Return True for numbers of different lengths that several rows share, such as 1 to 53."""
-    if not len(rest) or pc.count_distinct(rest).as_py() > MAX_DIFFERENT * len(rest):
-        return False
-    lengths = pc.min_max(pc.utf8_length(rest)).as_py()
-    are_numbers = pc.all(pc.match_substring_regex(rest, "^[0-9]+$")).as_py()
-    return are_numbers and lengths["min"] < lengths["max"]
+def _restarting_numbers(
+    joined: JoinedText, table: pa.Table, regions: Mapping[str, pa.Array]
+) -> RestartingNumbers | None:
+    """Return the range of the numbers next to the only other part, if they restart with it."""
+    rest = joined.rest(table)
+    (other, *more) = joined.others
+    if more or other not in regions or joined.ways.count(REST) > 1 or not restart(rest):
+        return None
+    return RestartingNumbers.fit(rest, other, regions[other])
 
 
 def rest_kind(joined: JoinedText, rest: pa.Array, schema: Sequence[ColumnSchema]) -> str | None:
@@ -110,6 +115,6 @@ def rest_kind(joined: JoinedText, rest: pa.Array, schema: Sequence[ColumnSchema]
         return "code"
     identifiers = {column.name for column in schema if column.type == "id"} - {joined.column}
     if not joined.has_new_part(identifiers):
-        return "quantity" if _restart(rest.drop_null()) else None
+        return "quantity" if restart(rest) else None
     first = rest.drop_null().slice(0, 1).to_pylist()
     return "email_end" if EmailEnds.fit(first) is not None else "quantity"

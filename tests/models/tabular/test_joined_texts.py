@@ -447,11 +447,20 @@ def test_a_name_of_a_file_with_the_minute_of_its_row_is_joined(tmp_path: Path) -
 
 
 def test_numbers_that_restart_with_another_part_keep_their_range() -> None:
-    states = [f"S{i % 9}" for i in range(N)]
-    districts = [f"{state}-{i // 9 + 1}" for i, state in enumerate(states)]
+    states = ["Ohio" if i % 5 else "Utah" for i in range(N)]
+    districts = [
+        f"{state}-{1 + i % (30 if state == 'Ohio' else 4)}" for i, state in enumerate(states)
+    ]
     table = pa.table({"state": states, "district": districts})
     (joined,) = find_joined_texts(table, {"state": "category", "district": "id"})
     columns = [ColumnSchema("state", "category"), ColumnSchema("district", "id")]
     (fitted,) = fit_id_columns(table, columns, ["district"], [joined], 0)
-    numbers = [int(text) for text in fitted.values(3, np.arange(900)).to_pylist()]
-    assert 20 < len(set(numbers)) <= max(numbers) <= N // 9 + 1
+    restored = IdColumn.from_json({"name": "district", **fitted.to_json()}, pa.string())
+    rows = table.combine_chunks().to_batches()[0]
+    rests = restored.match_rows(restored.values(3, np.arange(N)), rows).to_pylist()
+    numbers = {
+        state: {int(r) for r, s in zip(rests, states, strict=True) if s == state}
+        for state in states
+    }
+    assert numbers["Utah"] == {1, 2, 3, 4}
+    assert 15 < len(numbers["Ohio"]) <= max(numbers["Ohio"]) <= 30
