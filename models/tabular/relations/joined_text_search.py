@@ -9,7 +9,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from models.tabular.relations.discrete_relations import MAX_LOOKUP_SHARE
-from models.tabular.relations.joined_text_guess import FewRows, SampledRows, may_be_drawn
+from models.tabular.relations.joined_text_guess import (
+    FewRows,
+    SampledRows,
+    have_words,
+    may_be_drawn,
+)
 from models.tabular.relations.joined_texts import JoinedText
 from models.tabular.relations.rows import array
 from models.tabular.relations.screened_numbers import MIN_EVIDENCE_BITS
@@ -22,7 +27,6 @@ EXAMINED_ROWS = 100  # yield the parts, which are then checked on all rows
 ATTEMPTS = 3  # each with rows that contradict the one before
 MAX_COLUMNS = 60  # whose texts are compared
 MIN_NULLS_AGREE = 0.9  # of the rows lack both the text and one of its sources, or neither
-MIN_WITH_BLANKS = 0.5  # of the texts of a column whose words are compared
 MAX_EXCEPTIONS = 0.05  # of the identifiers, which samples do not have
 
 
@@ -42,15 +46,15 @@ def find_joined_texts(
     person in the table. At least `min_value_count` rows have the literals.
     """
     joined_texts: list[JoinedText] = []
-    compared = list(types)[:MAX_COLUMNS]
-    coded = count_values(table.select(compared), types)
-    compared += [name for name, type in types.items() if type == "id" and name not in compared]
-    few_rows = FewRows(table.select(compared), coded)
+    examined = list(types)[:MAX_COLUMNS]
+    coded = count_values(table.select(examined), types)
+    ids = [name for name, type in types.items() if type == "id"]
+    few_rows = FewRows(table.select(dict.fromkeys([*examined, *ids])), coded)
     # A name consists of given and family names rather than these of its words.
-    columns = [(item, False) for item in types.items()]
-    if any(type == "id" and _have_words(array(table, name)) for name, type in types.items()):
-        columns += [(item, True) for item in types.items() if item[1] == "id"]
-    for (name, type), with_words in columns:
+    with_several = [name for name in ids if have_words(array(table, name))]
+    columns = [(name, False) for name in types] + [(name, True) for name in ids]
+    for name, with_words in columns:
+        type = types[name]
         if name in fixed or not _may_be_joined(type, array(table, name)):
             continue
         if any(each.column == name for each in joined_texts):
@@ -58,7 +62,12 @@ def find_joined_texts(
         present = np.flatnonzero(array(table, name).is_valid().to_numpy(zero_copy_only=False))
         if len(present) < max(MIN_ROWS, min_value_count):
             continue
-        others = [other for other in types if not _consists_of(joined_texts, other, name)]
+        compared = with_several if with_words else types
+        others = [other for other in compared if not _consists_of(joined_texts, other, name)]
+        if with_words:
+            others = [other for other in others if _has_last_words(table, name, other)]
+        if not others:
+            continue
         candidates = table.select([name, *others[:MAX_COLUMNS]])
         has_rest = type == "id" and not min_value_count
         joined = _find(name, candidates, present, coded if has_rest else None, with_words)
@@ -150,11 +159,17 @@ def _may_be_joined(type: str, values: pa.Array) -> bool:
     return type == "id" or pc.count_distinct(values).as_py() > MAX_LOOKUP_SHARE * len(values)
 
 
-def _have_words(values: pa.Array) -> bool:
-    """Return True if most texts have several words, as names of people do."""
-    if not pa.types.is_string(values.type) or values.null_count == len(values):
-        return False
-    return bool(pc.mean(pc.match_substring(values, " ")).as_py() > MIN_WITH_BLANKS)
+def _has_last_words(table: pa.Table, name: str, other: str) -> bool:
+    """Return True if most of the first texts have the last word of another column in them."""
+    texts, others = array(table, name), array(table, other)
+    both = pc.and_(texts.is_valid(), others.is_valid())
+    pairs = zip(
+        text_in_way(texts.filter(both)[:EXAMINED_ROWS], "ascii").to_pylist(),
+        text_in_way(others.filter(both)[:EXAMINED_ROWS], "ascii_last_word").to_pylist(),
+        strict=True,
+    )
+    found = [bool(word) and word in text for text, word in pairs]
+    return 2 * sum(found) > len(found)
 
 
 def _has_new_part(joined: JoinedText, table: pa.Table, types: Mapping[str, str]) -> bool:
