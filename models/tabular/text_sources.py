@@ -4,7 +4,7 @@ A part gives the one value that has it, such as a whole word or a date. Where se
 it, such as the first names with an initial, the model draws the value, which may lack the part.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -18,13 +18,16 @@ from models.tabular.identifiers.words import in_case
 from models.tabular.relations.joined_texts import JoinedText
 from models.tabular.relations.text_ways import (
     CODE,
+    FIRST_WORDS,
     FULL_DATE_WAYS,
+    LAST_WORD,
     MARK_WAYS,
     NUMBER_WAYS,
     OPTIONAL_WAYS,
     REST,
     SAME,
     WHOLE_WAYS,
+    WORD_WAYS,
     text_in_way,
 )
 from models.tabular.tokenizer import Tokenizer
@@ -50,12 +53,13 @@ def with_sources(tokenizer: Tokenizer, row_index: int, row: Row, origins: dict[s
         if parts is None and any(given is not None for given in texts):
             message = f"contradicts the other given values, because `{joined.name}`"
             raise InvalidPartialRow(row_index, joined.column, message)
-        for i, part in enumerate(parts or ()):
-            source, way = joined.sources[i], joined.ways[i]
+        if parts is None:
+            continue
+        for i, (source, way) in enumerate(zip(joined.sources, joined.ways, strict=True)):
             if source in row or way == REST:
                 continue
             try:
-                value = _source_value(tokenizer, joined, i, part)
+                value = _source_value(tokenizer, joined, i, parts)
             except ValueError as error:
                 message = f"consists of `{source}`, which {error}"
                 raise InvalidPartialRow(row_index, joined.column, message) from error
@@ -77,13 +81,19 @@ def _given_text(schema: pa.Schema, row: Row, joined: JoinedText, index: int) -> 
     return text or ""
 
 
-def _source_value(tokenizer: Tokenizer, joined: JoinedText, index: int, part: str) -> Any:
-    """Return the only JSON value of a source with such a part; None if several may have it.
+def _source_value(
+    tokenizer: Tokenizer, joined: JoinedText, index: int, parts: Sequence[str]
+) -> Any:
+    """Return the only JSON value of a source with such parts; None if several may have them.
 
-    Raises ValueError if no value has it.
+    `parts` are those of all sources. Raises ValueError if no value has them.
     """
-    source, way = joined.sources[index], joined.ways[index]
+    source, way, part = joined.sources[index], joined.ways[index], parts[index]
     arrow = tokenizer.arrow.field(source).type
+    if way in WORD_WAYS or way.startswith("%"):
+        triples = zip(joined.sources, joined.ways, parts, strict=True)
+        texts = {way: text for name, way, text in triples if name == source}
+        return _name(texts) if way in WORD_WAYS else _date(texts)
     if way.startswith(CODE):
         values = [value for value, code in joined.codes[index].items() if code == part]
         is_value = way == CODE + SAME and len(values) == 1
@@ -92,13 +102,6 @@ def _source_value(tokenizer: Tokenizer, joined: JoinedText, index: int, part: st
         return _parse(part, arrow)
     if way in OPTIONAL_WAYS:
         return part.strip(" ") or None
-    if way.startswith("%"):
-        if way not in FULL_DATE_WAYS:
-            return None  # a year or a month alone
-        try:
-            return datetime.strptime(part, way).isoformat()  # noqa: DTZ007 - values have no zone
-        except ValueError as error:
-            raise ValueError("must be a date") from error
     for column in tokenizer.columns:
         if column.name == source and isinstance(column, CategoricalColumn):
             values = _having(column.categories, way, part)
@@ -106,6 +109,27 @@ def _source_value(tokenizer: Tokenizer, joined: JoinedText, index: int, part: st
                 raise ValueError(NO_SUCH_VALUE)
             return values[0] if len(values) == 1 else None
     return _new_value(tokenizer, source, way, part)
+
+
+def _name(parts: Mapping[str, str]) -> str | None:
+    """Return the name of parts by their way; None of a single word."""
+    if not {FIRST_WORDS, LAST_WORD} <= parts.keys():
+        return None
+    return f"{parts[FIRST_WORDS]} {parts[LAST_WORD]}"
+
+
+def _date(parts: Mapping[str, str]) -> str | None:
+    """Return the date and time of parts by their format; None of a year or a month alone.
+
+    Raises ValueError if there is no such date.
+    """
+    if not {*FULL_DATE_WAYS} & parts.keys():
+        return None
+    text, format = "\n".join(parts.values()), "\n".join(parts)
+    try:
+        return datetime.strptime(text, format).isoformat()  # noqa: DTZ007 - values have no zone
+    except ValueError as error:
+        raise ValueError("must be a date") from error
 
 
 def _new_value(tokenizer: Tokenizer, source: str, way: str, part: str) -> str | None:

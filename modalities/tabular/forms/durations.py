@@ -2,9 +2,11 @@
 
 A format is written like that of a spreadsheet, such as `[h]:mm:ss`, `[hh]:mm` or `d days hh:mm:ss`.
 `d day(s) hh:mm:ss` is how PostgreSQL writes them: `1 day 02:03:04`, `-02:03:04`, `2 days`.
-`[m]:ss` and `[mm]:ss` are times of a race. `P` is the ISO 8601 notation, `PT` the same without
-days, and `PT0H0M0S` with zeros. `.f` at the end is a fraction of a second. `[h]h [mm]m` is a
-duration with units; with `?` at the end, parts that are zero are omitted.
+`[m]:ss` and `[mm]:ss` are times of a race. `[h:]m:ss` has hours only if there are any, such as
+`59:08` and `1:02:11`, and `[m:]s` has minutes only if there are any: `58.34`, `1:02.11`. `P` is
+the ISO 8601 notation, `PT` the same without days, and `PT0H0M0S` with zeros. `.f` at the end is a
+fraction of a second. `[h]h [mm]m` is a duration with units; with `?` at the end, parts that are
+zero are omitted.
 """
 
 import re
@@ -24,8 +26,8 @@ MAX_FRACTION_DIGITS = 6  # of a second
 DEFAULT_FORMAT = "[h]:mm:ss"
 DURATION_FORMATS = (
     "[h]:mm:ss", "[hh]:mm:ss", "[hhh]:mm:ss", "[h]:mm", "[hh]:mm", "d days hh:mm:ss",
-    "d days, h:mm:ss", "d day(s) hh:mm:ss", "d.hh:mm:ss", "[m]:ss", "[mm]:ss", "PT", "P",
-    "PT0H0M0S",
+    "d days, h:mm:ss", "d day(s) hh:mm:ss", "d.hh:mm:ss", "[m]:ss", "[mm]:ss", "[h:]m:ss",
+    "[h:]mm:ss", "[hh:]mm:ss", "[m:]s", "[m:]ss", "PT", "P", "PT0H0M0S",
 )  # fmt: skip
 _UNIT_FORMATS = tuple(
     format + omitted
@@ -42,9 +44,14 @@ _UNIT_BEGIN = re.compile(r"[0-9]{1,6} ?[hmsS]")
 _COMPOUND = re.compile(r"[0-9]{1,6} ?[hmS][^0-9]*[0-9]{1,2} ?[msM]")
 _CLOCK = r"(?P<h>[0-9]{1,6}):(?P<m>[0-5][0-9])"
 _SECONDS = r":(?P<s>[0-5][0-9])(?:\.(?P<f>[0-9]{1,9}))?"
+_LONG_MINUTES = re.compile(r"-?(?:2[4-9]|[3-5][0-9]):[0-5][0-9](?:\.[0-9]+)?")  # no time of day
+_SECONDS_TEXT = re.compile(r"-?(?:[0-9]{1,6}:)?[0-5]?[0-9]\.[0-9]{1,3}")
 _DAY_CLOCK = r"(?P<h>[01]?[0-9]|2[0-3]):(?P<m>[0-5][0-9])" + _SECONDS
 _PATTERNS = {
+    "[m:]": r"^(?P<sign>-?)(?:(?P<m>[0-9]{1,6}):)?(?P<s>[0-5]?[0-9])(?:\.(?P<f>[0-9]{1,9}))?$",
     "[m": rf"^(?P<sign>-?)(?P<m>[0-9]{{1,8}}){_SECONDS}$",
+    "[h:]": rf"^(?P<sign>-?)(?:(?P<h>[0-9]{{1,6}}):)?(?P<m>[0-5]?[0-9]){_SECONDS}$",
+    "[hh:]": rf"^(?P<sign>-?)(?:(?P<h>[0-9]{{2,6}}):)?(?P<m>[0-5][0-9]){_SECONDS}$",
     "[h": rf"^(?P<sign>-?){_CLOCK}",
     "d days hh": rf"^(?:(?P<d>-?[0-9]{{1,6}}) days? \+?)?{_DAY_CLOCK}$",
     "d days, h": rf"^(?:(?P<d>-?[0-9]{{1,6}}) days?, )?{_DAY_CLOCK}$",
@@ -175,10 +182,25 @@ class DurationForm:
             minutes, rest = divmod(abs(micros), 60 * SECOND)
             whole = f"{minutes:0{self.style.index(']') - 1}}"
             return f"{sign}{whole}{_clock(rest, digits, hour_digits=1)[4:]}"
+        if ":]" in self.style:
+            return sign + self._text_of_some_parts(abs(micros), digits)
         hour_digits = self.style.index("]") - 1
         return sign + _clock(
             abs(micros), digits, hour_digits=hour_digits, seconds=self.style.endswith("ss")
         )
+
+    def _text_of_some_parts(self, micros: int, digits: int) -> str:
+        """Return a duration without hours or minutes if there are none."""
+        minutes, rest = divmod(micros, 60 * SECOND)
+        seconds = _clock(rest, digits, hour_digits=1)[5:]
+        if self.style.startswith("[m:]"):
+            if minutes:
+                return f"{minutes}:{seconds}"
+            return seconds if self.style == "[m:]ss" else seconds.removeprefix("0")
+        hours, minutes = divmod(minutes, 60)
+        if hours:
+            return f"{hours:0{self.style.index(':') - 1}}:{minutes:02}:{seconds}"
+        return f"{minutes:0{2 if ']mm' in self.style else 1}}:{seconds}"
 
     def _unit_text(self, seconds: int) -> str:
         sizes = {"h": 3600, "m": 60, "s": 1}
@@ -228,12 +250,25 @@ def infer_duration_form(sample: Sequence[str]) -> DurationForm | None:
     fraction = any(re.search(r"\.[0-9]+S?$", text) for text in sample)
     best, most = None, MIN_FIT_FRACTION * len(sample)
     in_units = has_units(sample)
+    may_be_clock = not any(map(_LONG_MINUTES.fullmatch, sample))
     for style in _UNIT_FORMATS if in_units else DURATION_FORMATS:
+        if "h:]" in style and may_be_clock:  # 9:30 and 9:30:00 are times of day
+            continue
+        if style.startswith("[m:]") and not have_minutes(sample):
+            continue
         form = DurationForm(style, fraction and not in_units)
         same = count_equal(form.write(form.parse(texts), decimals), texts)
         if same >= most and (best is None or same > most):
             best, most = form, same
     return best
+
+
+def have_minutes(sample: Sequence[str]) -> bool:
+    """Return True for texts such as 58.34 and 1:02.11, some of which have minutes."""
+    if not any(":" in text for text in sample):
+        return False
+    fitting = sum(_SECONDS_TEXT.fullmatch(text) is not None for text in sample)
+    return fitting >= MIN_FIT_FRACTION * len(sample)
 
 
 def has_units(sample: Sequence[str]) -> bool:

@@ -87,7 +87,7 @@ class MomentForm:
         if name in "pP":
             return r"(?i:[ap]\.m\.)" if "-" in directive else "(?i:[ap]m)"
         if name == "z":
-            return "[+-][0-9]{2}:?[0-9]{2}|Z"
+            return "[+-][0-9]{2}:?[0-9]{2}|Z|UTC|GMT"
         if name == "f":
             return "[0-9]{1,9}"
         if name in "sQ":
@@ -152,8 +152,8 @@ class MomentForm:
                 pc.utf8_slice_codeunits(pc.utf8_rpad(texts, 6, "0"), 0, 6).cast(pa.int64())
             )
         if name == "z":
-            digits = pc.replace_substring_regex(texts, "[-+:]", "")
-            hhmm = _ints(pc.if_else(pc.equal(digits, "Z"), "0", digits).cast(pa.int64()))
+            digits = pc.replace_substring_regex(texts, "[-+:]|Z|UTC|GMT", "")
+            hhmm = _ints(pc.if_else(pc.equal(digits, ""), "0", digits).cast(pa.int64()))
             sign = np.where(_ints(pc.starts_with(texts, "-")) > 0, -1, 1)
             return np.asarray(sign * (3600 * (hhmm // 100) + 60 * (hhmm % 100)))
         return _ints(pc.utf8_ltrim(texts, " ").cast(pa.int64()))

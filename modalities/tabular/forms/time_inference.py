@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -29,6 +29,10 @@ _PARTS = re.compile(
 )
 
 
+_ZERO_OFFSET = re.compile(r"(?:Z|UTC|GMT)$")
+_Shape = tuple[str | None, bool, str, str]  # see _shape_of
+
+
 @dataclass(frozen=True)
 class InferredMoment:
     """A form, and the different offsets of the texts, none of which is kept.
@@ -53,13 +57,14 @@ def split_times(texts: Sequence[str]) -> list[re.Match[str]]:
 
 def infer_times(matches: Sequence[re.Match[str]]) -> list[InferredMoment]:
     """Return the forms that fit most of the split texts, the most likely first."""
-    shapes = Counter(_shape_of(match) for match in matches)
+    shape_of = _with_zero_offsets(Counter(map(_shape_of, matches)))
+    shapes = Counter(shape_of(match) for match in matches)
     shape, count = shapes.most_common(1)[0]
     has_zones = len({zone for *_, zone in shapes}) > 1
     # Without offsets, another form may read the other times, such as those with PM.
     if count < (MIN_FIT_FRACTION if has_zones else 0.5) * len(matches):
         return []
-    matches = [match for match in matches if _shape_of(match) == shape]
+    matches = [match for match in matches if shape_of(match) == shape]
     separator, has_seconds, half, zone_class = shape
     times = _time_format(matches, has_seconds=has_seconds, half=half)
     zones = Counter(match["zone"] or "" for match in matches)
@@ -115,7 +120,19 @@ def _in_zone(form: MomentForm, texts: Sequence[str]) -> MomentForm | None:
     return None
 
 
-def _shape_of(match: re.Match[str]) -> tuple[str | None, bool, str, str]:
+def _with_zero_offsets(shapes: Counter[_Shape]) -> Callable[[re.Match[str]], _Shape]:
+    """Return `_shape_of`, in which Z, UTC and GMT have the directive of other offsets if any do."""
+    offsets = (zone.strip() for (*_, zone), _ in shapes.most_common() if "%" in zone)
+    directive = next(offsets, "")
+
+    def shape_of(match: re.Match[str]) -> _Shape:
+        separator, has_seconds, half, zone = _shape_of(match)
+        return separator, has_seconds, half, _ZERO_OFFSET.sub(directive or r"\g<0>", zone)
+
+    return shape_of
+
+
+def _shape_of(match: re.Match[str]) -> _Shape:
     """Return the separator, the presence of seconds, and the directives of am/pm and the offset."""
     zone = re.sub(r"[+-]\d{2}:\d{2}", "%:z", match["zone"] or "")
     zone = re.sub(r"[+-]\d{2}(?:\d{2})?$", "%z", zone)

@@ -25,9 +25,11 @@ from models.tabular.identifiers.lists import Lists
 from models.tabular.identifiers.missing_identifiers import MissingWith
 from models.tabular.identifiers.numbered import numbered_names
 from models.tabular.identifiers.other_texts import OtherTexts
+from models.tabular.identifiers.place_ends import PlaceEnds
 from models.tabular.identifiers.quantities import Quantities
 from models.tabular.identifiers.region_shapes import RegionShapes
 from models.tabular.identifiers.regions import RegionPrefixes
+from models.tabular.identifiers.restarting_numbers import RestartingNumbers
 from models.tabular.identifiers.templates import Counter, TemplateSet
 from models.tabular.identifiers.tokens import MAX_SHAPES, MIN_COVERAGE, MIN_SHARED_COUNT
 from models.tabular.identifiers.words import case_of
@@ -55,7 +57,8 @@ class IdColumn:
     """An identifier column: consecutive numbers, texts from templates, and others.
 
     `missing` is the share of missing values. `rows_per_value` is how many rows share a value on
-    average. `prefixes` and `shapes` are the beginnings and shapes of postal codes by region.
+    average. `prefixes` and `shapes` are the beginnings and shapes of postal codes by region, and
+    `ends` those of places. `numbers` are the ranges of numbers that restart.
     `missing_with` is the column that shows in which rows the identifier is missing, and `keyed` the
     one that determines it. `others` are texts of another kind.
     """
@@ -70,6 +73,8 @@ class IdColumn:
     missing_with: MissingWith | None = None
     others: OtherTexts | None = None
     keyed: KeyedValues | None = None
+    ends: PlaceEnds | None = None
+    numbers: RestartingNumbers | None = None
 
     @classmethod
     def fit(
@@ -115,7 +120,9 @@ class IdColumn:
 
     @property
     def depends_on_rows(self) -> bool:
-        parts = (self.prefixes, self.shapes, self.missing_with, self.keyed)
+        parts = (
+            self.prefixes, self.shapes, self.missing_with, self.keyed, self.ends, self.numbers
+        )  # fmt: skip
         return any(each is not None for each in parts)
 
     @property
@@ -126,8 +133,8 @@ class IdColumn:
     def match_rows(self, values: pa.Array, rows: pa.RecordBatch) -> pa.Array:
         """Return the values that fit the other columns of their rows.
 
-        Postal codes have the shapes and the beginnings of the regions, and rows of one key have the
-        same value.
+        Postal codes have the shapes and the beginnings of the regions, places have their ends, and
+        rows of one key have the same value.
         """
         if self.keyed is not None:
             values = self._of_keys(self.keyed.positions(rows), values)
@@ -138,6 +145,10 @@ class IdColumn:
             values = self.shapes.replace_shapes(values, rows)
         if self.prefixes is not None:
             values = self.prefixes.replace_beginnings(values, rows)
+        if self.ends is not None:
+            values = self.ends.replace_ends(values, rows)
+        if self.numbers is not None:
+            values = self.numbers.within(values, rows)
         if self.others is not None:
             is_word = pc.is_in(drawn, value_set=pa.array(sorted(self.kept_words), pa.string()))
             values = pc.if_else(is_word, drawn, values)
@@ -173,7 +184,11 @@ class IdColumn:
         missing_with = {"missing_with": self.missing_with.to_json()} if self.missing_with else {}
         others = {"others": self.others.to_json()} if self.others else {}
         keyed = {"keyed": self.keyed.to_json()} if self.keyed else {}
-        parts = {**missing_with, **shared, **regional, **shapes, **others, **keyed}
+        ends = {"place_ends": self.ends.to_json()} if self.ends else {}
+        numbers = {"restarting_numbers": self.numbers.to_json()} if self.numbers else {}
+        parts = {
+            **missing_with, **shared, **regional, **shapes, **others, **keyed, **ends, **numbers
+        }  # fmt: skip
         return {"missing": self.missing, **parts, **self.source.to_json()}
 
     @classmethod
@@ -187,6 +202,7 @@ class IdColumn:
         shapes = RegionShapes.from_json(region_shapes) if region_shapes else None
         missing_with = fields.get("missing_with")
         others, keyed = fields.get("others"), fields.get("keyed")
+        ends, numbers = fields.get("place_ends"), fields.get("restarting_numbers")
         return cls(
             fields["name"],
             arrow,
@@ -198,6 +214,8 @@ class IdColumn:
             MissingWith.from_json(missing_with) if missing_with else None,
             OtherTexts.from_json(others) if others else None,
             KeyedValues.from_json(keyed) if keyed else None,
+            PlaceEnds.from_json(ends) if ends else None,
+            RestartingNumbers.from_json(numbers) if numbers else None,
         )
 
 

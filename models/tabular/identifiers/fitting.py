@@ -1,6 +1,6 @@
 """Fitting of the identifier columns of a table."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import pyarrow as pa
@@ -11,9 +11,11 @@ from models.tabular.identifiers.columns import IdColumn, Source
 from models.tabular.identifiers.email_ends import EmailEnds
 from models.tabular.identifiers.keyed_values import KeyedValues
 from models.tabular.identifiers.missing_identifiers import MissingWith
+from models.tabular.identifiers.place_ends import PlaceEnds
 from models.tabular.identifiers.region_shapes import RegionShapes
 from models.tabular.identifiers.regions import RegionPrefixes
-from models.tabular.identifiers.templates import Counter
+from models.tabular.identifiers.restarting_numbers import RestartingNumbers, restart
+from models.tabular.identifiers.templates import Counter, TemplateSet
 from models.tabular.relations.joined_texts import JoinedText
 from models.tabular.relations.text_ways import REST
 from models.tabular.schema import ColumnSchema
@@ -44,24 +46,38 @@ def fit_id_columns(
     for name in names:
         arrow = table.schema.field(name).type
         if name in rests:
-            kind = rest_kind(next(j for j in joined_texts if j.column == name), rests[name], schema)
+            joined_text = next(each for each in joined_texts if each.column == name)
+            kind = rest_kind(joined_text, rests[name], schema)
             id_column = IdColumn.fit(name, arrow, rests[name], min_value_count, kind)
             source = _within_digits(id_column.source, rests[name])
-            keyed = (
-                None if min_value_count else KeyedValues.fit(column_values(table, name), regions)
-            )
-            yield replace(id_column, source=source, rows_per_value=1, keyed=keyed)
+            id_column = replace(id_column, source=source, rows_per_value=1)
+            if not min_value_count:
+                values = column_values(table, name)
+                missing_with = MissingWith.fit(values, earlier)
+                keyed = KeyedValues.fit(values, regions)
+                numbers = _restarting_numbers(joined_text, table, regions)
+                id_column = replace(
+                    id_column, missing_with=missing_with, keyed=keyed, numbers=numbers
+                )
+            yield id_column
             continue
         values = column_values(table, name)
         id_column = IdColumn.fit(name, arrow, values, min_value_count, kinds[name])
         if not min_value_count:
             prefixes = RegionPrefixes.fit(name, values, regions)
             shapes = RegionShapes.fit(name, values, regions)
+            are_texts = pa.types.is_string(arrow) and isinstance(id_column.source, TemplateSet)
+            ends = PlaceEnds.fit(values, regions) if are_texts and kinds[name] is None else None
             missing_with = MissingWith.fit(values, earlier)
             keyed = KeyedValues.fit(values, regions)
             earlier[name] = pc.if_else(values.is_valid(), True, pa.scalar(None, pa.bool_()))
             id_column = replace(
-                id_column, prefixes=prefixes, shapes=shapes, missing_with=missing_with, keyed=keyed
+                id_column,
+                prefixes=prefixes,
+                shapes=shapes,
+                missing_with=missing_with,
+                keyed=keyed,
+                ends=ends,
             )
         yield id_column
 
@@ -77,15 +93,28 @@ def _within_digits(source: Source, rest: pa.Array) -> Source:
     return replace(source, digits=lengths["max"])
 
 
+def _restarting_numbers(
+    joined: JoinedText, table: pa.Table, regions: Mapping[str, pa.Array]
+) -> RestartingNumbers | None:
+    """Return the range of the numbers next to the only other part, if they restart with it."""
+    rest = joined.rest(table)
+    (other, *more) = joined.others
+    if more or other not in regions or joined.ways.count(REST) > 1 or not restart(rest):
+        return None
+    return RestartingNumbers.fit(rest, other, regions[other])
+
+
 def rest_kind(joined: JoinedText, rest: pa.Array, schema: Sequence[ColumnSchema]) -> str | None:
     """Return the kind of what the other columns do not determine: ends of addresses, or numbers.
 
-    Next to a new name, it may repeat. Otherwise it is as unique as the whole text: codes, or None.
+    Next to a new name, it may repeat, and so may a number that counts up for each of the other
+    parts, such as that of a district of a state. Otherwise it is as unique as the whole text:
+    codes, or None.
     """
     if joined.ways.count(REST) > 1:
         return "code"
     identifiers = {column.name for column in schema if column.type == "id"} - {joined.column}
     if not joined.has_new_part(identifiers):
-        return None
+        return "quantity" if restart(rest) else None
     first = rest.drop_null().slice(0, 1).to_pylist()
     return "email_end" if EmailEnds.fit(first) is not None else "quantity"

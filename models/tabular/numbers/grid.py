@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from models.tabular.categorical_columns import Floats
 
 MAX_DECIMALS = 9
+SMALLEST_PLAIN, SMALL_DIGITS = 1e-4, 6  # of numbers that spreadsheets write without an exponent
 MIN_DIGITS, MAX_DIGITS = 3, 12  # significant ones to which numbers may have been rounded
 MAX_PLACES = 400  # decimals of any float
 MIN_LACKING = 8  # decimals that numbers lack because they were rounded to significant digits
@@ -117,6 +118,27 @@ def _has_decimals(values: Floats, decimals: int) -> bool:
     errors = np.abs(np.rint(values * 10.0**decimals) / 10.0**decimals - values)
     limit = np.minimum(MAX_ERROR * np.abs(values), MAX_UNIT_ERROR * 10.0**-decimals)
     return bool((errors <= limit).all())
+
+
+def rounded_decimals(values: pa.Array) -> int:
+    """Return the decimals to which all numbers were rounded at least; -1 if they were not.
+
+    Those of spreadsheets have up to 9 decimals, and below 0.0001 up to 6 significant digits, such
+    as 0.076869319 and 7.50175E-05.
+    """
+    decimals = NumberGrid.fit(values).decimals
+    if decimals >= 0:
+        return decimals
+    present = values.drop_null().to_numpy(zero_copy_only=False).astype(np.float64)
+    present = present[np.isfinite(present)]
+    if not np.abs(present).max(initial=0.0) * 10.0**MAX_DECIMALS < MAX_EXACT:
+        return -1
+    is_small = np.abs(present) < SMALLEST_PLAIN
+    small = present[is_small]
+    fits = _has_decimals(present[~is_small], MAX_DECIMALS) and bool(
+        np.isclose(round_to_digits(small, SMALL_DIGITS), small, rtol=MAX_ERROR, atol=0).all()
+    )
+    return MAX_DECIMALS if fits else -1
 
 
 @dataclass(frozen=True)

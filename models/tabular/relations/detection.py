@@ -11,7 +11,7 @@ import pyarrow.compute
 
 from models.tabular.categorical_columns import Floats
 from models.tabular.constraints import NUMERIC_TYPES
-from models.tabular.numbers.grid import NumberGrid, are_exact, is_numeric
+from models.tabular.numbers.grid import are_exact, is_numeric, rounded_decimals
 from models.tabular.relations.calendar_detection import (
     find_date_parts,
     find_spread_dates,
@@ -122,7 +122,7 @@ def _with_precision(
     relations: Iterable[Relation], table: pa.Table, numbers: list[ScreenedNumber]
 ) -> list[Relation]:
     """Return the relations with the precision of the column that they determine or bound."""
-    decimals = {n.name: NumberGrid.fit(array(table, n.name)).decimals for n in numbers}
+    decimals = {n.name: rounded_decimals(array(table, n.name)) for n in numbers}
     digits = {number.name: number.digits for number in numbers}
     return [
         replace(relation, decimals=decimals[relation.last], digits=digits[relation.last])

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from models.tabular.identifiers.email_ends import EmailEnds
 from models.tabular.identifiers.kinds import is_wordy
@@ -22,6 +23,7 @@ from models.tabular.relations.text_ways import (
     OPTIONAL_WAYS,
     SAME,
     TEXT_WAYS,
+    WORD_WAYS,
     text_in_way,
 )
 
@@ -30,6 +32,7 @@ MIN_PRESENT = 5  # rows with a text
 _SEED = 0
 MAX_STEPS = 2_000  # of the search for one column
 MAX_LENGTH = 300  # of a text
+MIN_WITH_BLANKS = 0.5  # of the texts of a column whose words are compared
 _NUMBER = re.compile(r"[\d./#-]*\d[\d./#-]*")  # a rest; drawn words would be letter soup
 _ACRONYM = re.compile(r"[A-Z]{1,4}")
 _ADDRESSES = re.compile("|".join(PATTERNS[kind] for kind in ("url", "uuid", "email", "ip")))
@@ -45,22 +48,30 @@ class SampledRows:
         self.rows = rows
         self._coded = coded
 
-    def guess(self, name: str, others: Collection[str], *, with_rest: bool) -> JoinedText | None:
+    def guess(
+        self, name: str, others: Collection[str], *, with_rest: bool, with_words: bool = False
+    ) -> JoinedText | None:
         """Return what the texts of a column consist of in all of the rows, or None.
 
-        It consists of columns in `others`. Its codes are those of the rows.
+        It consists of columns in `others`, also of single words of them `with_words`. Its codes are
+        those of the rows.
         """
         texts = array(self.rows, name)
         if texts.null_count:
-            present = SampledRows(self.rows.filter(texts.is_valid()), self._coded)
+            names = [each for each in self.rows.column_names if each == name or each in others]
+            coded = {part: n for part, n in self._coded.items() if part[0] in names}
+            present = SampledRows(self.rows.select(names).filter(texts.is_valid()), coded)
             enough = len(present.rows) >= MIN_PRESENT
-            return present.guess(name, others, with_rest=with_rest) if enough else None
+            if not enough:
+                return None
+            return present.guess(name, others, with_rest=with_rest, with_words=with_words)
         texts = texts.to_pylist()
         if max(map(len, texts)) > MAX_LENGTH:
             return None
+        every = self._variants_with_words if with_words else self._variants
         variants = {
             part: each
-            for part, each in self._variants.items()
+            for part, each in every.items()
             if part[0] in others and all(map(str.__contains__, texts, each))
         }
         pieces = _Search(variants).match(texts)
@@ -87,7 +98,11 @@ class SampledRows:
 
     @cached_property
     def _variants(self) -> dict[Part, list[str]]:
-        return _variants(self.rows)
+        return _longest_first(_variants(self.rows))
+
+    @cached_property
+    def _variants_with_words(self) -> dict[Part, list[str]]:
+        return _longest_first({**self._variants, **_words(self.rows)})
 
 
 class FewRows:
@@ -107,10 +122,12 @@ class FewRows:
         # Texts without a rest come first. The samples compute the parts of texts once.
         self._samples = [(rows, False) for rows in few] + [(rows, True) for rows in (*few, *more)]
 
-    def guess(self, name: str, others: Collection[str]) -> Iterator[JoinedText]:
+    def guess(
+        self, name: str, others: Collection[str], *, with_words: bool = False
+    ) -> Iterator[JoinedText]:
         """Yield what the texts of a column may consist of, with the codes of a few rows."""
         for sample, with_rest in self._samples:
-            joined = sample.guess(name, others, with_rest=with_rest)
+            joined = sample.guess(name, others, with_rest=with_rest, with_words=with_words)
             if joined is not None:
                 yield joined
 
@@ -143,16 +160,14 @@ def _are_shared(texts: Sequence[str]) -> bool:
 
 
 def _variants(sample: pa.Table) -> dict[Part, list[str]]:
-    """Return the texts of each column in each way, without constant and missing ones.
-
-    The longest texts come first.
-    """
+    """Return the texts of each column in each way, without constant and missing ones."""
     variants: dict[Part, list[str]] = {}
     for name in sample.column_names:
         values = array(sample, name)
         if values.null_count and not pa.types.is_string(values.type):
             continue
-        ways = list(TEXT_WAYS) if pa.types.is_string(values.type) else [SAME]
+        ways = [way for way in TEXT_WAYS if way not in WORD_WAYS]
+        ways = ways if pa.types.is_string(values.type) else [SAME]
         ways += NUMBER_WAYS if pa.types.is_integer(values.type) else ()
         ways = [way for way in ways if (way in OPTIONAL_WAYS) == (values.null_count > 0)]
         if pa.types.is_timestamp(values.type) or pa.types.is_date(values.type):
@@ -163,7 +178,32 @@ def _variants(sample: pa.Table) -> dict[Part, list[str]]:
             if texts not in seen and len(set(texts)) > 1:
                 variants[name, way] = texts
                 seen.append(texts)
-    return dict(sorted(variants.items(), key=lambda item: -sum(map(len, item[1]))))
+    return variants
+
+
+def _words(sample: pa.Table) -> dict[Part, list[str]]:
+    """Return words of each column without missing texts, most of which have several words."""
+    variants: dict[Part, list[str]] = {}
+    for name in sample.column_names:
+        values = array(sample, name)
+        if pa.types.is_string(values.type) and not values.null_count and have_words(values):
+            for way in sorted(WORD_WAYS):
+                texts = text_in_way(values, way).to_pylist()
+                if len(set(texts)) > 1:
+                    variants[name, way] = texts
+    return variants
+
+
+def have_words(values: pa.Array) -> bool:
+    """Return True if most texts have several words, as names of people do."""
+    if not pa.types.is_string(values.type) or values.null_count == len(values):
+        return False
+    return bool(pc.mean(pc.match_substring(values, " ")).as_py() > MIN_WITH_BLANKS)
+
+
+def _longest_first(variants: Variants) -> dict[Part, list[str]]:
+    ordered = sorted(variants.items(), key=lambda item: -sum(map(len, item[1])))
+    return {part: list(texts) for part, texts in ordered}
 
 
 class _Search:

@@ -9,7 +9,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from models.tabular.relations.discrete_relations import MAX_LOOKUP_SHARE
-from models.tabular.relations.joined_text_guess import FewRows, SampledRows, may_be_drawn
+from models.tabular.relations.joined_text_guess import (
+    FewRows,
+    SampledRows,
+    have_words,
+    may_be_drawn,
+)
 from models.tabular.relations.joined_texts import JoinedText
 from models.tabular.relations.rows import array
 from models.tabular.relations.screened_numbers import MIN_EVIDENCE_BITS
@@ -41,36 +46,51 @@ def find_joined_texts(
     person in the table. At least `min_value_count` rows have the literals.
     """
     joined_texts: list[JoinedText] = []
-    compared = list(types)[:MAX_COLUMNS]
-    coded = count_values(table.select(compared), types)
-    compared += [name for name, type in types.items() if type == "id" and name not in compared]
-    few_rows = FewRows(table.select(compared), coded)
-    for name, type in types.items():
+    examined = list(types)[:MAX_COLUMNS]
+    coded = count_values(table.select(examined), types)
+    ids = [name for name, type in types.items() if type == "id"]
+    few_rows = FewRows(table.select(dict.fromkeys([*examined, *ids])), coded)
+    # A name consists of given and family names rather than these of its words.
+    with_several = [name for name in ids if have_words(array(table, name))]
+    columns = [(name, False) for name in types] + [(name, True) for name in ids]
+    for name, with_words in columns:
+        type = types[name]
         if name in fixed or not _may_be_joined(type, array(table, name)):
+            continue
+        if any(each.column == name for each in joined_texts):
             continue
         present = np.flatnonzero(array(table, name).is_valid().to_numpy(zero_copy_only=False))
         if len(present) < max(MIN_ROWS, min_value_count):
             continue
-        others = [other for other in types if not _consists_of(joined_texts, other, name)]
+        compared = with_several if with_words else types
+        others = [other for other in compared if not _consists_of(joined_texts, other, name)]
+        if with_words:
+            others = [other for other in others if _has_last_words(table, name, other)]
+        if not others:
+            continue
         candidates = table.select([name, *others[:MAX_COLUMNS]])
         has_rest = type == "id" and not min_value_count
-        joined = _find(name, candidates, present, coded if has_rest else None)
+        joined = _find(name, candidates, present, coded if has_rest else None, with_words)
         if type == "id" and joined is not None and not _has_new_part(joined, table, types):
             joined = None
         elif has_rest and joined is None:
-            joined = _find_with_exceptions(name, candidates, present, few_rows, types)
+            joined = _find_with_exceptions(name, candidates, present, few_rows, types, with_words)
         if joined is not None and _is_evident(joined, table):
             joined_texts.append(joined)
     return _sources_first(joined_texts)
 
 
 def _find(
-    name: str, table: pa.Table, present: NDArray[np.int64], coded: Mapping[Part, int] | None
+    name: str,
+    table: pa.Table,
+    present: NDArray[np.int64],
+    coded: Mapping[Part, int] | None,
+    with_words: bool,
 ) -> JoinedText | None:
     """Return what the texts of a column consist of in all rows, or None.
 
     `present` are the rows with a text. `coded` are columns that may have codes in texts with a
-    rest; None if they may not have one.
+    rest; None if they may not have one. `with_words`, single words of a column may be parts.
     """
     sample = _examined_rows(table.take(pa.array(_shuffled(present)[:SAMPLED_ROWS])))
     joined, others = None, table.column_names[1:]
@@ -78,7 +98,7 @@ def _find(
         rows = SampledRows(
             sample, {part: n for part, n in (coded or {}).items() if part[0] in others}
         )
-        joined = rows.guess(name, others, with_rest=coded is not None)
+        joined = rows.guess(name, others, with_rest=coded is not None, with_words=with_words)
         if joined is None:
             return None
         joined = with_codes(joined, table)
@@ -100,8 +120,9 @@ def _find_with_exceptions(
     present: NDArray[np.int64],
     few_rows: FewRows,
     types: Mapping[str, str],
+    with_words: bool,
 ) -> JoinedText | None:
-    for guess in few_rows.guess(name, table.column_names[1:]):
+    for guess in few_rows.guess(name, table.column_names[1:], with_words=with_words):
         joined = with_codes(guess, table)
         holds = joined.holds(table)[present].mean() >= 1 - MAX_EXCEPTIONS
         if holds and _has_new_part(joined, table, types):
@@ -136,6 +157,19 @@ def _may_be_joined(type: str, values: pa.Array) -> bool:
     if not pa.types.is_string(values.type) or type not in ("id", "category"):
         return False
     return type == "id" or pc.count_distinct(values).as_py() > MAX_LOOKUP_SHARE * len(values)
+
+
+def _has_last_words(table: pa.Table, name: str, other: str) -> bool:
+    """Return True if most of the first texts have the last word of another column in them."""
+    texts, others = array(table, name), array(table, other)
+    both = pc.and_(texts.is_valid(), others.is_valid())
+    pairs = zip(
+        text_in_way(texts.filter(both)[:EXAMINED_ROWS], "ascii").to_pylist(),
+        text_in_way(others.filter(both)[:EXAMINED_ROWS], "ascii_last_word").to_pylist(),
+        strict=True,
+    )
+    found = [bool(word) and word in text for text, word in pairs]
+    return 2 * sum(found) > len(found)
 
 
 def _has_new_part(joined: JoinedText, table: pa.Table, types: Mapping[str, str]) -> bool:

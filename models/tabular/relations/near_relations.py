@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from models.tabular.numbers.grid import NumberGrid, exact_numbers
+from models.tabular.numbers.grid import NumberGrid, exact_numbers, is_numeric
 from models.tabular.relations.close_codings import close_bits, close_coding
 from models.tabular.relations.close_columns import CloseColumn
 from models.tabular.relations.coded_columns import BoundedColumn, CodedColumn
@@ -51,8 +51,9 @@ def find_near_columns(
     unless they are `learned`: then they are only bases. Those in `bounded` may be coded as
     differences, too, so they are only coded as ratios.
     """
-    exact = exact_numbers(table, types)
-    names = [name for name in exact if name not in excluded or name in learned]
+    numeric = {*exact_numbers(table, types), *_durations(table, types)}
+    names = [name for name in types if name in numeric]
+    names = [name for name in names if name not in excluded or name in learned]
     rows, is_fitted = sampled_rows(len(table))
     if len(rows) < MIN_ROWS:
         return []
@@ -68,6 +69,12 @@ def find_near_columns(
         if coding is not None:
             found.append(_with_range(coding, array(table, number.name)))
     return found
+
+
+def _durations(table: pa.Table, types: Mapping[str, str]) -> list[str]:
+    """Return the durations, such as that of a run, to which its distance and pace are relative."""
+    names = [name for name, type in types.items() if type == "duration"]
+    return [name for name in names if is_numeric(table.schema.field(name).type)]
 
 
 def saved_bits(table: pa.Table, columns: Sequence[CodedColumn]) -> float:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute
 
 from models.tabular.numbers.columns import max_exact_values
-from models.tabular.numbers.grid import NumberGrid
+from models.tabular.numbers.grid import NumberGrid, rounded_decimals
 from models.tabular.relations.bounds import place_bounded
 from models.tabular.relations.close_columns import CloseColumn
 from models.tabular.relations.coded_columns import (
@@ -279,7 +279,7 @@ class _Planner:
         if relation.exceptions:
             return MarkedColumn.fit(relation, self.table)
         values = array(self.table, name)
-        decimals = 0 if relation.kind in GIVES_TEXT else NumberGrid.fit(values).decimals
+        decimals = 0 if relation.kind in GIVES_TEXT else rounded_decimals(values)
         if relation.is_learned:
             return DerivedColumn(name, relation, decimals, omitted=False, learned=True)
         if relation.kind in ("rounded_sum", "near_sum"):

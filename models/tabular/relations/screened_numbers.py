@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from models.tabular.categorical_columns import Floats
-from models.tabular.numbers.grid import NumberGrid, significant_digits
+from models.tabular.numbers.grid import rounded_decimals, significant_digits
 from models.tabular.relations.rows import array, as_floats, rounding_tolerance
 
 MIN_ROWS = 20  # fewer rows are too little evidence
@@ -42,7 +42,7 @@ class ScreenedNumber:
         values = array(rows, name)
         floats = as_floats(values)
         present = floats[~np.isnan(floats)]
-        decimals = NumberGrid.fit(values).decimals
+        decimals = rounded_decimals(values)
         digits = significant_digits(present, decimals) if decimals > 0 else 0
         tolerances = rounding_tolerance(floats, decimals, digits)
         distinct = len(np.unique(present))

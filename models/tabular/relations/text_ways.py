@@ -14,8 +14,10 @@ import pyarrow.compute as pc
 
 from models.tabular.categorical_columns import as_text
 
+TextFunction = Callable[[pa.Array], pa.Array]
 
-def _in_ascii(mark: str) -> Callable[[pa.Array], pa.Array]:
+
+def _in_ascii(mark: str) -> TextFunction:
     """Return a function of texts: their words in small ASCII letters, with `mark` between them."""
 
     def convert(texts: pa.Array) -> pa.Array:
@@ -50,7 +52,7 @@ def _without_accents(texts: pa.Array) -> pa.Array:
     return pa.array(plain, pa.string()).take(encoded.indices)
 
 
-def _initials(words: int | None) -> Callable[[pa.Array], pa.Array]:
+def _initials(words: int | None) -> TextFunction:
     """Return a function of texts: the first letters of all or some words, in capitals."""
 
     def convert(texts: pa.Array) -> pa.Array:
@@ -64,13 +66,27 @@ def _initials(words: int | None) -> Callable[[pa.Array], pa.Array]:
     return convert
 
 
-def _with_marks(mark: str) -> Callable[[pa.Array], pa.Array]:
+def _with_marks(mark: str) -> TextFunction:
     """Return a function of texts: their letters and digits, with `mark` for other characters."""
 
     def convert(texts: pa.Array) -> pa.Array:
         encoded = texts.dictionary_encode()
         marked = (_MARKS.sub(mark, text) for text in encoded.dictionary.to_pylist())
         return pa.array(marked, pa.string()).take(encoded.indices)
+
+    return convert
+
+
+def _words(begin: int | None, end: int | None, *, in_ascii: bool = False) -> TextFunction:
+    """Return a function of texts: some of their words; a single word is both first and last."""
+
+    def convert(texts: pa.Array) -> pa.Array:
+        encoded = texts.dictionary_encode()
+        words = (text.split() for text in encoded.dictionary.to_pylist())
+        chosen = [" ".join(each[begin:end] or each) for each in words]
+        if in_ascii:
+            chosen = ["".join(_ascii_words(text)) for text in chosen]
+        return pa.array(chosen, pa.string()).take(encoded.indices)
 
     return convert
 
@@ -88,7 +104,8 @@ _LETTERS = str.maketrans(
 )
 _PLAIN_LETTERS = _LETTERS | str.maketrans({"\u00d8": "O", "\u00c6": "AE", "\u0141": "L"})
 SAME, REST = "same", "rest"
-TEXT_WAYS: dict[str, Callable[[pa.Array], pa.Array]] = {
+FIRST_WORDS, LAST_WORD = "first_words", "last_word"  # of a name, without and with the last one
+TEXT_WAYS: dict[str, TextFunction] = {
     SAME: lambda texts: texts,
     "lower": pc.utf8_lower,
     "upper": pc.utf8_upper,
@@ -107,6 +124,10 @@ TEXT_WAYS: dict[str, Callable[[pa.Array], pa.Array]] = {
     "marks_": _with_marks("_"),
     "before_blank": partial(_with_blank, before=False),
     "after_blank": partial(_with_blank, before=True),
+    FIRST_WORDS: _words(None, -1),
+    LAST_WORD: _words(-1, None),
+    "ascii_first_word": _words(None, 1, in_ascii=True),
+    "ascii_last_word": _words(-1, None, in_ascii=True),
 }
 NUMBER_WAYS = {f"width{width}": width for width in (2, 3, 4, 5)}  # 007 of 7
 OPTIONAL_WAYS = ("before_blank", "after_blank")  # of texts that may be missing
@@ -131,6 +152,11 @@ DATE_WAYS = (
     "%m",
     "%d",
     "%j",
+    "%H%M%S",
+    "%H%M",
+    "%H",
+    "%M",
+    "%S",
 )
 CODE = "code of "  # and the way whose texts have codes
 CODE_DATE_WAYS = ("%Y", "%m", "%Y-%m")  # such as those of financial years
@@ -146,6 +172,7 @@ FULL_DATE_WAYS = tuple(way for way in DATE_WAYS if {*"md"} < {*way} and {*"yY"} 
 PART_PATTERNS = {
     **{way: re.sub("%.", _digits, way) for way in DATE_WAYS},
     **{way: rf"\d{{{width},}}" for way, width in NUMBER_WAYS.items()},
+    LAST_WORD: r"\S+",
     "initial": ".",
     "lower_initial": ".",
     "initials": r"\S+?",
@@ -153,6 +180,7 @@ PART_PATTERNS = {
     "before_blank": "(?:.+? )?",
     "after_blank": "(?: .+?)?",
 }
+WORD_WAYS = {FIRST_WORDS, LAST_WORD, "ascii_first_word", "ascii_last_word"}
 MARK_WAYS = {way for way in TEXT_WAYS if way.startswith("marks")}
 INITIALS = {"initial", "lower_initial", "initials", "two_initials"}
 WHOLE_WAYS = {*TEXT_WAYS, *NUMBER_WAYS, *DATE_WAYS} - INITIALS
@@ -161,6 +189,9 @@ WHOLE_WAYS = {*TEXT_WAYS, *NUMBER_WAYS, *DATE_WAYS} - INITIALS
 def text_in_way(values: pa.Array, way: str) -> pa.Array:
     """Return the texts of the values, in one of TEXT_WAYS, NUMBER_WAYS or DATE_WAYS."""
     if way.startswith("%"):
+        if pa.types.is_timestamp(values.type):  # %S would have the fraction
+            seconds = pa.timestamp("s", values.type.tz)
+            values = pc.floor_temporal(values, unit="second").cast(seconds)
         return pc.strftime(values, format=way)
     if way in NUMBER_WAYS:
         return pc.utf8_lpad(as_text(values), NUMBER_WAYS[way], "0")

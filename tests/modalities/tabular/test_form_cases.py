@@ -154,6 +154,24 @@ def test_times_with_several_offsets_are_converted_to_the_most_common_one(read: R
     assert written(table)[:2] == ["2016-04-01T12:00:34 -10:00", texts[1]]
 
 
+@pytest.mark.parametrize(
+    ("zero", "other", "example"),
+    [("Z", "+01:00", "a: +01:00, Z"), (" UTC", " +0100", "a: +0100, UTC")],
+)
+def test_times_in_utc_next_to_offsets_are_read(
+    zero: str, other: str, example: str, read: Read
+) -> None:
+    days = [f"2024-04-{1 + i % 28:02}T11:{i % 60:02}:34" for i in range(100)]
+    table = read(
+        build_column_csv(*(day + (zero if i % 3 else other) for i, day in enumerate(days)))
+    )
+    assert (table["a"].type, table["a"].format) == ("datetime", f"%Y-%m-%dT%H:%M:%S{zero}")
+    issue = table.issue("mixed_offsets")
+    assert issue is not None
+    assert issue["examples"] == [example]
+    assert written(table)[:2] == [f"2024-04-01T10:00:34{zero}", days[1] + zero]
+
+
 def test_times_with_several_offsets_can_be_converted_to_utc(read: Read) -> None:
     table = read(CASES / "mixedtz.csv", "mixedtz.csv")
     issue = table.issue("mixed_offsets")
@@ -162,6 +180,16 @@ def test_times_with_several_offsets_can_be_converted_to_utc(read: Read) -> None:
     columns = (ColumnOverride("when", type="datetime"),)
     converted = read(CASES / "mixedtz.csv", "mixedtz.csv", columns=columns)
     assert converted.preview("when")[1] == "2023-06-06 07:00:00+00:00"
+
+
+def test_results_of_which_some_have_minutes_are_durations(read: Read) -> None:
+    texts = [
+        f"{27 + i * 0.31:.2f}" if i < 90 else f"{1 + i % 2}:{i % 60:02}.{i}" for i in range(99)
+    ]
+    table = read(build_column_csv(*texts))
+    assert (table["a"].type, table["a"].format) == ("duration", "[m:]s.f")
+    assert written(table) == texts
+    assert table.issue("odd_values") is None
 
 
 def test_numbers_with_a_decimal_comma_and_an_exponent_are_numbers(read: Read) -> None:

@@ -61,6 +61,7 @@ FORMS = (
     Column("", "time", format="%-I:%M %p"),
     Column("", "time", format="%-I:%M %-P"),
     Column("", "duration", format="[h]:mm:ss"),
+    Column("", "duration", format="[h:]m:ss"),
     Column("", "duration", format="d days hh:mm:ss"),
     Column("", "duration", format="[h]h [mm]m"),
     Column("", "duration", format="[h]h [m]m?"),

@@ -401,6 +401,11 @@ def test_letter_in_place_of_a_digit_is_not_a_date() -> None:
         ("PT0H0M0S", ["PT1H0M5S", "PT0H3M0S"]),
         ("[m]:ss.f", ["1:26.84", "0:59.10"]),
         ("[mm]:ss.f", ["05:03.78", "12:00.00", "00:24.63"]),
+        ("[m:]s.f", ["58.34", "9.80", "0.05", "1:02.11", "61:00.00"]),
+        ("[m:]ss.f", ["58.3", "09.8", "1:02.1"]),
+        ("[h:]m:ss", ["29:57", "5:07", "0:41", "1:02:11", "26:00:00"]),
+        ("[h:]mm:ss.f", ["05:03.78", "52:00.00", "1:04:00.63"]),
+        ("[hh:]mm:ss", ["05:07", "44:00", "01:02:11"]),
         ("[h]h [m]m", ["1h 5m", "0h 18m", "30h 0m"]),
         ("[h]h [m]m?", ["2h 50m", "19h", "25h 5m", "45m"]),
         ("[m]m[ss]s", ["44m38s", "5m09s"]),
@@ -414,6 +419,10 @@ def test_duration_form_is_inferred_and_writes_the_same_texts(format: str, texts:
     assert (
         form.write(form.parse(pa.array(texts)), count_fraction_digits(texts)).to_pylist() == texts
     )
+
+
+def test_times_of_day_with_and_without_seconds_are_not_durations() -> None:
+    assert infer_duration_form(["9:30", "12:00", "9:30:15"]) is None
 
 
 def test_two_digit_years_follow_posix() -> None:

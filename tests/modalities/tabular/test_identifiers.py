@@ -891,6 +891,14 @@ def test_different_notes_of_a_few_of_many_rows_are_left_out(read: Read) -> None:
     assert "other" in issue["examples"]
 
 
+def test_a_single_review_among_many_rows_is_left_out(read: Read) -> None:
+    review = "I found this book in a box in front of my house and could not stop reading it."
+    for texts, is_left_out in (([review], True), ([review] * 2, False), (["read twice"], False)):
+        column = [*texts, *[""] * 100]
+        table = read(build_csv({"age": range(len(column)), "note": column}))
+        assert table["note"].exclude == is_left_out
+
+
 def test_chinese_names_with_some_foreign_ones_are_people(read: Read) -> None:
     families, given = "陳林黃張李王吳劉蔡楊", "怡潔明泰振偉乾坤佳蓉"
     names = [f + given[i] + given[(i + 3) % 10] for f in families for i in range(10)]

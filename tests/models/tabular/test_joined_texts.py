@@ -26,6 +26,7 @@ RNG = np.random.default_rng(4)
 FIRST = RNG.choice(["Ann", "Bob", "Carla", "Dirk", "Émile"], N)
 STEMS, MIDDLES = RNG.choice(list("BDKLMT"), N), RNG.choice(["en", "ick", "ar"], N)
 LAST = np.array([f"{stem}{middle}son" for stem, middle in zip(STEMS, MIDDLES, strict=True)])
+PEOPLE = list(zip(FIRST, LAST, strict=True))
 LAT, LON = np.round(RNG.uniform(-38, -37, N), 4), np.round(RNG.uniform(144, 146, N), 4)
 NUMBERS = 1_000 + RNG.permutation(9_000)[:N]
 DAYS = np.datetime64("2023-01-01", "us") + RNG.integers(0, 300, N) * np.timedelta64(1, "D")
@@ -408,3 +409,58 @@ def test_the_number_after_a_new_name_keeps_its_size() -> None:
     (fitted,) = fit_id_columns(table, columns, ["user"], [joined], 0)
     numbers = [int(text) for text in fitted.values(3, np.arange(900)).to_pylist()]
     assert max(numbers) < 100
+
+
+def test_a_name_with_its_last_word_first_is_joined(tmp_path: Path) -> None:
+    names = [f"{a} de  {b}" if i % 9 else str(b) for i, (a, b) in enumerate(PEOPLE)]
+    inverted = [f"{b}, {a} de" if i % 9 else f"{b}, {b}" for i, (a, b) in enumerate(PEOPLE)]
+    mails = [f"{name[0]}{b}@a.com".lower() for name, (_, b) in zip(names, PEOPLE, strict=True)]
+    columns = {"author": names, "sorted": inverted, "mail": mails, "kind": COLUMNS["kind"]}
+    schema = (
+        *(ColumnSchema(name, "id") for name in ("author", "sorted", "mail")),
+        ColumnSchema("kind", "category"),
+    )
+    sampler = train_sampler(pa.table(columns), schema, tmp_path, steps=20, label="kind")
+    for row in sampler.sample(1, np.arange(50)).rows.to_pylist():
+        *first, last = row["author"].split()
+        assert row["sorted"] == f"{last}, {' '.join(first) or last}"
+    partial_rows = PartialRows.parse(sampler.tokenizer, [{"sorted": "Larson, Ann"}])
+    (row,) = complete_rows(sampler, 1, np.arange(1), partial_rows).rows.to_pylist()
+    assert (row["author"], row["mail"]) == ("Ann Larson", "alarson@a.com")
+
+
+def test_a_name_of_a_file_with_the_minute_of_its_row_is_joined(tmp_path: Path) -> None:
+    starts = DAYS + RNG.integers(0, 86_400, N) * np.timedelta64(1, "s")
+    files = [f"{start.item():%Y-%m-%d-%H%M}.gpx" for start in starts]
+    table = pa.table({"start": starts, "file": files, "kind": COLUMNS["kind"]})
+    schema = (
+        ColumnSchema("start", "datetime"),
+        ColumnSchema("file", "id"),
+        ColumnSchema("kind", "category"),
+    )
+    sampler = train_sampler(table, schema, tmp_path, steps=20, label="kind")
+    for row in sampler.sample(1, np.arange(50)).rows.to_pylist():
+        assert row["file"] == f"{row['start']:%Y-%m-%d-%H%M}.gpx"
+    partial_rows = PartialRows.parse(sampler.tokenizer, [{"file": "2023-05-01-1726.gpx"}])
+    (row,) = complete_rows(sampler, 1, np.arange(1), partial_rows).rows.to_pylist()
+    assert f"{row['start']:%Y-%m-%d %H:%M}" == "2023-05-01 17:26"
+
+
+def test_numbers_that_restart_with_another_part_keep_their_range() -> None:
+    states = ["Ohio" if i % 5 else "Utah" for i in range(N)]
+    districts = [
+        f"{state}-{1 + i % (30 if state == 'Ohio' else 4)}" for i, state in enumerate(states)
+    ]
+    table = pa.table({"state": states, "district": districts})
+    (joined,) = find_joined_texts(table, {"state": "category", "district": "id"})
+    columns = [ColumnSchema("state", "category"), ColumnSchema("district", "id")]
+    (fitted,) = fit_id_columns(table, columns, ["district"], [joined], 0)
+    restored = IdColumn.from_json({"name": "district", **fitted.to_json()}, pa.string())
+    rows = table.combine_chunks().to_batches()[0]
+    rests = restored.match_rows(restored.values(3, np.arange(N)), rows).to_pylist()
+    numbers = {
+        state: {int(r) for r, s in zip(rests, states, strict=True) if s == state}
+        for state in states
+    }
+    assert numbers["Utah"] == {1, 2, 3, 4}
+    assert 15 < len(numbers["Ohio"]) <= max(numbers["Ohio"]) <= 30

@@ -6,6 +6,7 @@ import pyarrow.compute as pc
 import pytest
 
 from models.tabular.identifiers.missing_identifiers import MissingWith
+from models.tabular.relations.joined_text_search import find_joined_texts
 from models.tabular.schema import ColumnSchema
 from models.tabular.tokenizer import Tokenizer
 from models.tabular.tokenizer_tensors import from_tensors, to_tensors
@@ -141,3 +142,17 @@ def test_an_empty_text_is_a_category_like_others() -> None:
         .is_null()
         .equals(identifiers.is_null())
     )
+
+
+def test_an_identifier_with_a_part_of_a_category_is_missing_where_that_is() -> None:
+    shelves = [None if i % 3 == 0 else ("read", "to-read")[i % 2] for i in range(300)]
+    places = [None if shelf is None else f"{shelf} (#{i})" for i, shelf in enumerate(shelves)]
+    schema = (ColumnSchema("shelf", "category"), ColumnSchema("place", "id"))
+    table = pa.table({"shelf": shelves, "place": places})
+    joined_texts = find_joined_texts(table, {"shelf": "category", "place": "id"})
+    assert [joined.name for joined in joined_texts] == ["shelf in place"]
+    tokenizer = Tokenizer.fit(table, schema, target_column=None, seed=1, joined_texts=joined_texts)
+    u = np.random.default_rng(1).random((tokenizer.num_decode_uniforms, len(table)))
+    ids = {each.name: each.values(7, np.arange(len(table))) for each in tokenizer.id_columns}
+    rows = tokenizer.decode(tokenizer.encode(table, 1), u, ids)
+    assert rows["place"].is_null().equals(rows["shelf"].is_null())

@@ -77,6 +77,23 @@ def test_a_near_quotient_is_found() -> None:
     }
 
 
+def test_a_pace_follows_from_the_distance_and_the_duration_of_a_run() -> None:
+    rng = np.random.default_rng(8)
+    miles = np.round(rng.uniform(1, 20, 400), 2)
+    seconds = np.rint(miles * rng.uniform(420, 900, 400)).astype("m8[s]")
+    pace = np.rint(seconds.astype(int) / miles).astype("m8[s]")
+    table = pa.table({"miles": miles, "lasted": seconds, "pace": pace})
+    table = table.cast(
+        pa.schema({"miles": pa.float64(), "lasted": pa.duration("us"), "pace": pa.duration("us")})
+    )
+    types = {"miles": "number", "lasted": "duration", "pace": "duration"}
+    columns = find_near_columns(table, types, ())
+    assert [each.relation_name for each in columns] == ["lasted / miles", "lasted / miles ~ pace"]
+    coding = RelationCoding(tuple(columns))
+    coded = coding.encode(table).combine_chunks().to_batches()[0]
+    assert pa.Table.from_batches([coding.decode(coded, table.schema)]).equals(table)
+
+
 def test_independent_factors_are_not_coded() -> None:
     rng = np.random.default_rng(2)
     table = make_contracts().set_column(

@@ -46,6 +46,7 @@ def to_clock(seconds: Any) -> pa.Array:
 N = 400
 RNG = np.random.default_rng(3)
 A, B = RNG.integers(0, 500, N), RNG.integers(0, 500, N)
+LIKES = np.where(np.arange(N) % 100 == 0, 1, 77 * A + B % 64)
 PRICES = np.round(RNG.lognormal(4, 1, N), 2)
 QUANTITIES = RNG.integers(1, 30, N)
 TIMES = np.datetime64("2024-01-01T08:00:00", "s") + RNG.integers(0, 10**7, N).astype("m8[s]")
@@ -239,6 +240,17 @@ def round_trip(coding: RelationCoding, table: pa.Table) -> pa.Table:
                 "a": A + 1,
                 "all": 9 * A + B + 1,
                 "percent": round_all(100 * (A + 1) / (9 * A + B + 1)),
+            },
+        ),
+        (
+            "likes / views = share",  # as spreadsheets write it
+            {
+                "views": 9_973 * (A + 1),
+                "likes": LIKES,
+                "share": [
+                    float(f"{share:.9f}" if share >= 1e-4 else f"{share:.5e}")
+                    for share in LIKES / (9_973 * (A + 1))
+                ],
             },
         ),
         (

@@ -6,7 +6,12 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from modalities.tabular.forms.clock_numbers import CLOCK_NUMBERS
-from modalities.tabular.forms.durations import count_fraction_digits, has_units, infer_duration_form
+from modalities.tabular.forms.durations import (
+    count_fraction_digits,
+    has_units,
+    have_minutes,
+    infer_duration_form,
+)
 from modalities.tabular.forms.moment_formats import parse_format
 from modalities.tabular.forms.moment_inference import infer_moments
 from modalities.tabular.forms.moments import MomentForm
@@ -70,7 +75,8 @@ def _are_clock_numbers(candidate: FormCandidate) -> bool:
 
 
 def _duration_candidates(sample: Sequence[str]) -> list[FormCandidate]:
-    may_fit = any(map(_CLOCK.match, sample[:_PROBED_TEXTS])) or has_units(sample)
+    may_fit = any(map(_CLOCK.match, sample[:_PROBED_TEXTS]))
+    may_fit = may_fit or has_units(sample) or have_minutes(sample)
     form = infer_duration_form(sample) if may_fit else None
     if form is None:
         return []

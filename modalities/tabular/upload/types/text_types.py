@@ -134,10 +134,14 @@ def _is_prose_of_few(name: str, prose: ProseStats, distinct: int, valid: int) ->
 def are_rare_notes(distinct: int, prose: ProseStats, valid: int, missing: int) -> bool:
     """Return True for texts of some length that few of many rows have, each another one.
 
-    Nothing can be learned from them, and samples would show who they are about.
+    Nothing can be learned from them, and samples would show who they are about. Fewer than MIN_FEW
+    must be as long as free text is.
     """
-    are_rare = missing >= _MIN_WITHOUT_NOTE * valid and _differ_in_few_rows(distinct, valid)
-    return are_rare and prose.mean_chars >= _MIN_NOTE_CHARS
+    if missing < _MIN_WITHOUT_NOTE * valid:
+        return False
+    if _differ_in_few_rows(distinct, valid):
+        return prose.mean_chars >= _MIN_NOTE_CHARS
+    return 0 < distinct == valid < MIN_FEW and prose.mean_chars > _MIN_PROSE_CHARS
 
 
 def _differ_in_few_rows(distinct: int, valid: int) -> bool:
