@@ -33,6 +33,7 @@ from models.tabular.relations.interval_detection import find_intervals
 from models.tabular.relations.keyed_amounts import find_exact_keyed_amounts
 from models.tabular.relations.offset_detection import find_offsets
 from models.tabular.relations.pair_lookups import find_pair_lookups
+from models.tabular.relations.rare_terms import with_rare_terms
 from models.tabular.relations.relation import Relation
 from models.tabular.relations.rows import array, as_floats
 from models.tabular.relations.screened_numbers import (
@@ -42,7 +43,11 @@ from models.tabular.relations.screened_numbers import (
     evidence_bits,
 )
 from models.tabular.relations.spread_dates import SpreadDate, with_dates
-from models.tabular.relations.sum_detection import find_rounded_balances, find_rounded_sums
+from models.tabular.relations.sum_detection import (
+    find_coarser_totals,
+    find_rounded_balances,
+    find_rounded_sums,
+)
 from models.tabular.relations.weighted_sums import find_weighted_sums
 
 MAX_STEP_SHARE = 0.1  # distinct values of a step function, relative to the rows
@@ -72,6 +77,7 @@ def detect_relations(
     equations += find_date_sums(moments, numbers, _column_sets(equations))
     equations += find_date_parts(sample, numbers, dates)
     equations += find_weighted_sums(numbers, {relation.last for relation in equations})
+    equations += find_coarser_totals(numbers, _column_sets(equations))
     related = _column_sets(equations)
     candidates = [*equations, *_orders(moments), *find_date_bounds(moments, numbers, related)]
     if not min_value_count:
@@ -82,7 +88,9 @@ def detect_relations(
     candidates += find_rounded_balances(numbers, _column_sets(candidates))
     candidates = _with_precision(candidates, table, moments)
     candidates = [_with_spread(relation, spread) for relation in candidates]
-    relations = [relation for relation in candidates if relation.holds(table).all()]
+    plain = [number.name for number in numbers if number.is_plain]
+    completed = (with_rare_terms(relation, table, plain) for relation in candidates)
+    relations = [relation for relation in completed if relation.holds(table).all()]
     relations += find_lookups(table, types, min_value_count)
     related = _column_sets(relations)
     if not min_value_count:
