@@ -18,7 +18,11 @@ from models.tabular.relations.calendar_detection import (
     find_valid_dates,
 )
 from models.tabular.relations.date_bounds import find_date_bounds
-from models.tabular.relations.date_gaps import comparable_dates, find_date_sums
+from models.tabular.relations.date_gaps import (
+    comparable_dates,
+    find_date_sums,
+    without_shifted_parts,
+)
 from models.tabular.relations.date_lookups import find_date_lookups
 from models.tabular.relations.decimals_detection import find_decimals
 from models.tabular.relations.discrete_relations import (
@@ -99,6 +103,7 @@ def detect_relations(
         relations += find_intervals(sample, table, types, numbers, others)
         relations += find_offsets(table, types, numbers, _column_sets(relations))
         relations += find_exact_keyed_amounts(table, types, relations)
+    relations = without_shifted_parts(relations, table, spread)
     relations += find_pair_lookups(table, types, min_value_count, _column_sets(relations))
     if not min_value_count:
         in_relations = [each.columns for each in relations if each.kind != "distinct"]

@@ -47,6 +47,9 @@ def find_equations_with_exceptions(
     """
     plain = exact_numbers(table, types)
     related = {frozenset(each.columns) for each in relations if each.kind not in NOT_EXPLAINING}
+    # Of a date over columns that has a relation to another date, the parts follow from both.
+    dates = [(name, date) for each in relations for date in each.spread for name in each.columns]
+    related |= {frozenset((name, part)) for name, date in dates for part in date.columns}
     if len(table) < MIN_ROWS:
         return []
     rng = np.random.default_rng(0)
