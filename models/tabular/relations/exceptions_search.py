@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import pyarrow as pa
 
+from models.tabular.relations.capped_products import find_capped_products
 from models.tabular.relations.date_gaps import find_near_dates
 from models.tabular.relations.equations_with_exceptions import find_equations_with_exceptions
 from models.tabular.relations.keyed_amounts import find_keyed_amounts
@@ -38,6 +39,8 @@ def find_with_exceptions(
     ]
     coded |= {relation.last for relation in near}
     near += [equation for equation in equations if equation.last not in coded]
+    coded |= {relation.last for relation in near}
+    near += find_capped_products(table, types, coded)
     coded |= {relation.last for relation in near}
     amounts = find_keyed_amounts(table, types, coded, relations)
     return near + [relation for relation in amounts if relation.exceptions] + orders
