@@ -21,6 +21,7 @@ from models.tabular.relations.detection import detect_relations
 from models.tabular.relations.exceptions_search import find_with_exceptions
 from models.tabular.relations.joined_text_search import find_joined_texts
 from models.tabular.relations.joined_texts import JoinedText
+from models.tabular.relations.kinds import NOT_DETERMINING
 from models.tabular.relations.learned_lookups import learn_lookups
 from models.tabular.relations.near_columns import NearColumn
 from models.tabular.relations.near_relations import (
@@ -140,7 +141,7 @@ def plan_relations(rows: LabeledRows, settings: TableSettings) -> RelationPlan:
         inexact = find_with_exceptions(table, types, relations, coded)
         names |= {relation.name for relation in inexact}
         inexact = enabled(inexact, settings.relations)
-        totals = {relation.last for relation in inexact}
+        totals = {each.last for each in inexact if each.kind not in NOT_DETERMINING}
         near = _near_columns(plan, kept, table, types, totals.union(fixed))
         ignored = settings.relations if isinstance(settings.relations, list) else ()
         names |= {column.relation_name for column in near}

@@ -15,6 +15,7 @@ from models.tabular.relations.equations_with_exceptions import MAX_EXCEPTIONS
 from models.tabular.relations.exceptions_search import find_with_exceptions
 from models.tabular.relations.joined_text_search import find_joined_texts
 from models.tabular.relations.joined_texts import JoinedText
+from models.tabular.relations.kinds import NOT_DETERMINING
 from models.tabular.relations.near_relations import find_near_columns
 from models.tabular.relations.planning import independent_relations, plan_coding
 from models.tabular.relations.relation import Relation
@@ -44,9 +45,8 @@ def find_relations(
     coding = plan_coding(relations, table, ())
     coded = coding.names
     inexact = find_with_exceptions(table, types, relations, coding.determined)
-    near = find_near_columns(
-        table, types, coded.union(each.last for each in inexact), (), coding.learned
-    )
+    totals = {each.last for each in inexact if each.kind not in NOT_DETERMINING}
+    near = find_near_columns(table, types, coded | totals, (), coding.learned)
     exact = [relation.to_dict() for relation in independent_relations(relations, table)]
     listed = exact + [each.to_dict() for each in (*near, *inexact, *joined_texts)]
     return listed, _odd_rows_issues(table, inexact)
@@ -68,8 +68,8 @@ def _odd_rows_issues(table: pa.Table, relations: Sequence[Relation]) -> list[Iss
     if not examples:
         return []
     hint = (
-        "All rows but these satisfy the relation. Samples break it as often: correct the rows, or "
-        "remove them, if they are wrong."
+        "All rows but these satisfy the relation. Samples break an equation as often, and an order "
+        "never: correct the rows, or remove them, if they are wrong."
     )
     shown = tuple(examples[:MAX_STORED_EXAMPLES])
     return [Issue("relation_exceptions", "info", len(examples), shown, hint)]

@@ -28,6 +28,7 @@ EQUATIONS = ("elapsed", "date_sum", "linear")  # that determine the distance of 
 MAX_DATES = 6  # that are compared with each other
 MAX_NUMBERS, MAX_TERMS = 16, 3  # columns of days that are tried, and of a sum
 MAX_DAYS = 10_000  # in a column of days
+MAX_SHIFTED_DAYS = 2  # between a time and the date in another time zone
 FIRST_ROWS = 200  # rule out most sums
 MIN_TERM_SHARE = 0.02  # of the rows, in which a number of days is not 0
 MIN_EXACT_SHARE = 0.3  # of the rows have exactly the sum
@@ -66,6 +67,31 @@ def _is_same(dates: pa.Array, other: pa.Array) -> bool:
         return False
     equal = pa.compute.equal(dates, other)
     return equal.null_count < len(equal) and bool(pa.compute.all(equal).as_py())
+
+
+def without_shifted_parts(
+    relations: Sequence[Relation], table: pa.Table, dates: Sequence[SpreadDate]
+) -> list[Relation]:
+    """Return the relations without those by which a datetime gives parts of a date that is near.
+
+    A time in UTC differs by hours from the local date in other columns. It is learned as this
+    distance, which depends on the local hour. `table` has columns of the `dates`.
+    """
+    kept = []
+    for relation in relations:
+        near = (date for date in dates if relation.last in date.columns)
+        is_table = relation.kind in ("step", "lookup") and not relation.part
+        if not is_table or not any(_is_shifted(table, relation.columns[0], date) for date in near):
+            kept.append(relation)
+    return kept
+
+
+def _is_shifted(table: pa.Table, name: str, date: SpreadDate) -> bool:
+    """Return True if a datetime differs from a date over columns by at most MAX_SHIFTED_DAYS."""
+    if table.schema.field(name).type != date.arrow:
+        return False
+    shift = np.abs(as_floats(array(table, name)) - as_floats(array(table, date.name)))
+    return bool(np.nanmax(shift, initial=0.0) <= MAX_SHIFTED_DAYS * ticks_per_day(date.arrow))
 
 
 def find_date_sums(

@@ -18,7 +18,11 @@ from models.tabular.relations.calendar_detection import (
     find_valid_dates,
 )
 from models.tabular.relations.date_bounds import find_date_bounds
-from models.tabular.relations.date_gaps import comparable_dates, find_date_sums
+from models.tabular.relations.date_gaps import (
+    comparable_dates,
+    find_date_sums,
+    without_shifted_parts,
+)
 from models.tabular.relations.date_lookups import find_date_lookups
 from models.tabular.relations.decimals_detection import find_decimals
 from models.tabular.relations.discrete_relations import (
@@ -33,6 +37,7 @@ from models.tabular.relations.interval_detection import find_intervals
 from models.tabular.relations.keyed_amounts import find_exact_keyed_amounts
 from models.tabular.relations.offset_detection import find_offsets
 from models.tabular.relations.pair_lookups import find_pair_lookups
+from models.tabular.relations.rare_terms import with_rare_terms
 from models.tabular.relations.relation import Relation
 from models.tabular.relations.rows import array, as_floats
 from models.tabular.relations.screened_numbers import (
@@ -42,7 +47,11 @@ from models.tabular.relations.screened_numbers import (
     evidence_bits,
 )
 from models.tabular.relations.spread_dates import SpreadDate, with_dates
-from models.tabular.relations.sum_detection import find_rounded_balances, find_rounded_sums
+from models.tabular.relations.sum_detection import (
+    find_coarser_totals,
+    find_rounded_balances,
+    find_rounded_sums,
+)
 from models.tabular.relations.weighted_sums import find_weighted_sums
 
 MAX_STEP_SHARE = 0.1  # distinct values of a step function, relative to the rows
@@ -72,6 +81,7 @@ def detect_relations(
     equations += find_date_sums(moments, numbers, _column_sets(equations))
     equations += find_date_parts(sample, numbers, dates)
     equations += find_weighted_sums(numbers, {relation.last for relation in equations})
+    equations += find_coarser_totals(numbers, _column_sets(equations))
     related = _column_sets(equations)
     candidates = [*equations, *_orders(moments), *find_date_bounds(moments, numbers, related)]
     if not min_value_count:
@@ -82,7 +92,9 @@ def detect_relations(
     candidates += find_rounded_balances(numbers, _column_sets(candidates))
     candidates = _with_precision(candidates, table, moments)
     candidates = [_with_spread(relation, spread) for relation in candidates]
-    relations = [relation for relation in candidates if relation.holds(table).all()]
+    plain = [number.name for number in numbers if number.is_plain]
+    completed = (with_rare_terms(relation, table, plain) for relation in candidates)
+    relations = [relation for relation in completed if relation.holds(table).all()]
     relations += find_lookups(table, types, min_value_count)
     related = _column_sets(relations)
     if not min_value_count:
@@ -91,6 +103,7 @@ def detect_relations(
         relations += find_intervals(sample, table, types, numbers, others)
         relations += find_offsets(table, types, numbers, _column_sets(relations))
         relations += find_exact_keyed_amounts(table, types, relations)
+    relations = without_shifted_parts(relations, table, spread)
     relations += find_pair_lookups(table, types, min_value_count, _column_sets(relations))
     if not min_value_count:
         in_relations = [each.columns for each in relations if each.kind != "distinct"]

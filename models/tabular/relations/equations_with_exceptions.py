@@ -12,10 +12,12 @@ import numpy as np
 import pyarrow as pa
 
 from models.tabular.categorical_columns import Floats
+from models.tabular.numbers.grid import exact_numbers
 from models.tabular.relations.calendar_detection import find_date_parts
 from models.tabular.relations.detection import find_steps, fit_steps, numbers_of
 from models.tabular.relations.equation_detection import find_equations
 from models.tabular.relations.kinds import GIVES_TEXT, NOT_EXPLAINING
+from models.tabular.relations.rare_terms import MAX_BROKEN_SHARE, with_rare_terms
 from models.tabular.relations.relation import Relation
 from models.tabular.relations.rows import array, as_floats
 from models.tabular.relations.weighted_sums import find_weighted_sums
@@ -38,10 +40,16 @@ def find_equations_with_exceptions(
 ) -> list[Relation]:
     """Return the equations that at most one in a hundred rows breaks, one for each column.
 
+    All rows may satisfy one with a term that is 0 in nearly all of them.
+
     The columns of one of the exact `relations` have no other one, and those in `excluded` are not
     determined.
     """
+    plain = exact_numbers(table, types)
     related = {frozenset(each.columns) for each in relations if each.kind not in NOT_EXPLAINING}
+    # Of a date over columns that has a relation to another date, the parts follow from both.
+    dates = [(name, date) for each in relations for date in each.spread for name in each.columns]
+    related |= {frozenset((name, part)) for name, date in dates for part in date.columns}
     if len(table) < MIN_ROWS:
         return []
     rng = np.random.default_rng(0)
@@ -55,10 +63,16 @@ def find_equations_with_exceptions(
         for relation in _candidates(subset, types, {*excluded, *by_column}, only_steps):
             if relation.last in by_column or frozenset(relation.columns) in related:
                 continue
-            near: Relation | None = replace(relation, exceptions=True)
+            near: Relation | None = relation
             if relation.kind == "step":
                 near = _steps_of_most(relation, checked) and _steps_of_most(relation, table)
-            if near and all(_holds_in_most(near, rows) for rows in (checked, table)):
+            elif (~relation.holds(checked)).mean() <= MAX_BROKEN_SHARE:
+                near = with_rare_terms(relation, table, plain)
+            if near is None or frozenset(near.columns) in related:
+                continue
+            if near.kind == "step" or not near.holds(table).all():
+                near = replace(near, exceptions=True)
+            if all(_holds_in_most(near, rows) for rows in (checked, table)):
                 by_column[near.last] = near
     return list(by_column.values())
 

@@ -4,10 +4,12 @@ from collections.abc import Collection, Mapping, Sequence
 
 import pyarrow as pa
 
+from models.tabular.relations.capped_products import find_capped_products
 from models.tabular.relations.date_gaps import find_near_dates
 from models.tabular.relations.equations_with_exceptions import find_equations_with_exceptions
 from models.tabular.relations.keyed_amounts import find_keyed_amounts
 from models.tabular.relations.near_sums import find_near_sums
+from models.tabular.relations.orders_with_exceptions import find_orders_with_exceptions
 from models.tabular.relations.relation import Relation
 
 
@@ -19,10 +21,14 @@ def find_with_exceptions(
 ) -> list[Relation]:
     """Return the relations that most rows satisfy, those that should code a column first.
 
+    Orders come last. A sum or product with a rare term may hold in all rows.
+
     `relations` are the exact ones, also those that are switched off. The columns in `excluded` are
     not coded.
     """
-    near = find_near_dates(table, types, relations, excluded)
+    related = {frozenset(relation.columns) for relation in relations}
+    orders = find_orders_with_exceptions(table, types, related)
+    near = find_near_dates(table, types, [*relations, *orders], excluded)
     coded = {relation.last for relation in near}.union(excluded)
     equations = find_equations_with_exceptions(table, types, relations, coded)
     # What a near sum leaves may be a further term, without which samples would break the equation.
@@ -34,5 +40,7 @@ def find_with_exceptions(
     coded |= {relation.last for relation in near}
     near += [equation for equation in equations if equation.last not in coded]
     coded |= {relation.last for relation in near}
+    near += find_capped_products(table, types, coded)
+    coded |= {relation.last for relation in near}
     amounts = find_keyed_amounts(table, types, coded, relations)
-    return near + [relation for relation in amounts if relation.exceptions]
+    return near + [relation for relation in amounts if relation.exceptions] + orders

@@ -14,7 +14,7 @@ def formula(relation: "Relation") -> str:
     exact = _exact_formula(relation)
     if not relation.exceptions:
         return exact
-    for sign, near in (("=", "~"), ("->", "~>"), ("≈", "~")):
+    for sign, near in (("=", "~"), ("<=", "<~"), ("->", "~>"), ("≈", "~")):
         if exact.endswith(f" {sign} {relation.last}"):
             exact = f"{exact.removesuffix(f'{sign} {relation.last}')}{near} {relation.last}"
     return exact

@@ -1,6 +1,6 @@
 """Kinds of relations. A relation has `columns`; other names in this list are its fields.
 
-- `order`: the first column is at most the second one.
+- `order`: the first column is at most the second one; no sample breaks one with exceptions.
 - `distinct`: the two columns are never equal.
 - `sum`: the last column is the sum of the others, with `signs` (default: plus), and `offset`.
 - `rounded_sum`: the last column is a sum that was computed before all columns were rounded.

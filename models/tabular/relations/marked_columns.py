@@ -1,7 +1,7 @@
 """Columns that a relation with exceptions determines: a mark where it does, else the value."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -13,6 +13,8 @@ from models.tabular.numbers.grid import NumberGrid, round_to_digits
 from models.tabular.relations.relation import Relation
 from models.tabular.relations.rows import FLOAT_TOLERANCE, Rows, array
 
+MIN_ON_ONE_SIDE = 20  # other values, above or below what the relation determines
+
 
 @dataclass(frozen=True)
 class MarkedColumn:
@@ -21,7 +23,9 @@ class MarkedColumn:
     Such rows have the mark `first_mark`. Where a key has several numbers, those after the first one
     have the marks below it. Other values, between `low` and `high`, stay as they are; marks are
     below all of them. Numbers are in units of the last of the column's `decimals`; -1 decimals:
-    floats. Where a mark is sampled, but a source is missing, the value is `default`.
+    floats. Where a mark is sampled, but a source is missing, the value is `default`. If all other
+    values are above what the relation determines, the `side` is 1, and -1 if they are below: then
+    values on the other side become what it determines.
     """
 
     name: str
@@ -30,6 +34,7 @@ class MarkedColumn:
     low: float
     high: float
     default: float
+    side: int = 0
 
     @classmethod
     def fit(cls, relation: Relation, table: pa.Table) -> Self:
@@ -40,7 +45,13 @@ class MarkedColumn:
         present = numbers[~is_missing]
         middle = float(np.sort(present)[len(present) // 2])
         low, high = float(present.min()), float(present.max())
-        return cls(relation.last, relation, grid.decimals, low, high, middle)
+        column = cls(relation.last, relation, grid.decimals, low, high, middle)
+        if relation.num_ranks > 1:
+            return column
+        difference = np.where(is_missing, np.nan, numbers) - column._possible(table)[0]
+        signs = np.sign(difference[(difference != 0) & np.isfinite(difference)])
+        is_one_side = len(signs) >= MIN_ON_ONE_SIDE and len(np.unique(signs)) == 1
+        return replace(column, side=int(signs[0])) if is_one_side else column
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -75,6 +86,9 @@ class MarkedColumn:
         chosen = np.where(np.isnan(chosen), possible[0], chosen)
         chosen = np.where(np.isnan(chosen), self.default, chosen)
         own = np.clip(numbers, self.low, self.high)
+        if self.side:
+            bound = np.where(np.isnan(possible[0]), own, possible[0])
+            own = np.maximum(own, bound) if self.side > 0 else np.minimum(own, bound)
         result = np.where(is_mark, chosen, own)
         if self.decimals >= 0:
             result = np.where(is_mark, np.rint(chosen), own).astype(np.int64)
@@ -103,6 +117,8 @@ class MarkedColumn:
     def pack(self) -> dict[str, Any]:
         packed = {**asdict(self), "marked_by": self.relation.pack()}
         del packed["relation"]
+        if not self.side:
+            del packed["side"]
         return packed
 
     @classmethod

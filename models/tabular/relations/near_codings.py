@@ -136,8 +136,7 @@ def product_codings(
     for (i, a), (k, b) in permutations(enumerate(factors), 2):
         for operation in both if i < k else both[1:]:
             other = logs[b] if operation == "*" else -logs[b]
-            spreads = _spread(logs[number] - logs[a]), _spread(logs[number] - other)
-            if not _spread(logs[number] - logs[a] - other) < MAX_SCREENED_SPREAD * min(spreads):
+            if not _is_near_product(logs[number], logs[a], other):
                 continue
             base = a.combined(b, operation)
             # Multiples of a number share endings, which a ratio of 1 keeps.
@@ -157,6 +156,17 @@ def _is_factor(values: Floats) -> bool:
 
 def _positive(values: Floats) -> Floats:
     return np.where(values > 0, values, np.nan)
+
+
+def is_near_product(values: Floats, a: Floats, b: Floats) -> bool:
+    """Return True if ratios of (N,) values to the product `a * b` vary less than to its factors."""
+    values, a, b = (np.log(_positive(each[:SCREENED_ROWS])) for each in (values, a, b))
+    return _is_near_product(values, a, b)
+
+
+def _is_near_product(logs: Floats, a: Floats, b: Floats) -> bool:
+    spreads = _spread(logs - a), _spread(logs - b)
+    return _spread(logs - a - b) < MAX_SCREENED_SPREAD * min(spreads)
 
 
 def _spread(logs: Floats) -> float:

@@ -1,6 +1,6 @@
 """Choice of the columns that are coded, given the relations of a table."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from graphlib import TopologicalSorter
 from itertools import permutations
 
@@ -28,6 +28,7 @@ from models.tabular.relations.date_planning import dates_of, plan_dates, without
 from models.tabular.relations.entropy import added_bits, entropy
 from models.tabular.relations.graphs import (
     Edge,
+    group,
     reachable,
     without_ends,
     without_implied,
@@ -58,24 +59,29 @@ def plan_coding(
 
     `table` has the training rows. The columns in `fixed` are not coded. No relation codes those in
     `near`, and none bounds them or their bases. The last columns of those `with_exceptions` are
-    coded by these where no exact relation codes them. Without masks, sampling does not restrict
-    tokens to those that agree.
+    coded by these where no exact relation codes them; orders bound them. Without masks, sampling
+    does not restrict tokens to those that agree.
     """
     every = [*relations, *with_exceptions]
     spread, table = plan_dates(every, table, fixed), with_dates(table, dates_of(every))
     planner = _Planner(table, frozenset(fixed), spread, has_masks=has_masks)
     planner.linear = {frozenset(each.columns) for each in relations if each.kind == "linear"}
-    planner.orders = {frozenset(each.columns) for each in relations if each.kind == "order"}
+    orders = [relation for relation in every if relation.kind == "order"]
+    planner.orders = {frozenset(order.columns) for order in orders}
     determining = [each for each in relations if each.kind not in NOT_DETERMINING]
     for relation in determining:
         if relation.kind != "decimals":
             planner.derive(relation)
     for relation in with_exceptions:
-        planner.leave_rest(relation)
+        if relation.kind == "order":
+            continue
+        if relation.has_exceptions:
+            planner.leave_rest(relation)
+        else:  # a rare term completes it
+            planner.derive(relation)
     for relation in determining:  # of numbers that are learned
         if relation.kind == "decimals":
             planner.derive(relation)
-    orders = [relation for relation in relations if relation.kind == "order"]
     distances = {column.date.name for column in spread if isinstance(column, PartColumn)}
     planner.bound(without_orders_of_years(orders, distances), near)
     planner.check([each for each in relations if each.kind in ("distinct", "date_bound")])
@@ -296,7 +302,12 @@ class _Planner:
 
         Columns in `near` are coded by these, and their orders are checked.
         """
-        orders = {(order.columns[0], order.columns[1]): order for order in relations}
+        orders: dict[Edge, Relation] = {}
+        for order in sorted(relations, key=lambda order: order.exceptions):
+            low, high = order.columns
+            # Where columns have no values in the same rows, orders with exceptions may be a cycle.
+            if not (order.exceptions and low in reachable(group(orders), [high])):
+                orders[low, high] = order
         derived = {column.name for column in self.columns}
         bases = {name for c in near for name in (c.name, *c.sources)}
         immovable = self.fixed | self.learned | derived | bases
@@ -304,8 +315,10 @@ class _Planner:
         self.columns += near
         self.sources |= {column.name: set(column.sources) for column in near}
         edges = {edge for edge in independent if not immovable.issuperset(edge)}
+        # The distance of numbers from a bound that is none in a few rows may be harder to learn.
+        edges -= {edge for edge in edges if orders[edge].exceptions and not self._is_temporal(edge)}
         gaps = {column.name for column in self.columns if isinstance(column, DateGapColumn)}
-        edges = without_ends(without_implied(edges), self.spread | gaps)
+        edges = without_ends(self._without_implied(edges, orders), self.spread | gaps)
         upward, downward = (
             place_bounded(edges, immovable, self.sources, self.table, upward=up)
             for up in (True, False)
@@ -319,13 +332,24 @@ class _Planner:
         enforced = {(low, c.name) for c in chosen for low in c.lower}
         enforced |= {(c.name, high) for c in chosen for high in c.upper}
         self.kept += [orders[edge] for edge in sorted(edges & enforced)]
-        others = without_implied(independent) - enforced | self.near_edges & orders.keys()
+        others = (
+            self._without_implied(independent, orders) - enforced | self.near_edges & orders.keys()
+        )
         # A column between two others does not ensure that these are in order.
         outer = {(low, high) for c in chosen for low in c.lower for high in c.upper}
         others |= outer & orders.keys()
-        dependent = without_implied(set(orders)) - independent
+        dependent = self._without_implied(set(orders), orders) - independent
         others |= {edge for edge in dependent if not self._follows(orders[edge])}
         self.check([orders[edge] for edge in sorted(others)])
+
+    @staticmethod
+    def _without_implied(edges: set[Edge], orders: Mapping[Edge, Relation]) -> set[Edge]:
+        """Return the edges without those that follow; exact orders do not from inexact ones."""
+        exact = {edge for edge in edges if not orders[edge].exceptions}
+        return without_implied(exact) | (without_implied(edges) - exact)
+
+    def _is_temporal(self, edge: Edge) -> bool:
+        return bool(pa.types.is_temporal(self.table.schema.field(edge[0]).type))
 
     def check(self, relations: Sequence[Relation]) -> None:
         """Keep relations by generating rows again that break them."""

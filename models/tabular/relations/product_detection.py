@@ -8,7 +8,6 @@ from itertools import combinations
 
 import numpy as np
 
-from models.tabular.categorical_columns import Floats
 from models.tabular.relations.relation import Relation
 from models.tabular.relations.screened_numbers import (
     FIRST_ROWS,
@@ -16,6 +15,7 @@ from models.tabular.relations.screened_numbers import (
     MIN_NONZERO_ROWS,
     ScreenedNumber,
     agrees,
+    is_needed,
 )
 
 
@@ -39,11 +39,9 @@ def find_products_with_rest(numbers: Sequence[ScreenedNumber]) -> Iterator[Relat
                     rest = numbers[c].values
                     if c in (a, b, t) or not agrees(product + sign * rest, total):
                         continue
-                    if _matters(product, total) and _matters(rest, total):
+                    smallest = 2 * total.tolerances
+                    if (np.abs(product) > smallest).sum() < MIN_NONZERO_ROWS:
+                        continue
+                    if is_needed(rest, smallest):
                         names = tuple(numbers[i].name for i in (a, b, c, t))
                         yield Relation("product", names, signs=(sign,))
-
-
-def _matters(values: Floats, total: ScreenedNumber) -> bool:
-    """Return True if enough (N,) values are larger than the rounding of the total."""
-    return int((np.abs(values) > 2 * total.tolerances).sum()) >= MIN_NONZERO_ROWS

@@ -16,13 +16,14 @@ from models.tabular.relations.rows import array, as_floats, rounding_tolerance
 
 MIN_ROWS = 20  # fewer rows are too little evidence
 MIN_EVIDENCE_BITS = 60.0  # that a determined column agrees with another one by chance
-MIN_NONZERO_ROWS = 20  # of each term of a sum
+MIN_NONZERO_ROWS = 20  # of each term of a sum, or fewer that are rare among the rows
 MIN_DISTINCT_VALUES = 10  # of the columns of an equation
 MIN_DISTINCT_TIMES = 4  # between two dates, such as 1 to 5 days
 MAX_EQUATION_COLUMNS = 16  # numeric columns of which all combinations are tried
 MAX_EQUIVALENT_COLUMNS = 8  # of which all pairs are tried; they determine each other
 FIRST_ROWS = 64  # of the screened ones rule out most equations
 SIGNIFICANT_DIGITS = 12
+OFFSET_TOLERANCE = 1e-3  # of half a unit, relative to the unit
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,9 +96,20 @@ def agrees(
     both = np.isfinite(computed) & np.isfinite(total.values)
     return (
         int(both.sum()) >= MIN_ROWS
+        and not _are_two_offsets(computed[both] - total.values[both], total.unit)
         and len(np.unique(total.values[both])) >= min_distinct
         and evidence_bits(total.values[both]) >= MIN_EVIDENCE_BITS
     )
+
+
+def _are_two_offsets(differences: Floats, unit: float) -> bool:
+    """Return True if (N,) differences are half a unit above or below, and nothing in between.
+
+    Rounding leaves smaller ones, too. Instead, the computed numbers and the total have steps of one
+    unit and two offsets, such as the hours of two time zones.
+    """
+    is_half = np.abs(np.abs(differences) - unit / 2) < OFFSET_TOLERANCE * unit
+    return bool(is_half.all() and differences.min() < 0 < differences.max())
 
 
 def evidence_bits(values: NDArray[Any]) -> float:
@@ -108,6 +120,22 @@ def evidence_bits(values: NDArray[Any]) -> float:
         return 0.0
     agreement = float(((counts / rows) ** 2).sum())
     return -rows * math.log2(agreement)
+
+
+def is_needed(values: Floats, tolerances: Floats | float = 0.0) -> bool:
+    """Return True if a sum with the term (N,) `values` would not hold without it, beyond chance.
+
+    A term that is 0 in most rows is not 0 in just those rows in which the other terms leave a rest.
+    """
+    num_needed = int((np.abs(values) > tolerances).sum())
+    bits = log2_combinations(len(values), num_needed)
+    return num_needed >= MIN_NONZERO_ROWS or bits >= MIN_EVIDENCE_BITS
+
+
+def log2_combinations(total: int, chosen: int) -> float:
+    """Return log2 of the number of ways to choose some rows of all."""
+    logs = (math.lgamma(n + 1) for n in (total, chosen, total - chosen))
+    return (next(logs) - sum(logs)) / math.log(2)
 
 
 def roundest_between(low: float, high: float, *, with_zero: bool = False) -> float:

@@ -14,23 +14,24 @@ from models.tabular.relations.screened_numbers import (
     FIRST_ROWS,
     MAX_EQUATION_COLUMNS,
     MIN_EVIDENCE_BITS,
-    MIN_NONZERO_ROWS,
     MIN_ROWS,
     ScreenedNumber,
     agrees,
     evidence_bits,
+    is_needed,
 )
 
 MAX_BALANCE_COLUMNS = 100
 MIN_PRESENT_SHARE = 0.9  # of the rows have a value of each column
 MIN_INDEPENDENT_PART = 1e-7  # of a column, relative to its standard deviation
+MAX_ROUNDED_PART = 0.1  # of a column, relative to its standard deviation
 FACTOR_TOLERANCE = 1e-4
 ROUNDED_FACTOR_TOLERANCE = 0.1  # numbers of a few units have less exact factors
 
 
 def find_sums(numbers: list[ScreenedNumber]) -> Iterator[Relation]:
     """Yield exact sums of two to four numbers."""
-    terms = [n for n in numbers if (np.abs(n.values) > 0).sum() >= MIN_NONZERO_ROWS]
+    terms = [n for n in numbers if is_needed(n.values)]
     for chosen, total in _screened_sums(terms, numbers, lambda number, _: number.tolerance):
         if agrees(np.sum([term.values for term in chosen], axis=0), total):
             yield Relation("sum", (*(term.name for term in chosen), total.name))
@@ -94,9 +95,8 @@ def _rounded_balance(
     tolerance = _rounding_of_sum(last, len(chosen))
     if np.abs(signs).max() > 1 or (np.abs(computed + offset - last.values) > tolerance).any():
         return None
-    least = min((np.abs(number.values) > 2 * tolerance).sum() for number in (last, *chosen))
     coarse = np.floor(last.values / (2 * tolerance + last.unit))
-    if least < MIN_NONZERO_ROWS:
+    if not all(is_needed(number.values, 2 * tolerance) for number in (last, *chosen)):
         return None
     if evidence_bits(coarse) - len(terms) * math.log2(3) < MIN_EVIDENCE_BITS:
         return None
@@ -116,9 +116,9 @@ def _is_rounded_sum(terms: Sequence[ScreenedNumber], total: ScreenedNumber) -> b
     if (np.abs(computed - total.values) > tolerance).any():
         return False
     # Without one of the terms, the sum would differ, and the total does not agree by chance.
-    least = min((np.abs(term.values) > 2 * tolerance).sum() for term in terms)
     coarse = np.floor(total.values / (2 * tolerance + total.unit))
-    return bool(least >= MIN_NONZERO_ROWS) and evidence_bits(coarse) >= MIN_EVIDENCE_BITS
+    has_terms = all(is_needed(term.values, 2 * tolerance) for term in terms)
+    return has_terms and evidence_bits(coarse) >= MIN_EVIDENCE_BITS
 
 
 def _screened_sums(
@@ -169,10 +169,51 @@ def find_balances(numbers: list[ScreenedNumber]) -> Iterator[Relation]:
             yield _balance(terms, numbers[index], offset)
 
 
-def _dependent_columns(values: Floats) -> Iterator[tuple[int, list[int], Floats]]:
+def find_coarser_totals(
+    numbers: list[ScreenedNumber], excluded: Collection[frozenset[str]]
+) -> Iterator[Relation]:
+    """Yield sums and differences of any number of columns, some of which have more decimals.
+
+    Rounding has changed only the last column, such as an interest in cents that is a payment of
+    many decimals less a repayment. Sets of columns in `excluded` have an equation.
+    """
+    numbers = [n for n in numbers if n.is_plain and n.distinct > 1]
+    numbers = [n for n in numbers if np.isfinite(n.values).mean() >= MIN_PRESENT_SHARE]
+    # The last column is that of the fewest decimals, and one that is rarely 0.
+    numbers = sorted(
+        numbers[:MAX_BALANCE_COLUMNS], key=lambda n: (n.unit, np.count_nonzero(n.values))
+    )
+    if len(numbers) < 3 or len({number.decimals for number in numbers}) < 2:
+        return
+    values = np.stack([number.values for number in numbers])
+    values = values[:, np.isfinite(values).all(0)]
+    if values.shape[1] < MIN_ROWS + 2 * len(numbers):
+        return
+    units = np.array([number.unit for number in numbers])
+    rounding = np.minimum(ROUNDING * units, MAX_ROUNDED_PART * values.std(1))
+    for index, independent, factors in _dependent_columns(values, rounding):
+        last, signs = numbers[index], np.rint(factors)
+        if last.decimals < 0 or np.abs(factors - signs).max() > ROUNDED_FACTOR_TOLERANCE:
+            continue
+        terms = {numbers[i]: int(s) for s, i in zip(signs, independent, strict=True) if s}
+        columns = frozenset(number.name for number in (*terms, last))
+        is_new = columns not in excluded and any(n.decimals != last.decimals for n in terms)
+        if len(terms) < 2 or np.abs(signs).max() > 1 or not is_new:
+            continue
+        offset = round(float((values[index] - signs @ values[independent]).mean()), last.decimals)
+        computed = np.sum([sign * n.values for n, sign in terms.items()], axis=0) + offset
+        if agrees(computed, last) and all(is_needed(n.values, 2 * last.unit) for n in terms):
+            names = (*(number.name for number in terms), last.name)
+            yield Relation("sum", names, offset=0.0 + offset, signs=tuple(terms.values()))
+
+
+def _dependent_columns(
+    values: Floats, rounding: Floats | float = 0.0
+) -> Iterator[tuple[int, list[int], Floats]]:
     """Yield the columns that are linear combinations, up to a constant, of those before them.
 
-    Each of the (C, N) columns is projected onto the independent ones before it (Gram-Schmidt).
+    Each of the (C, N) columns is projected onto the independent ones before it (Gram-Schmidt). The
+    root mean square of what this leaves is at most that of the `rounding` (C,) of the column.
 
     Yields:
         The index of the column, those of the K independent ones before it, and their (K,) factors.
@@ -180,12 +221,13 @@ def _dependent_columns(values: Floats) -> Iterator[tuple[int, list[int], Floats]
     centered = values - values.mean(1, keepdims=True)
     norms = np.maximum(np.linalg.norm(centered, axis=1), np.finfo(float).tiny)
     directions = centered / norms[:, None]
+    allowed = np.maximum(rounding * np.sqrt(values.shape[1]) / norms, MIN_INDEPENDENT_PART)
     basis, independent = np.empty((0, values.shape[1])), list[int]()
     for index, direction in enumerate(directions):
         rest = direction - (direction @ basis.T) @ basis
         rest -= (rest @ basis.T) @ basis  # again, because of rounding errors
         size = np.linalg.norm(rest)
-        if size > MIN_INDEPENDENT_PART:
+        if size > allowed[index]:
             basis = np.vstack([basis, rest / size])
             independent.append(index)
             continue
