@@ -10,6 +10,7 @@ from modalities.tabular.formatting import boolean_texts, format_values
 from modalities.tabular.forms.moment_formats import parse_format
 from modalities.tabular.schema import ORDERED_TYPES, Column
 from modalities.tabular.type_casting import parse_texts
+from models.tabular.conditions import InvalidValue
 
 _ISO_FORMATS = {
     "datetime": ("%Y-%m-%dT%H:%M:%S.%f", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d"),
@@ -87,6 +88,15 @@ def _with_outer_blanks(text: str) -> pa.StringArray:
     """Return the text and the same without and with one outer blank, which forms may have."""
     inner = text.strip()
     return pa.array([text, inner, f"{inner} ", f" {inner}", f" {inner} "])
+
+
+def describe_invalid(columns: Sequence[Column], error: InvalidValue) -> str:
+    """Return the message on an invalid value, in which values have the form of the column."""
+    column = next((each for each in columns if each.name == error.column), None)
+    if error.alternatives is None or column is None:
+        return with_example(columns, error.column, str(error))
+    texts = format_values(error.alternatives.values, column).to_pylist()
+    return error.reason + error.alternatives.describe([str(text).strip() for text in texts])
 
 
 def with_example(columns: Sequence[Column], name: str, message: str) -> str:

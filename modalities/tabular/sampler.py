@@ -8,7 +8,7 @@ from core.errors import FieldError, ValidationFailed, json_pointer
 from modalities.sampling import Sampler, scores_unavailable
 from modalities.tabular.encode import parse_sample_columns
 from modalities.tabular.request import TablePlan
-from modalities.tabular.request_values import with_example
+from modalities.tabular.request_values import describe_invalid
 from modalities.turns import Turns
 from models.checkpoint import unpack
 from models.device import resolve_device
@@ -90,7 +90,8 @@ class TablePlanSampler(Sampler):
         try:
             PartialRows.parse(self._sampler.tokenizer, [values])
         except InvalidPartialRow as error:
-            raise _condition_error(plan, InvalidCondition(error.column, str(error))) from error
+            condition = InvalidCondition(error.column, error.reason, error.alternatives)
+            raise _condition_error(plan, condition) from error
 
     def scores(self, batch: SampleBatch) -> list[dict[str, float]]:
         if self._sampler.critic is None:
@@ -103,8 +104,8 @@ def _condition_error(plan: TablePlan, error: InvalidCondition) -> ValidationFail
     positions = [i for i, where in enumerate(plan.conditions) if error.column in where]
     path = [str(positions[0]), "where"] if positions else []
     pointer = json_pointer("conditions", *path, error.column)
-    message = with_example(parse_sample_columns(plan.manifest), error.column, str(error))
-    if isinstance(error, NoMatchingValue):
+    message = describe_invalid(parse_sample_columns(plan.manifest), error)
+    if isinstance(error, NoMatchingValue) and error.alternatives is None:
         message += plan.describe_range(error.column)
     field_error = FieldError(pointer, "invalid_condition", message)
     return ValidationFailed(
@@ -114,7 +115,7 @@ def _condition_error(plan: TablePlan, error: InvalidCondition) -> ValidationFail
 
 def _partial_row_error(plan: TablePlan, error: InvalidPartialRow) -> ValidationFailed:
     pointer = json_pointer("partial_rows", str(error.row), error.column)
-    message = with_example(parse_sample_columns(plan.manifest), error.column, str(error))
+    message = describe_invalid(parse_sample_columns(plan.manifest), error)
     return ValidationFailed(
         f"Column {error.column!r}: {message}",
         code="invalid_partial_row",

@@ -57,7 +57,7 @@ def plan_conditions(
     Raises:
         InvalidCondition: A column is unknown, or no token satisfies its condition.
     """
-    parsed = _parse_conditions(tokenizer, specs)
+    parsed = parse_conditions(tokenizer, specs)
     # The tokens of a coded column do not say what its value is, but those of a date say its week,
     # and those of a learned column mostly agree with the columns that determine it.
     weeks = {c.name: c for c in tokenizer.coding.columns if isinstance(c, WeekColumn)}
@@ -68,7 +68,7 @@ def plan_conditions(
     relaxed += [c for c in coded if c.column in tokenizer.coding.learned]
     conditions = [condition for condition in parsed if condition not in coded] + relaxed
     masks = {
-        condition.column: _token_masks(_column(tokenizer, condition), condition)
+        condition.column: token_masks(_column(tokenizer, condition), condition)
         for condition in conditions
     }
     direct = [c for c in conditions if c.column == tokenizer.columns[0].name]
@@ -102,7 +102,8 @@ def plan_conditions(
     )
 
 
-def _parse_conditions(tokenizer: Tokenizer, specs: Mapping[str, Any]) -> list[Condition]:
+def parse_conditions(tokenizer: Tokenizer, specs: Mapping[str, Any]) -> list[Condition]:
+    """Parse conditions by column (see `Condition.parse`). Raises InvalidCondition."""
     learned = {*tokenizer.column_names, *tokenizer.coding.names}
     for name in specs:
         if name not in learned:
@@ -130,8 +131,8 @@ def _selects_one_category(column: Column, condition: Condition) -> bool:
     )
 
 
-def _token_masks(column: Column, condition: Condition) -> list[Tensor]:
-    """Return masks of the tokens that can satisfy the condition.
+def token_masks(column: Column, condition: Condition) -> list[Tensor]:
+    """Return the masks of the tokens that can satisfy the condition.
 
     One for each of the column's steps, or for its first step only. Raises NoMatchingValue.
     """
@@ -152,18 +153,21 @@ def _first_step_mask(column: Column, condition: Condition) -> Tensor:
 
     A bin can if any value between its ends does.
     """
-    layout = column.layout
-    first_tokens = np.arange(layout.step_sizes[0])
-    low = np.stack([first_tokens, *(np.full(len(first_tokens), 1) for _ in layout.sub_bins)])
-    high = np.stack([first_tokens, *(np.full(len(first_tokens), size) for size in layout.sub_bins)])
-    mask = condition.matches(column.decode(low, np.zeros(len(first_tokens))))
-    if bins := np.flatnonzero(layout.is_bin(first_tokens)).tolist():
-        bounds = (
-            column.decode(tokens[:, bins], np.full(len(bins), u))
-            for tokens, u in ((low, 0.0), (high, 1.0))
-        )
-        mask[bins] = condition.can_match(*bounds)
+    low, high = token_range(column)
+    mask = condition.matches(low)
+    first_tokens = np.arange(column.layout.step_sizes[0])
+    if bins := np.flatnonzero(column.layout.is_bin(first_tokens)).tolist():
+        mask[bins] = condition.can_match(low.take(pa.array(bins)), high.take(pa.array(bins)))
     return torch.from_numpy(mask)
+
+
+def token_range(column: Column) -> tuple[pa.Array, pa.Array]:
+    """Return the smallest and the largest value of each first-step token (K,) of a column."""
+    tokens = np.arange(column.layout.step_sizes[0])
+    sub_bins = column.layout.sub_bins
+    low = np.stack([tokens, *(np.full(len(tokens), 1) for _ in sub_bins)])
+    high = np.stack([tokens, *(np.full(len(tokens), size) for size in sub_bins)])
+    return column.decode(low, np.zeros(len(tokens))), column.decode(high, np.ones(len(tokens)))
 
 
 def _category_masks(column: CategoricalColumn, condition: Condition) -> list[Tensor]:

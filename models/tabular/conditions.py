@@ -3,7 +3,8 @@
 import difflib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from datetime import date, time
+from typing import Any, Literal, Self
 
 import numpy as np
 import pyarrow as pa
@@ -21,12 +22,46 @@ NO_SUCH_VALUE = "has no such value in the training data"
 NO_MATCH = "has no value in the training data that satisfies the condition"
 
 
-class InvalidCondition(ValueError):
-    """A condition on `column` that the model's rows cannot satisfy."""
+@dataclass(frozen=True)
+class Alternatives:
+    """Values of a column that an error message names: what it may have instead.
 
-    def __init__(self, column: str, message: str) -> None:
-        super().__init__(message)
-        self.column = column
+    They are the ends of a range, the `nearest` ones to a value, `all` texts or only `some`.
+    """
+
+    values: pa.Array
+    kind: Literal["range", "nearest", "all", "some"]
+
+    def describe(self, texts: Sequence[str]) -> str:
+        """Return the phrase of a message, in which `texts` show the values."""
+        if self.kind == "nearest":
+            verb = "are" if len(texts) > 1 else "is"
+            return f": the nearest {verb} {' and '.join(texts)}"
+        if self.kind in ("all", "some"):
+            is_text = pa.types.is_string(self.values.type)
+            shown = [repr(text) for text in texts] if is_text else list(texts)
+            *before, last = [*shown, *(["others"] if self.kind == "some" else [])]
+            word = "and" if self.kind == "some" else "or"
+            return f" {', '.join(before)} {word} {last}" if before else f" {last}"
+        return f" {texts[0]}" if len(set(texts)) == 1 else f" from {texts[0]} to {texts[-1]}"
+
+
+class InvalidValue(ValueError):
+    """Something requested of `column` that the model's rows cannot have.
+
+    The message consists of `reason` and, if there are some, the `alternatives`.
+    """
+
+    def __init__(self, column: str, reason: str, alternatives: Alternatives | None = None) -> None:
+        shown = ""
+        if alternatives is not None:
+            shown = alternatives.describe([_plain(value) for value in alternatives.values])
+        super().__init__(reason + shown)
+        self.column, self.reason, self.alternatives = column, reason, alternatives
+
+
+class InvalidCondition(InvalidValue):
+    """A condition on `column` that the model's rows cannot satisfy."""
 
 
 class NoMatchingValue(InvalidCondition):
@@ -43,12 +78,14 @@ def not_a_column(name: str, columns: Collection[str], identifiers: Collection[st
     return message
 
 
-class InvalidPartialRow(ValueError):
+class InvalidPartialRow(InvalidValue):
     """A given value, in `row` and `column`, that the model's rows cannot have."""
 
-    def __init__(self, row: int, column: str, message: str) -> None:
-        super().__init__(message)
-        self.row, self.column = row, column
+    def __init__(
+        self, row: int, column: str, reason: str, alternatives: Alternatives | None = None
+    ) -> None:
+        super().__init__(column, reason, alternatives)
+        self.row = row
 
 
 class CompletionUnsupported(Exception):
@@ -150,3 +187,10 @@ def _scalar(name: str, value: Any, arrow: pa.DataType) -> pa.Scalar:
         return pa.array([value]).cast(arrow)[0]
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
         raise InvalidCondition(name, expected_value(arrow)) from error
+
+
+def _plain(value: pa.Scalar) -> str:
+    plain = value.as_py()
+    if isinstance(plain, date | time):
+        return plain.isoformat().removesuffix("T00:00:00")
+    return str(plain)

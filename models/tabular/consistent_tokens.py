@@ -20,7 +20,13 @@ from torch import Tensor
 
 from models.placement import upload
 from models.tabular.autoregressive.sampler import TokenWeights
-from models.tabular.categorical_columns import Column, Floats, Tokens, have_same_text
+from models.tabular.categorical_columns import (
+    CategoricalColumn,
+    Column,
+    Floats,
+    Tokens,
+    have_same_text,
+)
 from models.tabular.key_values import exceptions_of, follows_from_key
 from models.tabular.numbers.columns import NumericColumn
 from models.tabular.numbers.grid import is_numeric
@@ -75,8 +81,18 @@ def consistent_tokens(
     return {
         step: partial(_weights, tokenizer, partial_rows, decode_u, step, index, chains)
         for index, chains in by_column.items()
-        for step in range(*tokenizer.column_slices[index].indices(len(tokenizer.step_sizes)))
+        for step in weighted_steps(tokenizer, index)
     }
+
+
+def weighted_steps(tokenizer: Tokenizer, index: int) -> range:
+    """Return the steps of a column at which a few values of a token stand for all of them.
+
+    Those between two numbers are between theirs, but those of a bin of categories are any others.
+    """
+    steps = tokenizer.column_slices[index]
+    is_text = isinstance(tokenizer.columns[index], CategoricalColumn)
+    return range(steps.stop - 1 if is_text else steps.start, steps.stop)
 
 
 def follow_from_others(tokenizer: Tokenizer, partial_rows: PartialRows) -> NDArray[np.bool_]:
@@ -90,19 +106,19 @@ def follow_from_others(tokenizer: Tokenizer, partial_rows: PartialRows) -> NDArr
 def _given_sources(
     tokenizer: Tokenizer, partial_rows: PartialRows
 ) -> Iterator[tuple[DerivedColumn | PartColumn | MarkedColumn, set[int], list[CodedColumn]]]:
-    """Yield the given columns that follow from learned ones, and their `_sources`."""
+    """Yield the given columns that follow from learned ones, and their `sources_of`."""
     for column in tokenizer.coding.columns:
         if (
             isinstance(column, DerivedColumn | PartColumn | MarkedColumn)
             and column.name not in tokenizer.coding.keys
             and column.name in partial_rows.values
         ):
-            learned, coded = _sources(tokenizer, column.name)
+            learned, coded = sources_of(tokenizer, column.name)
             if learned:
                 yield column, learned, coded
 
 
-def _sources(tokenizer: Tokenizer, name: str) -> tuple[set[int], list[CodedColumn]]:
+def sources_of(tokenizer: Tokenizer, name: str) -> tuple[set[int], list[CodedColumn]]:
     """Return the learned columns from which a coded column follows, and those coded on the way."""
     coding = tokenizer.coding
     needed = {name}
@@ -131,7 +147,7 @@ def _weights(
     # Few tokens before this step are distinct, and values are the same for all rows with them.
     before, kind = np.unique(sampled[steps.start : step], axis=1, return_inverse=True)
     cells = np.arange(len(POSITIONS) * before.shape[1] * size).reshape(len(POSITIONS), -1, size)
-    values = column.decode(*_at_positions(column, before, size))
+    values = column.decode(*at_positions(column, before, size))
     arrays = {column.name: values.take(pa.array(cells[:, kind.reshape(-1)].ravel()))}
     num_values = _num_values(column, arrays[column.name])
     rows = np.tile(np.repeat(np.arange(num_rows), size), len(POSITIONS))
@@ -139,7 +155,7 @@ def _weights(
     others = {i for chain in chains for i in chain.learned} - {index}
     free = None if column.needs_uniform else _finest(tokenizer, others)
     for other in others:
-        values = _decode(tokenizer, other, sampled, decode_u, is_free=other == free)
+        values = decode_learned(tokenizer, other, sampled, decode_u, is_free=other == free)
         source_rows = rows + position * num_rows if other == free else rows
         values = values.take(pa.array(source_rows))
         arrays[tokenizer.columns[other].name] = values
@@ -171,7 +187,7 @@ def _weights(
     return upload(torch.from_numpy(shaped), tokens.device)
 
 
-def _at_positions(column: Column, before: Tokens, size: int) -> tuple[Tokens, Floats]:
+def at_positions(column: Column, before: Tokens, size: int) -> tuple[Tokens, Floats]:
     """Return the column's tokens (steps, P * B * K) and positions within its bins.
 
     The K tokens of a step follow the (k, B) tokens of the steps before it.
@@ -199,8 +215,8 @@ def _finest(tokenizer: Tokenizer, indices: Collection[int]) -> int | None:
     return max(binned, key=lambda i: tokenizer.columns[i].layout.bins * bins[i], default=None)
 
 
-def _decode(
-    tokenizer: Tokenizer, index: int, tokens: Tokens, decode_u: Floats, *, is_free: bool
+def decode_learned(
+    tokenizer: Tokenizer, index: int, tokens: Tokens, decode_u: Floats, *, is_free: bool = False
 ) -> pa.Array:
     """Return the (B,) values of a learned column in coded form, or (P * B,) at all POSITIONS."""
     column, own = tokenizer.columns[index], tokens[tokenizer.column_slices[index]]

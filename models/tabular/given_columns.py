@@ -8,9 +8,14 @@ import pyarrow as pa
 import pyarrow.compute
 from numpy.typing import NDArray
 
-from models.tabular.categorical_columns import as_text, similar_texts
-from models.tabular.conditions import NO_SUCH_VALUE, InvalidPartialRow, expected_value
-from models.tabular.numbers.grid import is_numeric
+from models.tabular.categorical_columns import as_text, from_text, similar_texts
+from models.tabular.conditions import (
+    NO_SUCH_VALUE,
+    Alternatives,
+    InvalidPartialRow,
+    expected_value,
+)
+from models.tabular.numbers.grid import NumberGrid, is_numeric
 from models.tabular.relations.coded_columns import DerivedColumn
 from models.tabular.relations.coding import RelationCoding
 from models.tabular.relations.graphs import reachable
@@ -60,17 +65,35 @@ def check_derived_values(
             _check_marked(column, values[column.name], given[column.name])
         if not isinstance(column, DerivedColumn) or column.name not in values:
             continue
-        if not column.omitted or column.relation.kind not in GIVES_TEXT:
+        if not column.omitted:
+            continue
+        if column.relation.kind in ("date_part", "step") and column.name in coding.limits:
+            ends = coding.limits[column.name]
+            _check_ends(column.name, values[column.name], given[column.name], ends)
+        if column.relation.kind not in GIVES_TEXT:
             continue
         texts = as_text(values[column.name])
         categories = sorted({text for text in column.relation.values if text is not None})
         is_known = pa.compute.is_in(texts, value_set=pa.array(categories, pa.string()))
         is_new = pa.compute.and_not(texts.is_valid(), is_known).to_numpy(zero_copy_only=False)
         if len(new := np.flatnonzero(is_new & given[column.name])):
-            row = int(new[0])
-            similar = similar_texts(categories, values[column.name].type, [texts[row].as_py()])
-            message = NO_SUCH_VALUE + similar
-            raise InvalidPartialRow(row, column.name, message)
+            row, arrow = int(new[0]), values[column.name].type
+            if is_numeric(arrow):
+                known = from_text(pa.array(categories, pa.string()), arrow)
+                nearest = Alternatives(
+                    _nearest(known, values[column.name].slice(row, 1)), "nearest"
+                )
+                raise InvalidPartialRow(row, column.name, NO_SUCH_VALUE, nearest)
+            similar = similar_texts(categories, arrow, [texts[row].as_py()])
+            raise InvalidPartialRow(row, column.name, NO_SUCH_VALUE + similar)
+
+
+def _nearest(values: pa.Array, value: pa.Array) -> pa.Array:
+    """Return those of (N,) values that are next to a (1,) value, below and above it."""
+    numbers, own = as_floats(values), as_floats(value)[0]
+    order = np.argsort(numbers)
+    place = int(np.searchsorted(numbers[order], own))
+    return values.take(pa.array(order[max(place - 1, 0) : place + 1]))
 
 
 def check_missing_values(
@@ -83,34 +106,46 @@ def check_missing_values(
 
     No training row has a missing value in the `learned` columns.
     """
+    for name in complete_columns(coding, learned) - set(learned):
+        if name in values:
+            is_null = values[name].is_null(nan_is_null=True)
+            is_missing = is_null.to_numpy(zero_copy_only=False) & given[name]
+            if len(rows := np.flatnonzero(is_missing)):
+                raise InvalidPartialRow(int(rows[0]), name, NEVER_MISSING)
+
+
+def complete_columns(coding: RelationCoding, learned: Collection[str]) -> set[str]:
+    """Return the `learned` columns, which no row lacks, and those that always follow from them."""
     complete = set(learned)
     for column in coding.columns:  # in decoding order
-        if not isinstance(column, DerivedColumn) or not column.omitted:
-            continue
-        relation = column.relation
-        has_values = relation.kind in _ALWAYS_GIVING or (
-            relation.kind in GIVES_TEXT and None not in relation.values
-        )
-        if not has_values or not complete.issuperset(column.sources):
-            continue
-        complete.add(column.name)
-        if column.name in values:
-            is_null = values[column.name].is_null(nan_is_null=True)
-            is_missing = is_null.to_numpy(zero_copy_only=False) & given[column.name]
-            if len(rows := np.flatnonzero(is_missing)):
-                raise InvalidPartialRow(int(rows[0]), column.name, NEVER_MISSING)
+        if isinstance(column, DerivedColumn) and column.omitted:
+            relation = column.relation
+            has_values = relation.kind in _ALWAYS_GIVING or (
+                relation.kind in GIVES_TEXT and None not in relation.values
+            )
+            if has_values and complete.issuperset(column.sources):
+                complete.add(column.name)
+    return complete
 
 
 def _check_marked(column: MarkedColumn, values: pa.Array, given: NDArray[np.bool_]) -> None:
     """Raise InvalidPartialRow for a part of a date or a step beyond those of the training rows."""
-    if column.relation.kind not in ("date_part", "step"):
-        return
-    unit = 10.0 ** -max(column.decimals, 0)
-    low, high = column.low * unit, column.high * unit
-    numbers = as_floats(values)
+    if column.relation.kind in ("date_part", "step"):
+        unit = 10.0 ** -max(column.decimals, 0)
+        _check_ends(column.name, values, given, (column.low * unit, column.high * unit))
+
+
+def _check_ends(
+    name: str, values: pa.Array, given: NDArray[np.bool_], ends: tuple[float, float]
+) -> None:
+    """Raise InvalidPartialRow for a given number beyond the smallest and the largest one."""
+    numbers, (low, high) = as_floats(values), ends
     if len(beyond := np.flatnonzero(given & ((numbers < low) | (numbers > high)))):
-        message = f"{NO_SUCH_VALUE}; its values are from {low:.15g} to {high:.15g}"
-        raise InvalidPartialRow(int(beyond[0]), column.name, message)
+        decimals = -1 if pa.types.is_floating(values.type) else 0
+        grid = NumberGrid(values.type, decimals)
+        alternatives = Alternatives(grid.from_floats(np.array(ends), np.zeros(2, bool)), "range")
+        reason = f"{NO_SUCH_VALUE}; its values are"
+        raise InvalidPartialRow(int(beyond[0]), name, reason, alternatives)
 
 
 def follows_from_known_keys(

@@ -17,7 +17,13 @@ from models.tabular.categorical_columns import (
     as_text,
     similar_values,
 )
-from models.tabular.conditions import NO_SUCH_VALUE, InvalidPartialRow, not_a_column
+from models.tabular.conditions import (
+    NO_SUCH_VALUE,
+    Alternatives,
+    InvalidPartialRow,
+    not_a_column,
+)
+from models.tabular.contradictions import check_given_values
 from models.tabular.given_columns import (
     NEVER_MISSING,
     check_derived_values,
@@ -101,6 +107,7 @@ class PartialRows:
                 _check_representable(column, coded_values, is_given)
                 tokens[steps] = np.where(is_given, column.encode(coded_values, None), UNKNOWN_TOKEN)
         check_combinations(tokenizer, given, tokens)
+        check_given_values(tokenizer, values, given, tokens)
         return cls(values, given, tokens)
 
     def select(self, names: Collection[str]) -> "PartialRows":
@@ -260,12 +267,13 @@ def _check_representable(column: Column, values: pa.Array, given: NDArray[np.boo
         representable[~is_missing] = column.scale.is_representable(numbers)
     unsupported = np.flatnonzero(given & ~is_missing & ~representable)
     if len(unsupported):
-        first = values.slice(int(unsupported[0]), 1)
+        first, nearest = values.slice(int(unsupported[0]), 1), None
         if isinstance(column, NumericColumn):
-            numbers, _ = numeric_values(column.name, first)
-            message = column.scale.describe_neighbors(numbers)
+            message = column.scale.describe_gaps()
+            neighbors = column.scale.neighbors(numeric_values(column.name, first)[0])
+            nearest = Alternatives(neighbors, "nearest") if len(neighbors) else None
         message += similar_values(column, first)
-        raise InvalidPartialRow(int(unsupported[0]), column.name, message)
+        raise InvalidPartialRow(int(unsupported[0]), column.name, message, nearest)
     missing = np.flatnonzero(given & is_missing)
     if len(missing) and not column.layout.missing:
         raise InvalidPartialRow(int(missing[0]), column.name, NEVER_MISSING)

@@ -12,6 +12,7 @@ from models.noise import Indices, attempt_stream, uniforms
 from models.placement import upload
 from models.tabular.autoregressive.sampler import UNKNOWN_TOKEN, AutoregressiveSampler
 from models.tabular.categorical_columns import Floats, Tokens
+from models.tabular.condition_weights import ConditionedRows, condition_weights, product_of
 from models.tabular.conditions import CompletionUnsupported
 from models.tabular.consistent_tokens import consistent_tokens, follow_from_others
 from models.tabular.given_columns import follows_from_known_keys
@@ -23,7 +24,8 @@ from models.tabular.sampling import SampleBatch, TableSampler
 
 NUM_PARTICLES = 32  # per row to complete
 ALL_ROUNDS = 6  # in which each pending row gets one candidate; later ones try few rows
-MAX_ATTEMPTS = 1_600  # candidates per row
+CONDITION_PARTICLES = 256  # the same of a condition, which may leave few of them
+MAX_PARTICLES = 51_200  # of all candidates of a row
 MIN_CANDIDATES, MAX_CANDIDATES_PER_ROUND = 8, 64  # per row of the later rounds, and of any
 
 
@@ -35,8 +37,9 @@ def complete_rows(
     *,
     noise_seed: int | None = None,
     identifier_numbers: Indices | None = None,
+    conditioned: ConditionedRows | None = None,
 ) -> SampleBatch:
-    """Complete partial rows.
+    """Complete partial rows, which also meet the conditions of `conditioned`.
 
     Constraints are satisfied, except `unique`. The critic does not reject rows. `noise_seed` is
     `seed` by default, and `identifier_numbers` are the indices.
@@ -53,8 +56,10 @@ def complete_rows(
     # Given values come first and need one particle, unless they are coded by values that are not.
     are_first = sampler.supports_any_order and not sampler.tokenizer.coding.near
     is_exact = are_first & ~follow_from_others(sampler.tokenizer, partial_rows)
-    num_tried = 0
-    for particles, mask in ((1, is_exact), (NUM_PARTICLES, ~is_exact)):
+    num_tried, num_particles = 0, NUM_PARTICLES
+    if conditioned is not None:
+        is_exact, num_particles = np.zeros_like(is_exact), CONDITION_PARTICLES
+    for particles, mask in ((1, is_exact), (num_particles, ~is_exact)):
         if len(part := np.flatnonzero(mask)):
             tokens[:, part], decode_u[:, part], tried = _complete_tokens(
                 sampler,
@@ -62,6 +67,7 @@ def complete_rows(
                 indices[part],
                 partial_rows.take(part),
                 particles,
+                conditioned,
             )
             num_tried += tried
     numbers = indices if identifier_numbers is None else identifier_numbers
@@ -75,6 +81,7 @@ def _complete_tokens(
     indices: Indices,
     partial_rows: PartialRows,
     particles: int,
+    conditioned: ConditionedRows | None,
 ) -> tuple[Tokens, Floats, int]:
     """Return (S, N) tokens that complete partial rows, their uniforms, and the particles tried.
 
@@ -85,7 +92,8 @@ def _complete_tokens(
     num_uniforms = sampler.token_sampler.num_uniforms
     tokens, decode_u = np.zeros_like(given), np.zeros((num_uniforms - len(given), len(indices)))
     pending, num_tried = np.arange(len(indices)), np.zeros(len(indices), np.int64)
-    while len(pending) and num_tried[pending].max() < MAX_ATTEMPTS:
+    max_attempts = MAX_PARTICLES // max(particles, NUM_PARTICLES)
+    while len(pending) and num_tried[pending].max() < max_attempts:
         tried_rows, most = pending, MAX_CANDIDATES_PER_ROUND
         if not num_tried[pending[0]]:  # the first round shows how many rows need more candidates
             most = 1
@@ -111,9 +119,10 @@ def _complete_tokens(
                 streams[members],
                 particles,
                 order,
+                conditioned,
             )
         num_tried[tried_rows] += num_candidates
-        _, is_valid = _decode(
+        rows, is_valid = _decode(
             sampler,
             seed,
             indices[row_index],
@@ -122,6 +131,9 @@ def _complete_tokens(
             candidate_u,
             attempts,
         )
+        is_valid &= ~_has_odd_gap(sampler, given[:, row_index], candidates)
+        for condition in () if conditioned is None else conditioned.conditions:
+            is_valid &= condition.matches(rows.column(condition.column))
         is_valid = is_valid.reshape(num_candidates, len(tried_rows))
         first, is_done = is_valid.argmax(0), is_valid.any(0)
         chosen = (first * len(tried_rows) + np.arange(len(tried_rows)))[is_done]
@@ -141,6 +153,25 @@ def _complete_tokens(
     raise AcceptanceRateTooLow(
         accepted, len(indices), rate, remedy, partial_row=int(indices[pending[0]])
     )
+
+
+def _has_odd_gap(sampler: TableSampler, given: Tokens, tokens: Tokens) -> NDArray[np.bool_]:
+    """Return the (N,) mask of rows with a given missing value next to a token it never meets.
+
+    Missing values may be so rare that hardly any particle has the tokens that they meet.
+    """
+    tokenizer = sampler.tokenizer
+    columns = zip(tokenizer.columns, tokenizer.column_slices, strict=True)
+    gaps = {s.start: c.layout.missing_token for c, s in columns if c.layout.missing}
+    mask = np.zeros(tokens.shape[1], bool)
+    for (a, b), may_meet in tokenizer.exclusions.zeros.may_meet.items():
+        is_gap = np.zeros_like(mask)
+        for step in (a, b):
+            if step in gaps:
+                is_gap |= given[step] == gaps[step]
+        if is_gap.any():
+            mask |= is_gap & ~may_meet[tokens[a], tokens[b]]
+    return mask
 
 
 def _impossible(coding: RelationCoding, names: Sequence[str]) -> str:
@@ -213,6 +244,7 @@ def _complete_batch(
     first_streams: NDArray[np.int64],
     particles: int,
     order: list[int] | None,
+    conditioned: ConditionedRows | None,
 ) -> Tokens:
     """Return (S, N) completed tokens.
 
@@ -227,21 +259,26 @@ def _complete_batch(
         padded = np.pad(part, (0, rows_per_batch - len(part)), mode="edge")
         batch_indices, members = indices[padded], partial_rows.take(padded)
         streams = first_streams[padded]
-        particle_u = [
-            uniforms(seed, batch_indices, size, attempt_stream(streams + i)).T
-            for i in range(particles)
-        ]
-        u = np.concatenate(particle_u, axis=1).astype(np.float32)
+        particle_streams = (streams + np.arange(particles)[:, None]).ravel()
+        repeated = np.tile(batch_indices, particles)
+        u = uniforms(seed, repeated, size, attempt_stream(particle_streams)).T
+        u = np.ascontiguousarray(u, np.float32)
         last_streams = attempt_stream(streams + particles)
         resampling_u = uniforms(seed, batch_indices, size + 1, last_streams).T
-        device = sampler.token_sampler.device
+        device, own_u = sampler.token_sampler.device, decode_u[:, padded]
+        weights = consistent_tokens(sampler.tokenizer, members, own_u, order)
+        if conditioned is not None:
+            weights = product_of(
+                weights,
+                condition_weights(sampler.tokenizer, conditioned, members, own_u, order, device),
+            )
         completed = sampler.token_sampler.complete(
             upload(torch.from_numpy(u), device),
             upload(torch.from_numpy(np.ascontiguousarray(resampling_u)), device),
             upload(torch.from_numpy(members.tokens), device),
             order,
-            late_tokens(members, sampler.tokenizer, decode_u[:, padded]),
-            consistent_tokens(sampler.tokenizer, members, decode_u[:, padded], order),
+            late_tokens(members, sampler.tokenizer, own_u),
+            weights,
         )
         tokens[:, part] = completed.cpu().numpy()[:, : len(part)]
     return tokens

@@ -30,9 +30,11 @@ from models.tabular.autoregressive.sampler import (
     TokenSampler,
 )
 from models.tabular.categorical_columns import Floats, Tokens
-from models.tabular.condition_plan import ConditionPlan, plan_conditions
+from models.tabular.condition_plan import ConditionPlan, parse_conditions, plan_conditions
 from models.tabular.constraints import Constraint
+from models.tabular.contradictions import check_conditions
 from models.tabular.gan import networks as gan_networks
+from models.tabular.possible_rows import PossibleRows
 from models.tabular.row_critic import RowCritic
 from models.tabular.settings import CONTENT, TableSettings
 from models.tabular.tokenizer import Tokenizer
@@ -42,6 +44,7 @@ MAX_ATTEMPTS = 2_000  # candidates per row
 MAX_LIMITED_ATTEMPTS = 300  # later candidates are accepted although the coding rejects them
 MAX_CANDIDATES_PER_ROUND = 64  # per row
 MAX_ACCEPTED_SHARES = 1_000  # of conditions, in memory
+MAX_POSSIBLE_ROWS = 100  # of conditions, in memory
 
 
 class RowHashesMissing(Exception):
@@ -77,6 +80,7 @@ class TableSampler:
     bytes: int
     batch_size: int = BATCH_SIZE
     _accepted_shares: dict[int, float] = field(default_factory=dict, compare=False, repr=False)
+    _possible: dict[int, PossibleRows] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def load(
@@ -133,6 +137,7 @@ class TableSampler:
         """
         if exclude_training_rows and self.tokenizer.hashes is None:
             raise RowHashesMissing
+        self.possible_rows(conditions or {})
         plan = plan_conditions(
             self.tokenizer,
             conditions or {},
@@ -184,6 +189,7 @@ class TableSampler:
         key = noise_seed(0, conditions)  # a number, because conditions may be long
         if (share := self._accepted_shares.get(key)) is not None:
             return share
+        self.possible_rows(conditions)
         plan = plan_conditions(
             self.tokenizer,
             conditions,
@@ -200,6 +206,16 @@ class TableSampler:
             self._accepted_shares.clear()
         self._accepted_shares[key] = share
         return share
+
+    def possible_rows(self, conditions: Mapping[str, Any]) -> PossibleRows:
+        """Return what `conditions` leave of all rows. Raises InvalidCondition if it is nothing."""
+        key = noise_seed(0, conditions)
+        if key not in self._possible:
+            parsed = parse_conditions(self.tokenizer, conditions)
+            if len(self._possible) >= MAX_POSSIBLE_ROWS:
+                self._possible.clear()
+            self._possible[key] = check_conditions(self.tokenizer, parsed)
+        return self._possible[key]
 
     def _no_candidates(self, num_rows: int) -> _Candidates:
         num_steps = len(self.tokenizer.step_sizes)

@@ -7,14 +7,15 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import click
 import httpx
 import pytest
 import torch
 from semblance import APIError, Client
-from semblance.command.data import print_lift
+from semblance.command.conditions import parse_where
+from semblance.command.data import print_issues, print_lift
 from semblance.command.options import parse_counts, parse_gate
 from semblance.command.output import align
 from semblance.command.progress import sparkline
@@ -64,6 +65,50 @@ def test_ids_and_results_are_all_that_standard_output_has(
     assert watched.stdout == "people:1\n"
     assert "succeeded, 100 %" in watched.stderr
     assert json.loads(run("watch", trained, "--json").stdout)["id"] == trained
+
+
+def test_samples_meet_the_conditions_of_the_options(people: None) -> None:
+    conditions = ["--count", "4", "--where", "income=>50K", "--where", "age>=30"]
+    rows = run("sample", "people", *conditions)
+    header, *lines = rows.stdout.splitlines()
+    age = header.split(",").index("age")
+    assert (rows.code, len(lines)) == (0, 4)
+    assert all(float(line.split(",")[age]) >= 30 and line.endswith(">50K") for line in lines)
+    as_json = ["--count", "4", "--where-json", '{"income": ">50K", "age": {"gte": 30}}']
+    assert len(run("sample", "people", *as_json).stdout.splitlines()) == 5
+    refused = run("sample", "people", "--count", "1", "--where", "agee=3")
+    assert (refused.code, "Did you mean `age`?" in refused.stderr) == (1, True)
+
+
+def test_conditions_are_values_lists_of_them_and_ranges() -> None:
+    items = ("state=Ohio", "state=Texas", "age>=60", "age<70", "income=>50K", "fee=")
+    assert parse_where(items) == {
+        "state": ["Ohio", "Texas"],
+        "income": ">50K",
+        "fee": None,
+        "age": {"gte": "60", "lt": "70"},
+    }
+    for wrong in (("age",), ("age>=",), ("age>1", "age>2"), ("age=1", "age>2"), ("=1",)):
+        with pytest.raises(click.BadParameter):
+            parse_where(wrong)
+
+
+def test_the_worst_issues_of_a_table_follow_an_upload(
+    service: LiveApplication, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "notes.csv"
+    rows = [f"{k},{'n/a' if k % 9 == 0 else k * 1.5}" for k in range(100)]
+    table.write_text("\n".join(["id,amount", *rows]))
+    uploaded = run("upload", str(table))
+    assert "info: missing_value_markers (1): Words such as NA" in uploaded.stderr
+    issues: list[Any] = [
+        {"code": f"code_{k}", "severity": severity, "count": k, "hint": "A\nhint."}
+        for k, severity in enumerate(["info"] * 11 + ["error", "warning"])
+    ]
+    print_issues(issues, "ds_1")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:2] == ["error: code_11 (11): A hint.", "warning: code_12 (12): A hint."]
+    assert (len(lines), lines[-1]) == (11, "3 more: /v1/datasets/ds_1/issues")
 
 
 def test_a_detached_job_is_printed_and_can_be_cancelled(people: None, api: Client) -> None:
@@ -133,6 +178,9 @@ def test_a_dataset_is_deleted_with_what_came_from_it_on_request(people: None, ap
         (["train", "nowhere.csv"], 2, "neither a file nor a dataset 'nowhere.csv'"),
         (["upload", "nowhere.csv"], 2, "'nowhere.csv' does not exist"),
         (["sample", "shoes", "--label", "ant"], 2, "LABEL=COUNT"),
+        (["sample", "people", "--where", "age>=60"], 2, "--where needs --count"),
+        (["sample", "people", "--count", "1", "--where", "age"], 2, "is not COLUMN=VALUE"),
+        (["sample", "people", "--count", "1", "--where-json", "[]"], 2, "is not an object"),
         (["jobs", "--key", "sem_wrong"], 3, "not valid"),
         (["jobs", "--url", "http://127.0.0.1:9"], 4, "Cannot connect"),
     ],

@@ -1,5 +1,6 @@
 """`semblance upload`, `datasets`, `download` and `augment`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,10 @@ from semblance.command.options import (
 )
 from semblance.command.output import print_json, print_line, print_note, print_table
 from semblance.command.progress import watch
+from semblance.types import Issue
+
+SEVERITIES = ("error", "warning", "info")
+MAX_ISSUES = 10
 
 
 @click.command()
@@ -36,14 +41,28 @@ def upload(
 ) -> None:
     """Create a dataset from a zip, a folder, idx files, an npz file or a table; print its id.
 
-    An interrupted upload goes on where it stopped when the command is run again.
+    An interrupted upload goes on where it stopped when the command is run again. Issues of the data
+    are printed to standard error, the worst ones first.
     """
     with connect(url, key) as client:
         dataset = client.upload(*paths, **given(name=name, target=target))
-    if as_json:
-        print_json(dataset)
-    else:
+        if as_json:
+            print_json(dataset)
+            return
         print_line(dataset["id"])
+        if dataset["issues"]:
+            print_issues(client.read_issues(dataset["id"], examples=0)["data"], dataset["id"])
+
+
+def print_issues(issues: Sequence[Issue], dataset: str) -> None:
+    """Print the worst issues of a dataset to standard error, one line each."""
+    worst_first = sorted(issues, key=lambda issue: SEVERITIES.index(issue["severity"]))
+    for issue in worst_first[:MAX_ISSUES]:
+        hint = " ".join(issue["hint"].split())
+        print_note(f"{issue['severity']}: {issue['code']} ({issue['count']}): {hint}")
+    if len(worst_first) > MAX_ISSUES:
+        more = len(worst_first) - MAX_ISSUES
+        print_note(f"{more} more: /v1/datasets/{dataset}/issues")
 
 
 @click.command()

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from semblance.command.conditions import read_conditions, where_options
 from semblance.command.options import (
     connect,
     count_option,
@@ -29,6 +30,7 @@ ZIP_START = b"PK\x03\x04"
 @click.argument("out", default="-", type=click.Path(path_type=Path))
 @label_option
 @count_option
+@where_options
 @seed_option
 @click.option("--format", "format_", help="Default: the extension of OUT; csv or zip without one.")
 @click.option(
@@ -40,6 +42,8 @@ def sample(
     out: Path,
     labels: dict[str, int] | None,
     count: int | None,
+    where: tuple[str, ...],
+    where_json: str | None,
     seed: int | None,
     format_: str | None,
     ignore_quality_gate: bool,
@@ -51,10 +55,16 @@ def sample(
 
     MODEL is NAME (its newest version), NAME:VERSION, NAME@ALIAS or mdl_…. OUT is, for images, .zip,
     .npz, .tar or .png; for tables .csv, .ndjson, .parquet or .arrow; for both .json.
+
+    Rows of a table may meet conditions, in quotation marks where the shell needs them:
+
+        semblance sample people --count 100 --where income=">50K" --where "age>=60"
     """
     if as_json and out == STANDARD_OUTPUT:
         format_ = "json"
-    options: dict[str, Any] = {"labels": labels, "count": count, **given(seed=seed)}
+    conditions = read_conditions(where, where_json, labels, count)
+    options: dict[str, Any] = {"labels": labels, "count": count}
+    options |= given(seed=seed, conditions=conditions)
     if ignore_quality_gate:
         options["ignore_quality_gate"] = True
     format_ = format_ or out.suffix.removeprefix(".")
@@ -81,6 +91,7 @@ def sample(
 @click.argument("folder", type=click.Path(path_type=Path))
 @label_option
 @count_option
+@where_options
 @click.option(
     "--format",
     "format_",
@@ -94,6 +105,8 @@ def generate(
     folder: Path,
     labels: dict[str, int] | None,
     count: int | None,
+    where: tuple[str, ...],
+    where_json: str | None,
     format_: str | None,
     seed: int | None,
     detach: bool,
@@ -105,11 +118,12 @@ def generate(
 
     Instead of a model, MODEL may be a generation job (job_…): its files are downloaded.
     """
+    conditions = read_conditions(where, where_json, labels, count)
     with connect(url, key) as client:
         if model.startswith("job_"):
             job_id = model
         else:
-            spec: Any = given(format=format_, seed=seed)
+            spec: Any = given(format=format_, seed=seed, conditions=conditions)
             job_id = client.generate(model, labels=labels, count=count, **spec)["id"]
         if detach:
             print_json(client.read_job(job_id)) if as_json else print_line(job_id)

@@ -43,7 +43,9 @@ class Exclusions:
         the steps of each key and the learned columns that it determines. `optional` are those of
         pairs of columns and of keys with exceptions, which are left out beyond a budget of memory.
         """
-        zeros = StructuralZeros.fit(tokens, sizes, [steps.start for steps in slices])
+        pairs = zip(columns, slices, strict=True)
+        positions = {steps.start: column.positions[0] for column, steps in pairs}
+        zeros = StructuralZeros.fit(tokens, sizes, [steps.start for steps in slices], positions)
         exact = [ExactLookup.fit(tokens, steps) for steps in keys]
         cells = 0
         for lookup in (ExactLookup.fit(tokens, steps) for steps in optional):

@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.tabular.autoregressive.near_lookups import PENALTY
-from models.tabular.categorical_columns import Arrays, Tokens
+from models.tabular.categorical_columns import Arrays, Floats, Tokens
 
 MAX_UNSEEN_SHARE = 0.001  # of all rows, estimated, that have a pair which no training row has
 MIN_EXPECTED_RATIO = 20  # of their share if the columns were independent, to that estimate
+MIN_MISSING_RATIO = 10  # the same of missing values, which are often explained by another column
 MAX_SEEN_ONCE = 0.05  # pairs of a token that one row has, relative to its rows
 MIN_EVIDENCE_NATS = 7.0  # that it misses some tokens of the other column: a chance of 1 in 1,000
 MAX_STEPS = 64  # that are compared pairwise
@@ -41,18 +42,30 @@ class StructuralZeros:
     may_meet: Mapping[tuple[int, int], NDArray[np.bool_]]
 
     @classmethod
-    def fit(cls, tokens: Tokens, sizes: Sequence[int], steps: Sequence[int]) -> Self:
+    def fit(
+        cls,
+        tokens: Tokens,
+        sizes: Sequence[int],
+        steps: Sequence[int],
+        positions: Mapping[int, Floats] | None = None,
+    ) -> Self:
         """Find the structural zeros of (S, N) tokens between any two of `steps`.
 
-        `sizes` are the numbers of tokens of all steps. Of too many, those that would be most
-        frequent by chance are kept.
+        `sizes` are the numbers of tokens of all steps, and `positions` those of the tokens of steps
+        with an order, NaN for a missing value. Of too many zeros, those that would be most frequent
+        by chance are kept.
         """
         candidates = []
+        orders = {step: np.full(sizes[step], np.nan) for step in steps} | dict(positions or {})
         for a, b in combinations(steps[:MAX_STEPS], 2):
-            counts = np.zeros(sizes[a] * sizes[b], np.int64)
-            present = np.bincount(tokens[a] * sizes[b] + tokens[b])
-            counts[: len(present)] = present
-            chance, may_meet = _structural_zeros(counts.reshape(sizes[a], sizes[b]))
+            pairs = tokens[a] * sizes[b] + tokens[b]
+            counts = np.bincount(pairs, minlength=sizes[a] * sizes[b]).reshape(sizes[a], sizes[b])
+            chance, may_meet = _structural_zeros(counts, orders[a], orders[b])
+            if may_meet is None:
+                chance, may_meet = _zeros_of_missing(counts, orders[a], orders[b])
+            if may_meet is None:
+                chance, may_meet = _zeros_of_missing(counts.T, orders[b], orders[a])
+                may_meet = None if may_meet is None else may_meet.T
             if may_meet is not None:
                 candidates.append((chance, (a, b), may_meet))
         candidates.sort(key=lambda item: (-item[0], item[1]))
@@ -86,7 +99,12 @@ class StructuralZeros:
 NO_ZEROS = StructuralZeros({})
 
 
-def _structural_zeros(counts: NDArray[np.int64]) -> tuple[float, NDArray[np.bool_] | None]:
+def _structural_zeros(
+    counts: NDArray[np.int64],
+    positions: Floats,
+    other_positions: Floats,
+    min_ratio: float = MIN_EXPECTED_RATIO,
+) -> tuple[float, NDArray[np.bool_] | None]:
     """Return the mask of the tokens that may meet, given the (K, K') counts of pairs in rows.
 
     The first number is the share of the other pairs if the columns were independent. The mask is
@@ -95,13 +113,53 @@ def _structural_zeros(counts: NDArray[np.int64]) -> tuple[float, NDArray[np.bool
     """
     rows = counts.sum()
     is_sure = _is_sure(counts)[:, None] & _is_sure(counts.T)
+    is_sure |= _is_beyond(counts, other_positions) | _is_beyond(counts.T, positions).T
     may_meet = (counts > 0) | ~is_sure
     totals, other_totals = counts.sum(1, keepdims=True), counts.sum(0, keepdims=True)
     seen_once = (counts == 1) & (totals > 1) & (other_totals > 1)
     unseen = max(int(seen_once.sum()), 1) / rows
     chance = float((totals * other_totals)[~may_meet].sum() / rows**2)
-    is_structural = unseen <= MAX_UNSEEN_SHARE and chance >= MIN_EXPECTED_RATIO * unseen
+    is_structural = unseen <= MAX_UNSEEN_SHARE and chance >= min_ratio * unseen
     return chance, may_meet if is_structural else None
+
+
+def _zeros_of_missing(
+    counts: NDArray[np.int64], positions: Floats, other_positions: Floats
+) -> tuple[float, NDArray[np.bool_] | None]:
+    """Return the same of the second tokens for a missing value, and for any other, if one is.
+
+    A charge, for instance, is missing exactly where a customer is new.
+    """
+    if not (np.isnan(other_positions[-1]) and np.isfinite(other_positions[:-1]).all()):
+        return 0.0, None
+    is_missing = np.stack([counts[:, :-1].sum(1), counts[:, -1]], 1)
+    chance, may_meet = _structural_zeros(
+        is_missing, positions, np.full(2, np.nan), MIN_MISSING_RATIO
+    )
+    if may_meet is None:
+        return chance, None
+    return chance, may_meet[:, np.append(np.zeros(counts.shape[1] - 1, np.int64), 1)]
+
+
+def _is_beyond(counts: NDArray[np.int64], positions: Floats) -> NDArray[np.bool_]:
+    """Return the (K, K') mask of pairs whose second token is beyond all of the first one's rows.
+
+    Second tokens have an order by `positions` (K',), NaN for those without one. The tokens below
+    the lowest one that a first token meets are sure together, although each of them may be rare,
+    and so are those above the highest one: as many rows with other tokens would not all miss them.
+    """
+    order = np.argsort(positions)[: int(np.isfinite(positions).sum())]
+    mask = np.zeros(counts.shape, bool)
+    own, totals = counts[:, order], counts.sum(1, keepdims=True)
+    if not own.size:
+        return mask
+    shares = own.sum(0) / counts.sum()
+    for direction in (slice(None), slice(None, None, -1)):
+        is_before = np.cumsum(own[:, direction], axis=1) == 0
+        missed = (is_before * shares[direction]).sum(1, keepdims=True)
+        evidence = -totals * np.log1p(-np.minimum(missed, 1 - 1e-12))
+        mask[:, order[direction]] |= is_before & (evidence >= MIN_EVIDENCE_NATS)
+    return mask
 
 
 def _is_sure(counts: NDArray[np.int64]) -> NDArray[np.bool_]:

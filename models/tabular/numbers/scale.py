@@ -145,42 +145,40 @@ class Scale:
             return np.asarray((values - self.low) % self.unit == 0)
         return np.asarray((self.decimals < 0) | (np.round(values, self.decimals) == values))
 
-    def describe_neighbors(self, value: NDArray[Any]) -> str:
-        """Return what values are next to a (1,) value that is not representable, for a message."""
-        scaled = float(value[0]) * 10.0**self.decimals if self.is_decimal else int(value[0])
-        if not self.unit or self.digits or math.isinf(scaled):
+    def describe_gaps(self) -> str:
+        """Return why a value between those of the column is not one, for a message."""
+        if not self.unit or self.digits:
             return "has no value with as many digits in the training data"
-        integer = math.floor(scaled)
+        step = ""
+        if self.is_decimal:
+            step = f"{self.unit / 10**self.decimals:.{self.decimals}f}"
+        elif pa.types.is_integer(self.arrow):
+            step = str(self.unit)
+        return (
+            f"only has values in steps of {step}" if step else "is between the values it may have"
+        )
+
+    def neighbors(self, value: NDArray[Any]) -> pa.Array:
+        """Return the values next to a (1,) value that is not representable, if there are some."""
+        scaled = float(value[0]) * 10.0**self.decimals if self.is_decimal else float(value[0])
+        if not self.unit or self.digits or math.isinf(scaled):
+            return pa.array([], self.arrow)
+        integer = math.floor(scaled) if self.is_decimal else int(value[0])
         if self.months:
             integer = int(to_months(value - self.shift, self.arrow)[0])
-        below = self.low + (integer - self.low) // self.unit * self.unit
-        texts = [text for each in (below, below + self.unit) if (text := self._text(each))]
-        step = self._step()
-        steps = f"is not one of the steps of {step} of" if step else "is between the values of"
-        nearest = " and ".join(texts)
-        verb = "are" if len(texts) > 1 else "is"
-        return f"{steps} the training data" + (f": the nearest {verb} {nearest}" if texts else "")
+        below = (integer - self.low) // self.unit
+        found = [self._value(multiple) for multiple in (below, below + 1)]
+        return pa.concat_arrays([pa.array([], self.arrow), *(each for each in found if each)])
 
-    def _step(self) -> str:
-        """Return the step between numbers; nothing for dates and times."""
-        if self.is_decimal:
-            return f"{self.unit / 10**self.decimals:.{self.decimals}f}"
-        return str(self.unit) if pa.types.is_integer(self.arrow) else ""
-
-    def _text(self, integer: int) -> str:
-        """Return a value as text; nothing if it is beyond the range of the type, or of dates."""
-        if self.is_decimal:
-            return f"{integer / 10**self.decimals:.{self.decimals}f}"
+    def _value(self, multiple: int) -> pa.Array | None:
+        """Return a value, or None if it is beyond the range of the type, or of dates."""
+        plain = replace(self, endings=None)
         try:
-            if self.months:
-                months = np.array([integer])
-                integer = int(from_months(months, self.arrow)[0]) + self.shift
-            storage = pa.array([integer], pa.int64())
-            if not pa.types.is_integer(self.arrow) and self.arrow.bit_width == 32:
-                storage = storage.cast(pa.int32())
-            return str(storage.cast(self.arrow)[0]).removesuffix(" 00:00:00")
+            value = plain.from_scaled(np.array([multiple]), np.zeros(1, bool))
+            value.to_pylist()  # Python has no dates beyond the year 9999
         except (pa.ArrowInvalid, OverflowError, ValueError):
-            return ""
+            return None
+        return value
 
     def to_scaled(self, values: NDArray[Any]) -> NDArray[Any]:
         if not self.unit:

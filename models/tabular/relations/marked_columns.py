@@ -94,6 +94,24 @@ class MarkedColumn:
             result = np.where(is_mark, np.rint(chosen), own).astype(np.int64)
         return NumberGrid(arrow, self.decimals).from_grid(result, is_missing)
 
+    def own_values(
+        self, low: pa.Array, high: pa.Array, arrow: pa.DataType
+    ) -> tuple[pa.Array, pa.Array]:
+        """Return the values of those ranges of coded numbers, (N,) each, that are not marks."""
+        grid = NumberGrid(low.type, min(self.decimals, 0))
+        highest, is_missing = grid.to_grid(high)
+        is_own = pa.array((highest >= (self.first_mark + self.low) / 2) & ~is_missing)
+        ends = []
+        for values in (low, high):
+            numbers, _ = grid.to_grid(values.filter(is_own))
+            ends.append(
+                NumberGrid(arrow, self.decimals).from_grid(
+                    np.clip(numbers, self.low, self.high).astype(numbers.dtype),
+                    np.zeros(len(numbers), bool),
+                )
+            )
+        return ends[0], ends[1]
+
     def _possible(self, rows: Rows) -> Floats:
         """Return the (M, N) rounded numbers that the others give, in units; NaN where none."""
         possible = self.relation.possible_numbers(rows)

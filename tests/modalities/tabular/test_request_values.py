@@ -1,16 +1,20 @@
 """Values of requests: as samples show them, or plain."""
 
+from datetime import datetime
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from modalities.tabular.request_values import (
+    describe_invalid,
     plain_conditions,
     plain_row,
     plain_value,
     with_example,
 )
 from modalities.tabular.schema import Column
+from models.tabular.conditions import Alternatives, InvalidCondition
 
 DOLLARS = Column("a", "number", decimals=2, format="$#,##0.00")
 BLANK = Column("a", "integer", decimals=0, format="$#,##0 ")
@@ -96,3 +100,14 @@ def test_a_message_has_an_example_in_the_form_of_the_column(
     column: Column, message: str, shown: str
 ) -> None:
     assert with_example([column], "a", message) == (shown or message)
+
+
+def test_a_refused_value_is_answered_with_possible_ones_in_the_form_of_the_file() -> None:
+    column = Column("day", "datetime", format="%d-%m-%y")
+    ends = pa.array([datetime(2014, 1, 3), datetime(2017, 12, 30)], pa.timestamp("us"))  # noqa: DTZ001
+    error = InvalidCondition("day", "its values are", Alternatives(ends, "range"))
+    assert describe_invalid([column], error) == "its values are from 03-01-14 to 30-12-17"
+    assert describe_invalid([], error) == "its values are from 2014-01-03 to 2017-12-30"
+    texts = Alternatives(pa.array(["A", "B"]), "some")
+    error = InvalidCondition("day", "it may be", texts)
+    assert describe_invalid([], error) == "it may be 'A', 'B' and others"

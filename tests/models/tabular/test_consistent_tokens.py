@@ -149,7 +149,7 @@ def test_a_row_does_not_depend_on_the_values_of_those_completed_with_it(
 def test_a_value_that_nothing_gives_is_refused_with_its_relation(
     sampler: TableSampler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(row_completion, "MAX_ATTEMPTS", 50)
+    monkeypatch.setattr(row_completion, "MAX_PARTICLES", 32 * 50)
     rows = PartialRows.parse(sampler.tokenizer, [{"total": 60.0}, {"total": 0.03}])
     with pytest.raises(AcceptanceRateTooLow, match=r"Sample 1 .* `total` is impossible") as error:
         complete_rows(sampler, 1, np.arange(2), rows)
@@ -201,7 +201,7 @@ def test_each_column_of_an_equation_follows_from_the_others(tmp_path: Path) -> N
 def test_a_value_that_follows_from_none_of_a_small_type_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(row_completion, "MAX_ATTEMPTS", 20)
+    monkeypatch.setattr(row_completion, "MAX_PARTICLES", 32 * 20)
     amount = RNG.integers(1, 20, N)
     table = pa.table(
         {

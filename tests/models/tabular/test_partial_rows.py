@@ -229,14 +229,14 @@ def _by_step(step_groups: list[tuple[torch.Tensor, torch.Tensor]]) -> dict[int, 
         (
             pa.array(np.arange(1950, 2020, 5)),
             1998,
-            "is not one of the steps of 5 of the training data: the nearest are 1995 and 2000",
+            "only has values in steps of 5: the nearest are 1995 and 2000",
         ),
-        (pa.array(np.arange(1, 90) / 4), 2.6, "steps of 0.25 .* nearest are 2.50 and 2.75"),
-        (pa.array(np.arange(1, 90) / 100), 0.125, "steps of 0.01 .* nearest are 0.12 and 0.13"),
+        (pa.array(np.arange(1, 90) / 4), 2.6, "steps of 0.25: the nearest are 2.5 and 2.75"),
+        (pa.array(np.arange(1, 90) / 100), 0.125, "steps of 0.01: the nearest are 0.12 and 0.13"),
         (
             pa.array(np.arange("1990-01", "1999-01", dtype="M8[M]").astype("M8[us]")),
             "1992-03-05",
-            "is between the values of .* nearest are 1992-03-01 and 1992-04-01",
+            "is between the values it may have: the nearest are 1992-03-01 and 1992-04-01",
         ),
         (
             pa.array(np.arange("1990-01", "1999-01", dtype="M8[M]").astype("M8[D]") - 1),

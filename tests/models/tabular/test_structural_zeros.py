@@ -179,3 +179,27 @@ def test_zeros_are_stored_with_the_model() -> None:
     np.testing.assert_array_equal(
         tokenizer.exclusions.zeros.may_meet[0, 1], copy.exclusions.zeros.may_meet[0, 1]
     )
+
+
+def test_rare_values_beyond_all_rows_of_a_category_are_zeros_together() -> None:
+    rng = np.random.default_rng(0)
+    rate = np.minimum(rng.geometric(0.04, 4_000), 100) - 1  # large rates have few rows each
+    grade = np.digitize(rate, [10, 25])
+    tokens, positions = np.stack([grade, rate]), np.linspace(0, 1, 100)
+    zeros = StructuralZeros.fit(tokens, [3, 100], range(2), {1: positions})
+    assert not zeros.may_meet[0, 1][0, 10:].any()
+    assert not zeros.may_meet[0, 1][2, :25].any()
+    assert zeros.may_meet[0, 1][grade, rate].all()
+    without_order = StructuralZeros.fit(tokens, [3, 100], range(2))
+    assert without_order.may_meet.get((0, 1), np.ones((3, 100)))[0, 10:].any()
+
+
+def test_values_that_are_missing_for_one_number_only_are_missing_nowhere_else() -> None:
+    rng = np.random.default_rng(0)
+    tenure = np.r_[np.zeros(12, np.int64), rng.integers(1, 72, 6_000)]
+    charges = np.where(tenure == 0, 40, rng.integers(0, 40, len(tenure)))  # 40: missing
+    positions = {0: np.linspace(0, 1, 72), 1: np.append(np.linspace(0, 1, 40), np.nan)}
+    zeros = StructuralZeros.fit(np.stack([tenure, charges]), [72, 41], range(2), positions)
+    may_meet = zeros.may_meet[0, 1]
+    assert may_meet[:, 40].tolist() == [True] + [False] * 71
+    assert may_meet[1:, :40].all()
