@@ -17,7 +17,7 @@ import torch
 
 from bench.relations_with_exceptions import MAX_SAMPLES, learn, parse_runs, read, sample
 from models.tabular.data import LabeledRows
-from models.tabular.relations.date_gaps import find_near_dates
+from models.tabular.relations.dates.gaps import find_near_dates
 from models.tabular.relations.detection import detect_relations
 from models.tabular.relations.planning import independent_relations
 from models.tabular.relations.relation import Relation

@@ -22,9 +22,9 @@ import torch
 from bench.relations_with_exceptions import learn, read
 from models.errors import AcceptanceRateTooLow
 from models.tabular.batched_sampling import iter_batches
-from models.tabular.conditions import InvalidCondition, InvalidPartialRow
+from models.tabular.completion.row_completion import NUM_PARTICLES
+from models.tabular.conditions.condition import InvalidCondition, InvalidPartialRow
 from models.tabular.data import LabeledRows
-from models.tabular.row_completion import NUM_PARTICLES
 from models.tabular.sampling import TableSampler
 from models.tabular.sampling_plan import RowIndexRange, RowSamplingPlan, plan_partial_rows
 

@@ -35,7 +35,8 @@ from models.metrics.scores import Score
 from models.metrics.tabular.evaluation import evaluate
 from models.tabular.budget import budget
 from models.tabular.data import LabeledRows
-from models.tabular.relations import detection, learned_lookups
+from models.tabular.relations import detection
+from models.tabular.relations.lookups import learned as learned_lookups
 from models.tabular.relations.relation import Relation
 from models.tabular.sampling import TableSampler
 from models.tabular.schema import ColumnSchema

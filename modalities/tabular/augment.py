@@ -33,7 +33,7 @@ from models.errors import AcceptanceRateTooLow
 from models.tabular import batched_sampling
 from models.tabular.identifiers.columns import IdColumn
 from models.tabular.identifiers.fitting import rest_kind
-from models.tabular.relations.joined_text_search import find_joined_texts
+from models.tabular.relations.texts.search import find_joined_texts
 from models.tabular.sampling import TableSampler
 from models.tabular.sampling_plan import RowIndexRange
 from models.tabular.schema import ColumnSchema

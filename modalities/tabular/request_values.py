@@ -10,7 +10,7 @@ from modalities.tabular.formatting import boolean_texts, format_values
 from modalities.tabular.forms.moment_formats import parse_format
 from modalities.tabular.schema import ORDERED_TYPES, Column
 from modalities.tabular.type_casting import parse_texts
-from models.tabular.conditions import InvalidValue
+from models.tabular.conditions.condition import InvalidValue
 
 _ISO_FORMATS = {
     "datetime": ("%Y-%m-%dT%H:%M:%S.%f", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d"),

@@ -14,14 +14,14 @@ from models.checkpoint import unpack
 from models.device import resolve_device
 from models.errors import AcceptanceRateTooLow, IdentifiersExhausted
 from models.tabular import batched_sampling
-from models.tabular.conditions import (
+from models.tabular.completion.partial_rows import PartialRows
+from models.tabular.conditions.condition import (
     NO_MATCH,
     CompletionUnsupported,
     InvalidCondition,
     InvalidPartialRow,
     NoMatchingValue,
 )
-from models.tabular.partial_rows import PartialRows
 from models.tabular.sampling import RowHashesMissing, SampleBatch, TableSampler
 
 

@@ -10,8 +10,8 @@ from core.tables import Dataset
 from modalities.tabular.schema import Column, Schema
 from modalities.tabular.typed_parquet import TypedParquet
 from models.settings import InvalidSettings
-from models.tabular.constraint_checks import satisfies
-from models.tabular.constraints import Constraint
+from models.tabular.constraints.checks import satisfies
+from models.tabular.constraints.declarations import Constraint
 
 MAX_CHECKED_ROWS = 200_000
 MAX_VIOLATING_FRACTION = 0.5  # of the rows, which training leaves out

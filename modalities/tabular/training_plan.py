@@ -16,8 +16,8 @@ from modalities.tabular.schema import Schema
 from modalities.tabular.training_options import DifferentialPrivacy, TableTrainingOptions
 from modalities.training import Preset, PresetSummary, ResolvedTraining, TrainingChoices
 from models.settings import InvalidSettings
-from models.tabular import constraints
 from models.tabular.budget import budget, cost
+from models.tabular.constraints import declarations as constraints
 from models.tabular.differential_privacy import domains as dp_domains
 from models.tabular.settings import PRESETS, TableData, resolve
 

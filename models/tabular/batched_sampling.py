@@ -7,10 +7,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from models.tabular.consistent_tokens import follow_from_others
-from models.tabular.partial_rows import PartialRows
-from models.tabular.rare_conditions import is_rare, sample_rare
-from models.tabular.row_completion import complete_rows
+from models.tabular.completion.consistent_tokens import follow_from_others
+from models.tabular.completion.partial_rows import PartialRows
+from models.tabular.completion.row_completion import complete_rows
+from models.tabular.conditions.rare_conditions import is_rare, sample_rare
 from models.tabular.sampling import SampleBatch, TableSampler
 from models.tabular.sampling_plan import RowIndexRange, RowSamplingPlan, Where
 

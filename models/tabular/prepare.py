@@ -11,26 +11,26 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from models.tabular.constraint_checks import satisfies
-from models.tabular.constraints import Constraint
+from models.tabular.constraints.checks import satisfies
+from models.tabular.constraints.declarations import Constraint
 from models.tabular.data import LabeledRows
-from models.tabular.relations.close_columns import CloseColumn
 from models.tabular.relations.coded_columns import BoundedColumn
 from models.tabular.relations.coding import RelationCoding
 from models.tabular.relations.detection import detect_relations
 from models.tabular.relations.exceptions_search import find_with_exceptions
-from models.tabular.relations.joined_text_search import find_joined_texts
-from models.tabular.relations.joined_texts import JoinedText
 from models.tabular.relations.kinds import NOT_DETERMINING
-from models.tabular.relations.learned_lookups import learn_lookups
-from models.tabular.relations.near_columns import NearColumn
-from models.tabular.relations.near_relations import (
+from models.tabular.relations.lookups.learned import learn_lookups
+from models.tabular.relations.near.close_columns import CloseColumn
+from models.tabular.relations.near.columns import NearColumn
+from models.tabular.relations.near.detection import (
     MIN_RATIOS_GAIN_BITS,
     find_near_columns,
     saved_bits,
 )
 from models.tabular.relations.planning import independent_relations, plan_coding
 from models.tabular.relations.relation import Relation
+from models.tabular.relations.texts.joined_text import JoinedText
+from models.tabular.relations.texts.search import find_joined_texts
 from models.tabular.schema import UnsupportedColumn
 from models.tabular.settings import TableSettings
 from models.tabular.tokenizer import Tokenizer

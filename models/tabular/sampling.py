@@ -30,11 +30,11 @@ from models.tabular.autoregressive.sampler import (
     TokenSampler,
 )
 from models.tabular.categorical_columns import Floats, Tokens
-from models.tabular.condition_plan import ConditionPlan, parse_conditions, plan_conditions
-from models.tabular.constraints import Constraint
-from models.tabular.contradictions import check_conditions
+from models.tabular.conditions.contradictions import check_conditions
+from models.tabular.conditions.plan import ConditionPlan, parse_conditions, plan_conditions
+from models.tabular.conditions.possible_rows import PossibleRows
+from models.tabular.constraints.declarations import Constraint
 from models.tabular.gan import networks as gan_networks
-from models.tabular.possible_rows import PossibleRows
 from models.tabular.row_critic import RowCritic
 from models.tabular.settings import CONTENT, TableSettings
 from models.tabular.tokenizer import Tokenizer

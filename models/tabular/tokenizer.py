@@ -23,14 +23,14 @@ from models.tabular.column_fitting import (
     row_labels,
     sort_rank,
 )
-from models.tabular.constraint_checks import add_totals, satisfies
-from models.tabular.constraints import Constraint
-from models.tabular.fixed_combinations import fit_combinations, is_one_of
+from models.tabular.constraints.checks import add_totals, satisfies
+from models.tabular.constraints.declarations import Constraint
+from models.tabular.constraints.fixed_combinations import fit_combinations, is_one_of
 from models.tabular.identifiers.columns import IdColumn
 from models.tabular.identifiers.fitting import fit_id_columns
 from models.tabular.numbers.sub_bins import add_sub_bins
 from models.tabular.relations.coding import NO_CODING, RelationCoding
-from models.tabular.relations.joined_texts import JoinedText, add_joined_texts
+from models.tabular.relations.texts.joined_text import JoinedText, add_joined_texts
 from models.tabular.row_hashes import hash_rows, hash_table
 from models.tabular.schema import ColumnSchema, UnsupportedColumn
 

@@ -12,10 +12,10 @@ from torch import Tensor
 from models.tabular.autoregressive.exclusions import Exclusions
 from models.tabular.categorical_columns import Arrays
 from models.tabular.column_fitting import unpack_column
-from models.tabular.constraints import Constraint
+from models.tabular.constraints.declarations import Constraint
 from models.tabular.identifiers.columns import IdColumn
 from models.tabular.relations.coding import RelationCoding
-from models.tabular.relations.joined_texts import JoinedText
+from models.tabular.relations.texts.joined_text import JoinedText
 from models.tabular.tokenizer import Tokenizer
 
 PREFIX = "tokenizer."  # of tensor names

@@ -21,9 +21,9 @@ from models.metrics import evaluation_classifier
 from models.metrics.evaluation_classifier import EvaluationClassifier
 from models.metrics.images import trained_classifiers
 from models.metrics.images.evaluation import evaluate
+from models.tabular.completion.partial_rows import PartialRows
+from models.tabular.completion.row_completion import complete_rows
 from models.tabular.data import LabeledRows
-from models.tabular.partial_rows import PartialRows
-from models.tabular.row_completion import complete_rows
 from models.tabular.sampling import TableSampler
 from models.tabular.schema import ColumnSchema
 from models.tabular.training import train as train_rows

@@ -16,8 +16,8 @@ from modalities.tabular.upload.types.ordered_categories import are_groups, are_s
 from modalities.tabular.upload.types.public_rows import names_public_rows
 from modalities.tabular.upload.types.text_exceptions import text_exceptions_issue
 from modalities.tabular.upload.unique_pairs import unique_pairs_issue
-from models.tabular.identifiers.public_words import MAX_LISTED, are_listed
-from models.tabular.relations.joined_texts import JoinedText
+from models.tabular.identifiers.words.public_words import MAX_LISTED, are_listed
+from models.tabular.relations.texts.joined_text import JoinedText
 
 RARE_VALUE_COUNT = 10  # rows; values in fewer may identify somebody
 MIN_RARE_VALUES = 5

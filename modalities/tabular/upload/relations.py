@@ -11,14 +11,14 @@ from core.datasets.errors import printable
 from modalities.tabular.schema import Column, Schema
 from modalities.tabular.typed_parquet import TypedParquet
 from models.tabular.relations.detection import detect_relations
-from models.tabular.relations.equations_with_exceptions import MAX_EXCEPTIONS
+from models.tabular.relations.equations.with_exceptions import MAX_EXCEPTIONS
 from models.tabular.relations.exceptions_search import find_with_exceptions
-from models.tabular.relations.joined_text_search import find_joined_texts
-from models.tabular.relations.joined_texts import JoinedText
 from models.tabular.relations.kinds import NOT_DETERMINING
-from models.tabular.relations.near_relations import find_near_columns
+from models.tabular.relations.near.detection import find_near_columns
 from models.tabular.relations.planning import independent_relations, plan_coding
 from models.tabular.relations.relation import Relation
+from models.tabular.relations.texts.joined_text import JoinedText
+from models.tabular.relations.texts.search import find_joined_texts
 
 EXAMINED_ROWS = 50_000  # in memory at a time; training examines all of its rows
 

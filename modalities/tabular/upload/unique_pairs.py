@@ -8,7 +8,7 @@ import pyarrow as pa
 from core.datasets.data_quality import MAX_STORED_EXAMPLES, Issue
 from modalities.tabular.schema import Schema
 from modalities.tabular.typed_parquet import TypedParquet
-from models.tabular.relations.discrete_relations import Codes, encode_column
+from models.tabular.relations.lookups.discrete import Codes, encode_column
 
 MAX_ROWS = 50_000  # the first ones, which are compared
 FIRST_ROWS = 1_000  # rule out most pairs

@@ -11,10 +11,10 @@ from models.tabular.categorical_columns import Floats
 from models.tabular.data import LabeledRows
 from models.tabular.relations.detection import detect_relations
 from models.tabular.relations.exceptions_search import find_with_exceptions
-from models.tabular.relations.joined_text_search import find_joined_texts
-from models.tabular.relations.joined_texts import JoinedText
 from models.tabular.relations.planning import plan_coding
 from models.tabular.relations.relation import Relation
+from models.tabular.relations.texts.joined_text import JoinedText
+from models.tabular.relations.texts.search import find_joined_texts
 
 MAX_NAIVE_ROWS = 10_000
 MAX_EXCEPTIONS = 0.1  # of the training rows; relations with more are not checked

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from models.metrics.scores import Estimate, Score, create_score
 from models.metrics.tabular.frames import Bins, CategoryMaps, Compared, NumericFrame
-from models.tabular.relations.agreement import MIN_KAPPA, kappa_of_frequent_values
+from models.tabular.relations.lookups.agreement import MIN_KAPPA, kappa_of_frequent_values
 from models.training_callbacks import CheckStop
 
 MAX_COLUMNS = 32  # whose pairs are compared

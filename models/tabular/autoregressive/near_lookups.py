@@ -21,7 +21,7 @@ from torch import Tensor
 
 from models.tabular.autoregressive.exact_lookups import ExactLookup
 from models.tabular.categorical_columns import CategoricalColumn, Column, Floats, Tokens
-from models.tabular.relations.agreement import MIN_KAPPA, kappa_of_frequent_values
+from models.tabular.relations.lookups.agreement import MIN_KAPPA, kappa_of_frequent_values
 
 AnyTokens = TypeVar("AnyTokens", Tokens, Tensor)
 

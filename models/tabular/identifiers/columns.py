@@ -16,23 +16,23 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from models.noise import uniforms
-from models.tabular.identifiers.city_regions import fit_cities_in_regions
 from models.tabular.identifiers.date_texts import Dates
-from models.tabular.identifiers.email_ends import EmailEnds
 from models.tabular.identifiers.keyed_values import KeyedValues
 from models.tabular.identifiers.kinds import FITTERS, fit_codes
 from models.tabular.identifiers.lists import Lists
 from models.tabular.identifiers.missing_identifiers import MissingWith
-from models.tabular.identifiers.numbered import numbered_names
 from models.tabular.identifiers.other_texts import OtherTexts
-from models.tabular.identifiers.place_ends import PlaceEnds
+from models.tabular.identifiers.people.email_ends import EmailEnds
+from models.tabular.identifiers.places.city_regions import fit_cities_in_regions
+from models.tabular.identifiers.places.place_ends import PlaceEnds
+from models.tabular.identifiers.places.region_shapes import RegionShapes
+from models.tabular.identifiers.places.regions import RegionPrefixes
 from models.tabular.identifiers.quantities import Quantities
-from models.tabular.identifiers.region_shapes import RegionShapes
-from models.tabular.identifiers.regions import RegionPrefixes
 from models.tabular.identifiers.restarting_numbers import RestartingNumbers
 from models.tabular.identifiers.templates import Counter, TemplateSet
+from models.tabular.identifiers.things.numbered import numbered_names
 from models.tabular.identifiers.tokens import MAX_SHAPES, MIN_COVERAGE, MIN_SHARED_COUNT
-from models.tabular.identifiers.words import case_of
+from models.tabular.identifiers.words.words import case_of
 
 MAX_EXAMINED_VALUES = 10_000
 MIN_SCATTERED = 20  # fewer numbers are continued rather than scattered

@@ -8,16 +8,16 @@ import pyarrow.compute as pc
 
 from models.tabular.column_fitting import column_values
 from models.tabular.identifiers.columns import IdColumn, Source
-from models.tabular.identifiers.email_ends import EmailEnds
 from models.tabular.identifiers.keyed_values import KeyedValues
 from models.tabular.identifiers.missing_identifiers import MissingWith
-from models.tabular.identifiers.place_ends import PlaceEnds
-from models.tabular.identifiers.region_shapes import RegionShapes
-from models.tabular.identifiers.regions import RegionPrefixes
+from models.tabular.identifiers.people.email_ends import EmailEnds
+from models.tabular.identifiers.places.place_ends import PlaceEnds
+from models.tabular.identifiers.places.region_shapes import RegionShapes
+from models.tabular.identifiers.places.regions import RegionPrefixes
 from models.tabular.identifiers.restarting_numbers import RestartingNumbers, restart
 from models.tabular.identifiers.templates import Counter, TemplateSet
-from models.tabular.relations.joined_texts import JoinedText
-from models.tabular.relations.text_ways import REST
+from models.tabular.relations.texts.joined_text import JoinedText
+from models.tabular.relations.texts.ways import REST
 from models.tabular.schema import ColumnSchema
 
 

@@ -6,18 +6,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from string import ascii_lowercase, ascii_uppercase
 
-from models.tabular.identifiers import library_words, person_names, street_names
-from models.tabular.identifiers import words as id_words
-from models.tabular.identifiers.city_regions import EXTRA
-from models.tabular.identifiers.code_lists import repeat_codes, split_codes
-from models.tabular.identifiers.code_words import shared_words, title_word_tokens
-from models.tabular.identifiers.dates import DAY, dated_codes
-from models.tabular.identifiers.east_asian_names import best_locale, fit_east_asian_names
-from models.tabular.identifiers.paths import fit_paths
+from models.tabular.identifiers.codes.code_lists import repeat_codes, split_codes
+from models.tabular.identifiers.codes.code_words import shared_words, title_word_tokens
+from models.tabular.identifiers.codes.dates import DAY, dated_codes
+from models.tabular.identifiers.codes.paths import fit_paths
 from models.tabular.identifiers.patterns import IPV4
+from models.tabular.identifiers.people import person_names
+from models.tabular.identifiers.people.east_asian_names import best_locale, fit_east_asian_names
+from models.tabular.identifiers.places import street_names
+from models.tabular.identifiers.places.city_regions import EXTRA
 from models.tabular.identifiers.templates import Pool, TemplateBuilder, TemplateSet
-from models.tabular.identifiers.thing_words import MIN_OWN_WORDS
-from models.tabular.identifiers.things import fit_things
+from models.tabular.identifiers.things.thing_words import MIN_OWN_WORDS
+from models.tabular.identifiers.things.things import fit_things
 from models.tabular.identifiers.tokens import (
     MIN_COVERAGE,
     MIN_SHARED_COUNT,
@@ -29,7 +29,9 @@ from models.tabular.identifiers.tokens import (
     fit_templates,
     shape_coverage,
 )
-from models.tabular.identifiers.word_letters import without_marks
+from models.tabular.identifiers.words import library_words
+from models.tabular.identifiers.words import words as id_words
+from models.tabular.identifiers.words.word_letters import without_marks
 
 MAX_LOCALE_TEXTS = 1_000  # that show the language of names
 MIN_EAST_ASIAN = 0.5  # share of the texts with a known family name

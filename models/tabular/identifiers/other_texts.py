@@ -15,12 +15,12 @@ import pyarrow.compute as pc
 
 from models.noise import Indices, uniforms
 from models.tabular.identifiers.kinds import FITTERS, fit_codes, is_wordy
-from models.tabular.identifiers.numbered import numbered_names
 from models.tabular.identifiers.patterns import FIRM, IPV4, PATTERNS, pattern_of
-from models.tabular.identifiers.person_names import given_name_share, name_locale, name_share
-from models.tabular.identifiers.public_words import public_words
+from models.tabular.identifiers.people.person_names import given_name_share, name_locale, name_share
 from models.tabular.identifiers.templates import OTHER_NOISE, Counter, TemplateSet, choose
+from models.tabular.identifiers.things.numbered import numbered_names
 from models.tabular.identifiers.tokens import MIN_SHARED_COUNT, MIN_SHARED_FRACTION
+from models.tabular.identifiers.words.public_words import public_words
 
 MIN_OF_KIND = 0.3  # share of the different texts; with fewer, the column is not of the kind
 MIN_PUBLIC_COUNT = 3  # rows that must share public words that are kept

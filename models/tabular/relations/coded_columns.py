@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from models.tabular.categorical_columns import from_text
 from models.tabular.numbers.grid import NumberGrid, round_to_digits
-from models.tabular.relations.close_columns import CloseColumn
-from models.tabular.relations.date_columns import DateGapColumn, PartColumn, SpreadColumn
+from models.tabular.relations.dates.columns import DateGapColumn, PartColumn, SpreadColumn
+from models.tabular.relations.dates.week_columns import WeekColumn
 from models.tabular.relations.kinds import GIVES_TEXT
 from models.tabular.relations.marked_columns import MarkedColumn
-from models.tabular.relations.near_columns import NearColumn
+from models.tabular.relations.near.close_columns import CloseColumn
+from models.tabular.relations.near.columns import NearColumn
 from models.tabular.relations.relation import Relation
 from models.tabular.relations.rows import Rows, array, as_floats
-from models.tabular.relations.week_columns import WeekColumn
 
 Names = tuple[str, ...]
 GRID_TOLERANCE = 1e-6  # of a bound, in units of the last decimal of the bounded column

@@ -16,7 +16,6 @@ import pyarrow.compute
 from numpy.typing import NDArray
 
 from models.tabular.numbers.grid import NumberGrid, is_numeric
-from models.tabular.relations.close_columns import CloseColumn
 from models.tabular.relations.coded_columns import (
     BoundedColumn,
     CodedColumn,
@@ -24,13 +23,14 @@ from models.tabular.relations.coded_columns import (
     RemainderColumn,
     unpack_column,
 )
-from models.tabular.relations.date_columns import DateGapColumn, PartColumn, SpreadColumn
+from models.tabular.relations.dates.columns import DateGapColumn, PartColumn, SpreadColumn
+from models.tabular.relations.dates.spread_dates import SpreadDate, with_dates
 from models.tabular.relations.kinds import BY_KEYS
 from models.tabular.relations.marked_columns import MarkedColumn
-from models.tabular.relations.near_columns import NearColumn
+from models.tabular.relations.near.close_columns import CloseColumn
+from models.tabular.relations.near.columns import NearColumn
 from models.tabular.relations.relation import Relation
 from models.tabular.relations.rows import Rows, array, as_floats
-from models.tabular.relations.spread_dates import SpreadDate, with_dates
 
 LIMIT_TOLERANCE = 1e-9  # of the limits of a column
 

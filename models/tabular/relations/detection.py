@@ -10,34 +10,41 @@ import pyarrow as pa
 import pyarrow.compute
 
 from models.tabular.categorical_columns import Floats
-from models.tabular.constraints import NUMERIC_TYPES
+from models.tabular.constraints.declarations import NUMERIC_TYPES
 from models.tabular.numbers.grid import are_exact, is_numeric, rounded_decimals
-from models.tabular.relations.calendar_detection import (
+from models.tabular.relations.dates.bounds import find_date_bounds
+from models.tabular.relations.dates.calendar import (
     find_date_parts,
     find_spread_dates,
     find_valid_dates,
 )
-from models.tabular.relations.date_bounds import find_date_bounds
-from models.tabular.relations.date_gaps import (
+from models.tabular.relations.dates.gaps import (
     comparable_dates,
     find_date_sums,
     without_shifted_parts,
 )
-from models.tabular.relations.date_lookups import find_date_lookups
-from models.tabular.relations.decimals_detection import find_decimals
-from models.tabular.relations.discrete_relations import (
+from models.tabular.relations.dates.lookups import find_date_lookups
+from models.tabular.relations.dates.spread_dates import SpreadDate, with_dates
+from models.tabular.relations.equations.detection import find_equations
+from models.tabular.relations.equations.rare_terms import with_rare_terms
+from models.tabular.relations.equations.sums import (
+    find_coarser_totals,
+    find_rounded_balances,
+    find_rounded_sums,
+)
+from models.tabular.relations.equations.weighted_sums import find_weighted_sums
+from models.tabular.relations.keyed.amounts import find_exact_keyed_amounts
+from models.tabular.relations.keyed.decimals import find_decimals
+from models.tabular.relations.keyed.factors import find_factors
+from models.tabular.relations.keyed.offsets import find_offsets
+from models.tabular.relations.lookups.discrete import (
     MAX_COMPARED_COLUMNS,
     MIN_EXPECTED_VIOLATIONS,
     find_distinct,
     find_lookups,
 )
-from models.tabular.relations.equation_detection import find_equations
-from models.tabular.relations.factor_detection import find_factors
-from models.tabular.relations.interval_detection import find_intervals
-from models.tabular.relations.keyed_amounts import find_exact_keyed_amounts
-from models.tabular.relations.offset_detection import find_offsets
-from models.tabular.relations.pair_lookups import find_pair_lookups
-from models.tabular.relations.rare_terms import with_rare_terms
+from models.tabular.relations.lookups.intervals import find_intervals
+from models.tabular.relations.lookups.pairs import find_pair_lookups
 from models.tabular.relations.relation import Relation
 from models.tabular.relations.rows import array, as_floats
 from models.tabular.relations.screened_numbers import (
@@ -46,13 +53,6 @@ from models.tabular.relations.screened_numbers import (
     ScreenedNumber,
     evidence_bits,
 )
-from models.tabular.relations.spread_dates import SpreadDate, with_dates
-from models.tabular.relations.sum_detection import (
-    find_coarser_totals,
-    find_rounded_balances,
-    find_rounded_sums,
-)
-from models.tabular.relations.weighted_sums import find_weighted_sums
 
 MAX_STEP_SHARE = 0.1  # distinct values of a step function, relative to the rows
 TEMPORAL_TYPES = ("datetime", "time", "duration")

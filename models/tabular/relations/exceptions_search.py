@@ -4,12 +4,12 @@ from collections.abc import Collection, Mapping, Sequence
 
 import pyarrow as pa
 
-from models.tabular.relations.capped_products import find_capped_products
-from models.tabular.relations.date_gaps import find_near_dates
-from models.tabular.relations.equations_with_exceptions import find_equations_with_exceptions
-from models.tabular.relations.keyed_amounts import find_keyed_amounts
-from models.tabular.relations.near_sums import find_near_sums
-from models.tabular.relations.orders_with_exceptions import find_orders_with_exceptions
+from models.tabular.relations.dates.gaps import find_near_dates
+from models.tabular.relations.equations.capped_products import find_capped_products
+from models.tabular.relations.equations.with_exceptions import find_equations_with_exceptions
+from models.tabular.relations.keyed.amounts import find_keyed_amounts
+from models.tabular.relations.near.orders import find_orders_with_exceptions
+from models.tabular.relations.near.sums import find_near_sums
 from models.tabular.relations.relation import Relation
 
 

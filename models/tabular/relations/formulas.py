@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from models.tabular.relations.keyed_numbers import describe_factor
+from models.tabular.relations.keyed.numbers import describe_factor
 from models.tabular.relations.kinds import DATE_SUMS, GIVES_TEXT, SUMS
 
 if TYPE_CHECKING:

@@ -11,20 +11,21 @@ import pyarrow.compute
 from models.tabular.numbers.columns import max_exact_values
 from models.tabular.numbers.grid import NumberGrid, rounded_decimals
 from models.tabular.relations.bounds import place_bounded
-from models.tabular.relations.close_columns import CloseColumn
 from models.tabular.relations.coded_columns import (
     CodedColumn,
     DerivedColumn,
     RemainderColumn,
 )
 from models.tabular.relations.coding import RelationCoding
-from models.tabular.relations.date_columns import (
+from models.tabular.relations.dates.columns import (
     DateGapColumn,
     PartColumn,
     SpreadColumn,
     gap_ends,
 )
-from models.tabular.relations.date_planning import dates_of, plan_dates, without_orders_of_years
+from models.tabular.relations.dates.planning import dates_of, plan_dates, without_orders_of_years
+from models.tabular.relations.dates.spread_dates import with_dates
+from models.tabular.relations.dates.week_columns import WeekColumn, may_be_weeks
 from models.tabular.relations.entropy import added_bits, entropy
 from models.tabular.relations.graphs import (
     Edge,
@@ -35,11 +36,10 @@ from models.tabular.relations.graphs import (
 )
 from models.tabular.relations.kinds import DATE_SUMS, GIVES_TEXT, NOT_DETERMINING, SUMS
 from models.tabular.relations.marked_columns import MarkedColumn
-from models.tabular.relations.near_columns import NearColumn
+from models.tabular.relations.near.close_columns import CloseColumn
+from models.tabular.relations.near.columns import NearColumn
 from models.tabular.relations.relation import Relation
 from models.tabular.relations.rows import array, as_floats
-from models.tabular.relations.spread_dates import with_dates
-from models.tabular.relations.week_columns import WeekColumn, may_be_weeks
 
 MAX_ADDED_BITS = 0.1  # per value, by coding a column by its bounds or by a sum
 ALL_DECIMALS = 99  # of floats that are not rounded

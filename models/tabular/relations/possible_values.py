@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from models.tabular.categorical_columns import Floats, as_text, from_text
 from models.tabular.numbers.grid import NumberGrid
-from models.tabular.relations.date_parts import DATE_PARTS
+from models.tabular.relations.dates.parts import DATE_PARTS
+from models.tabular.relations.dates.spread_dates import ticks_per_day
 from models.tabular.relations.kinds import BY_KEYS, DATE_SUMS, SUMS
 from models.tabular.relations.relation import MISSING, SEPARATOR, Relation
 from models.tabular.relations.rows import FLOAT_TOLERANCE, as_floats, rounding_tolerance
-from models.tabular.relations.spread_dates import ticks_per_day
 
 Mask = NDArray[np.bool_]
 MAX_ROUNDS = 10  # of all relations, each of which may narrow what others narrowed

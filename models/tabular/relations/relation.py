@@ -20,10 +20,16 @@ from numpy.typing import NDArray
 
 from models.tabular.categorical_columns import Floats, as_text
 from models.tabular.numbers.grid import is_numeric
-from models.tabular.relations.date_parts import date_part
+from models.tabular.relations.dates.parts import date_part
+from models.tabular.relations.dates.spread_dates import (
+    SpreadDate,
+    may_be_dates,
+    spread_dates,
+    with_dates,
+)
 from models.tabular.relations.formulas import formula
-from models.tabular.relations.keyed_equation import KeyedEquation
-from models.tabular.relations.keyed_numbers import Form, KeyedNumbers
+from models.tabular.relations.keyed.equation import KeyedEquation
+from models.tabular.relations.keyed.numbers import Form, KeyedNumbers
 from models.tabular.relations.kinds import (
     BY_KEYS,
     DATE_SUMS,
@@ -39,12 +45,6 @@ from models.tabular.relations.rows import (
     array,
     as_floats,
     rounding_tolerance,
-)
-from models.tabular.relations.spread_dates import (
-    SpreadDate,
-    may_be_dates,
-    spread_dates,
-    with_dates,
 )
 
 SEPARATOR, MISSING = "\x1f", "\x1e"  # in the texts of pairs

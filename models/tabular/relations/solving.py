@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from models.tabular.numbers.columns import NumericColumn
 from models.tabular.numbers.grid import NumberGrid
-from models.tabular.relations.close_columns import CloseColumn
 from models.tabular.relations.coded_columns import (
     BoundedColumn,
     CodedColumn,
@@ -17,14 +16,15 @@ from models.tabular.relations.coded_columns import (
     RemainderColumn,
 )
 from models.tabular.relations.coding import RelationCoding
-from models.tabular.relations.date_columns import DateGapColumn, PartColumn, SpreadColumn
-from models.tabular.relations.date_solving import solve_gap
+from models.tabular.relations.dates.columns import DateGapColumn, PartColumn, SpreadColumn
+from models.tabular.relations.dates.solving import solve_gap
+from models.tabular.relations.dates.spread_dates import with_dates
+from models.tabular.relations.dates.week_columns import WeekColumn
 from models.tabular.relations.marked_columns import MarkedColumn
-from models.tabular.relations.near_columns import NearColumn
+from models.tabular.relations.near.close_columns import CloseColumn
+from models.tabular.relations.near.columns import NearColumn
 from models.tabular.relations.relation import Relation
 from models.tabular.relations.rows import array, as_floats
-from models.tabular.relations.spread_dates import with_dates
-from models.tabular.relations.week_columns import WeekColumn
 
 # Attempts in which one of several values that agree is only sampled. The nearest number with a few
 # decimals is as good, but the nearest float would be an odd one, such as a date of 2010.4600001.

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.tabular.identifiers.library_words import names
+from models.tabular.identifiers.words.library_words import names
 from tests.modalities.tabular.conftest import Read, Table
 from tests.modalities.tabular.factories import build_column_csv, build_csv
 

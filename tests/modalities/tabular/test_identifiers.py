@@ -12,8 +12,8 @@ import pytest
 
 from modalities.tabular.upload.schema_overrides import ColumnOverride
 from models.tabular.identifiers.columns import IdColumn
-from models.tabular.identifiers.library_words import names
 from models.tabular.identifiers.patterns import FIRM
+from models.tabular.identifiers.words.library_words import names
 from tests.modalities.tabular.conftest import Read, Reject
 from tests.modalities.tabular.factories import build_column_csv, build_csv
 

@@ -14,7 +14,7 @@ from modalities.tabular.request_values import (
     with_example,
 )
 from modalities.tabular.schema import Column
-from models.tabular.conditions import Alternatives, InvalidCondition
+from models.tabular.conditions.condition import Alternatives, InvalidCondition
 
 DOLLARS = Column("a", "number", decimals=2, format="$#,##0.00")
 BLANK = Column("a", "integer", decimals=0, format="$#,##0 ")

@@ -8,13 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from models.tabular.conditions import InvalidPartialRow, NoMatchingValue
-from models.tabular.partial_rows import PartialRows
+from models.tabular.completion.partial_rows import PartialRows
+from models.tabular.completion.row_completion import complete_rows
+from models.tabular.conditions.condition import InvalidPartialRow, NoMatchingValue
 from models.tabular.relations.coding import RelationCoding
 from models.tabular.relations.detection import detect_relations
 from models.tabular.relations.planning import plan_coding
 from models.tabular.relations.relation import Relation
-from models.tabular.row_completion import complete_rows
 from models.tabular.schema import ColumnSchema, ColumnType
 from tests.models.tabular.tiny_tables import train_sampler
 

@@ -8,8 +8,8 @@ import pytest
 
 from models.tabular.data import LabeledRows
 from models.tabular.prepare import plan_relations
-from models.tabular.relations.capped_products import find_capped_products
 from models.tabular.relations.coding import RelationCoding
+from models.tabular.relations.equations.capped_products import find_capped_products
 from models.tabular.schema import ColumnSchema
 from tests.models.tabular.tiny_tables import decode_shuffled, make_settings
 

@@ -8,14 +8,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from models.tabular.conditions import InvalidPartialRow
+from models.tabular.completion.partial_rows import PartialRows
+from models.tabular.completion.row_completion import complete_rows
+from models.tabular.conditions.condition import InvalidPartialRow
 from models.tabular.identifiers.fitting import fit_id_columns
 from models.tabular.identifiers.kinds import fit_codes
-from models.tabular.partial_rows import PartialRows
-from models.tabular.relations.joined_text_search import MAX_COLUMNS, find_joined_texts
-from models.tabular.relations.joined_texts import JoinedText
-from models.tabular.relations.nearly_joined_texts import find_nearly_joined_texts
-from models.tabular.row_completion import complete_rows
+from models.tabular.relations.texts.joined_text import JoinedText
+from models.tabular.relations.texts.nearly_joined import find_nearly_joined_texts
+from models.tabular.relations.texts.search import MAX_COLUMNS, find_joined_texts
 from models.tabular.schema import ColumnSchema
 from tests.models.tabular.tiny_tables import train_sampler
 

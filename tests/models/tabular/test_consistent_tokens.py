@@ -10,11 +10,11 @@ import pyarrow as pa
 import pytest
 
 from models.errors import AcceptanceRateTooLow
-from models.tabular import row_completion
 from models.tabular.batched_sampling import iter_batches
-from models.tabular.conditions import InvalidPartialRow
-from models.tabular.partial_rows import PartialRows
-from models.tabular.row_completion import NUM_PARTICLES, complete_rows
+from models.tabular.completion import row_completion
+from models.tabular.completion.partial_rows import PartialRows
+from models.tabular.completion.row_completion import NUM_PARTICLES, complete_rows
+from models.tabular.conditions.condition import InvalidPartialRow
 from models.tabular.sampling import TableSampler
 from models.tabular.sampling_plan import plan_partial_rows
 from models.tabular.schema import ColumnSchema, ColumnType

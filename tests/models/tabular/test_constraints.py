@@ -9,11 +9,11 @@ import pytest
 
 from models.errors import AcceptanceRateTooLow
 from models.settings import InvalidSettings
-from models.tabular.conditions import InvalidPartialRow
-from models.tabular.constraints import parse_constraints
+from models.tabular.completion.partial_rows import PartialRows
+from models.tabular.completion.row_completion import complete_rows
+from models.tabular.conditions.condition import InvalidPartialRow
+from models.tabular.constraints.declarations import parse_constraints
 from models.tabular.data import LabeledRows
-from models.tabular.partial_rows import PartialRows
-from models.tabular.row_completion import complete_rows
 from models.tabular.sampling import TableSampler
 from models.tabular.schema import ColumnSchema, UnsupportedColumn
 from models.tabular.training import train

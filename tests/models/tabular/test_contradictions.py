@@ -8,9 +8,10 @@ import pyarrow as pa
 import pytest
 
 from models.errors import AcceptanceRateTooLow
-from models.tabular import batched_sampling, row_completion, sampling
-from models.tabular.conditions import InvalidCondition, InvalidPartialRow
-from models.tabular.partial_rows import PartialRows
+from models.tabular import batched_sampling, sampling
+from models.tabular.completion import row_completion
+from models.tabular.completion.partial_rows import PartialRows
+from models.tabular.conditions.condition import InvalidCondition, InvalidPartialRow
 from models.tabular.sampling import TableSampler
 from models.tabular.schema import ColumnSchema
 from tests.models.tabular.tiny_tables import train_sampler

@@ -10,13 +10,13 @@ import pytest
 from numpy.typing import NDArray
 
 from models.metrics.tabular.relation_checks import score_relations
-from models.tabular.conditions import InvalidPartialRow
+from models.tabular.completion.partial_rows import PartialRows
+from models.tabular.completion.row_completion import complete_rows
+from models.tabular.conditions.condition import InvalidPartialRow
 from models.tabular.data import LabeledRows
-from models.tabular.partial_rows import PartialRows
 from models.tabular.prepare import RelationPlan, plan_relations
 from models.tabular.relations.coding import RelationCoding
 from models.tabular.relations.detection import detect_relations
-from models.tabular.row_completion import complete_rows
 from models.tabular.sampling import TableSampler
 from models.tabular.schema import ColumnSchema, ColumnType
 from tests.models.tabular.tiny_tables import make_settings, train_sampler

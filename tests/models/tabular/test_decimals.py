@@ -7,11 +7,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from models.tabular.conditions import InvalidPartialRow
-from models.tabular.partial_rows import PartialRows
+from models.tabular.completion.partial_rows import PartialRows
+from models.tabular.completion.row_completion import complete_rows
+from models.tabular.conditions.condition import InvalidPartialRow
 from models.tabular.relations.detection import SCREENING_ROWS, detect_relations
 from models.tabular.relations.relation import Relation
-from models.tabular.row_completion import complete_rows
 from models.tabular.sampling import TableSampler
 from models.tabular.schema import ColumnSchema
 from tests.models.tabular.tiny_tables import train_sampler

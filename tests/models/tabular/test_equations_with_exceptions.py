@@ -6,12 +6,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from models.tabular.conditions import InvalidPartialRow
+from models.tabular.completion.given_columns import check_derived_values
+from models.tabular.conditions.condition import InvalidPartialRow
 from models.tabular.data import LabeledRows
-from models.tabular.given_columns import check_derived_values
 from models.tabular.prepare import RelationPlan, plan_relations
 from models.tabular.relations.coding import RelationCoding
-from models.tabular.relations.equations_with_exceptions import find_equations_with_exceptions
+from models.tabular.relations.equations.with_exceptions import find_equations_with_exceptions
 from models.tabular.schema import ColumnSchema
 from tests.models.tabular.tiny_tables import decode_shuffled, make_settings
 

@@ -8,15 +8,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from models.tabular.identifiers.code_lists import split_codes
+from models.tabular.identifiers.codes.code_lists import split_codes
 from models.tabular.identifiers.columns import IdColumn
 from models.tabular.identifiers.date_texts import Dates
 from models.tabular.identifiers.kinds import FITTERS
-from models.tabular.identifiers.library_words import names
-from models.tabular.identifiers.numbered import numbered_names
-from models.tabular.identifiers.person_names import name_locale
-from models.tabular.identifiers.things import fit_things
-from models.tabular.identifiers.words import in_ascii, in_case
+from models.tabular.identifiers.people.person_names import name_locale
+from models.tabular.identifiers.things.numbered import numbered_names
+from models.tabular.identifiers.things.things import fit_things
+from models.tabular.identifiers.words.library_words import names
+from models.tabular.identifiers.words.words import in_ascii, in_case
 
 FIRST, LAST = ("Anna", "Ben", "Carla", "David"), ("Braun", "Fischer", "Klein", "Lang", "Vogel")
 PEOPLE = [f"{a} {b}" for a in FIRST for b in LAST]

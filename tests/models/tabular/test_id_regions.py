@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 
 from models.tabular.identifiers.fitting import fit_id_columns
-from models.tabular.identifiers.region_shapes import RegionShapes
-from models.tabular.relations.joined_text_search import find_joined_texts
+from models.tabular.identifiers.places.region_shapes import RegionShapes
+from models.tabular.relations.texts.search import find_joined_texts
 from models.tabular.schema import ColumnSchema
 from models.tabular.tokenizer import Tokenizer
 from models.tabular.tokenizer_tensors import from_tensors, to_tensors

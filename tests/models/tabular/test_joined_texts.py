@@ -8,15 +8,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from models.tabular.conditions import InvalidPartialRow
+from models.tabular.completion.partial_rows import PartialRows
+from models.tabular.completion.row_completion import complete_rows
+from models.tabular.conditions.condition import InvalidPartialRow
 from models.tabular.identifiers.columns import IdColumn
-from models.tabular.identifiers.email_ends import EmailEnds
 from models.tabular.identifiers.fitting import fit_id_columns
-from models.tabular.identifiers.words import EXAMPLE_DOMAINS
-from models.tabular.partial_rows import PartialRows
-from models.tabular.relations.joined_text_search import find_joined_texts
-from models.tabular.relations.joined_texts import JoinedText
-from models.tabular.row_completion import complete_rows
+from models.tabular.identifiers.people.email_ends import EmailEnds
+from models.tabular.identifiers.words.words import EXAMPLE_DOMAINS
+from models.tabular.relations.texts.joined_text import JoinedText
+from models.tabular.relations.texts.search import find_joined_texts
 from models.tabular.sampling import TableSampler
 from models.tabular.schema import ColumnSchema
 from tests.models.tabular.tiny_tables import train_sampler

@@ -8,13 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from models.tabular.completion.partial_rows import PartialRows
+from models.tabular.completion.row_completion import complete_rows
 from models.tabular.data import LabeledRows
-from models.tabular.partial_rows import PartialRows
 from models.tabular.prepare import RelationPlan, plan_relations
 from models.tabular.relations.coding import RelationCoding
-from models.tabular.relations.keyed_amounts import find_keyed_amounts
+from models.tabular.relations.keyed.amounts import find_keyed_amounts
 from models.tabular.relations.relation import Relation
-from models.tabular.row_completion import complete_rows
 from models.tabular.schema import ColumnSchema
 from tests.models.tabular.tiny_tables import decode_shuffled, make_settings, train_sampler
 

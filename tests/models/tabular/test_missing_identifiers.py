@@ -6,7 +6,7 @@ import pyarrow.compute as pc
 import pytest
 
 from models.tabular.identifiers.missing_identifiers import MissingWith
-from models.tabular.relations.joined_text_search import find_joined_texts
+from models.tabular.relations.texts.search import find_joined_texts
 from models.tabular.schema import ColumnSchema
 from models.tabular.tokenizer import Tokenizer
 from models.tabular.tokenizer_tensors import from_tensors, to_tensors

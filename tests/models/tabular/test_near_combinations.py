@@ -7,12 +7,12 @@ import pyarrow as pa
 import pytest
 
 from models.tabular.categorical_columns import Floats
+from models.tabular.completion.partial_rows import PartialRows
+from models.tabular.completion.row_completion import complete_rows
 from models.tabular.data import LabeledRows
-from models.tabular.partial_rows import PartialRows
 from models.tabular.prepare import plan_relations
 from models.tabular.relations.coding import RelationCoding
-from models.tabular.relations.near_sums import find_near_sums
-from models.tabular.row_completion import complete_rows
+from models.tabular.relations.near.sums import find_near_sums
 from models.tabular.schema import ColumnSchema
 from tests.models.tabular.tiny_tables import decode_shuffled, make_settings, train_sampler
 

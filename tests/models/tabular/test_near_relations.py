@@ -7,13 +7,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from models.tabular.completion.partial_rows import PartialRows
+from models.tabular.completion.row_completion import complete_rows
 from models.tabular.data import LabeledRows
-from models.tabular.partial_rows import PartialRows
 from models.tabular.prepare import plan_relations
 from models.tabular.relations.coding import RelationCoding
-from models.tabular.relations.near_columns import NearColumn
-from models.tabular.relations.near_relations import find_near_columns
-from models.tabular.row_completion import complete_rows
+from models.tabular.relations.near.columns import NearColumn
+from models.tabular.relations.near.detection import find_near_columns
 from models.tabular.sampling import TableSampler
 from models.tabular.schema import ColumnSchema
 from models.tabular.settings import TableData, resolve

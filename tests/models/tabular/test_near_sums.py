@@ -7,13 +7,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from models.tabular.completion.partial_rows import PartialRows
+from models.tabular.completion.row_completion import complete_rows
 from models.tabular.data import LabeledRows
-from models.tabular.partial_rows import PartialRows
 from models.tabular.prepare import RelationPlan, plan_relations
 from models.tabular.relations.coding import RelationCoding
-from models.tabular.relations.near_sums import find_near_sums
+from models.tabular.relations.near.sums import find_near_sums
 from models.tabular.relations.relation import Relation
-from models.tabular.row_completion import complete_rows
 from models.tabular.schema import ColumnSchema
 from tests.models.tabular.tiny_tables import make_settings, train_sampler
 

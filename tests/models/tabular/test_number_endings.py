@@ -7,11 +7,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from models.tabular.completion.partial_rows import PartialRows
+from models.tabular.completion.row_completion import complete_rows
 from models.tabular.numbers.columns import NumericColumn
 from models.tabular.numbers.endings import Endings
 from models.tabular.numbers.scale import Scale
-from models.tabular.partial_rows import PartialRows
-from models.tabular.row_completion import complete_rows
 from models.tabular.schema import ColumnSchema
 from tests.models.tabular.tiny_tables import train_sampler
 

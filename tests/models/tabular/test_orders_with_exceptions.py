@@ -8,7 +8,7 @@ import pyarrow as pa
 from models.tabular.data import LabeledRows
 from models.tabular.prepare import RelationPlan, plan_relations
 from models.tabular.relations.coding import RelationCoding
-from models.tabular.relations.orders_with_exceptions import find_orders_with_exceptions
+from models.tabular.relations.near.orders import find_orders_with_exceptions
 from models.tabular.relations.planning import plan_coding
 from models.tabular.relations.relation import Relation
 from models.tabular.schema import ColumnSchema

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 
 from models.tabular.identifiers.columns import IdColumn
-from models.tabular.identifiers.library_words import names
 from models.tabular.identifiers.other_texts import find_other_texts, is_placeholder
 from models.tabular.identifiers.patterns import IPV4, PATTERNS
+from models.tabular.identifiers.words.library_words import names
 
 ROWS, SAMPLES = 200, 2_000
 GIVEN, FAMILY = (pool[:20] for pool in names("en_US"))

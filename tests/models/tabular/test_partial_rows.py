@@ -11,14 +11,14 @@ import torch
 from models.tabular.autoregressive.networks import build_generator
 from models.tabular.autoregressive.phases import random_order
 from models.tabular.autoregressive.sampler import UNKNOWN_TOKEN, AutoregressiveSampler
-from models.tabular.conditions import (
+from models.tabular.completion.partial_rows import PartialRows
+from models.tabular.completion.row_completion import NUM_PARTICLES, complete_rows
+from models.tabular.conditions.condition import (
     CompletionUnsupported,
     InvalidCondition,
     InvalidPartialRow,
 )
 from models.tabular.data import LabeledRows
-from models.tabular.partial_rows import PartialRows
-from models.tabular.row_completion import NUM_PARTICLES, complete_rows
 from models.tabular.sampling import TableSampler
 from models.tabular.schema import ColumnSchema
 from models.tabular.tokenizer import Tokenizer

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from models.tabular.identifiers.place_ends import PlaceEnds
+from models.tabular.identifiers.places.place_ends import PlaceEnds
 from models.tabular.schema import ColumnSchema
 from models.tabular.tokenizer import Tokenizer
 from models.tabular.tokenizer_tensors import from_tensors, to_tensors

@@ -9,8 +9,8 @@ import pytest
 
 from models.tabular import sampling
 from models.tabular.batched_sampling import generate_batch, iter_batches
-from models.tabular.conditions import InvalidCondition
-from models.tabular.rare_conditions import is_rare
+from models.tabular.conditions.condition import InvalidCondition
+from models.tabular.conditions.rare_conditions import is_rare
 from models.tabular.sampling import TableSampler
 from models.tabular.sampling_plan import RowIndexRange, RowSamplingPlan
 from models.tabular.schema import ColumnSchema

@@ -10,17 +10,17 @@ import pyarrow as pa
 import pytest
 
 from models.errors import AcceptanceRateTooLow
-from models.tabular import row_completion
-from models.tabular.conditions import InvalidPartialRow
+from models.tabular.completion import row_completion
+from models.tabular.completion.partial_rows import PartialRows
+from models.tabular.completion.row_completion import complete_rows
+from models.tabular.conditions.condition import InvalidPartialRow
 from models.tabular.data import LabeledRows
 from models.tabular.numbers.grid import NumberGrid
-from models.tabular.partial_rows import PartialRows
 from models.tabular.prepare import plan_relations
 from models.tabular.relations.coding import RelationCoding
 from models.tabular.relations.detection import detect_relations
-from models.tabular.relations.discrete_relations import find_lookups
+from models.tabular.relations.lookups.discrete import find_lookups
 from models.tabular.relations.planning import plan_coding
-from models.tabular.row_completion import complete_rows
 from models.tabular.sampling import TableSampler
 from models.tabular.schema import ColumnSchema, ColumnType
 from models.tabular.tokenizer import Tokenizer

@@ -11,7 +11,7 @@ import torch
 from models.checkpoint import UnreadableCheckpoint, unpack
 from models.errors import AcceptanceRateTooLow
 from models.tabular.autoregressive.networks import Critic, Generator
-from models.tabular.conditions import InvalidCondition
+from models.tabular.conditions.condition import InvalidCondition
 from models.tabular.data import LabeledRows
 from models.tabular.sampling import TableSampler
 from models.tabular.schema import ColumnSchema

@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from models.tabular.partial_rows import PartialRows
+from models.tabular.completion.partial_rows import PartialRows
+from models.tabular.completion.row_completion import complete_rows
 from models.tabular.relations.detection import detect_relations
-from models.tabular.row_completion import complete_rows
 from models.tabular.schema import ColumnSchema, ColumnType
 from tests.models.tabular.tiny_tables import train_sampler
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from modalities.tabular.upload.types.value_kinds import is_value, kind_of
-from models.tabular.identifiers.public_words import are_listed
+from models.tabular.identifiers.words.public_words import are_listed
 
 Row = Sequence[str]
 

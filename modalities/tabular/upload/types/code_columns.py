@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Sequence
 from functools import lru_cache
 
-from models.tabular.identifiers.public_words import english_words
+from models.tabular.identifiers.words.public_words import english_words
 
 # `id` or `key` as a word: team_id, id_player, teamId, BundeslandId_Impfort.
 _KEY = re.compile(

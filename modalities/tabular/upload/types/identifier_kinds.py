@@ -5,16 +5,16 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 
 from modalities.tabular.schema import PERSONAL_KINDS
-from models.tabular.identifiers.east_asian_names import best_locale
 from models.tabular.identifiers.patterns import FIRM, IPV4, PATTERNS, PHONE
-from models.tabular.identifiers.person_names import (
+from models.tabular.identifiers.people.east_asian_names import best_locale
+from models.tabular.identifiers.people.person_names import (
     are_family_with_initials,
     given_name_share,
     is_title,
     name_locale,
     name_share,
 )
-from models.tabular.identifiers.word_letters import without_marks
+from models.tabular.identifiers.words.word_letters import without_marks
 
 MIN_ID_ROWS = 20  # fewer values may all be different by coincidence
 MIN_FITTING = 0.9  # share of the texts that must have the form of a kind

@@ -8,7 +8,7 @@ from modalities.tabular.schema import Column
 from modalities.tabular.upload.types.code_columns import are_epochs, is_joined_id, is_public_code
 from modalities.tabular.upload.types.column_stats import ValueCounts
 from modalities.tabular.upload.types.identifier_kinds import MIN_ID_ROWS, is_nearly_unique
-from models.tabular.identifiers.public_words import MAX_LISTED, are_listed
+from models.tabular.identifiers.words.public_words import MAX_LISTED, are_listed
 
 _IDENTIFIER = r"identifi(?:er|ant|cador|cativo|kator)"  # also in other languages
 ID_NAME = re.compile(

@@ -12,7 +12,7 @@ from modalities.tabular.upload.types.column_stats import ValueCounts
 from modalities.tabular.upload.types.identifier_kinds import MIN_ID_ROWS
 from modalities.tabular.upload.types.integer_identifiers import are_consecutive
 from modalities.tabular.upload.types.type_inference import InferredColumn
-from models.tabular.identifiers.public_words import MAX_LISTED, are_listed
+from models.tabular.identifiers.words.public_words import MAX_LISTED, are_listed
 
 _WORD = re.compile(r"[^\W\d_]{4}|[^\W\d_] [^\W\d_]")
 MIN_DISTINCT = 0.9  # share of different entries among the rows

@@ -8,9 +8,9 @@ from core.datasets.data_quality import MAX_STORED_EXAMPLES, Issue
 from core.datasets.errors import printable
 from modalities.tabular.schema import Schema
 from modalities.tabular.typed_parquet import TypedParquet
-from models.tabular.relations.joined_text_search import MAX_EXCEPTIONS
-from models.tabular.relations.joined_texts import JoinedText
-from models.tabular.relations.nearly_joined_texts import find_nearly_joined_texts
+from models.tabular.relations.texts.joined_text import JoinedText
+from models.tabular.relations.texts.nearly_joined import find_nearly_joined_texts
+from models.tabular.relations.texts.search import MAX_EXCEPTIONS
 
 EXAMINED_ROWS = 10_000
 

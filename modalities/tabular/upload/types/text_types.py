@@ -31,8 +31,8 @@ from modalities.tabular.upload.types.ordered_categories import (
 from modalities.tabular.upload.types.quantities import are_quantities, have_shared_shapes
 from models.tabular.identifiers.date_texts import Dates
 from models.tabular.identifiers.lists import Lists
-from models.tabular.identifiers.public_words import MAX_LISTED, are_listed
-from models.tabular.identifiers.things import MAX_WORDS, are_sentences, have_few_shapes
+from models.tabular.identifiers.things.things import MAX_WORDS, are_sentences, have_few_shapes
+from models.tabular.identifiers.words.public_words import MAX_LISTED, are_listed
 
 # Free text has on average more characters, or at least this many spaces.
 _MIN_PROSE_CHARS = 40

@@ -1,0 +1,1 @@
+"""Conditions on the columns of sampled rows, and how they are satisfied."""

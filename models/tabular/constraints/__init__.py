@@ -1,0 +1,1 @@
+"""Constraints that every generated row satisfies."""

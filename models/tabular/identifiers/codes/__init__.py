@@ -1,0 +1,1 @@
+"""Codes: numbers, letters, dates and words in a fixed form."""

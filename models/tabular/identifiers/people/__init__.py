@@ -1,0 +1,1 @@
+"""Names of people, and e-mail addresses made from them."""

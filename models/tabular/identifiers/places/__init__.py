@@ -1,0 +1,1 @@
+"""Streets, postal codes and cities with their regions."""

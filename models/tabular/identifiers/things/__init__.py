@@ -1,0 +1,1 @@
+"""Names of things, such as titles, products and places."""

@@ -1,0 +1,1 @@
+"""Relations of dates: parts of the calendar, distances, and dates over several columns."""

@@ -1,0 +1,1 @@
+"""Search for equations between numbers: sums, products, ratios and linear functions."""

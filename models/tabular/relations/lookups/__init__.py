@@ -1,0 +1,1 @@
+"""Columns that determine another one: lookups, intervals and pairs."""

@@ -1,0 +1,1 @@
+"""Near relations: numbers that are simpler given other numbers of the row."""

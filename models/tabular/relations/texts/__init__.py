@@ -1,0 +1,1 @@
+"""Texts that consist of those of other columns, such as full names and order numbers."""
