@@ -81,6 +81,8 @@ def check_given_values(
     Single values may be beyond those of the training rows, and so may what follows from them.
     """
     relations = _without_pairs(tokenizer)
+    # Dates over columns have no possible values of their own, unlike their parts.
+    given = {name: mask for name, mask in given.items() if name in tokenizer.arrow.names}
     count = tokens.shape[1] if given else 0
     for start in range(0, count, CHUNK):
         rows = slice(start, min(start + CHUNK, count))
