@@ -71,6 +71,8 @@ def alternatives_of(tokenizer: Tokenizer, name: str, possible: PossibleRows) -> 
     """Return what a column may be by what other values leave, if they leave something."""
     values, arrow = possible.values, tokenizer.arrow.field(name).type
     column = next((each for each in tokenizer.columns if each.name == name), None)
+    if name in tokenizer.coding.names - tokenizer.coding.learned:
+        column = None  # whose tokens are not those of its values
     steps = tokenizer.steps_of([name])
     first = possible.tokens.get(steps[0]) if steps else None
     if name in values.low and is_numeric(arrow):

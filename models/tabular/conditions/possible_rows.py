@@ -20,6 +20,8 @@ from models.tabular.conditions.possible_tokens import without_exclusions
 from models.tabular.numbers.grid import is_numeric
 from models.tabular.relations.coded_columns import DerivedColumn
 from models.tabular.relations.kinds import GIVES_TEXT
+from models.tabular.relations.near.close_columns import CloseColumn
+from models.tabular.relations.near.columns import NearColumn
 from models.tabular.relations.possible_values.propagation import narrow
 from models.tabular.relations.possible_values.values import Mask, PossibleValues
 from models.tabular.relations.relation import Relation
@@ -160,6 +162,8 @@ def any_values(tokenizer: Tokenizer, num_rows: int) -> PossibleValues:
     texts: dict[str, tuple[pa.Array, Mask]] = {}
     learned = {column.name: column for column in tokenizer.columns}
     derived = {c.name: c for c in tokenizer.coding.columns if isinstance(c, DerivedColumn)}
+    near = (c for c in tokenizer.coding.columns if isinstance(c, NearColumn | CloseColumn))
+    clipped = {column.name: column.ends for column in near}
     partly_coded = tokenizer.coding.names - tokenizer.coding.learned
     complete = complete_columns(
         tokenizer.coding, [c.name for c in tokenizer.columns if not c.layout.missing]
@@ -172,6 +176,8 @@ def any_values(tokenizer: Tokenizer, num_rows: int) -> PossibleValues:
             ends = -np.inf, np.inf
             if column is not None and field.name not in partly_coded:
                 ends = _ends(column)
+            elif field.name in clipped:
+                ends = clipped[field.name]
             elif field.name in tokenizer.coding.limits:
                 ends = tokenizer.coding.limits[field.name]
             low[field.name], high[field.name] = (np.full(num_rows, float(end)) for end in ends)
