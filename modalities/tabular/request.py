@@ -3,9 +3,9 @@
 This module does not import torch.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from core.errors import FieldError, ValidationFailed
 from modalities.sampling import Json, SelectionPlan
@@ -116,33 +116,6 @@ class TablePlan(SelectionPlan):
             return "/balance_labels"
         return "/labels" if error.conditions else "/count"
 
-    def column_without_match(self, conditions: Where) -> str | None:
-        """Return a column of which no value satisfies its condition, or None.
-
-        Columns that follow from others have no tokens, so only their samples show this. Only texts
-        and numbers are compared: other values may be written in several ways.
-        """
-        for name, condition in conditions.items():
-            domain = self._domain(name)
-            values = condition if isinstance(condition, list) else [condition]
-            if all(isinstance(value, str) for value in values):
-                if "values" in domain and not (
-                    domain["more"] or set(values) & set(domain["values"])
-                ):
-                    return name
-            elif isinstance(domain.get("min"), int | float) and all(
-                _is_outside(value, domain["min"], domain["max"]) for value in values
-            ):
-                return name
-        return None
-
-    def describe_values(self, name: str) -> str:
-        """Return a phrase for an error message with some values of a categorical column."""
-        values = self._domain(name).get("values")
-        return (
-            f"; its values are text, such as {', '.join(map(repr, values[:5]))}" if values else ""
-        )
-
     def describe_range(self, name: str) -> str:
         """Return a phrase for an error message with the smallest and largest value of a column."""
         domain = self._domain(name)
@@ -162,20 +135,6 @@ class TablePlan(SelectionPlan):
         target = batch.rows.column(self.manifest["target_column"])
         counts = target.drop_null().value_counts().to_pylist()
         return {names[pair["values"]]: pair["counts"] for pair in counts}
-
-
-def _is_outside(value: Any, low: float, high: float) -> bool:
-    """Return True if a number, or all numbers of a range, are not between `low` and `high`."""
-    bounds = value if isinstance(value, Mapping) else {"gte": value, "lte": value}
-    is_beyond: dict[str, Callable[[float], bool]] = {
-        "gt": lambda limit: limit >= high,
-        "gte": lambda limit: limit > high,
-        "lt": lambda limit: limit <= low,
-        "lte": lambda limit: limit < low,
-    }
-    return any(
-        isinstance(x, int | float) and is_beyond[operator](x) for operator, x in bounds.items()
-    )
 
 
 def plan_samples(

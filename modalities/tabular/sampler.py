@@ -1,8 +1,7 @@
 """Sampler of table rows."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from core.errors import FieldError, ValidationFailed, json_pointer
 from modalities.sampling import Sampler, scores_unavailable
@@ -14,9 +13,7 @@ from models.checkpoint import unpack
 from models.device import resolve_device
 from models.errors import AcceptanceRateTooLow, IdentifiersExhausted
 from models.tabular import batched_sampling
-from models.tabular.completion.partial_rows import PartialRows
 from models.tabular.conditions.condition import (
-    NO_MATCH,
     CompletionUnsupported,
     InvalidCondition,
     InvalidPartialRow,
@@ -54,10 +51,6 @@ class TablePlanSampler(Sampler):
                     return
                 yield batch
         except AcceptanceRateTooLow as error:
-            if (column := plan.column_without_match(error.conditions or {})) is not None:
-                message = NO_MATCH + plan.describe_values(column)
-                raise _condition_error(plan, NoMatchingValue(column, message)) from error
-            self._check_contradiction(plan, error.conditions or {})
             error.pointer = plan.pointer_to_rejection(error)
             raise
         except IdentifiersExhausted as error:
@@ -83,15 +76,6 @@ class TablePlanSampler(Sampler):
                 "`store_row_hashes`.",
                 field_errors=[FieldError("/exclude_training_rows", "not_supported", message)],
             ) from error
-
-    def _check_contradiction(self, plan: TablePlan, conditions: Mapping[str, Any]) -> None:
-        """Raise ValidationFailed if no row has all single values, because a relation forbids it."""
-        values = {n: v for n, v in conditions.items() if not isinstance(v, list | Mapping)}
-        try:
-            PartialRows.parse(self._sampler.tokenizer, [values])
-        except InvalidPartialRow as error:
-            condition = InvalidCondition(error.column, error.reason, error.alternatives)
-            raise _condition_error(plan, condition) from error
 
     def scores(self, batch: SampleBatch) -> list[dict[str, float]]:
         if self._sampler.critic is None:

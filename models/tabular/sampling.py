@@ -210,12 +210,13 @@ class TableSampler:
     def possible_rows(self, conditions: Mapping[str, Any]) -> PossibleRows:
         """Return what `conditions` leave of all rows. Raises InvalidCondition if it is nothing."""
         key = noise_seed(0, conditions)
-        if key not in self._possible:
-            parsed = parse_conditions(self.tokenizer, conditions)
-            if len(self._possible) >= MAX_POSSIBLE_ROWS:
-                self._possible.clear()
-            self._possible[key] = check_conditions(self.tokenizer, parsed)
-        return self._possible[key]
+        if (possible := self._possible.get(key)) is not None:
+            return possible
+        possible = check_conditions(self.tokenizer, parse_conditions(self.tokenizer, conditions))
+        if len(self._possible) >= MAX_POSSIBLE_ROWS:
+            self._possible.clear()
+        self._possible[key] = possible
+        return possible
 
     def _no_candidates(self, num_rows: int) -> _Candidates:
         num_steps = len(self.tokenizer.step_sizes)

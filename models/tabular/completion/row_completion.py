@@ -23,8 +23,8 @@ from models.tabular.relations.coding import RelationCoding
 from models.tabular.sampling import SampleBatch, TableSampler
 
 NUM_PARTICLES = 32  # per row to complete
-ALL_ROUNDS = 6  # in which each pending row gets one candidate; later ones try few rows
 CONDITION_PARTICLES = 256  # the same of a condition, which may leave few of them
+ALL_ROUNDS = 6  # in which each pending row gets one candidate; later ones try few rows
 MAX_PARTICLES = 51_200  # of all candidates of a row
 MIN_CANDIDATES, MAX_CANDIDATES_PER_ROUND = 8, 64  # per row of the later rounds, and of any
 

@@ -4,42 +4,37 @@ The message names the values that contradict each other, the relations that say 
 last of these columns may be instead.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from models.tabular.autoregressive.sampler import UNKNOWN_TOKEN
-from models.tabular.categorical_columns import Tokens, from_text
+from models.tabular.categorical_columns import Tokens
 from models.tabular.completion.given_columns import NEVER_MISSING
 from models.tabular.conditions.condition import (
     NO_MATCH,
-    Alternatives,
     Condition,
     InvalidCondition,
     InvalidPartialRow,
     NoMatchingValue,
 )
-from models.tabular.conditions.plan import token_range
+from models.tabular.conditions.explanation import alternatives_of, explain
 from models.tabular.conditions.possible_rows import (
     PossibleRows,
     any_values,
     possible_rows,
-    without_exclusions,
 )
-from models.tabular.numbers.grid import NumberGrid, is_numeric
-from models.tabular.relations.possible_values import PossibleValues
+from models.tabular.conditions.possible_tokens import without_exclusions
+from models.tabular.relations.possible_values.propagation import narrow
+from models.tabular.relations.possible_values.values import PossibleValues
 from models.tabular.relations.relation import Relation
 from models.tabular.relations.rows import as_floats
 from models.tabular.tokenizer import Tokenizer
 
-MAX_NAMED = 3  # texts or relations in an error message
 CHUNK = 256  # rows that are checked at once
-# What the requested values of some columns leave, without the relations of some names. The last
-# argument says whether exclusions count, too.
-Leave = Callable[[Sequence[str], Collection[str], bool], PossibleRows]
 
 
 def check_conditions(tokenizer: Tokenizer, conditions: Sequence[Condition]) -> PossibleRows:
@@ -62,13 +57,13 @@ def check_conditions(tokenizer: Tokenizer, conditions: Sequence[Condition]) -> P
     try:
         possible = leave(list(by_name), (), True)
     except NoMatchingValue as error:
-        alternatives = _alternatives(tokenizer, error.column, leave((), (), True))
+        alternatives = alternatives_of(tokenizer, error.column, leave((), (), True))
         if alternatives is None or alternatives.kind != "range":
             raise
         raise NoMatchingValue(error.column, f"{NO_MATCH}; its values are", alternatives) from error
     if not possible.is_empty:
         return possible
-    found = _explain(tokenizer, list(by_name), leave)
+    found = explain(tokenizer, list(by_name), leave)
     if not found.others:
         reason = f"{NO_MATCH}; its values are" if found.alternatives else NO_MATCH
         raise NoMatchingValue(found.column, reason, found.alternatives)
@@ -86,12 +81,14 @@ def check_given_values(
     Single values may be beyond those of the training rows, and so may what follows from them.
     """
     relations = _without_pairs(tokenizer)
+    # Dates over columns have no possible values of their own, unlike their parts.
+    given = {name: mask for name, mask in given.items() if name in tokenizer.arrow.names}
     count = tokens.shape[1] if given else 0
     for start in range(0, count, CHUNK):
         rows = slice(start, min(start + CHUNK, count))
         own = {name: mask[rows] for name, mask in given.items()}
         possible = _given_values(tokenizer, {n: a[rows] for n, a in values.items()}, own)
-        possible, _ = possible.narrowed(relations, list(given))
+        possible, _ = narrow(possible, relations, list(given))
         is_bad = possible.is_empty | _has_exclusion(tokenizer, tokens[:, rows])
         if is_bad.any():
             row = start + int(is_bad.argmax())
@@ -186,7 +183,7 @@ def _refuse(
         possible = any_values(tokenizer, 1)
         if names:
             possible = _given_values(tokenizer, own_values, {n: np.ones(1, bool) for n in names})
-        possible, used = possible.narrowed(relations, names)
+        possible, used = narrow(possible, relations, names)
         masks = {}
         for step in tokenizer.steps_of(names) if by_tokens else ():
             if tokens[step] != UNKNOWN_TOKEN:
@@ -195,94 +192,5 @@ def _refuse(
         return PossibleRows(possible, without_exclusions(tokenizer, masks, may_be_new), tuple(used))
 
     if leave(names, (), True).is_empty:
-        found = _explain(tokenizer, names, leave)
+        found = explain(tokenizer, names, leave)
         raise InvalidPartialRow(row, found.column, found.reason, found.alternatives)
-
-
-@dataclass(frozen=True)
-class _Contradiction:
-    """A column whose value is impossible next to those of the `others`, and by which relations."""
-
-    column: str
-    others: Sequence[str]
-    because: Sequence[str]
-    alternatives: Alternatives | None
-
-    @property
-    def reason(self) -> str:
-        """Return the message, to which the alternatives are added."""
-        names = _listed([f"`{name}`" for name in self.others])
-        relations = _listed([f"`{name}`" for name in self.because[:MAX_NAMED]])
-        reason = f", because {relations}" if self.because else ": no training row has both"
-        if not self.because and len(self.others) > 1:
-            reason = ": no training row has these values together"
-        rest = ""
-        if self.alternatives is not None:
-            verb = "is" if self.alternatives.kind == "range" else "may be"
-            values = "this value" if len(self.others) == 1 else "these values"
-            rest = f". With {values}, it {verb}"
-        return f"contradicts {names}{reason}{rest}"
-
-
-def _explain(tokenizer: Tokenizer, names: Sequence[str], leave: Leave) -> _Contradiction:
-    """Return the fewest of the requested columns that leave nothing, and the relations."""
-    for name in names:
-        fewer = [each for each in names if each != name]
-        if fewer and leave(fewer, (), True).is_empty:
-            names = fewer
-    ignored: set[str] = set()
-    by_tokens = not leave(names, (), False).is_empty
-    used = [relation.name for relation in leave(names, (), by_tokens).relations]
-    for relation in used:
-        if leave(names, ignored | {relation}, by_tokens).is_empty:
-            ignored.add(relation)
-    *others, column = names
-    alternatives = _alternatives(tokenizer, column, leave(others, (), True))
-    needed = [relation for relation in used if relation not in ignored]
-    return _Contradiction(column, others, needed, alternatives)
-
-
-def _alternatives(tokenizer: Tokenizer, name: str, possible: PossibleRows) -> Alternatives | None:
-    """Return what a column may be by what other values leave, if they leave something."""
-    values, arrow = possible.values, tokenizer.arrow.field(name).type
-    column = next((each for each in tokenizer.columns if each.name == name), None)
-    steps = [step for step in tokenizer.steps_of([name]) if step in possible.tokens]
-    first = possible.tokens[steps[0]] if steps else None
-    if name in values.low and is_numeric(arrow):
-        usual = any_values(tokenizer, 1).with_range(name, values.low[name], values.high[name])
-        if usual.low[name][0] <= usual.high[name][0]:
-            values = usual
-        low, high = float(values.low[name][0]), float(values.high[name][0])
-        if first is not None and column is not None:
-            lows, highs = (as_floats(each)[first] for each in token_range(column))
-            low = max(low, lows[~np.isnan(lows)].min(initial=np.inf))
-            high = min(high, highs[~np.isnan(highs)].max(initial=-np.inf))
-        if not (np.isfinite(low) and np.isfinite(high) and low <= high):
-            return None
-        ends = _rounded(tokenizer, name, low, high)
-        grid = NumberGrid(arrow, -1 if pa.types.is_floating(arrow) else 0)
-        return Alternatives(grid.from_floats(ends, np.zeros(2, bool)), "range")
-    if name not in values.texts:
-        return None
-    texts, mask = values.texts[name]
-    allowed = from_text(texts.filter(pa.array(mask[0])), arrow)
-    if first is not None and column is not None and column.layout.bins == 0:
-        tokens = np.flatnonzero(first[: column.layout.exact_values])
-        allowed = column.decode(tokens[None], np.zeros(len(tokens)))
-    if not len(allowed):
-        return None
-    return Alternatives(allowed.slice(0, MAX_NAMED), "all" if len(allowed) <= MAX_NAMED else "some")
-
-
-def _rounded(tokenizer: Tokenizer, name: str, low: float, high: float) -> NDArray[np.float64]:
-    """Return the ends (2,) of a range, inside it if the column has a number of decimals."""
-    coded = [column for column in tokenizer.coding.columns if column.name == name]
-    decimals = max((getattr(column, "decimals", -1) for column in coded), default=-1)
-    if decimals < 0:
-        return np.array([float(f"{end:.12g}") for end in (low, high)])
-    unit = 10.0**decimals
-    return np.array([np.ceil(low * unit - 1e-4), np.floor(high * unit + 1e-4)]) / unit
-
-
-def _listed(texts: Sequence[str]) -> str:
-    return " and ".join([", ".join(texts[:-1]), *texts[-1:]] if len(texts) > 1 else texts)

@@ -1,10 +1,10 @@
 """Rows that a model may generate under some conditions: refused at once, if there are none.
 
-The relations between columns leave possible values (`relations/possible_values.py`), and the
+The relations between columns leave possible values (`relations/possible_values/`), and the
 combinations of values that samples do not have (`Exclusions`) leave tokens of the learned ones.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,10 +16,14 @@ from models.tabular.categorical_columns import CategoricalColumn, Column, Floats
 from models.tabular.completion.given_columns import complete_columns
 from models.tabular.conditions.condition import Condition
 from models.tabular.conditions.plan import token_masks, token_range
+from models.tabular.conditions.possible_tokens import without_exclusions
 from models.tabular.numbers.grid import is_numeric
 from models.tabular.relations.coded_columns import DerivedColumn
 from models.tabular.relations.kinds import GIVES_TEXT
-from models.tabular.relations.possible_values import Mask, PossibleValues
+from models.tabular.relations.near.close_columns import CloseColumn
+from models.tabular.relations.near.columns import NearColumn
+from models.tabular.relations.possible_values.propagation import narrow
+from models.tabular.relations.possible_values.values import Mask, PossibleValues
 from models.tabular.relations.relation import Relation
 from models.tabular.relations.rows import as_floats
 from models.tabular.tokenizer import Tokenizer
@@ -64,7 +68,7 @@ def possible_rows(
     masks: dict[int, Mask] = {}
     used: dict[str, Relation] = {}
     for _ in range(MAX_ROUNDS):
-        possible, narrowing = possible.narrowed(relations, changed)
+        possible, narrowing = narrow(possible, relations, changed)
         used |= {relation.name: relation for relation in narrowing}
         changed |= {name for relation in narrowing for name in relation.columns}
         if not by_tokens:
@@ -158,6 +162,8 @@ def any_values(tokenizer: Tokenizer, num_rows: int) -> PossibleValues:
     texts: dict[str, tuple[pa.Array, Mask]] = {}
     learned = {column.name: column for column in tokenizer.columns}
     derived = {c.name: c for c in tokenizer.coding.columns if isinstance(c, DerivedColumn)}
+    near = (c for c in tokenizer.coding.columns if isinstance(c, NearColumn | CloseColumn))
+    clipped = {column.name: column.ends for column in near}
     partly_coded = tokenizer.coding.names - tokenizer.coding.learned
     complete = complete_columns(
         tokenizer.coding, [c.name for c in tokenizer.columns if not c.layout.missing]
@@ -170,6 +176,8 @@ def any_values(tokenizer: Tokenizer, num_rows: int) -> PossibleValues:
             ends = -np.inf, np.inf
             if column is not None and field.name not in partly_coded:
                 ends = _ends(column)
+            elif field.name in clipped:
+                ends = clipped[field.name]
             elif field.name in tokenizer.coding.limits:
                 ends = tokenizer.coding.limits[field.name]
             low[field.name], high[field.name] = (np.full(num_rows, float(end)) for end in ends)
@@ -251,64 +259,3 @@ def _allowed_tokens(
     for condition in conditions:
         masks[0] = masks[0] & token_masks(column, condition)[0].numpy()
     return masks
-
-
-def without_exclusions(
-    tokenizer: Tokenizer, masks: Mapping[int, Mask], may_be_new: Sequence[Collection[int]] = ()
-) -> dict[int, Mask]:
-    """Return the masks of tokens that some allowed token of each other step may meet.
-
-    Any tokens may meet of two steps that are in a collection of `may_be_new`.
-    """
-    masks, sizes = dict(masks), tokenizer.step_sizes
-    for step, allowed in _allowed_next_to(tokenizer, masks, may_be_new):
-        if not allowed.all():
-            masks[step] = masks.get(step, np.ones(sizes[step], bool)) & allowed
-    return masks
-
-
-def _allowed_next_to(
-    tokenizer: Tokenizer, masks: Mapping[int, Mask], may_be_new: Sequence[Collection[int]]
-) -> Iterator[tuple[int, Mask]]:
-    """Yield steps and the tokens of each that may meet those of other steps in `masks`.
-
-    The masks may be narrowed in between.
-    """
-    sizes = tokenizer.step_sizes
-    for (a, b), may_meet in tokenizer.exclusions.zeros.may_meet.items():
-        if any(a in steps and b in steps for steps in may_be_new):
-            continue
-        if a in masks:
-            yield b, np.asarray(may_meet[masks[a]].any(0))
-        if b in masks:
-            yield a, np.asarray(may_meet[:, masks[b]].any(1))
-    for joint in tokenizer.joint_masks:
-        if masks.keys() & set(joint.steps):
-            own = [masks.get(step, np.ones(sizes[step], bool)) for step in joint.steps]
-            remaining = np.zeros_like(joint.may_meet)
-            remaining[np.ix_(*own)] = joint.may_meet[np.ix_(*own)]
-            for axis, step in enumerate(joint.steps):
-                others = tuple(i for i in range(len(own)) if i != axis)
-                yield step, np.asarray(remaining.any(others))
-    for steps, combinations in key_combinations(tokenizer, masks).items():
-        for step, tokens in zip(steps, combinations.T, strict=True):
-            allowed = np.zeros(sizes[step], bool)
-            allowed[tokens] = True
-            yield step, allowed
-
-
-def key_combinations(
-    tokenizer: Tokenizer, masks: Mapping[int, Mask]
-) -> dict[tuple[int, ...], NDArray[np.int32]]:
-    """Return, by steps, the tokens of keys and of the columns they determine, within masks."""
-    keys = {tuple(tokenizer.steps_of(names)) for names in tokenizer.columns_of_keys}
-    result = {}
-    for lookup in tokenizer.exclusions.exact_lookups:
-        if lookup.steps not in keys or not masks.keys() & set(lookup.steps):
-            continue
-        is_allowed = np.ones(len(lookup.combinations), bool)
-        for step, tokens in zip(lookup.steps, lookup.combinations.T, strict=True):
-            if step in masks:
-                is_allowed &= masks[step][tokens]
-        result[lookup.steps] = lookup.combinations[is_allowed]
-    return result

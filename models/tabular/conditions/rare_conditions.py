@@ -2,7 +2,7 @@
 
 If one row in thousands has a product, rejection tries thousands of candidates for each row that
 shall have it. A partial row with this value needs few particles, and so does a range or a list of
-values, if tokens that cannot meet it are not sampled (`condition_weights.py`).
+values, if tokens that cannot meet it are not sampled (`weights.py`).
 """
 
 from typing import Any

@@ -30,7 +30,8 @@ from models.tabular.completion.consistent_tokens import (
 )
 from models.tabular.completion.partial_rows import PartialRows
 from models.tabular.conditions.condition import Condition
-from models.tabular.conditions.possible_rows import PossibleRows, key_combinations
+from models.tabular.conditions.possible_rows import PossibleRows
+from models.tabular.conditions.possible_tokens import key_combinations
 from models.tabular.numbers.grid import is_numeric
 from models.tabular.relations.coded_columns import CodedColumn
 from models.tabular.relations.rows import as_floats

@@ -97,9 +97,9 @@ def _restarting_numbers(
     joined: JoinedText, table: pa.Table, regions: Mapping[str, pa.Array]
 ) -> RestartingNumbers | None:
     """Return the range of the numbers next to the only other part, if they restart with it."""
-    rest = joined.rest(table)
-    (other, *more) = joined.others
-    if more or other not in regions or joined.ways.count(REST) > 1 or not restart(rest):
+    rest, other = joined.rest(table), joined.others[0]
+    has_one_part = len(joined.others) == joined.ways.count(REST) == 1
+    if not has_one_part or other not in regions or not restart(rest):
         return None
     return RestartingNumbers.fit(rest, other, regions[other])
 

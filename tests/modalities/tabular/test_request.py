@@ -86,39 +86,6 @@ def test_rows_of_all_conditions_have_different_identifiers(other: dict[str, Any]
     assert len(set(numbers)) == len(numbers) == 118
 
 
-@pytest.mark.parametrize(
-    ("conditions", "column"),
-    [
-        ({"age": 30, "city": "Bonn"}, "city"),
-        ({"city": ["Bonn", "Riga"]}, "city"),
-        ({"city": ["Bonn", "Oslo"]}, None),
-        ({"city": None}, None),  # missing
-        ({"age": 300}, "age"),
-        ({"year": 2035}, "year"),
-        ({"year": [1999, 2016]}, "year"),
-        ({"year": {"gt": 2015, "lt": 2030}}, "year"),
-        ({"year": {"lte": 1999}}, "year"),
-        ({"year": {"gte": 2015}}, None),
-        ({"year": [1999, 2000]}, None),
-        ({"year": None}, None),
-        ({"member": True}, None),  # whose values are listed as texts
-        ({"name": "Ann"}, None),  # not all values are listed
-    ],
-)
-def test_a_column_without_a_matching_value_is_named(
-    conditions: dict[str, Any], column: str | None
-) -> None:
-    columns = [
-        *MANIFEST["columns"],
-        {"name": "member", "type": "boolean", "domain": {"values": ["true"], "more": 0}},
-        {"name": "name", "type": "category", "domain": {"values": ["Eve"], "more": 900}},
-        {"name": "year", "type": "integer", "domain": {"min": 2000, "max": 2015}},
-    ]
-    manifest = {**MANIFEST, "columns": columns}
-    plan = plan_samples(manifest, Selection(count=1), TableSampleOptions(), seed=1)
-    assert plan.column_without_match(conditions) == column
-
-
 def test_identifiers_of_a_label_do_not_depend_on_other_labels() -> None:
     """Numbers of labels may be equal, because the label is a part of the identifier."""
     both = [{"where": {"city": city}, "count": 3} for city in ("Rome", "Oslo")]

@@ -31,6 +31,7 @@ TYPES = {
     "day": "datetime",
     "year": "integer",
     "fee": "number",
+    "offer": "number",
 }
 
 
@@ -43,11 +44,13 @@ def make_table() -> pa.Table:
     channels = np.where(service == 0, 0, rng.integers(1, 3, ROWS))
     day = np.datetime64("2020-01-01") + rng.integers(0, 1_400, ROWS)
     fee = pa.array(rng.integers(1, 50, ROWS).astype(float), mask=service == 0)
+    high = (middle + rng.integers(0, 20, ROWS)).astype(float)
+    offer = np.round(price * rng.uniform(0.95, 1.05, ROWS), 2)
     return pa.table(
         {
             "low": low.astype(float),
             "middle": middle.astype(float),
-            "high": (middle + rng.integers(0, 20, ROWS)).astype(float),
+            "high": pa.array(high, mask=np.arange(ROWS) % 30 == 0),
             "quantity": quantity,
             "price": price,
             "total": np.round(quantity * price, 2),
@@ -58,6 +61,7 @@ def make_table() -> pa.Table:
             "day": pa.array(day.astype("M8[us]")),
             "year": day.astype("M8[Y]").astype(int) + 1970,
             "fee": fee,
+            "offer": offer,
         }
     )
 
@@ -81,6 +85,7 @@ def no_sampling(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ({"year": 2019}, "year", "its values are from 2020 to 2023"),
         ({"total": {"gt": 90}}, "total", "its values are from"),
+        ({"offer": {"gt": 20}}, "offer", "its values are from 0.9"),
         (
             {"low": {"gte": 80}, "high": {"lt": 50}},
             "high",

@@ -1,10 +1,14 @@
 """Orders of dates, times and numbers that a few odd rows break."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
+from models.tabular.completion.partial_rows import PartialRows
+from models.tabular.conditions.condition import InvalidPartialRow
 from models.tabular.data import LabeledRows
 from models.tabular.prepare import RelationPlan, plan_relations
 from models.tabular.relations.coding import RelationCoding
@@ -12,7 +16,7 @@ from models.tabular.relations.near.orders import find_orders_with_exceptions
 from models.tabular.relations.planning import plan_coding
 from models.tabular.relations.relation import Relation
 from models.tabular.schema import ColumnSchema
-from tests.models.tabular.tiny_tables import decode_shuffled, make_settings
+from tests.models.tabular.tiny_tables import decode_shuffled, make_settings, train_sampler
 
 N = 1_000
 RNG = np.random.default_rng(0)
@@ -39,6 +43,17 @@ def test_samples_satisfy_an_order_of_dates_that_two_odd_rows_break() -> None:
     assert (~order.holds(table)).sum() == 2
     rows = decode_shuffled(RelationCoding.unpack(relations.coding.pack()), table)
     assert order.holds(rows).all()
+
+
+def test_given_values_that_break_an_order_with_exceptions_are_refused(tmp_path: Path) -> None:
+    left = LEFT.copy()
+    left[[5, 77]] = HIRED[[5, 77]] - 40
+    table = pa.table({"hired": HIRED.astype("M8[us]"), "left": left.astype("M8[us]")})
+    schema = tuple(ColumnSchema(name, "datetime") for name in table.column_names)
+    tokenizer = train_sampler(table, schema, tmp_path, steps=2).tokenizer
+    PartialRows.parse(tokenizer, [{"hired": "2016-05-01", "left": "2016-05-02"}])
+    with pytest.raises(InvalidPartialRow, match="because `hired <~ left`"):
+        PartialRows.parse(tokenizer, [{"hired": "2016-05-01", "left": "2016-04-01"}])
 
 
 def test_rows_that_break_an_order_of_numbers_are_generated_again() -> None:

@@ -13,7 +13,7 @@ from models.errors import AcceptanceRateTooLow
 from models.tabular.completion import row_completion
 from models.tabular.completion.partial_rows import PartialRows
 from models.tabular.completion.row_completion import complete_rows
-from models.tabular.conditions.condition import InvalidPartialRow
+from models.tabular.conditions.condition import InvalidCondition, InvalidPartialRow
 from models.tabular.data import LabeledRows
 from models.tabular.numbers.grid import NumberGrid
 from models.tabular.prepare import plan_relations
@@ -897,7 +897,7 @@ def test_rows_of_a_label_have_keys_that_belong_to_it(tmp_path: Path) -> None:
         assert set(rows["city"].to_pylist()) <= set(cities)
 
 
-def test_conditions_that_contradict_a_relation_are_never_met(tmp_path: Path) -> None:
+def test_conditions_that_contradict_a_relation_are_refused(tmp_path: Path) -> None:
     codes = RNG.integers(0, 6, N)
     table = pa.table({"code": [f"c{k}" for k in codes], "label": [f"l{k % 3}" for k in codes]})
     schema = tuple(ColumnSchema(name, "category") for name in table.column_names)
@@ -905,7 +905,7 @@ def test_conditions_that_contradict_a_relation_are_never_met(tmp_path: Path) -> 
     assert [relation.name for relation in sampler.tokenizer.coding.checked] == ["code -> label"]
     rows = sampler.sample(1, np.arange(50), {"code": "c4", "label": "l1"}).rows.to_pylist()
     assert rows == [{"code": "c4", "label": "l1"}] * 50
-    with pytest.raises(AcceptanceRateTooLow):
+    with pytest.raises(InvalidCondition, match="because `code -> label`"):
         sampler.sample(1, np.arange(2), {"code": "c4", "label": "l0"})
 
 

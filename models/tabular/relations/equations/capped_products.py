@@ -2,7 +2,7 @@
 
 An order line may cost its quantity times its price, but at most a limit, or an amount may be that
 product unless the price was shown as at most 100. Where the ratio to the product varies little,
-the number is learned as this ratio instead (`near_codings.py`).
+the number is learned as this ratio instead (`near/codings.py`).
 """
 
 from collections.abc import Collection, Mapping

@@ -7,7 +7,7 @@ euros, of which a part is repaid, is not: two learned terms would hardly add up 
 term is learned as what the total leaves without the other one.
 
 Sums of more terms, and those that are exact in few rows, are near combinations
-(`near_combinations.py`).
+(`near/combinations.py`).
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping

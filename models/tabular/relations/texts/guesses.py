@@ -61,8 +61,7 @@ class SampledRows:
             names = [each for each in self.rows.column_names if each == name or each in others]
             coded = {part: n for part, n in self._coded.items() if part[0] in names}
             present = SampledRows(self.rows.select(names).filter(texts.is_valid()), coded)
-            enough = len(present.rows) >= MIN_PRESENT
-            if not enough:
+            if len(present.rows) < MIN_PRESENT:
                 return None
             return present.guess(name, others, with_rest=with_rest, with_words=with_words)
         texts = texts.to_pylist()
