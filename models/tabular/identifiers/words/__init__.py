@@ -1,1 +1,1 @@
-"""Words of which new names and texts are made."""
+"""Words of which new names and texts consist."""
