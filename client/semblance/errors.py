@@ -26,13 +26,12 @@ class APIError(SemblanceError):
         self.document = document
         self.code: str = document.get("code", "")
         detail: str = document.get("detail", f"HTTP {status}")
-        field_errors = [
+        # The detail of a single error often has the same text.
+        lines = [
             f"  {error['pointer']}: {error['message']}"
             for error in document.get("errors") or []
-            if error["message"] != detail
+            if error["message"] not in detail
         ]
-        # The detail of a single error often is the same text.
-        lines = [line for line in field_errors if line.strip() not in detail]
         super().__init__("\n".join([detail, *lines]))
 
 

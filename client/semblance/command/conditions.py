@@ -60,10 +60,11 @@ def parse_where(items: tuple[str, ...]) -> dict[str, Any]:
     values: dict[str, list[str | None]] = {}
     ranges: dict[str, dict[str, str]] = {}
     for item in items:
-        parts = re.fullmatch(r"(.+?)(>=|<=|=|>|<)(.*)", item, re.DOTALL)
-        if parts is None:
+        parts = re.fullmatch(r"(.+?)([=<>!]+)(.*)", item, re.DOTALL)
+        if parts is None or parts[2] not in ("=", *OPERATORS):
             raise click.BadParameter(
-                f"{item!r} is not COLUMN=VALUE, or COLUMN>=VALUE and the like."
+                f"{item!r} has none of the operators =, >=, >, <= and < after the column. Write "
+                "COLUMN=VALUE without quotation marks, and repeat --where for other values."
             )
         column, operator, value = parts[1].strip(), parts[2], parts[3].strip()
         if operator == "=":

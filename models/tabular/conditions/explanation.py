@@ -37,16 +37,20 @@ class Contradiction:
     def reason(self) -> str:
         """Return the message, to which the alternatives are added."""
         names = _listed([f"`{name}`" for name in self.others])
-        relations = _listed([f"`{name}`" for name in self.because[:MAX_NAMED]])
-        reason = f", because {relations}" if self.because else ": no training row has both"
-        if not self.because and len(self.others) > 1:
-            reason = ": no training row has these values together"
+        start = f"contradicts {names}" if names else "is impossible"
+        reason = ""
+        if self.because:
+            relations = _listed([f"`{name}`" for name in self.because[:MAX_NAMED]])
+            reason = f", because {relations}"
+        elif names:
+            together = "both" if len(self.others) == 1 else "these values together"
+            reason = f": no training row has {together}"
         rest = ""
         if self.alternatives is not None:
             verb = "is" if self.alternatives.kind == "range" else "may be"
-            values = "this value" if len(self.others) == 1 else "these values"
-            rest = f". With {values}, it {verb}"
-        return f"contradicts {names}{reason}{rest}"
+            values = {0: "Next to other values", 1: "With this value"}
+            rest = f". {values.get(len(self.others), 'With these values')}, it {verb}"
+        return f"{start}{reason}{rest}"
 
 
 def explain(tokenizer: Tokenizer, names: Sequence[str], leave: Leave) -> Contradiction:

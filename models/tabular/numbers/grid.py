@@ -130,9 +130,8 @@ def rounded_decimals(values: pa.Array) -> int:
     if decimals >= 0:
         return decimals
     present = values.drop_null().to_numpy(zero_copy_only=False).astype(np.float64)
-    present = present[np.isfinite(present)]
-    if not np.abs(present).max(initial=0.0) * 10.0**MAX_DECIMALS < MAX_EXACT:
-        return -1
+    if not np.abs(present).max(initial=0.0) < MAX_EXACT / 10.0**MAX_DECIMALS:
+        return -1  # also for infinite numbers
     is_small = np.abs(present) < SMALLEST_PLAIN
     small = present[is_small]
     fits = _has_decimals(present[~is_small], MAX_DECIMALS) and bool(

@@ -10,7 +10,7 @@ import pytest
 
 from models.tabular.completion.partial_rows import PartialRows
 from models.tabular.completion.row_completion import complete_rows
-from models.tabular.conditions.condition import InvalidPartialRow, NoMatchingValue
+from models.tabular.conditions.condition import InvalidCondition, InvalidPartialRow
 from models.tabular.relations.coding import RelationCoding
 from models.tabular.relations.detection import detect_relations
 from models.tabular.relations.planning import plan_coding
@@ -389,7 +389,7 @@ def test_conditions_and_partial_rows_may_have_weekdays_or_dates(
         PartialRows.parse(sampler.tokenizer, [{"at": "2016-02-29", "weekday": "Sun"}])
     with pytest.raises(InvalidPartialRow, match="never missing"):
         PartialRows.parse(sampler.tokenizer, [{"at": None}])
-    with pytest.raises(NoMatchingValue):
+    with pytest.raises(InvalidCondition, match="never missing"):
         sampler.sample(1, np.arange(3), {"at": None})
 
 

@@ -1125,13 +1125,10 @@ def test_a_given_flag_clears_the_others(shop: TableSampler, flag: str) -> None:
         assert {color: row[color] for color in FLAGS} == {c: int(c == flag) for c in FLAGS}
 
 
-def test_values_that_no_row_can_have_together_are_named(
-    shop: TableSampler, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(row_completion, "MAX_ATTEMPTS", 50)
-    message = "Sample 1 cannot be completed: its values of `red`, `green` contradict"
-    with pytest.raises(AcceptanceRateTooLow, match=message):
+def test_values_that_no_row_can_have_together_are_named(shop: TableSampler) -> None:
+    with pytest.raises(InvalidPartialRow, match="contradicts `red`") as caught:
         complete(shop, [{"red": 1}, {"red": 1, "green": 1}])
+    assert (caught.value.row, caught.value.column) == (1, "green")
 
 
 def test_a_given_number_beyond_the_training_rows_is_kept(shop: TableSampler) -> None:
@@ -1153,7 +1150,7 @@ def test_given_values_do_not_follow_from_a_sampled_key_that_no_training_row_has(
     for row in complete(sampler, given * 10).to_pylist():
         assert row["time"] == 100 * row["hour"] + row["minute"]
     assert complete(sampler, [{"time": 975}])["minute"].to_pylist() == [55]
-    monkeypatch.setattr(row_completion, "MAX_ATTEMPTS", 50)
+    monkeypatch.setattr(row_completion, "MAX_PARTICLES", 32 * 50)
     with pytest.raises(AcceptanceRateTooLow, match="value of `hour` is impossible"):
         complete(sampler, [{"hour": 25}])
 

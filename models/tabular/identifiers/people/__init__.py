@@ -1,1 +1,1 @@
-"""Names of people, and e-mail addresses built from them."""
+"""Names of people, and e-mail addresses that consist of them."""

@@ -1,1 +1,1 @@
-"""Words of new names and texts."""
+"""Words of which new names and texts consist."""

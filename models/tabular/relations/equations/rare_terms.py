@@ -24,7 +24,7 @@ def with_rare_terms(relation: Relation, table: pa.Table, names: Collection[str])
     """Return an equation of numbers with up to three further terms that complete it in `table`.
 
     `names` are those of the columns that may be terms. Sums have terms, copies of a number, and
-    products have one. Without a term, the relation does not change.
+    products have one. Without a term, the relation is returned unchanged.
     """
     is_copy = relation.kind == "linear" and (relation.factor, relation.offset) == (1.0, 0.0)
     shorter = replace(relation, kind="sum", signs=(1,)) if is_copy else relation

@@ -8,6 +8,7 @@ from itertools import combinations, compress
 import numpy as np
 
 from models.tabular.categorical_columns import Floats
+from models.tabular.numbers.grid import MAX_EXACT
 from models.tabular.relations.relation import Relation
 from models.tabular.relations.rows import ROUNDING
 from models.tabular.relations.screened_numbers import (
@@ -179,6 +180,7 @@ def find_coarser_totals(
     """
     numbers = [n for n in numbers if n.is_plain and n.distinct > 1]
     numbers = [n for n in numbers if np.isfinite(n.values).mean() >= MIN_PRESENT_SHARE]
+    numbers = [n for n in numbers if np.nanmax(np.abs(n.values)) < MAX_EXACT]
     # The last column is that of the fewest decimals, and one that is rarely 0.
     numbers = sorted(
         numbers[:MAX_BALANCE_COLUMNS], key=lambda n: (n.unit, np.count_nonzero(n.values))

@@ -77,7 +77,8 @@ def _narrow_at_corners(possible: PossibleValues, relation: Relation, name: str) 
     corners = 2 ** len(others)
     if corners > MAX_CORNERS or not possible.low.keys() >= {name, *others}:
         return possible
-    if any(_spans_zero(possible, each) for each in _divisors(relation, name, others)):
+    squared = [other for other in others if others.count(other) > 1]  # least within its range
+    if any(_spans_zero(possible, each) for each in (*_divisors(relation, name, others), *squared)):
         return possible
     rows = _corners(possible, others)
     if name == relation.last:
