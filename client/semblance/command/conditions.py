@@ -60,7 +60,7 @@ def parse_where(items: tuple[str, ...]) -> dict[str, Any]:
     values: dict[str, list[str | None]] = {}
     ranges: dict[str, dict[str, str]] = {}
     for item in items:
-        parts = re.fullmatch(r"(.+?)([=<>!]+)(.*)", item, re.DOTALL)
+        parts = re.fullmatch(r"(.+?)(!=|==|>=|<=|=|>|<)(.*)", item, re.DOTALL)
         if parts is None or parts[2] not in ("=", *OPERATORS):
             raise click.BadParameter(
                 f"{item!r} has none of the operators =, >=, >, <= and < after the column. Write "
