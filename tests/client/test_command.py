@@ -179,7 +179,7 @@ def test_a_dataset_is_deleted_with_what_came_from_it_on_request(people: None, ap
         (["upload", "nowhere.csv"], 2, "'nowhere.csv' does not exist"),
         (["sample", "shoes", "--label", "ant"], 2, "LABEL=COUNT"),
         (["sample", "people", "--where", "age>=60"], 2, "--where needs --count"),
-        (["sample", "people", "--count", "1", "--where", "age"], 2, "is not COLUMN=VALUE"),
+        (["sample", "people", "--count", "1", "--where", "age"], 2, "has none of the operators"),
         (["sample", "people", "--count", "1", "--where-json", "[]"], 2, "is not an object"),
         (["jobs", "--key", "sem_wrong"], 3, "not valid"),
         (["jobs", "--url", "http://127.0.0.1:9"], 4, "Cannot connect"),
