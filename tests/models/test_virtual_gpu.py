@@ -50,12 +50,12 @@ def _short_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 IMAGE_NETWORKS = [
     ("vae_gan", 3, 0.1),
-    ("vae_gan", 1, 0.0),
-    ("cvae", 3, 0.0),
+    pytest.param("vae_gan", 1, 0.0, marks=pytest.mark.slow),
+    pytest.param("cvae", 3, 0.0, marks=pytest.mark.slow),
     ("cgan", 3, 0.0),
-    ("dcgan", 3, 0.1),
-    ("mlp", 3, 0.0),
-    ("r3gan", 3, 0.0),
+    pytest.param("dcgan", 3, 0.1, marks=pytest.mark.slow),
+    pytest.param("mlp", 3, 0.0, marks=pytest.mark.slow),
+    pytest.param("r3gan", 3, 0.0, marks=pytest.mark.slow),
 ]
 MAX_REPLAY_LAUNCHES = 40  # of a recorded step: the batch, a graph, optimizers and averages
 MAX_UPLOADS = 5  # a step: indices or pixels, labels, noise and uniform numbers of the batch
@@ -165,8 +165,10 @@ def _never_stop() -> None:
 
 TABLE_NETWORKS = [
     {},
-    {"dropout": 0.2, "random_order_prob": 0.5, "label_contrast": 3.0},
-    {"architecture": "gan"},
+    pytest.param(
+        {"dropout": 0.2, "random_order_prob": 0.5, "label_contrast": 3.0}, marks=pytest.mark.slow
+    ),
+    pytest.param({"architecture": "gan"}, marks=pytest.mark.slow),
 ]
 
 

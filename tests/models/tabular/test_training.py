@@ -275,6 +275,7 @@ def test_degenerate_tables_can_be_trained_and_sampled(
     assert set(rows.column("x").to_pylist()) <= set(table.column("x").to_pylist())
 
 
+@pytest.mark.slow
 def test_two_hundred_columns_with_missing_values_keep_their_types(tmp_path: Path) -> None:
     """A fifth of the values is missing; integers beyond 10**16, which floats round, are exact."""
     rng = np.random.default_rng(1)
