@@ -111,24 +111,35 @@ def _structural_zeros(
     None if new pairs are plausible: by Good's estimate, the share of unseen pairs is that of the
     pairs that are seen once, between tokens that several rows have.
     """
-    rows = counts.sum()
-    is_sure = _is_sure(counts)[:, None] & _is_sure(counts.T)
-    is_sure |= _is_beyond(counts, other_positions) | _is_beyond(counts.T, positions).T
-    may_meet = (counts > 0) | ~is_sure
     totals, other_totals = counts.sum(1, keepdims=True), counts.sum(0, keepdims=True)
     seen_once = (counts == 1) & (totals > 1) & (other_totals > 1)
-    unseen = max(int(seen_once.sum()), 1) / rows
-    chance = float((totals * other_totals)[~may_meet].sum() / rows**2)
-    is_structural = unseen <= MAX_UNSEEN_SHARE and chance >= min_ratio * unseen
-    return chance, may_meet if is_structural else None
+    unseen = max(int(seen_once.sum()), 1) / counts.sum()
+    if unseen > MAX_UNSEEN_SHARE:
+        return 0.0, None
+    may_meet = counts > 0
+    chance = _share_by_chance(counts, ~may_meet)
+    if chance < min_ratio * unseen:  # even with all pairs that no row has
+        return chance, None
+    is_sure = _is_sure(counts)[:, None] & _is_sure(counts.T)
+    is_sure |= _is_beyond(counts, other_positions) | _is_beyond(counts.T, positions).T
+    may_meet |= ~is_sure
+    chance = _share_by_chance(counts, ~may_meet)
+    return chance, may_meet if chance >= min_ratio * unseen else None
+
+
+def _share_by_chance(counts: NDArray[np.int64], pairs: NDArray[np.bool_]) -> float:
+    """Return the share of rows with one of some pairs (K, K') if the columns were independent."""
+    totals, other_totals = counts.sum(1, keepdims=True), counts.sum(0, keepdims=True)
+    return float((totals * other_totals)[pairs].sum() / counts.sum() ** 2)
 
 
 def _zeros_of_missing(
     counts: NDArray[np.int64], positions: Floats, other_positions: Floats
 ) -> tuple[float, NDArray[np.bool_] | None]:
-    """Return the same of the second tokens for a missing value, and for any other, if one is.
+    """Return the mask of the first tokens that may meet a missing value, or any value.
 
-    A charge, for instance, is missing exactly where a customer is new.
+    A charge, for instance, is missing exactly where a customer is new. The mask (K, K') has the
+    same column for all values; it is None if the second column has no missing ones, or no zeros.
     """
     if not (np.isnan(other_positions[-1]) and np.isfinite(other_positions[:-1]).all()):
         return 0.0, None
