@@ -26,12 +26,10 @@ class APIError(SemblanceError):
         self.document = document
         self.code: str = document.get("code", "")
         detail: str = document.get("detail", f"HTTP {status}")
-        # The detail of a single error often has the same text.
-        lines = [
-            f"  {error['pointer']}: {error['message']}"
-            for error in document.get("errors") or []
-            if error["message"] not in detail
-        ]
+        errors = document.get("errors") or []
+        if len(errors) == 1 and errors[0]["message"] in detail:
+            errors = []  # the detail says the same
+        lines = [f"  {error['pointer']}: {error['message']}" for error in errors]
         super().__init__("\n".join([detail, *lines]))
 
 

@@ -137,7 +137,7 @@ class TableSampler:
         """
         if exclude_training_rows and self.tokenizer.hashes is None:
             raise RowHashesMissing
-        self.possible_rows(conditions or {})
+        self.possible_rows(conditions or {})  # refuses impossible ones before any candidate
         plan = plan_conditions(
             self.tokenizer,
             conditions or {},

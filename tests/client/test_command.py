@@ -211,12 +211,19 @@ def test_each_kind_of_error_has_its_exit_code(
     [
         ("/count: Must be 1.", "Must be 1.", 1),
         ("Must be 1.", "Must be 1.", 1),
+        ("Column 'x': Must be 1.", "Must be 1.", 1),
         ("The request is invalid.", "Must be 1.", 2),
     ],
 )
 def test_an_error_is_not_printed_twice(detail: str, message: str, lines: int) -> None:
     error = APIError(422, {"detail": detail, "errors": [{"pointer": "/count", "message": message}]})
     assert len(str(error).splitlines()) == lines
+
+
+def test_each_of_several_errors_has_its_pointer() -> None:
+    errors = [{"pointer": pointer, "message": "Must be 1."} for pointer in ("/a", "/b")]
+    error = APIError(422, {"detail": "Must be 1.", "errors": errors})
+    assert str(error).splitlines() == ["Must be 1.", "  /a: Must be 1.", "  /b: Must be 1."]
 
 
 def test_a_command_without_a_key_names_the_ways_to_set_one(

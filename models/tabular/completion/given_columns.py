@@ -79,11 +79,10 @@ def check_derived_values(
         if len(new := np.flatnonzero(is_new & given[column.name])):
             row, arrow = int(new[0]), values[column.name].type
             if is_numeric(arrow):
-                known = from_text(pa.array(categories, pa.string()), arrow)
-                nearest = Alternatives(
-                    _nearest(known, values[column.name].slice(row, 1)), "nearest"
-                )
-                raise InvalidPartialRow(row, column.name, NO_SUCH_VALUE, nearest)
+                numbers = from_text(pa.array(categories, pa.string()), arrow)
+                nearest = _nearest(numbers, values[column.name].slice(row, 1))
+                alternatives = Alternatives(nearest, "nearest")
+                raise InvalidPartialRow(row, column.name, NO_SUCH_VALUE, alternatives)
             similar = similar_texts(categories, arrow, [texts[row].as_py()])
             raise InvalidPartialRow(row, column.name, NO_SUCH_VALUE + similar)
 

@@ -63,11 +63,12 @@ def check_conditions(tokenizer: Tokenizer, conditions: Sequence[Condition]) -> P
         raise NoMatchingValue(error.column, f"{NO_MATCH}; its values are", alternatives) from error
     if not possible.is_empty:
         return possible
-    found = explain(tokenizer, list(by_name), leave)
-    if not found.others:
-        reason = f"{NO_MATCH}; its values are" if found.alternatives else NO_MATCH
-        raise NoMatchingValue(found.column, reason, found.alternatives)
-    raise InvalidCondition(found.column, found.reason, found.alternatives)
+    contradiction = explain(tokenizer, list(by_name), leave)
+    column, alternatives = contradiction.column, contradiction.alternatives
+    if not contradiction.others:
+        reason = f"{NO_MATCH}; its values are" if alternatives else NO_MATCH
+        raise NoMatchingValue(column, reason, alternatives)
+    raise InvalidCondition(column, contradiction.reason, alternatives)
 
 
 def check_given_values(
@@ -192,5 +193,7 @@ def _refuse(
         return PossibleRows(possible, without_exclusions(tokenizer, masks, may_be_new), tuple(used))
 
     if leave(names, (), True).is_empty:
-        found = explain(tokenizer, names, leave)
-        raise InvalidPartialRow(row, found.column, found.reason, found.alternatives)
+        contradiction = explain(tokenizer, names, leave)
+        raise InvalidPartialRow(
+            row, contradiction.column, contradiction.reason, contradiction.alternatives
+        )

@@ -46,10 +46,12 @@ class Contradiction:
             together = "both" if len(self.others) == 1 else "these values together"
             reason = f": no training row has {together}"
         rest = ""
-        if self.alternatives is not None:
+        if self.alternatives is not None and not names:
+            rest = ". It may be"
+        elif self.alternatives is not None:
             verb = "is" if self.alternatives.kind == "range" else "may be"
-            values = {0: "Next to other values", 1: "With this value"}
-            rest = f". {values.get(len(self.others), 'With these values')}, it {verb}"
+            values = "this value" if len(self.others) == 1 else "these values"
+            rest = f". With {values}, it {verb}"
         return f"{start}{reason}{rest}"
 
 

@@ -4,7 +4,7 @@ The relations between columns leave possible values (`relations/possible_values/
 combinations of values that samples do not have (`Exclusions`) leave tokens of the learned ones.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -163,7 +163,7 @@ def any_values(tokenizer: Tokenizer, num_rows: int) -> PossibleValues:
     learned = {column.name: column for column in tokenizer.columns}
     derived = {c.name: c for c in tokenizer.coding.columns if isinstance(c, DerivedColumn)}
     near = (c for c in tokenizer.coding.columns if isinstance(c, NearColumn | CloseColumn))
-    clipped = {column.name: column.ends for column in near}
+    clipped = {c.name: np.array([c.low, c.high]) / 10.0 ** max(c.decimals, 0) for c in near}
     partly_coded = tokenizer.coding.names - tokenizer.coding.learned
     complete = complete_columns(
         tokenizer.coding, [c.name for c in tokenizer.columns if not c.layout.missing]
@@ -173,7 +173,7 @@ def any_values(tokenizer: Tokenizer, num_rows: int) -> PossibleValues:
             continue
         column = learned.get(field.name)
         if is_numeric(field.type):
-            ends = -np.inf, np.inf
+            ends: Iterable[float] = (-np.inf, np.inf)
             if column is not None and field.name not in partly_coded:
                 ends = _ends(column)
             elif field.name in clipped:

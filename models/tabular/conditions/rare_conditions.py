@@ -1,7 +1,7 @@
 """Rows that meet rare conditions, completed from the values that these require.
 
 If one row in thousands has a product, rejection tries thousands of candidates for each row that
-shall have it. A partial row with this value needs few particles, and so does a range or a list of
+must have it. A partial row with this value needs few particles, and so does a range or a list of
 values, if tokens that cannot meet it are not sampled (`weights.py`).
 """
 

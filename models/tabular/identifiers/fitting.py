@@ -14,7 +14,7 @@ from models.tabular.identifiers.people.email_ends import EmailEnds
 from models.tabular.identifiers.places.place_ends import PlaceEnds
 from models.tabular.identifiers.places.region_shapes import RegionShapes
 from models.tabular.identifiers.places.regions import RegionPrefixes
-from models.tabular.identifiers.restarting_numbers import RestartingNumbers, restart
+from models.tabular.identifiers.restarting_numbers import RestartingNumbers, are_restarting
 from models.tabular.identifiers.templates import Counter, TemplateSet
 from models.tabular.relations.texts.joined_text import JoinedText
 from models.tabular.relations.texts.ways import REST
@@ -99,7 +99,7 @@ def _restarting_numbers(
     """Return the range of the numbers next to the only other part, if they restart with it."""
     rest, other = joined.rest(table), joined.others[0]
     has_one_part = len(joined.others) == joined.ways.count(REST) == 1
-    if not has_one_part or other not in regions or not restart(rest):
+    if not has_one_part or other not in regions or not are_restarting(rest):
         return None
     return RestartingNumbers.fit(rest, other, regions[other])
 
@@ -115,6 +115,6 @@ def rest_kind(joined: JoinedText, rest: pa.Array, schema: Sequence[ColumnSchema]
         return "code"
     identifiers = {column.name for column in schema if column.type == "id"} - {joined.column}
     if not joined.has_new_part(identifiers):
-        return "quantity" if restart(rest) else None
+        return "quantity" if are_restarting(rest) else None
     first = rest.drop_null().slice(0, 1).to_pylist()
     return "email_end" if EmailEnds.fit(first) is not None else "quantity"

@@ -12,7 +12,7 @@ MAX_DIFFERENT = 0.5  # numbers per row
 MAX_KEYS = 1_000  # values of the other column
 
 
-def restart(rests: pa.Array) -> bool:
+def are_restarting(rests: pa.Array) -> bool:
     """Return True for numbers of different lengths that several rows share, such as 1 to 53."""
     rests = rests.drop_null()
     if not len(rests) or pc.count_distinct(rests).as_py() > MAX_DIFFERENT * len(rests):

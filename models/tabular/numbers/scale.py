@@ -167,8 +167,8 @@ class Scale:
         if self.months:
             integer = int(to_months(value - self.shift, self.arrow)[0])
         below = (integer - self.low) // self.unit
-        found = [self._value(multiple) for multiple in (below, below + 1)]
-        return pa.concat_arrays([pa.array([], self.arrow), *(each for each in found if each)])
+        values = [self._value(multiple) for multiple in (below, below + 1)]
+        return pa.concat_arrays([pa.array([], self.arrow), *(each for each in values if each)])
 
     def _value(self, multiple: int) -> pa.Array | None:
         """Return a value, or None if it is beyond the range of the type, or of dates."""

@@ -11,7 +11,12 @@ from models.errors import AcceptanceRateTooLow
 from models.tabular import batched_sampling, sampling
 from models.tabular.completion import row_completion
 from models.tabular.completion.partial_rows import PartialRows
-from models.tabular.conditions.condition import InvalidCondition, InvalidPartialRow
+from models.tabular.conditions.condition import (
+    Alternatives,
+    InvalidCondition,
+    InvalidPartialRow,
+)
+from models.tabular.conditions.explanation import Contradiction
 from models.tabular.sampling import TableSampler
 from models.tabular.schema import ColumnSchema
 from tests.models.tabular.tiny_tables import train_sampler
@@ -161,3 +166,27 @@ def test_training_rows_are_no_contradictions(sampler: TableSampler) -> None:
     for row in rows[:20]:
         with pytest.raises(AcceptanceRateTooLow):  # not refused, but sampling is switched off
             sampler.sample(0, np.arange(1), row)
+
+
+@pytest.mark.parametrize(
+    ("others", "because", "message"),
+    [
+        (
+            ["a"],
+            [],
+            "contradicts `a`: no training row has both. With this value, it is from 1 to 4",
+        ),
+        (
+            ["a", "b"],
+            ["a + b = c"],
+            "contradicts `a` and `b`, because `a + b = c`. With these values, it is from 1 to 4",
+        ),
+        ([], ["a * a = c"], "is impossible, because `a * a = c`. It may be from 1 to 4"),
+    ],
+)
+def test_a_message_names_the_columns_the_relations_and_what_is_possible(
+    others: list[str], because: list[str], message: str
+) -> None:
+    ends = Alternatives(pa.array([1, 4]), "range")
+    contradiction = Contradiction("c", others, because, ends)
+    assert str(InvalidPartialRow(0, "c", contradiction.reason, ends)) == message

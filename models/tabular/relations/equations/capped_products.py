@@ -43,7 +43,7 @@ def find_capped_products(
         return []
     first = np.stack([numbers[name][:FIRST_ROWS] for name in totals])
     units = np.array([[10.0 ** -decimals[name]] for name in totals])
-    found: dict[str, Relation] = {}
+    by_total: dict[str, Relation] = {}
     for a, b in combinations(names, 2):
         product = numbers[a][:FIRST_ROWS] * numbers[b][:FIRST_ROWS]
         is_exact = np.abs(first - product) <= ROUNDING * units
@@ -51,10 +51,10 @@ def find_capped_products(
         is_likely = (is_exact & ~is_factor).mean(1) >= MIN_FIRST_SHARE
         for last in np.array(totals)[is_likely].tolist():
             values = numbers[a], numbers[b], numbers[last]
-            if last not in (a, b, *found) and _is_capped(*values, 10.0 ** -decimals[last]):
+            if last not in (a, b, *by_total) and _is_capped(*values, 10.0 ** -decimals[last]):
                 relation = Relation("product", (a, b, last), decimals=decimals[last])
-                found[last] = replace(relation, exceptions=True)
-    return list(found.values())
+                by_total[last] = replace(relation, exceptions=True)
+    return list(by_total.values())
 
 
 def _is_capped(a: Floats, b: Floats, total: Floats, unit: float) -> bool:

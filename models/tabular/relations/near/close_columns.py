@@ -45,12 +45,6 @@ class CloseColumn:
         return (self.base,)
 
     @property
-    def ends(self) -> tuple[float, float]:
-        """The smallest and the largest decoded value, as floats."""
-        unit = 10.0 ** max(self.decimals, 0)
-        return self.low / unit, self.high / unit
-
-    @property
     def relation_name(self) -> str:
         """Return a formula that identifies the relation in a table."""
         return f"{self.name} ~ {self.base}"

@@ -49,12 +49,6 @@ class NearColumn:
         return (self.base, self.factor) if self.factor else (self.base,)
 
     @property
-    def ends(self) -> tuple[float, float]:
-        """The smallest and the largest decoded value, as floats."""
-        unit = 10.0 ** max(self.decimals, 0)
-        return self.low / unit, self.high / unit
-
-    @property
     def relation_name(self) -> str:
         """Return a formula that identifies the relation in a table."""
         if self.factor:

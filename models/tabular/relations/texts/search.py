@@ -168,8 +168,8 @@ def _has_last_words(table: pa.Table, name: str, other: str) -> bool:
         text_in_way(others.filter(both)[:EXAMINED_ROWS], "ascii_last_word").to_pylist(),
         strict=True,
     )
-    found = [bool(word) and word in text for text, word in pairs]
-    return 2 * sum(found) > len(found)
+    has_word = [bool(word) and word in text for text, word in pairs]
+    return 2 * sum(has_word) > len(has_word)
 
 
 def _has_new_part(joined: JoinedText, table: pa.Table, types: Mapping[str, str]) -> bool:
