@@ -3,14 +3,13 @@
 The service's reader reads each CSV file, and a model of the preset `fast` learns nine tenths of the
 rows. The first table has the pairs of categorical columns of `unseen_pair_rate`: the share of
 samples with a pair of values that no training row has, without and with near lookups (the same
-weights), and of held-out rows. The second one has relations with exceptions between numbers or
-dates: the share of the rows that satisfy each, in the training rows and in samples of models
-without and with them. The third one has columns
-that a key determines, each with the three other columns of which samples have most new pairs: the
-share of these in samples of models that do not learn and that learn the determined columns. The
-fourth one has columns that two others determine together: the share of the samples with another
-value than the training rows with their pair, and with a pair that is new or has several values, in
-models without and with it.
+weights), and of held-out rows. The second one has equations and relations with exceptions: the
+share of the rows that satisfy each, in the training rows and in samples of models without and with
+them. The third one has columns that a key determines, each with the three other columns of which
+samples have most new pairs: the share of these in samples of models that do not learn and that
+learn the determined columns. The fourth one has columns that two others determine together: the
+share of the samples with another value than the training rows with their pair, and with a pair that
+is new or has several values, in models without and with it.
 """
 
 import argparse
@@ -36,6 +35,7 @@ from models.metrics.tabular.evaluation import evaluate
 from models.tabular.budget import budget
 from models.tabular.data import LabeledRows
 from models.tabular.relations import detection
+from models.tabular.relations.kinds import SOLVABLE
 from models.tabular.relations.lookups import learned as learned_lookups
 from models.tabular.relations.relation import Relation
 from models.tabular.sampling import TableSampler
@@ -171,15 +171,16 @@ def run(path: Path, seed: int) -> tuple[list[str], list[str], list[str], list[st
         now = new_pairs.get(columns, {"in_samples": 0.0})["in_samples"]
         shares = [pair["in_samples"], now, pair["in_holdout"]]
         pairs.append(f"| {title} | {columns} | {' | '.join(f'{100 * x:.1f} %' for x in shares)} |")
-    inexact = TableSampler.load(tensors, header).tokenizer.coding.with_exceptions
+    coding = TableSampler.load(tensors, header).tokenizer.coding
+    compared = [each for each in coding.relations if each.kind in SOLVABLE or each.exceptions]
+    compared += [each for each in coding.with_exceptions if each not in compared]
     relations = []
-    if inexact:
-        other = sample(learn(data, [each.name for each in inexact], seed), count, seed)
-        for each in inexact:
+    if compared:
+        other = sample(learn(data, [each.name for each in compared], seed), count, seed)
+        for each in compared:
             shares = [share_of(each, t) for t in (data.take(data.train), other, samples)]
             cells = " | ".join(f"{100 * share:.2f} %" for share in shares)
             relations.append(f"| {title} | {each.name} | {cells} |")
-    coding = TableSampler.load(tensors, header).tokenizer.coding
     keys = lookup_lines(title, data, samples, coding.keys, seed) if coding.keys else []
     by_pairs = [relation for relation in coding.relations if relation.has_pairs]
     of_pairs = pair_lines(title, data, samples, by_pairs, seed) if by_pairs else []
