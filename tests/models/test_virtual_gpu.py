@@ -258,8 +258,8 @@ def test_classifiers_of_a_lift_experiment_learn_the_same_on_a_gpu(
 
 @pytest.mark.parametrize(
     ("architecture", "feature_width", "steps"),
-    # The step in which the critic joins, and on some processors the first one; the features of
-    # dcgan, its first step, and its first step with a penalty.
+    # The step in which the critic joins; the features of dcgan, its first step, and its first step
+    # with a penalty. On some processors kernels need more memory, and a later step runs out, too.
     [("vae_gan", 8, {2}), ("dcgan", 16, {0, 2, 8})],
 )
 def test_a_run_continues_with_smaller_parts_when_memory_runs_out(
@@ -272,8 +272,9 @@ def test_a_run_continues_with_smaller_parts_when_memory_runs_out(
     gpu.memory_bytes = 100_000
     train_images(images.make_images(settings, 400), settings, callbacks, seed=5, device=GPU)
     assert len(callbacks.warnings) > 1
-    assert {step for step, _ in callbacks.warnings} - {0} == steps - {0}
-    assert steps <= {step for step, _ in callbacks.warnings}
+    warned = {step for step, _ in callbacks.warnings}
+    assert steps <= warned
+    assert len(warned) <= 4  # a size that fits stays for the steps that follow
     assert gpu.emptied_caches >= len(callbacks.warnings)
     assert callbacks.saved[10].parameters
     assert gpu.recorded_graphs > 0  # of the smaller parts
