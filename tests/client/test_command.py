@@ -119,6 +119,25 @@ def test_the_worst_issues_of_a_table_follow_an_upload(
     assert (len(lines), lines[-1]) == (11, "3 more: /v1/datasets/ds_1/issues")
 
 
+def test_options_of_a_dataset_are_read_from_json_or_a_file(
+    service: LiveApplication, api: Client, tmp_path: Path
+) -> None:
+    table, meta = tmp_path / "people.csv", tmp_path / "meta.json"
+    table.write_text("\n".join(["name;age", *(f"Person {k};{k % 50}" for k in range(100))]))
+    meta.write_text('{"exclude_columns": ["name"], "read": {"delimiter": ";"}, "target": "name"}')
+    dataset = api.read_dataset(
+        run("upload", str(table), "--meta", f"@{meta}", "--target", "age").stdout.strip()
+    )
+    assert dataset["table"]["columns"] == 2  # separated as `read` says
+    assert dataset["table"]["target"] == "age"  # the option itself has precedence
+    excluded = [c["name"] for c in api.read_schema(dataset["id"])["columns"] if c["exclude"]]
+    assert excluded == ["name"]
+    for wrong in ("[]", "{", "@missing.json"):
+        assert run("upload", str(table), "--meta", wrong).code == 2
+    existing = run("train", dataset["id"], "--meta", '{"target": "age"}')
+    assert (existing.code, "require a file" in existing.stderr) == (2, True)
+
+
 def test_a_detached_job_is_printed_and_can_be_cancelled(people: None, api: Client) -> None:
     dataset = next(api.iter_datasets())["id"]
     job = run("train", dataset, "--name", "my people", "--detach").stdout.strip()

@@ -13,6 +13,7 @@ from semblance.command.options import (
     dataset_argument,
     detach_option,
     given,
+    meta_option,
     name_option,
     seed_option,
     target_option,
@@ -30,11 +31,13 @@ MAX_ISSUES = 10
 @click.argument("paths", nargs=-1, required=True, type=FILES)
 @name_option
 @target_option
+@meta_option
 @with_service
 def upload(
     paths: tuple[Path, ...],
     name: str | None,
     target: str | None,
+    meta: dict[str, Any],
     url: str | None,
     key: str | None,
     as_json: bool,
@@ -44,8 +47,9 @@ def upload(
     An interrupted upload goes on where it stopped when the command is run again. Issues of the data
     are printed to standard error, the worst ones first.
     """
+    options: Any = meta | given(name=name, target=target)
     with connect(url, key) as client:
-        dataset = client.upload(*paths, **given(name=name, target=target))
+        dataset = client.upload(*paths, **options)
         if as_json:
             print_json(dataset)
             return

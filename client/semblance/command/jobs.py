@@ -13,6 +13,7 @@ from semblance.command.options import (
     gate_option,
     given,
     job_argument,
+    meta_option,
     model_argument,
     name_option,
     preset_option,
@@ -34,6 +35,7 @@ SECONDS = click.FloatRange(1, 10_000_000)
 @preset_option
 @name_option
 @target_option
+@meta_option
 @seed_option
 @click.option("--cpu-seconds", type=SECONDS, help="Training budget in CPU-seconds.")
 @click.option("--gpu-seconds", type=SECONDS, help="Training budget in GPU-seconds.")
@@ -51,6 +53,7 @@ def train(
     preset: Any,
     name: str | None,
     target: str | None,
+    meta: dict[str, Any],
     seed: int | None,
     cpu_seconds: float | None,
     gpu_seconds: float | None,
@@ -76,7 +79,7 @@ def train(
     spec: Any = given(name=name, seed=seed, device=device, quality_gate=quality_gate)
     spec |= {"budget": budget} if budget else {}
     with connect(url, key) as client:
-        dataset = find_dataset(client, dataset, target)
+        dataset = find_dataset(client, dataset, meta | given(target=target))
         job = client.train(dataset, preset=preset, **spec)
         print_warnings(client, job)
         if detach:
@@ -102,21 +105,23 @@ def print_warnings(client: Client, job: Any) -> None:
         print_note(f"{severities.get(warning['code'], 'warning')}: {warning['message']}")
 
 
-def find_dataset(client: Client, dataset: str, target: str | None) -> str:
+def find_dataset(client: Client, dataset: str, meta: Any) -> str:
     """Return the id of a dataset, which is uploaded if the argument is a file or a folder.
 
     Raises:
-        click.UsageError: `--target` is given for a dataset that exists, or there is neither a file
-            nor a dataset with this name.
+        click.UsageError: `--target` or `--meta` is given for a dataset that exists, or there is
+            neither a file nor a dataset with this name.
     """
     if Path(dataset).exists():
-        uploaded = client.upload(dataset, **given(target=target))
+        uploaded = client.upload(dataset, **meta)
         print_note(f"dataset {uploaded['id']}")
         return uploaded["id"]
     if Path(dataset).suffix or "/" in dataset:  # no id has these
         raise click.UsageError(f"There is neither a file nor a dataset {dataset!r}.")
-    if target is not None:
-        raise click.UsageError("--target requires a file: the dataset has its target column.")
+    if meta:
+        raise click.UsageError(
+            "--target and --meta require a file: the dataset has its target column and its options."
+        )
     return dataset
 
 

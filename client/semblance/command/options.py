@@ -1,5 +1,6 @@
 """Options that several commands share, and their values."""
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -55,6 +56,13 @@ preset_option = click.option(
 target_option = click.option(
     "--target", help="Tables only: the target column, whose values are the labels."
 )
+meta_option = click.option(
+    "--meta",
+    default="{}",
+    callback=lambda _context, _option, value: parse_meta(value),
+    help="Other options of a new dataset as JSON, or @FILE with them: read, schema, "
+    'exclude_columns and so on, such as \'{"read": {"delimiter": ";"}}\'.',
+)
 name_option = click.option("--name", help="Name of the result.")
 seed_option = click.option(
     "--seed", type=click.IntRange(min=0), help="Random seed. Default: a random one."
@@ -84,6 +92,24 @@ gate_option = click.option(
 def given(**options: Any) -> dict[str, Any]:
     """Return the options that have a value."""
     return {name: value for name, value in options.items() if value is not None}
+
+
+def parse_meta(value: str) -> dict[str, Any]:
+    """Return the `meta` of a new dataset from JSON, or from `@` and the name of a JSON file.
+
+    Raises:
+        click.BadParameter: The file cannot be read, or the text is not a JSON object.
+    """
+    try:
+        text = Path(value[1:]).read_text("utf-8") if value.startswith("@") else value
+        meta = json.loads(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.BadParameter(f"The file {value[1:]!r} cannot be read: {error}.") from error
+    except json.JSONDecodeError as error:
+        raise click.BadParameter(f"This is not JSON: {error}.") from error
+    if not isinstance(meta, dict):
+        raise click.BadParameter("This is not a JSON object.")
+    return meta
 
 
 def parse_counts(items: tuple[str, ...], form: str = "LABEL=COUNT") -> dict[str, int] | None:
