@@ -70,13 +70,13 @@ SCORE_TYPES: dict[str, ScoreType] = {
         "unseen real items: .5 means it cannot, 1 means it always can.",
         "target",
         is_main=True,
-        rules=(verdict_rules.DETECTED_ROWS,),
+        rules=(verdict_rules.DETECTED_ROWS, verdict_rules.DETECTABLE_ROWS),
     ),
     "relation_detection_auc": ScoreType(
         "The same with the differences and ratios of related numbers in sight, which show whether "
         "numbers that nearly determine each other do so in samples.",
         "target",
-        rules=(verdict_rules.DETECTED_ROWS,),
+        rules=(verdict_rules.DETECTED_ROWS, verdict_rules.DETECTABLE_ROWS),
     ),
     "detection_accuracy": ScoreType(
         "Share of samples and unseen real items that the same classifier assigns correctly.",

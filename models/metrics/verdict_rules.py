@@ -15,6 +15,7 @@ MAX_EXCESS_COPY_RATE = 0.05  # share of copied samples above the reference
 MAX_DCR_SHARE = 0.6  # share of samples closer to training rows than to holdout rows
 MAX_VIOLATION_RATE = 0.01  # share of samples that break a relation of all training rows
 MAX_EXCESS_UNSEEN_PAIRS = 0.05  # share of samples with an unseen pair above the reference
+MAX_EXCESS_DETECTION = 0.15  # area under the ROC curve above the reference
 MIN_PRECISION_RATIO = 0.8  # relative to the reference
 MIN_COVERAGE_RATIO = 0.3  # of coverage or unique rows, relative to the reference
 MIN_UTILITY_RATIO = 0.9  # relative to the reference
@@ -173,6 +174,17 @@ DETECTED_ROWS = Rule(
         "pairwise_tvd" in scores and _is_naive(score, reference, scores)
     ),
     CLOSER_TO_NAIVE.reason,
+)
+DETECTABLE_ROWS = Rule(
+    None,
+    lambda score, reference, scores: (
+        "pairwise_tvd" in scores
+        and score.ci95[0] > reference + MAX_EXCESS_DETECTION
+        and not _is_naive(score, reference, scores)
+    ),
+    "a classifier can often distinguish the samples from real rows: {name} is {value_text}, with "
+    "{reference_text} for real rows and {baseline_text} for naive samples",
+    default_reference=0.5,
 )
 LOW_COVERAGE = Rule(
     "poor",

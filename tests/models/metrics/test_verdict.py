@@ -70,3 +70,29 @@ def test_samples_that_help_to_guess_training_items_are_a_caveat_unless_naive_one
         verdict = verdict_of([*GOOD, auc])
         assert verdict.verdict == "good"
         assert sum("used for training" in reason for reason in verdict.reasons) == count
+
+
+def test_rows_that_a_classifier_often_distinguishes_are_a_caveat_of_a_good_model() -> None:
+    pairs = create_score("pairwise_tvd", Estimate(0.02), real_reference=0.02)
+    reason = (
+        "a classifier can often distinguish the samples from real rows: relation_detection_auc is "
+        "0.71, with 0.5 for real rows and 1 for naive samples"
+    )
+    for auc, verdict, reasons in (
+        (0.66, "good", ("no score indicates a problem",)),
+        (0.71, "good", (reason,)),
+        (
+            0.79,
+            "poor",
+            (
+                "relation_detection_auc is 0.79, closer to naive samples (1) than to real "
+                "items (0.5)",
+            ),
+        ),
+    ):
+        score = create_score(
+            "relation_detection_auc", Estimate(auc, 0.02), real_reference=0.5, naive_baseline=1.0
+        )
+        found = verdict_of([pairs, score])
+        assert (found.verdict, found.reasons) == (verdict, reasons)
+    assert verdict_of([score]).verdict == "good"  # of images, which have no such pairs
