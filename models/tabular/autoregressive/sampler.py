@@ -111,8 +111,7 @@ class AutoregressiveSampler:
         """
         steps = len(self._sub_bin_steps)
         values = SampledValues(self._columns, _as_floats(u[steps:])) if self.may_compute else None
-        u = u[:steps]
-        tokens = torch.full(u.shape, UNKNOWN_TOKEN, device=u.device)
+        tokens = torch.full((steps, u.shape[1]), UNKNOWN_TOKEN, device=u.device)
         is_in_order = order is None
         order, attention, embedded = self._in_order(order, u)
         for k, step in enumerate(order):
