@@ -55,6 +55,11 @@ class SampledColumns:
         steps = {name: self.slices[self.index[name]] for name in names}
         return {i: name for name in names for i in range(steps[name].start, steps[name].stop)}
 
+    @cached_property
+    def computed(self) -> frozenset[int]:
+        """The steps whose tokens follow from earlier ones in all rows."""
+        return frozenset(i for i, name in self.following.items() if name in self.chains)
+
     @property
     def num_uniforms(self) -> int:
         """Return how many uniforms of the decoder a row needs while it is sampled."""

@@ -115,12 +115,13 @@ class AutoregressiveSampler:
         is_in_order = order is None
         order, attention, embedded = self._in_order(order, u)
         for k, step in enumerate(order):
-            token, context = tokens[step], self._context(attention[k, :k], embedded[:k])
-            before = tokens[:step] if is_in_order else tokens
-            penalties = [each.of(step, before) for each in self._penalties]
-            cdf = self._cdf(step, context, penalties, allowed.get(step))
-            token.copy_(_inverse_cdf(cdf, u[step]))
-            token.masked_fill_(~self._is_active(step, tokens), NO_SUB_BIN)
+            if step not in self._columns.computed:
+                token, context = tokens[step], self._context(attention[k, :k], embedded[:k])
+                before = tokens[:step] if is_in_order else tokens
+                penalties = [each.of(step, before) for each in self._penalties]
+                cdf = self._cdf(step, context, penalties, allowed.get(step))
+                token.copy_(_inverse_cdf(cdf, u[step]))
+                token.masked_fill_(~self._is_active(step, tokens), NO_SUB_BIN)
             if values is not None:
                 _replace_following(values, step, tokens)
             self._embed(step, tokens, embedded[k])
