@@ -20,7 +20,7 @@ from models.tabular.relations.detection import detect_relations
 from models.tabular.relations.exceptions_search import find_with_exceptions
 from models.tabular.relations.kinds import NOT_DETERMINING
 from models.tabular.relations.lookups.learned import learn_lookups
-from models.tabular.relations.near.close_columns import CloseColumn
+from models.tabular.relations.near.close_columns import CloseColumn, with_chains
 from models.tabular.relations.near.columns import NearColumn
 from models.tabular.relations.near.detection import (
     MIN_RATIOS_GAIN_BITS,
@@ -146,6 +146,8 @@ def plan_relations(rows: LabeledRows, settings: TableSettings) -> RelationPlan:
         ignored = settings.relations if isinstance(settings.relations, list) else ()
         names |= {column.relation_name for column in near}
         near = [column for column in near if column.relation_name not in ignored]
+        if settings.architecture == "autoregressive":  # only there, tokens may follow from others
+            near = with_chains(near, table.column_names)
     coding = plan(kept, table, fixed, near, inexact)
     if not settings.min_value_count:  # the limits are values of single rows
         coding = coding.with_limits(table)

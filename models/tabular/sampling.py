@@ -398,4 +398,5 @@ def load_token_sampler(
         tokenizer.num_decode_uniforms,
         tokenizer.exclusions,
         tokenizer.joint_masks,
+        tokenizer.sampled_columns,
     )

@@ -32,6 +32,7 @@ from models.tabular.numbers.sub_bins import add_sub_bins
 from models.tabular.relations.coding import NO_CODING, RelationCoding
 from models.tabular.relations.texts.joined_text import JoinedText, add_joined_texts
 from models.tabular.row_hashes import hash_rows, hash_table
+from models.tabular.sampled_values import SampledColumns
 from models.tabular.schema import ColumnSchema, UnsupportedColumn
 
 PREFIX = "tokenizer."  # of tensor names
@@ -181,6 +182,11 @@ class Tokenizer:
                 steps[column.name] = own_steps.start
                 values[column.name] = column.decode(np.arange(size)[None], np.zeros(size))
         return tuple(find_joint_masks(self.coding, steps, values))
+
+    @cached_property
+    def sampled_columns(self) -> SampledColumns:
+        """Return the columns of which some tokens follow from others while a row is sampled."""
+        return SampledColumns(self.columns, self.column_slices, self.coding, self.arrow)
 
     @property
     def sub_bin_steps(self) -> list[tuple[int, int, int] | None]:

@@ -157,7 +157,7 @@ class CriticPhase:
         device: torch.device,
     ) -> None:
         self.settings = settings
-        self.batches = CriticBatches(batches)
+        self.batches = CriticBatches(batches, tokenizer.sampled_columns.num_uniforms)
         self.D = build_critic(tokenizer, settings).to(device)
         self.optimizer = torch.optim.AdamW(
             self.D.parameters(), settings.critic_lr, weight_decay=0.05, fused=True
@@ -172,9 +172,9 @@ class CriticPhase:
             return 1.0
         return self.starts_at / (1 - self.settings.critic_budget_fraction)
 
-    def begin_step(self, position: Position) -> Hashable:  # noqa: ARG002 - see Phase
-        """Return the only kind of steps."""
-        return "critic"
+    def begin_step(self, position: Position) -> Hashable | None:  # noqa: ARG002 - see Phase
+        """Return the only kind of steps, or None: tokens computed by the CPU are not recorded."""
+        return None if self.sampler.may_compute else "critic"
 
     def add_gradients(self, part: Part) -> dict[str, Tensor]:
         """Minimize the logistic loss of real against generated rows.
@@ -240,13 +240,14 @@ class CriticBatches:
     The rows are generated in the step itself, so that a CUDA graph of it includes them.
     """
 
-    def __init__(self, batches: TokenBatches) -> None:
-        self._batches = batches
+    def __init__(self, batches: TokenBatches, num_decode_uniforms: int) -> None:
+        self._batches, self._num_decode_uniforms = batches, num_decode_uniforms
 
     def batch_at(self, step: int) -> Batch:
-        """Return (B, S) tokens and (B, S) uniforms."""
+        """Return (B, S) tokens and (B, S + num_decode_uniforms) uniforms."""
         real = self._batches.batch_at(step)
-        return real, upload(torch.rand(real.T.shape), real.device).T
+        num_uniforms = real.shape[1] + self._num_decode_uniforms
+        return real, upload(torch.rand(num_uniforms, len(real)), real.device).T
 
 
 def random_order(column_slices: Sequence[slice]) -> Tensor:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,13 +15,13 @@ from models.tabular.autoregressive.joint_masks import JointMask, JointPenalties
 from models.tabular.autoregressive.near_lookups import LookupPenalties
 from models.tabular.autoregressive.networks import Generator
 from models.tabular.autoregressive.structural_zeros import ZeroPenalties
-from models.tabular.categorical_columns import NO_SUB_BIN
+from models.tabular.categorical_columns import NO_SUB_BIN, Floats
+from models.tabular.sampled_values import NO_COLUMNS, UNKNOWN_TOKEN, SampledColumns, SampledValues
 
 SubBinStep = tuple[int, int, int] | None  # as in Tokenizer.sub_bin_steps
 AllowedTokens = Mapping[int, Tensor]  # by step, a (K,) mask of the tokens that may be sampled
 MIN_TOKEN_WEIGHT = 1e-6  # of a given token from which another given value does not follow
 MIN_EXCLUDED = 1e-3  # probability of excluded tokens that counts; less is a rounding error
-UNKNOWN_TOKEN = -1  # in a partial row: the token is not given
 # By the first step of a column, a function of (S, B) tokens of which the steps before are sampled.
 # It returns the (steps, B) given tokens of the column, UNKNOWN_TOKEN where nothing is given, and
 # the (B,) probabilities of the given values if their tokens are sampled.
@@ -58,13 +59,17 @@ class AutoregressiveSampler:
         num_decode_uniforms: int = 0,
         exclusions: Exclusions = NO_EXCLUSIONS,
         joint_masks: Sequence[JointMask] = (),
+        columns: SampledColumns = NO_COLUMNS,
     ) -> None:
         """Split the weights of `network`.
 
         `num_decode_uniforms` is the number of uniforms per row that `sample` passes through to the
         decoder, as positions within bins. Combinations in `exclusions` and tokens outside
-        `joint_masks` are not sampled.
+        `joint_masks` are not sampled. Tokens of `columns` that follow from others are computed;
+        this needs all of the uniforms.
         """
+        self._columns = columns
+        self.may_compute = bool(columns.following)
         self.num_uniforms = len(sub_bin_steps) + num_decode_uniforms
         self.device = network.start.device
         self._sub_bin_steps = sub_bin_steps
@@ -94,27 +99,31 @@ class AutoregressiveSampler:
     def sample(
         self, u: Tensor, allowed: AllowedTokens, order: Sequence[int] | None = None
     ) -> tuple[Tensor, Tensor]:
-        steps = len(self._sub_bin_steps)
-        return self.sample_tokens(u[:steps], allowed, order), u[steps:]
+        return self.sample_tokens(u, allowed, order), u[len(self._sub_bin_steps) :]
 
     @torch.no_grad()
     def sample_tokens(
         self, u: Tensor, allowed: AllowedTokens, order: Sequence[int] | None = None
     ) -> Tensor:
-        """Map (S, B) uniforms to (S, B) tokens by inverse transform sampling of each step.
+        """Map (num_uniforms, B) uniforms to (S, B) tokens by inverse transform sampling of steps.
 
         `order` lists all steps; the steps of one column must follow each other.
         """
-        tokens = torch.full(u.shape, UNKNOWN_TOKEN, device=u.device)
+        steps = len(self._sub_bin_steps)
+        values = SampledValues(self._columns, _as_floats(u[steps:])) if self.may_compute else None
+        tokens = torch.full((steps, u.shape[1]), UNKNOWN_TOKEN, device=u.device)
         is_in_order = order is None
         order, attention, embedded = self._in_order(order, u)
         for k, step in enumerate(order):
-            token, context = tokens[step], self._context(attention[k, :k], embedded[:k])
-            before = tokens[:step] if is_in_order else tokens
-            penalties = [each.of(step, before) for each in self._penalties]
-            cdf = self._cdf(step, context, penalties, allowed.get(step))
-            token.copy_(_inverse_cdf(cdf, u[step]))
-            token.masked_fill_(~self._is_active(step, tokens), NO_SUB_BIN)
+            if step not in self._columns.computed:
+                token, context = tokens[step], self._context(attention[k, :k], embedded[:k])
+                before = tokens[:step] if is_in_order else tokens
+                penalties = [each.of(step, before) for each in self._penalties]
+                cdf = self._cdf(step, context, penalties, allowed.get(step))
+                token.copy_(_inverse_cdf(cdf, u[step]))
+                token.masked_fill_(~self._is_active(step, tokens), NO_SUB_BIN)
+            if values is not None:
+                _replace_following(values, step, tokens)
             self._embed(step, tokens, embedded[k])
         return tokens
 
@@ -127,6 +136,7 @@ class AutoregressiveSampler:
         order: Sequence[int] | None = None,
         late: LateTokens | None = None,
         weights: TokenWeights | None = None,
+        values: SampledValues | None = None,
     ) -> Tensor:
         """Return (S, N) tokens: those in `given` unchanged, the others sampled given all of them.
 
@@ -137,7 +147,8 @@ class AutoregressiveSampler:
         some values occur, one of these is sampled, and their probability is the likelihood.
         `resampling_u` (S + 1, N) has one uniform per step for the resampling, and one for the
         final choice of a particle. `late` are the given values whose tokens depend on values that
-        are sampled before, and `weights` those of values from which given ones follow.
+        are sampled before, and `weights` those of values from which given ones follow. `values`
+        have the tokens that follow from sampled ones.
         """
         n, num_particles = given.shape[1], u.shape[1] // given.shape[1]
         tokens = torch.full(u.shape, UNKNOWN_TOKEN, device=u.device)
@@ -163,6 +174,8 @@ class AutoregressiveSampler:
             tokens[step] = torch.where(is_given, given_tokens, _inverse_cdf(possible, u[step]))
             is_active = self._is_active(step, tokens)
             tokens[step].masked_fill_(~is_active, NO_SUB_BIN)
+            if values is not None:
+                is_active &= _replace_following(values, step, tokens, is_given)
             is_weighted = (is_given & is_active).view(num_particles, n)
             is_restricted = is_active & ~is_given & (mass < 1 - MIN_EXCLUDED)
             is_restricted = is_restricted.view(num_particles, n)
@@ -278,6 +291,27 @@ class AutoregressiveSampler:
             return torch.ones(tokens.shape[1], dtype=torch.bool, device=tokens.device)
         first, low, high = sub_bin_step
         return (tokens[first] >= low) & (tokens[first] < high)
+
+
+def _replace_following(
+    values: SampledValues, step: int, tokens: Tensor, is_given: Tensor | None = None
+) -> Tensor:
+    """Replace the tokens of a step that follow from earlier ones, unless they are given.
+
+    Return the (B,) mask of the other rows of the (S, B) tokens.
+    """
+    follows = values.following_tokens(step, tokens)
+    if follows is None:
+        return torch.ones_like(tokens[step], dtype=torch.bool)
+    is_free = follows == UNKNOWN_TOKEN
+    if is_given is not None:
+        is_free |= is_given
+    tokens[step] = torch.where(is_free, tokens[step], follows)
+    return is_free
+
+
+def _as_floats(u: Tensor) -> Floats:
+    return u.cpu().numpy().astype(np.float64)
 
 
 def _likelihood(cdf: Tensor, tokens: Tensor, weights: Tensor | None) -> Tensor:

@@ -105,14 +105,19 @@ class AutoregressiveTrainer:
         sampler = self._sampler(network, self.tokenizer.num_decode_uniforms)
         return self.scatter.render(sampler, self.seed)
 
-    def _sampler(self, network: Generator, num_decode_uniforms: int = 0) -> AutoregressiveSampler:
+    def _sampler(
+        self, network: Generator, num_decode_uniforms: int | None = None
+    ) -> AutoregressiveSampler:
         tokenizer = self.tokenizer
+        if num_decode_uniforms is None:
+            num_decode_uniforms = tokenizer.sampled_columns.num_uniforms
         return AutoregressiveSampler(
             network,
             tokenizer.sub_bin_steps,
             num_decode_uniforms,
             tokenizer.exclusions,
             tokenizer.joint_masks,
+            tokenizer.sampled_columns,
         )
 
     @torch.no_grad()
@@ -124,8 +129,9 @@ class AutoregressiveTrainer:
         if self.holdout.shape[1] < MIN_HOLDOUT_ROWS:
             return {}
         generator = torch.Generator().manual_seed(self.seed + self.step)
-        u = torch.rand(self.holdout.shape, generator=generator).to(self.device)
         sampler = self._sampler(self.generator.best)
+        shape = sampler.num_uniforms, self.holdout.shape[1]
+        u = torch.rand(shape, generator=generator).to(self.device)
         D = self.critic.D.eval()
         scores = D(sampler.sample_tokens(u, {}))
         accuracy = critic_accuracy(D(self.holdout), scores)

@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.compute
 from numpy.typing import NDArray
 
-from models.tabular.autoregressive.sampler import UNKNOWN_TOKEN
 from models.tabular.categorical_columns import (
     CategoricalColumn,
     Tokens,
@@ -22,6 +21,7 @@ from models.tabular.categorical_columns import (
 from models.tabular.conditions.condition import NO_SUCH_VALUE, InvalidPartialRow
 from models.tabular.relations.relation import SEPARATOR, Relation
 from models.tabular.relations.rows import Rows, array
+from models.tabular.sampled_values import UNKNOWN_TOKEN
 from models.tabular.tokenizer import Tokenizer
 
 

@@ -8,17 +8,17 @@ from functools import partial
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from models.placement import upload
-from models.tabular.autoregressive.sampler import UNKNOWN_TOKEN, LateTokens
-from models.tabular.categorical_columns import Column, Floats, Tokens
+from models.tabular.autoregressive.sampler import LateTokens
+from models.tabular.categorical_columns import Column, Floats
 from models.tabular.completion.partial_rows import PartialRows
 from models.tabular.relations.near.columns import NearColumn
 from models.tabular.relations.rows import as_floats
+from models.tabular.sampled_values import UNKNOWN_TOKEN, PartlyGivenValues
 from models.tabular.tokenizer import Tokenizer
 
 
@@ -60,10 +60,8 @@ def _tokens_given_base(
     repeats = tokens.shape[1] // len(is_late)
     sampled, values = tokens.cpu().numpy(), partial_rows.values[column.name]
     values = pa.concat_arrays([values] * repeats)
-    arrays = {
-        name: _decoded(partial_rows, tokenizer, name, sampled, decode_u, repeats)
-        for name in near.sources
-    }
+    sampled_values = partly_given_values(tokenizer, partial_rows, decode_u, repeats)
+    arrays = {name: sampled_values.of(name, sampled) for name in near.sources}
     rows = pa.RecordBatch.from_pydict({near.name: values, **arrays})
     coded = near.encode(rows, values.type)
     late = column.encode(coded, None)
@@ -82,37 +80,10 @@ def _tokens_given_base(
     )
 
 
-def _decoded(
-    partial_rows: PartialRows,
-    tokenizer: Tokenizer,
-    name: str,
-    tokens: Tokens,
-    decode_u: Floats,
-    repeats: int,
-) -> pa.Array:
-    """Return the values of a column that no exact relation codes."""
-    index = next(i for i, column in enumerate(tokenizer.columns) if column.name == name)
-    column = tokenizer.columns[index]
-    u = np.zeros(tokens.shape[1])
-    if column.needs_uniform:
-        u = np.tile(decode_u[sum(c.needs_uniform for c in tokenizer.columns[:index])], repeats)
-    values = column.decode(tokens[tokenizer.column_slices[index]], u)
-    coding = tokenizer.coding
-    close = next((c for c in coding.close.values() if c.name == name), None)
-    if (near := coding.near.get(name) or close) is not None:
-        arrays = {
-            source: _decoded(partial_rows, tokenizer, source, tokens, decode_u, repeats)
-            for source in near.sources
-        }
-        arrays[name] = values
-        if close is not None:
-            arrays[close.ratio_name] = _decoded(
-                partial_rows, tokenizer, close.ratio_name, tokens, decode_u, repeats
-            )
-        rows = pa.RecordBatch.from_pydict(arrays)
-        values = near.decode(rows, tokenizer.arrow.field(name).type)
-    if name in partial_rows.values:
-        mask = pa.array(np.tile(partial_rows.given[name], repeats))
-        given = pa.concat_arrays([partial_rows.values[name]] * repeats)
-        values = pa.compute.if_else(mask, given, values)
-    return values
+def partly_given_values(
+    tokenizer: Tokenizer, partial_rows: PartialRows, decode_u: Floats, repeats: int
+) -> PartlyGivenValues:
+    """Return the values of rows that repeat the N partial rows, with (U, N) uniforms."""
+    index = np.tile(np.arange(decode_u.shape[1]), repeats)
+    repeated = partial_rows.take(index)
+    return PartlyGivenValues(tokenizer.sampled_columns, decode_u[:, index], repeated.overwrite)

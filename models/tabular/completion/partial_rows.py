@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.compute
 from numpy.typing import NDArray
 
-from models.tabular.autoregressive.sampler import UNKNOWN_TOKEN
 from models.tabular.categorical_columns import (
     CategoricalColumn,
     Column,
@@ -46,6 +45,7 @@ from models.tabular.relations.marked_columns import MarkedColumn
 from models.tabular.relations.near.close_columns import CloseColumn
 from models.tabular.relations.near.columns import NearColumn
 from models.tabular.relations.solving import follow_dates, solve_sources
+from models.tabular.sampled_values import UNKNOWN_TOKEN
 from models.tabular.tokenizer import Tokenizer
 
 MAX_SOLVING_ROUNDS = 20  # with several relations between the same columns, solutions are iterated
@@ -101,6 +101,11 @@ class PartialRows:
             if close is not None and close.name in values and close.base in values:
                 is_given = given[close.name] & given[close.base]
                 ratios = close.encode_ratio(pa.RecordBatch.from_pydict(dict(values)))
+                tokens[steps] = np.where(is_given, column.encode(ratios, None), UNKNOWN_TOKEN)
+            chain = tokenizer.sampled_columns.chains.get(column.name)
+            if chain is not None and chain.name in values and chain.first in values:
+                is_given = given[chain.name] & given[chain.first]
+                ratios = chain.encode_chain_ratio(pa.RecordBatch.from_pydict(dict(values)))
                 tokens[steps] = np.where(is_given, column.encode(ratios, None), UNKNOWN_TOKEN)
             if column.name in values:
                 coded_values, is_given = _coded(tokenizer, column.name, values, given)

@@ -10,16 +10,17 @@ from numpy.typing import NDArray
 from models.errors import AcceptanceRateTooLow
 from models.noise import Indices, attempt_stream, uniforms
 from models.placement import upload
-from models.tabular.autoregressive.sampler import UNKNOWN_TOKEN, AutoregressiveSampler
+from models.tabular.autoregressive.sampler import AutoregressiveSampler
 from models.tabular.categorical_columns import Floats, Tokens
 from models.tabular.completion.consistent_tokens import consistent_tokens, follow_from_others
 from models.tabular.completion.given_columns import follows_from_known_keys
 from models.tabular.completion.key_values import given_exceptions_hold
-from models.tabular.completion.late_tokens import late_tokens
+from models.tabular.completion.late_tokens import late_tokens, partly_given_values
 from models.tabular.completion.partial_rows import PartialRows
 from models.tabular.conditions.condition import CompletionUnsupported
 from models.tabular.conditions.weights import ConditionedRows, condition_weights, product_of
 from models.tabular.relations.coding import RelationCoding
+from models.tabular.sampled_values import UNKNOWN_TOKEN
 from models.tabular.sampling import SampleBatch, TableSampler
 
 NUM_PARTICLES = 32  # per row to complete
@@ -266,6 +267,9 @@ def _complete_batch(
         last_streams = attempt_stream(streams + particles)
         resampling_u = uniforms(seed, batch_indices, size + 1, last_streams).T
         device, own_u = sampler.token_sampler.device, decode_u[:, padded]
+        values = None
+        if sampler.token_sampler.may_compute:
+            values = partly_given_values(sampler.tokenizer, members, own_u, particles)
         weights = consistent_tokens(sampler.tokenizer, members, own_u, order)
         if conditioned is not None:
             weights = product_of(
@@ -279,6 +283,7 @@ def _complete_batch(
             order,
             late_tokens(members, sampler.tokenizer, own_u),
             weights,
+            values,
         )
         tokens[:, part] = completed.cpu().numpy()[:, : len(part)]
     return tokens

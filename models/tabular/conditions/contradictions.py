@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from models.tabular.autoregressive.sampler import UNKNOWN_TOKEN
 from models.tabular.categorical_columns import Tokens
 from models.tabular.completion.given_columns import NEVER_MISSING
 from models.tabular.conditions.condition import (
@@ -32,6 +31,7 @@ from models.tabular.relations.possible_values.propagation import narrow
 from models.tabular.relations.possible_values.values import PossibleValues
 from models.tabular.relations.relation import Relation
 from models.tabular.relations.rows import as_floats
+from models.tabular.sampled_values import UNKNOWN_TOKEN
 from models.tabular.tokenizer import Tokenizer
 
 CHUNK = 256  # rows that are checked at once

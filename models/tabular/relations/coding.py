@@ -153,11 +153,14 @@ class RelationCoding:
             if c.name in schema.names
         }
         ratios = {c.name: c.ratio_name for c in self.close.values()}
+        chains = {c.name: c.chain_ratio_name for c in self.close.values() if c.first}
         types: dict[str, pa.DataType | None] = {}
         for name in schema.names:
             if name in ratios:
                 types[ratios[name]] = pa.float64()
             types[name] = coded.get(name, schema.field(name).type)
+            if name in chains:
+                types[chains[name]] = pa.float64()
         return pa.schema([(name, type) for name, type in types.items() if type is not None])
 
     def with_dates(self, schema: pa.Schema) -> pa.Schema:
@@ -179,7 +182,10 @@ class RelationCoding:
             for column in self.columns
             if column.name in schema.names
         }
-        arrays |= {name: close.encode_ratio(rows) for name, close in self.close.items()}
+        for close in self.close.values():
+            arrays[close.ratio_name] = close.encode_ratio(rows)
+            if close.first:
+                arrays[close.chain_ratio_name] = close.encode_chain_ratio(rows)
         return pa.table(
             {n: arrays[n] if n in arrays else rows.column(n) for n in schema.names}, schema=schema
         )

@@ -1,18 +1,24 @@
 """Numbers that are often close to another number: their ratio is learned in a separate column."""
 
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
+from torch import Tensor
 
+from models.tabular.autoregressive.sampler import AutoregressiveSampler
+from models.tabular.completion.late_tokens import partly_given_values
 from models.tabular.completion.partial_rows import PartialRows
 from models.tabular.completion.row_completion import complete_rows
 from models.tabular.conditions.condition import InvalidCondition, InvalidPartialRow
 from models.tabular.data import LabeledRows
 from models.tabular.prepare import plan_relations
 from models.tabular.relations.coding import RelationCoding
-from models.tabular.relations.near.close_columns import CloseColumn
+from models.tabular.relations.near.close_columns import CloseColumn, with_chains
 from models.tabular.relations.near.detection import find_near_columns
 from models.tabular.sampling import TableSampler
 from models.tabular.schema import ColumnSchema
@@ -56,11 +62,13 @@ def test_ratios_of_close_numbers_are_found_and_survive_coding(*, with_missing: b
     if with_missing:
         masks = {name: rng.random(len(table)) < 0.1 for name in NAMES}
         table = pa.table({n: pa.array(table[n].to_numpy(), mask=masks[n]) for n in NAMES})
-    coding = RelationCoding(tuple(find_near_columns(table, dict.fromkeys(NAMES, "integer"), ())))
+    columns = find_near_columns(table, dict.fromkeys(NAMES, "integer"), ())
+    coding = RelationCoding(tuple(with_chains(columns, NAMES)))
     assert list(coding.close) == ["june ~ may", "july ~ june"]
     assert RelationCoding.unpack(coding.pack()) == coding
     coded = coding.encode(table).combine_chunks().to_batches()[0]
-    assert coded.schema.names == ["may", "june ~ may", "june", "july ~ june", "july"]
+    names = ["may", "june ~ may", "june", "june : may", "july ~ june", "july"]
+    assert coded.schema.names == names
     assert pa.Table.from_batches([coding.decode(coded, table.schema)]).equals(table)
 
 
@@ -95,7 +103,7 @@ def test_completed_rows_keep_given_values_and_stay_close(
 def test_later_columns_are_decoded_by_a_given_value(sampler: TableSampler) -> None:
     partial = PartialRows.parse(sampler.tokenizer, [{"june": 20_003}, {"may": 30_001}])
     coded = {"may": [9_000, 9_000], "june ~ may": [1.02, 1.02], "june": [7_000, 7_000]}
-    coded |= {"july ~ june": [1.024, 1.024], "july": [8_000, 8_000]}
+    coded |= {"june : may": [0.8, 0.8], "july ~ june": [1.024, 1.024], "july": [8_000, 8_000]}
     types = sampler.tokenizer.coded_arrow
     rows, agrees = partial.decode(
         sampler.tokenizer, pa.RecordBatch.from_pydict(coded, schema=types)
@@ -113,11 +121,56 @@ def test_conditions_on_close_columns_are_met(sampler: TableSampler) -> None:
     assert share_of_grown(rows, "june", "may") > 0.25
 
 
-def test_the_column_of_a_ratio_cannot_be_named(sampler: TableSampler) -> None:
+@pytest.mark.parametrize("name", ["june ~ may", "june : may"])
+def test_the_column_of_a_ratio_cannot_be_named(sampler: TableSampler, name: str) -> None:
     with pytest.raises(InvalidCondition):
-        sampler.sample(1, np.arange(2), {"june ~ may": 1.0})
+        sampler.sample(1, np.arange(2), {name: 1.0})
     with pytest.raises(InvalidPartialRow):
-        PartialRows.parse(sampler.tokenizer, [{"june ~ may": 1.0}])
+        PartialRows.parse(sampler.tokenizer, [{name: 1.0}])
+
+
+def share_of_true_tokens(sampler: TableSampler, tokens: Tensor, rows: pa.RecordBatch) -> float:
+    """Return how often the tokens of later numbers and their ratios are those of their values."""
+    tokenizer = sampler.tokenizer
+    expected = tokenizer.encode(pa.Table.from_batches([rows]), seed=0)
+    follows = np.isfinite(ratios_of(sampler, rows, "july ~ june"))
+    steps = tokenizer.steps_of(["july"])
+    assert 0.2 < follows.mean() < 0.8
+    agrees = [(tokens.numpy() == expected)[steps][:, follows].all(axis=0)]
+    agrees += [(tokens.numpy() == expected)[tokenizer.steps_of(["june : may"])].all(axis=0)]
+    return float(np.concatenate(agrees).mean())
+
+
+def ratios_of(sampler: TableSampler, rows: pa.RecordBatch, name: str) -> np.ndarray:
+    coded = sampler.tokenizer.coding.encode(pa.Table.from_batches([rows]))
+    return np.asarray(coded[name].to_numpy())
+
+
+def test_later_columns_see_the_number_that_follows_from_the_ratio(sampler: TableSampler) -> None:
+    token_sampler = sampler.token_sampler
+    u = torch.rand(token_sampler.num_uniforms, 500, generator=torch.Generator().manual_seed(1))
+    tokens, decode_u = token_sampler.sample(u, {})
+    rows = sampler.tokenizer.decode(tokens.numpy(), decode_u.numpy().astype(float))
+    assert share_of_true_tokens(sampler, tokens, rows) > 0.98
+
+
+def test_in_completed_rows_they_see_it_too(sampler: TableSampler) -> None:
+    token_sampler, particles = sampler.token_sampler, 4
+    assert isinstance(token_sampler, AutoregressiveSampler)
+    partial = PartialRows.parse(sampler.tokenizer, [{"may": 20_003 + i} for i in range(300)])
+    size, count = partial.tokens.shape
+    generator = torch.Generator().manual_seed(2)
+    decode_u = np.random.default_rng(2).random((token_sampler.num_uniforms - size, count))
+    tokens = token_sampler.complete(
+        torch.rand(size, particles * count, generator=generator),
+        torch.rand(size + 1, count, generator=generator),
+        torch.from_numpy(partial.tokens),
+        values=partly_given_values(sampler.tokenizer, partial, decode_u, particles),
+    )
+    coded = sampler.tokenizer.decode_columns(tokens.numpy(), decode_u)
+    rows, _ = partial.decode(sampler.tokenizer, coded)
+    assert rows["may"].to_pylist() == [20_003 + i for i in range(300)]
+    assert share_of_true_tokens(sampler, tokens, rows) > 0.98
 
 
 def test_close_columns_are_listed_and_can_be_switched_off() -> None:
@@ -175,6 +228,16 @@ def test_a_number_whose_values_are_shared_by_rows_is_not_coded() -> None:
     polls = np.rint(results + rng.normal(0, 2, 3_000))
     table = pa.table({"poll": polls, "result": results})
     assert find_near_columns(table, dict.fromkeys(("poll", "result"), "number"), ()) == []
+
+
+def test_only_numbers_to_which_others_are_close_have_a_ratio_to_the_first_one() -> None:
+    june, july, august = (
+        CloseColumn(name, base, ((0.9, 1.1),), 0, 0.0, 9.0, ())
+        for base, name in pairwise(("may", "june", "july", "august"))
+    )
+    columns = with_chains([june, july, august], ["may", "june", "july", "august"])
+    assert columns == [replace(june, first="may"), replace(july, first="may"), august]
+    assert with_chains([june, july], ["june : may"]) == [june, july]
 
 
 def test_without_a_base_the_number_itself_is_decoded() -> None:

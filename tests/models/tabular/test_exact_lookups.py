@@ -12,12 +12,13 @@ import torch
 
 from models.tabular.autoregressive.exact_lookups import CombinationPenalties, ExactLookup
 from models.tabular.autoregressive.exclusions import Exclusions
-from models.tabular.autoregressive.sampler import UNKNOWN_TOKEN, AutoregressiveSampler
+from models.tabular.autoregressive.sampler import AutoregressiveSampler
 from models.tabular.completion.partial_rows import PartialRows
 from models.tabular.completion.row_completion import NUM_PARTICLES, complete_rows
 from models.tabular.conditions.condition import InvalidPartialRow
 from models.tabular.data import LabeledRows
 from models.tabular.prepare import plan_relations
+from models.tabular.sampled_values import UNKNOWN_TOKEN
 from models.tabular.sampling import TableSampler
 from models.tabular.schema import ColumnSchema, ColumnType
 from models.tabular.tokenizer import Tokenizer

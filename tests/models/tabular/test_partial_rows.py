@@ -10,7 +10,7 @@ import torch
 
 from models.tabular.autoregressive.networks import build_generator
 from models.tabular.autoregressive.phases import random_order
-from models.tabular.autoregressive.sampler import UNKNOWN_TOKEN, AutoregressiveSampler
+from models.tabular.autoregressive.sampler import AutoregressiveSampler
 from models.tabular.completion.partial_rows import PartialRows
 from models.tabular.completion.row_completion import NUM_PARTICLES, complete_rows
 from models.tabular.conditions.condition import (
@@ -19,6 +19,7 @@ from models.tabular.conditions.condition import (
     InvalidPartialRow,
 )
 from models.tabular.data import LabeledRows
+from models.tabular.sampled_values import UNKNOWN_TOKEN
 from models.tabular.sampling import TableSampler
 from models.tabular.schema import ColumnSchema
 from models.tabular.tokenizer import Tokenizer

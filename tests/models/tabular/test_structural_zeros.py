@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from models.tabular.autoregressive.exclusions import Exclusions
-from models.tabular.autoregressive.sampler import UNKNOWN_TOKEN, AutoregressiveSampler
+from models.tabular.autoregressive.sampler import AutoregressiveSampler
 from models.tabular.autoregressive.structural_zeros import StructuralZeros
 from models.tabular.categorical_columns import Tokens
+from models.tabular.sampled_values import UNKNOWN_TOKEN
 from models.tabular.schema import ColumnSchema, ColumnType
 from models.tabular.tokenizer import Tokenizer
 from models.tabular.tokenizer_tensors import from_tensors, to_tensors

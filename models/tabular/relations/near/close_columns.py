@@ -3,11 +3,13 @@
 The ratio may be about 1, or that of a minimum payment. Cells of quantiles are too wide to show it.
 So where numbers have such ratios, these are learned in a separate column, which comes before the
 number. The number itself is learned, too, so that later columns see it; decoding replaces it by the
-base times the ratio.
+base times the ratio. Along a chain of such numbers, ratios of one to the next do not show how far
+it has moved from its first number, such as balances from the limit of an account. So later columns
+also see the ratio to that one.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -15,6 +17,7 @@ import pyarrow as pa
 
 from models.tabular.categorical_columns import Floats
 from models.tabular.numbers.grid import NumberGrid, UsualDecimals
+from models.tabular.relations.near.columns import NearColumn
 from models.tabular.relations.near.round_numbers import RoundNumbers
 from models.tabular.relations.rows import Rows, array, as_floats
 
@@ -27,7 +30,9 @@ class CloseColumn:
     of the `ranges` (from, to), or if the number is one of `common`: frequent values are learned as
     they are. So are `round` numbers, unless they equal the base. Decoded values stay between `low`
     and `high`. These and `common` are in units of the last of the column's `decimals`; -1 decimals:
-    floats, most of which may have `usual` ones.
+    floats, most of which may have `usual` ones. A number to which others are close has a ratio to
+    the `first` number of its chain, too, in the column `chain_ratio_name` after its own one. It
+    follows from both.
     """
 
     name: str
@@ -39,6 +44,7 @@ class CloseColumn:
     common: tuple[float, ...]
     round_numbers: RoundNumbers | None = None
     usual: UsualDecimals | None = None
+    first: str = ""
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -52,6 +58,10 @@ class CloseColumn:
     @property
     def ratio_name(self) -> str:
         return self.relation_name
+
+    @property
+    def chain_ratio_name(self) -> str:
+        return f"{self.name} : {self.first}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return what clients see: no values of rows."""
@@ -69,6 +79,11 @@ class CloseColumn:
         numbers, is_missing = NumberGrid(values.type, self.decimals).to_grid(values)
         numbers = np.where(is_missing, np.nan, numbers)
         ratios = self.ratios(numbers, self._in_units(as_floats(array(rows, self.base))))
+        return pa.array(ratios, pa.float64(), mask=np.isnan(ratios))
+
+    def encode_chain_ratio(self, rows: Rows) -> pa.Array:
+        numbers, bases = (as_floats(array(rows, name)) for name in (self.name, self.first))
+        ratios = numbers / np.where(bases == 0, np.nan, bases)
         return pa.array(ratios, pa.float64(), mask=np.isnan(ratios))
 
     def ratios(self, numbers: Floats, base: Floats) -> Floats:
@@ -108,6 +123,7 @@ class CloseColumn:
         rounding = (
             {"round_numbers": asdict(self.round_numbers)} if self.round_numbers is not None else {}
         )
+        first = {"first": self.first} if self.first else {}
         return {
             "close_to": self.base,
             "name": self.name,
@@ -118,6 +134,7 @@ class CloseColumn:
             "common": list(self.common),
             **rounding,
             **usual,
+            **first,
         }
 
     @classmethod
@@ -130,3 +147,25 @@ class CloseColumn:
         parts = {"base": packed["close_to"], "common": tuple(packed["common"]), "usual": usual}
         ranges = tuple((first, last) for first, last in packed["ranges"])
         return cls(**{**values, **parts, "ranges": ranges, "round_numbers": rounding})
+
+
+def with_chains(
+    columns: Sequence[NearColumn | CloseColumn], names: Collection[str]
+) -> list[NearColumn | CloseColumn]:
+    """Return copies in which numbers to which others are close have a ratio to their first one.
+
+    `names` are those of the table, which has no room for a ratio of the same name.
+    """
+    close = {column.name: column for column in columns if isinstance(column, CloseColumn)}
+    bases = {column.base for column in close.values()}
+    found: list[NearColumn | CloseColumn] = []
+    for column in columns:
+        chained = column
+        if isinstance(column, CloseColumn) and column.name in bases:
+            first = column.base
+            while first in close:
+                first = close[first].base
+            chained = replace(column, first=first)
+            chained = column if chained.chain_ratio_name in names else chained
+        found.append(chained)
+    return found
