@@ -22,7 +22,7 @@ from models.tabular.conditions.condition import (
     NoMatchingValue,
     not_a_column,
 )
-from models.tabular.relations.dates.week_columns import WeekColumn
+from models.tabular.relations.dates.calendar_columns import CalendarColumn
 from models.tabular.tokenizer import Tokenizer
 
 
@@ -58,12 +58,12 @@ def plan_conditions(
         InvalidCondition: A column is unknown, or no token satisfies its condition.
     """
     parsed = parse_conditions(tokenizer, specs)
-    # The tokens of a coded column do not say what its value is, but those of a date say its week,
-    # and those of a learned column mostly agree with the columns that determine it.
-    weeks = {c.name: c for c in tokenizer.coding.columns if isinstance(c, WeekColumn)}
+    # The tokens of a coded column do not say what its value is, but those of a date say its day
+    # or week, and those of a learned column mostly agree with the columns that determine it.
+    dates = {c.name: c for c in tokenizer.coding.columns if isinstance(c, CalendarColumn)}
     coded = [condition for condition in parsed if condition.column in tokenizer.coding.names]
     relaxed = [
-        weeks[condition.column].relax(condition) for condition in coded if condition.column in weeks
+        dates[condition.column].relax(condition) for condition in coded if condition.column in dates
     ]
     relaxed += [c for c in coded if c.column in tokenizer.coding.learned]
     conditions = [condition for condition in parsed if condition not in coded] + relaxed
