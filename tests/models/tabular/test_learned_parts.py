@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from models.tabular.completion.partial_rows import PartialRows
 from models.tabular.completion.row_completion import complete_rows
-from models.tabular.conditions.condition import InvalidPartialRow
+from models.tabular.conditions.condition import InvalidCondition, InvalidPartialRow
 from models.tabular.data import LabeledRows
 from models.tabular.prepare import RelationPlan, plan_relations
 from models.tabular.relations.dates.calendar_columns import CalendarColumn
@@ -150,6 +150,12 @@ def test_conditions_and_partial_rows_have_datetimes_with_learned_parts(tmp_path:
     starts = sampler.sample(1, np.arange(50), {"start": bounds}).rows.column("start").to_numpy()
     assert starts.min() >= np.datetime64("2023-02-01T15:00")
     assert starts.max() < np.datetime64("2023-03-01T00:00")
+    on_one_day = sampler.sample(1, np.arange(5), {"start": "2023-02-01T15:00:00"})
+    assert set(map(str, on_one_day.rows.column("start").to_pylist())) == {"2023-02-01 15:00:00"}
+    assert on_one_day.acceptance_rate > 0.01  # the tokens of its day and of its time are chosen
+    with pytest.raises(InvalidCondition) as refused:
+        sampler.sample(1, np.arange(5), {"start": "2023-02-01T03:00:00"})
+    assert refused.value.column == "start"
     given = [
         {"start": "2023-04-05T10:15:00"},
         {"start": "2023-10-01T23:15:00", "kind": "night"},

@@ -95,25 +95,37 @@ class CalendarColumn:
             dates = dates * DAYS_PER_WEEK - MONDAY + numbers
         return NumberGrid(arrow, 0).from_grid(dates * day + time, is_missing)
 
-    def relax(self, condition: Condition) -> Condition:
-        """Return a condition on coded dates that those with a date of `condition` satisfy."""
+    def relax(self, condition: Condition) -> list[Condition]:
+        """Return conditions on coded columns that those with a datetime of `condition` satisfy.
+
+        If that is on one day, there are conditions on its parts, too.
+        """
         limits = list(condition.bounds)
         if condition.values is not None:
             if condition.values.null_count == len(condition.values):
-                return condition  # the coded date is missing where the date is
+                return [condition]  # the coded date is missing where the date is
             ends = pa.compute.min_max(condition.values)
             limits += [("gte", ends["min"]), ("lte", ends["max"])]
-        bounds = []
+        bounds, ends = [], []
         for operator, value in limits:
             if value.is_valid:
                 grid, day = NumberGrid(value.type, 0), ticks_per_day(value.type)
-                first = self._without_parts(grid.to_grid(pa.array([value]))[0], day)
+                ticks = grid.to_grid(pa.array([value]))[0]
                 is_low = operator in ("gte", "gt")
-                first = first // day * day + (0 if is_low else day - 1)
-                bounds.append(
-                    ("gte" if is_low else "lte", grid.from_grid(first, np.zeros(1, bool))[0])
-                )
-        return Condition(condition.column, None, tuple(bounds))
+                ends.append(("gte" if is_low else "lte", ticks, value.type))
+                first = self._without_parts(ticks, day) // day * day + (0 if is_low else day - 1)
+                bounds.append((ends[-1][0], grid.from_grid(first, np.zeros(1, bool))[0]))
+        days = {int(ticks[0] // ticks_per_day(arrow)) for _, ticks, arrow in ends}
+        is_one_day = len(days) == 1 and {operator for operator, *_ in ends} == {"gte", "lte"}
+        on_parts = [
+            Condition(
+                name,
+                None,
+                tuple((operator, _part_value(part, *end)) for operator, *end in ends),
+            )
+            for name, part in (self.part_names if is_one_day else {}).items()
+        ]
+        return [Condition(condition.column, None, tuple(bounds)), *on_parts]
 
     def _without_parts(self, ticks: Ints, day: int) -> Ints:
         dates, time = np.divmod(ticks, day)
@@ -151,6 +163,12 @@ def part_of(part: Part, ticks: Ints, arrow: pa.DataType) -> Ints:
     """Return (N,) days since Monday, or times of day in ticks."""
     dates, time = np.divmod(ticks, ticks_per_day(arrow))
     return time if part == "time" else np.asarray((dates + MONDAY) % DAYS_PER_WEEK)
+
+
+def _part_value(part: Part, ticks: Ints, arrow: pa.DataType) -> pa.Scalar:
+    """Return a part of one datetime (1,)."""
+    grid = NumberGrid(part_type(part, arrow), 0)
+    return grid.from_grid(part_of(part, ticks, arrow), np.zeros(1, bool))[0]
 
 
 def may_be_weeks(relation: Relation, table: pa.Table) -> bool:
