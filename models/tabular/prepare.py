@@ -16,6 +16,7 @@ from models.tabular.constraints.declarations import Constraint
 from models.tabular.data import LabeledRows
 from models.tabular.relations.coded_columns import BoundedColumn
 from models.tabular.relations.coding import RelationCoding
+from models.tabular.relations.dates.learned_parts import find_parts, with_parts
 from models.tabular.relations.detection import detect_relations
 from models.tabular.relations.exceptions_search import find_with_exceptions
 from models.tabular.relations.kinds import NOT_DETERMINING
@@ -101,6 +102,10 @@ class RelationPlan:
         inexact: list[NearColumn | CloseColumn | Relation] = [*coding.near.values()]
         inexact += [*coding.close.values(), *coding.with_exceptions]
         near = [{**each.to_dict(), "enforced": False} for each in inexact]
+        near += [
+            {"name": part, "kind": "learned_part", "columns": [date.name], "enforced": False}
+            for part, date in coding.parts.items()
+        ]
         return exact + near + [{**j.to_dict(), "enforced": True} for j in self.joined_texts]
 
 
@@ -136,6 +141,7 @@ def plan_relations(rows: LabeledRows, settings: TableSettings) -> RelationPlan:
     plan = partial(plan_coding, has_masks=settings.architecture == "autoregressive")
     near: list[NearColumn | CloseColumn] = []
     inexact: list[Relation] = []
+    ignored = settings.relations if isinstance(settings.relations, list) else ()
     if settings.relations is not False and not settings.min_value_count:
         coded = plan(kept, table, fixed).determined.union(fixed)
         inexact = find_with_exceptions(table, types, relations, coded)
@@ -143,12 +149,15 @@ def plan_relations(rows: LabeledRows, settings: TableSettings) -> RelationPlan:
         inexact = enabled(inexact, settings.relations)
         totals = {each.last for each in inexact if each.kind not in NOT_DETERMINING}
         near = _near_columns(plan, kept, table, types, totals.union(fixed))
-        ignored = settings.relations if isinstance(settings.relations, list) else ()
         names |= {column.relation_name for column in near}
         near = [column for column in near if column.relation_name not in ignored]
         if settings.architecture == "autoregressive":  # only there, tokens may follow from others
             near = with_chains(near, table.column_names)
     coding = plan(kept, table, fixed, near, inexact)
+    if settings.relations is not False and not settings.min_value_count:
+        parts = find_parts(coding, table, types, fixed)
+        names |= {name for column in parts for name in column.part_names}
+        coding = with_parts(coding, [column.without(ignored) for column in parts])
     if not settings.min_value_count:  # the limits are values of single rows
         coding = coding.with_limits(table)
         if settings.architecture == "autoregressive":

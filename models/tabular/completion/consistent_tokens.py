@@ -127,6 +127,7 @@ def sources_of(tokenizer: Tokenizer, name: str) -> tuple[set[int], list[CodedCol
             needed |= set(column.sources)
     coded = [column for column in coding.columns if column.name in needed - {name}]
     needed |= {ratio for ratio, close in coding.close.items() if close.name in needed}
+    needed |= {part for part, date in coding.parts.items() if date.name in needed}
     learned = {i for i, column in enumerate(tokenizer.columns) if column.name in needed - {name}}
     return learned, coded
 

@@ -35,12 +35,12 @@ from models.tabular.numbers.columns import NumericColumn
 from models.tabular.numbers.grid import is_numeric
 from models.tabular.numbers.scale import numeric_values
 from models.tabular.relations.coded_columns import DerivedColumn
+from models.tabular.relations.dates.calendar_columns import CalendarColumn
 from models.tabular.relations.dates.solving import (
     add_spread_dates,
     has_given_dates,
     with_given_distances,
 )
-from models.tabular.relations.dates.week_columns import WeekColumn
 from models.tabular.relations.marked_columns import MarkedColumn
 from models.tabular.relations.near.close_columns import CloseColumn
 from models.tabular.relations.near.columns import NearColumn
@@ -107,6 +107,11 @@ class PartialRows:
                 is_given = given[chain.name] & given[chain.first]
                 ratios = chain.encode_chain_ratio(pa.RecordBatch.from_pydict(dict(values)))
                 tokens[steps] = np.where(is_given, column.encode(ratios, None), UNKNOWN_TOKEN)
+            date = tokenizer.coding.parts.get(column.name)
+            if date is not None and date.name in values:
+                part = date.encode_parts(pa.RecordBatch.from_pydict(dict(values)))[column.name]
+                _check_representable(column, part, given[date.name], date.name)
+                tokens[steps] = np.where(given[date.name], column.encode(part, None), UNKNOWN_TOKEN)
             if column.name in values:
                 coded_values, is_given = _coded(tokenizer, column.name, values, given)
                 _check_representable(column, coded_values, is_given)
@@ -155,13 +160,17 @@ class PartialRows:
             coded = coded.set_column(index, coded.schema.field(index), ratios)
         rows = self._overwrite(tokenizer.decode_relations(coded, self.given), set(self.values))
         for column in coding.columns:
-            if isinstance(column, NearColumn | MarkedColumn) and column.name in self.values:
+            is_inexact = isinstance(column, NearColumn | MarkedColumn | CalendarColumn)
+            if is_inexact and column.name in self.values:
                 # Columns that are coded relative to this one need the given value itself.
-                exact = column.encode(rows, rows.schema.field(column.name).type)
-                index = coded.schema.get_field_index(column.name)
+                exact = {column.name: column.encode(rows, rows.schema.field(column.name).type)}
+                if isinstance(column, CalendarColumn):
+                    exact |= column.encode_parts(rows)
                 mask = pa.array(self.given[column.name])
-                exact = pa.compute.if_else(mask, exact, coded.column(index))
-                coded = coded.set_column(index, coded.schema.field(index), exact)
+                for name, values in exact.items():
+                    index = coded.schema.get_field_index(name)
+                    values = pa.compute.if_else(mask, values, coded.column(index))
+                    coded = coded.set_column(index, coded.schema.field(index), values)
                 rows = self._overwrite(
                     tokenizer.decode_relations(coded, self.given), set(self.values)
                 )
@@ -194,12 +203,14 @@ def _add_weekdays(
 ) -> None:
     """Add the days of the week of given dates that are learned as their weeks."""
     for column in tokenizer.coding.columns:
-        if not isinstance(column, WeekColumn) or column.name not in values:
+        if not isinstance(column, CalendarColumn) or column.name not in values:
             continue
-        name = column.relation.last
+        if column.weekdays is None:
+            continue
+        name = column.weekdays.last
         arrow = tokenizer.arrow.field(name).type
         rows = pa.RecordBatch.from_pydict({column.name: values[column.name]})
-        derived = DerivedColumn(name, column.relation, 0, omitted=True).decode(rows, arrow)
+        derived = DerivedColumn(name, column.weekdays, 0, omitted=True).decode(rows, arrow)
         is_given = given.get(name, np.zeros(len(rows), bool))
         mask = pa.array(is_given)
         values[name] = pa.compute.if_else(mask, values.get(name, derived), derived)
@@ -255,11 +266,14 @@ def _check_relations(
                 raise InvalidPartialRow(int(broken[0]), relation.table_columns[-1], message)
 
 
-def _check_representable(column: Column, values: pa.Array, given: NDArray[np.bool_]) -> None:
+def _check_representable(
+    column: Column, values: pa.Array, given: NDArray[np.bool_], name: str | None = None
+) -> None:
     """Raise InvalidPartialRow if the model cannot generate a given value.
 
     Categories must occur in the training rows. Numbers must not have more decimals than those of
     the training rows. Missing values are allowed only in columns where training rows have some.
+    `name` is that of the column whose part the values are, if they are one.
     """
     is_missing = values.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
     representable = np.ones(len(values), bool)
@@ -276,9 +290,11 @@ def _check_representable(column: Column, values: pa.Array, given: NDArray[np.boo
         if isinstance(column, NumericColumn):
             message = column.scale.describe_gaps()
             neighbors = column.scale.neighbors(numeric_values(column.name, first)[0])
-            nearest = Alternatives(neighbors, "nearest") if len(neighbors) else None
+            # Those of a part are not values of the whole.
+            has_nearest = len(neighbors) and name is None
+            nearest = Alternatives(neighbors, "nearest") if has_nearest else None
         message += similar_values(column, first)
-        raise InvalidPartialRow(int(unsupported[0]), column.name, message, nearest)
+        raise InvalidPartialRow(int(unsupported[0]), name or column.name, message, nearest)
     missing = np.flatnonzero(given & is_missing)
     if len(missing) and not column.layout.missing:
-        raise InvalidPartialRow(int(missing[0]), column.name, NEVER_MISSING)
+        raise InvalidPartialRow(int(missing[0]), name or column.name, NEVER_MISSING)

@@ -22,7 +22,7 @@ from models.tabular.conditions.condition import (
     NoMatchingValue,
     not_a_column,
 )
-from models.tabular.relations.dates.week_columns import WeekColumn
+from models.tabular.relations.dates.calendar_columns import CalendarColumn
 from models.tabular.tokenizer import Tokenizer
 
 
@@ -58,19 +58,19 @@ def plan_conditions(
         InvalidCondition: A column is unknown, or no token satisfies its condition.
     """
     parsed = parse_conditions(tokenizer, specs)
-    # The tokens of a coded column do not say what its value is, but those of a date say its week,
-    # and those of a learned column mostly agree with the columns that determine it.
-    weeks = {c.name: c for c in tokenizer.coding.columns if isinstance(c, WeekColumn)}
+    # The tokens of a coded column do not say what its value is, but those of a date say its day
+    # or week, and those of a learned column mostly agree with the columns that determine it.
+    dates = {c.name: c for c in tokenizer.coding.columns if isinstance(c, CalendarColumn)}
     coded = [condition for condition in parsed if condition.column in tokenizer.coding.names]
     relaxed = [
-        weeks[condition.column].relax(condition) for condition in coded if condition.column in weeks
+        each
+        for condition in coded
+        if condition.column in dates
+        for each in dates[condition.column].relax(condition)
     ]
     relaxed += [c for c in coded if c.column in tokenizer.coding.learned]
     conditions = [condition for condition in parsed if condition not in coded] + relaxed
-    masks = {
-        condition.column: token_masks(_column(tokenizer, condition), condition)
-        for condition in conditions
-    }
+    masks = {condition.column: _masks(tokenizer, condition) for condition in conditions}
     direct = [c for c in conditions if c.column == tokenizer.columns[0].name]
     if supports_any_order:
         # With two open columns, sampling one after the other ignores how likely the second is.
@@ -110,6 +110,17 @@ def parse_conditions(tokenizer: Tokenizer, specs: Mapping[str, Any]) -> list[Con
             message = not_a_column(name, learned, tokenizer.id_names)
             raise InvalidCondition(name, message)
     return [Condition.parse(tokenizer.arrow.field(name), spec) for name, spec in specs.items()]
+
+
+def _masks(tokenizer: Tokenizer, condition: Condition) -> list[Tensor]:
+    """Return the masks of tokens of a condition. Raises NoMatchingValue, never for a part."""
+    try:
+        return token_masks(_column(tokenizer, condition), condition)
+    except NoMatchingValue as error:
+        if condition.column not in tokenizer.coding.parts:
+            raise
+        name = tokenizer.coding.parts[condition.column].name
+        raise NoMatchingValue(name, NO_MATCH) from error
 
 
 def _column(tokenizer: Tokenizer, condition: Condition) -> Column:

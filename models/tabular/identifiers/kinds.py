@@ -8,7 +8,7 @@ from string import ascii_lowercase, ascii_uppercase
 
 from models.tabular.identifiers.codes.code_lists import repeat_codes, split_codes
 from models.tabular.identifiers.codes.code_words import shared_words, title_word_tokens
-from models.tabular.identifiers.codes.dates import DAY, dated_codes
+from models.tabular.identifiers.codes.dates import dated_codes
 from models.tabular.identifiers.codes.paths import fit_paths
 from models.tabular.identifiers.patterns import IPV4
 from models.tabular.identifiers.people import person_names
@@ -57,8 +57,7 @@ def fit_codes(texts: Sequence[str], min_value_count: int) -> TemplateSet | None:
         return fit_things(texts, min_value_count)
     dated = None if min_value_count else dated_codes(texts)
     if dated is not None:
-        tokens, days = dated
-        return fit_templates(tokens, {DAY: days})
+        return fit_templates(*dated)
     if (lists := split_codes(texts)) is not None:
         codes_of_all, counts, separator = lists
         one = fit_codes(codes_of_all, min_value_count)

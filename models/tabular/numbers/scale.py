@@ -103,13 +103,13 @@ class Scale:
 
     def _periods(self) -> Iterator[tuple[int, int, int]]:
         """Yield the (period, width, phase) of the endings to try, in multiples of `unit`."""
-        if not self.unit or self.months or pa.types.is_time(self.arrow):
+        if not self.unit or self.months:
             return
         if pa.types.is_integer(self.arrow) or self.is_decimal:
             periods = [(period, self.unit) for period in DIGIT_PERIODS]
         elif pa.types.is_date32(self.arrow):
             periods = [(7, 1)]
-        elif pa.types.is_timestamp(self.arrow) or pa.types.is_date64(self.arrow):
+        elif pa.types.is_temporal(self.arrow) and not pa.types.is_duration(self.arrow):
             ticks = TICKS_PER_SECOND[getattr(self.arrow, "unit", "ms")]
             periods = [(period * ticks, width * ticks) for period, width in TIME_PERIODS]
         else:

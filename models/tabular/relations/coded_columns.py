@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from models.tabular.categorical_columns import from_text
 from models.tabular.numbers.grid import NumberGrid, round_to_digits
+from models.tabular.relations.dates.calendar_columns import CalendarColumn
 from models.tabular.relations.dates.columns import DateGapColumn, PartColumn, SpreadColumn
-from models.tabular.relations.dates.week_columns import WeekColumn
 from models.tabular.relations.kinds import GIVES_TEXT
 from models.tabular.relations.marked_columns import MarkedColumn
 from models.tabular.relations.near.close_columns import CloseColumn
@@ -215,7 +215,7 @@ CodedColumn: TypeAlias = (
     DerivedColumn
     | RemainderColumn
     | BoundedColumn
-    | WeekColumn
+    | CalendarColumn
     | SpreadColumn
     | PartColumn
     | DateGapColumn
@@ -234,8 +234,8 @@ def unpack_column(packed: Mapping[str, Any]) -> CodedColumn:
         return PartColumn.unpack(packed)
     if "gap_of" in packed:
         return DateGapColumn.unpack(packed)
-    if "weeks_of" in packed:
-        return WeekColumn.unpack(packed)
+    if "weeks_of" in packed or "learned_parts" in packed:
+        return CalendarColumn.unpack(packed)
     if "marked_by" in packed:
         return MarkedColumn.unpack(packed)
     if "near" in packed:

@@ -23,6 +23,7 @@ from models.tabular.relations.coded_columns import (
     RemainderColumn,
     unpack_column,
 )
+from models.tabular.relations.dates.calendar_columns import CalendarColumn, part_type
 from models.tabular.relations.dates.columns import DateGapColumn, PartColumn, SpreadColumn
 from models.tabular.relations.dates.spread_dates import SpreadDate, with_dates
 from models.tabular.relations.kinds import BY_KEYS
@@ -84,6 +85,12 @@ class RelationCoding:
     def close(self) -> Mapping[str, CloseColumn]:
         """The close columns by the names of their ratios, which only coded rows have."""
         return {c.ratio_name: c for c in self.columns if isinstance(c, CloseColumn)}
+
+    @cached_property
+    def parts(self) -> Mapping[str, CalendarColumn]:
+        """The datetimes by the names of their learned parts, which only coded rows have."""
+        dates = (column for column in self.columns if isinstance(column, CalendarColumn))
+        return {name: date for date in dates for name in date.part_names}
 
     @cached_property
     def keys(self) -> Mapping[str, str]:
@@ -154,6 +161,7 @@ class RelationCoding:
         }
         ratios = {c.name: c.ratio_name for c in self.close.values()}
         chains = {c.name: c.chain_ratio_name for c in self.close.values() if c.first}
+        parts_of = {column.name: column.part_names for column in self.parts.values()}
         types: dict[str, pa.DataType | None] = {}
         for name in schema.names:
             if name in ratios:
@@ -161,6 +169,8 @@ class RelationCoding:
             types[name] = coded.get(name, schema.field(name).type)
             if name in chains:
                 types[chains[name]] = pa.float64()
+            for part_name, part in parts_of.get(name, {}).items():
+                types[part_name] = part_type(part, schema.field(name).type)
         return pa.schema([(name, type) for name, type in types.items() if type is not None])
 
     def with_dates(self, schema: pa.Schema) -> pa.Schema:
@@ -186,6 +196,9 @@ class RelationCoding:
             arrays[close.ratio_name] = close.encode_ratio(rows)
             if close.first:
                 arrays[close.chain_ratio_name] = close.encode_chain_ratio(rows)
+        for column in self.columns:
+            if isinstance(column, CalendarColumn) and column.name in arrays:
+                arrays |= column.encode_parts(rows)
         return pa.table(
             {n: arrays[n] if n in arrays else rows.column(n) for n in schema.names}, schema=schema
         )

@@ -17,6 +17,7 @@ from models.tabular.relations.coded_columns import (
     RemainderColumn,
 )
 from models.tabular.relations.coding import RelationCoding
+from models.tabular.relations.dates.calendar_columns import CalendarColumn, may_be_weeks
 from models.tabular.relations.dates.columns import (
     DateGapColumn,
     PartColumn,
@@ -25,7 +26,6 @@ from models.tabular.relations.dates.columns import (
 )
 from models.tabular.relations.dates.planning import dates_of, plan_dates, without_orders_of_years
 from models.tabular.relations.dates.spread_dates import with_dates
-from models.tabular.relations.dates.week_columns import WeekColumn, may_be_weeks
 from models.tabular.relations.entropy import added_bits, entropy
 from models.tabular.relations.graphs import (
     Edge,
@@ -127,7 +127,7 @@ class _Planner:
             return
         if self._has_weeks(relation):
             date = relation.columns[0]
-            self.columns.append(WeekColumn(date, relation))
+            self.columns.append(CalendarColumn(date, weekdays=relation))
             self.sources[date] = {relation.last}
             self.kept.append(relation)
             return
@@ -175,7 +175,7 @@ class _Planner:
         Of two dates in order, the second one is learned as the distance from the first one.
         """
         date, is_coded = relation.columns[0], self.sources.keys() & relation.columns
-        weeks = (column.name for column in self.columns if isinstance(column, WeekColumn))
+        weeks = (column.name for column in self.columns if isinstance(column, CalendarColumn))
         return (
             relation.part == "day_of_week"
             and not is_coded

@@ -16,10 +16,10 @@ from models.tabular.relations.coded_columns import (
     RemainderColumn,
 )
 from models.tabular.relations.coding import RelationCoding
+from models.tabular.relations.dates.calendar_columns import CalendarColumn
 from models.tabular.relations.dates.columns import DateGapColumn, PartColumn, SpreadColumn
 from models.tabular.relations.dates.solving import solve_gap
 from models.tabular.relations.dates.spread_dates import with_dates
-from models.tabular.relations.dates.week_columns import WeekColumn
 from models.tabular.relations.marked_columns import MarkedColumn
 from models.tabular.relations.near.close_columns import CloseColumn
 from models.tabular.relations.near.columns import NearColumn
@@ -86,7 +86,9 @@ class _Solver:
         if is_relative and is_solved.any() and column.name in self._arrays:
             self._encode(column, is_solved)
             return
-        if isinstance(column, NearColumn | CloseColumn | WeekColumn | PartColumn | MarkedColumn):
+        if isinstance(
+            column, NearColumn | CloseColumn | CalendarColumn | PartColumn | MarkedColumn
+        ):
             return
         is_open = is_solved | self._is_given(column.name)
         last_first = tuple(reversed(column.sources))
@@ -134,6 +136,9 @@ class _Solver:
         exact = column.encode(self._rows, self._rows.schema.field(column.name).type)
         coded = self._arrays[column.name]
         self._arrays[column.name] = pa.compute.if_else(pa.array(mask), exact, coded)
+        if isinstance(column, CalendarColumn):
+            for name, part in column.encode_parts(self._rows).items():
+                self._arrays[name] = pa.compute.if_else(pa.array(mask), part, self._arrays[name])
 
     def _is_coarse(self, name: str) -> bool:
         return name in self._numbers and not self._numbers[name].layout.bins

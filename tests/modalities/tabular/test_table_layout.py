@@ -142,6 +142,18 @@ def test_lines_below_the_table_are_left_out_and_reported(footer: str, read: Read
     )
 
 
+@pytest.mark.parametrize("end", ["44,Köln", "44,"])
+def test_a_last_row_without_a_line_break_that_lacks_fields_is_cut_off(
+    end: str, read: Read, reject: Reject
+) -> None:
+    table = read("age,city,score\n" + ROWS + end)
+    issue = table.issue("footer_lines")
+    assert issue is not None
+    assert (table.summary.rows, issue["count"], issue["examples"]) == (40, 1, [end])
+    two = "age,city,score\n" + ROWS + "44,Köln\n" + end
+    assert reject(two).code == "wrong_field_count"
+
+
 @pytest.mark.parametrize("end", ["44,Köln\n", "44,Köln,3.5,9\n", "Köln,Bonn\n"])
 def test_a_last_row_of_values_with_too_few_or_many_fields_is_an_error(
     end: str, reject: Reject

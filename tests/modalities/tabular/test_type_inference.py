@@ -283,3 +283,13 @@ def test_repeated_numbers_named_id_are_identifiers(read: Read) -> None:
     numbers = [100_003 + i * 7919 for i in range(90)]
     table = read(build_column_csv(*numbers, *numbers[:20], name="player_id"))
     assert table["player_id"].type == "id"
+
+
+def test_two_long_numbers_with_a_comma_between_them_are_not_one_with_decimals(read: Read) -> None:
+    rows = [f"{number},{60_000 + 7 * number}" for number in range(200)]
+    pairs = [f'{number},"61936,61937"' for number in range(2)]
+    table = read("\n".join(["game,related", *rows, *pairs]) + "\n")
+    assert table.types["related"] == "integer"
+    issue = table.issue("odd_values")
+    assert issue is not None
+    assert issue["count"] == 2

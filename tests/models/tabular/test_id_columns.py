@@ -528,6 +528,8 @@ def test_columns_that_a_program_named_get_numbered_items() -> None:
     names = ["Oslo A", "Rome B", "Bern C"]
     assert numbered_names("Unnamed: 0_y", names).ends == (("Item ", "", 1.0),)
     assert numbered_names("stations", names).ends == (("Station ", "", 1.0),)
+    assert numbered_names("countries", names).ends == (("Country ", "", 1.0),)
+    assert numbered_names("species", names).ends == (("Species ", "", 1.0),)
 
 
 def test_names_without_blanks_do_not_get_any() -> None:

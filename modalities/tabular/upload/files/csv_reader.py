@@ -288,7 +288,8 @@ class _CsvBatches:
     def _is_footer(self, rows: int) -> bool:
         """Return True if all wrong rows are texts after the last of `rows` rows.
 
-        They have one field, or are sentences and comments in which there are delimiters.
+        They have one field, or are sentences and comments in which there are delimiters. So is the
+        first part of a row at which the file was cut off.
         """
         numbers = [number for number, _, _ in self._wrong_rows]
         at_end = numbers == list(range(rows + 1, rows + 1 + len(numbers)))
@@ -297,10 +298,19 @@ class _CsvBatches:
             and at_end
             and len(numbers) <= _MAX_FOOTER_ROWS
             and len(self._names) > 2
-            and all(
-                fields == 1 or is_note(self._fields(text)) for _, text, fields in self._wrong_rows
+            and (
+                self._is_cut_off()
+                or all(
+                    fields == 1 or is_note(self._fields(text))
+                    for _, text, fields in self._wrong_rows
+                )
             )
         )
+
+    def _is_cut_off(self) -> bool:
+        """Return True if the last row has too few fields and no line break."""
+        ((_, _, fields), *others) = self._wrong_rows
+        return self._normalizer.ends_in_row and not others and fields < len(self._names)
 
     def _fields(self, text: str) -> list[str]:
         """Return the fields of a row that the normalizer has written."""
@@ -311,8 +321,8 @@ class _CsvBatches:
     def _footer_issue(self) -> Issue:
         examples = tuple(printable(text.strip()) for _, text, _ in self._wrong_rows[:5])
         hint = (
-            "These lines below the table are not rows and were left out. Add the missing "
-            "delimiters if they are rows."
+            "These lines below the table are not rows, or are cut off, and were left out. Add the "
+            "missing delimiters if they are rows."
         )
         return Issue("footer_lines", "warning", len(self._wrong_rows), examples, hint)
 

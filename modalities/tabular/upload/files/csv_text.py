@@ -62,6 +62,7 @@ class CsvNormalizer(io.RawIOBase):
         self.comments = 0
         self.lines_between: list[str] = []  # without rulers
         self.padded = 0  # rows
+        self.ends_in_row = False  # without a line break
         self._full_width = full_width
         self._is_bordered = is_bordered and not dialect.escape
         self._chunks = chunks
@@ -150,6 +151,7 @@ class CsvNormalizer(io.RawIOBase):
             line += rest.count(self._newline, 0, start)
             raise _quote_error("unterminated_quote", line, "has an unclosed quotation mark")
         if rest:
+            self.ends_in_row = True
             self._check_quotes(rest, line)
             yield rest
 

@@ -39,6 +39,7 @@ _THING_NAME = re.compile(
 )
 _CLOCK = re.compile(r".*:|-?P")  # of durations
 _PROBED_TEXTS = 5
+_NUMBER_PAIR = re.compile(r"(\d{4,}),(\d{4,})")
 
 
 def find_candidates(
@@ -96,10 +97,18 @@ def _number_candidates(
         # Where the comma separates fields, it hardly is the decimal mark, too.
         is_other = decimal_comma or (forms[0].decimal, form.decimal) == (",", ".")
         is_likely = i == 0 or (is_other and form.zero == forms[0].zero)
+        if form.decimal == "," and not decimal_comma and _are_pairs(sample):
+            continue
         if not (typed_text and form.is_plain):
             numbers = NumberReader(form, NumberTexts(form))
             candidates.append(FormCandidate(numbers, is_likely=is_likely))
     return candidates
+
+
+def _are_pairs(sample: Sequence[str]) -> bool:
+    """Return True if all texts with a comma are two long numbers, such as `61936,61937`."""
+    matches = [_NUMBER_PAIR.fullmatch(text.strip()) for text in sample if "," in text]
+    return bool(matches) and all(match and len(match[1]) == len(match[2]) for match in matches)
 
 
 def _epoch_candidates(name: str, sample: Sequence[str]) -> list[FormCandidate]:

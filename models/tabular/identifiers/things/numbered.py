@@ -10,6 +10,7 @@ from models.tabular.identifiers.words.words import case_of, in_case
 _WORD = re.compile(rf"[A-Z]+(?![a-z])|[^\W\d_]?(?:[^\W\d_A-Z]|[{MARKS}])+|[^\W\d_]+")
 _GENERIC = frozenset(["column", "id", "label", "name", "names", "title"])  # if there are others
 _UNNAMED = re.compile(r"(?i)unnamed\b.*|column_\d+|")  # as programs name columns without a name
+_UNCHANGED = re.compile(r"(?i).*(?:species|series)")
 MAX_WORDS = 3
 OTHER_NAME = "item"
 
@@ -21,6 +22,14 @@ def numbered_names(name: str, texts: Sequence[str]) -> Counter:
     label = " ".join(specific[:MAX_WORDS]) if name.casefold() not in _GENERIC else name
     cases = [case_of(text) for text in texts if text[:1].lower() != text[:1].upper()]
     case = max(sorted(set(cases)), key=cases.count, default="title")
-    label = re.sub(r"(?<=[^\Ws]{3})s$", "", label) or OTHER_NAME  # of one of the teams
+    label = _singular(label) or OTHER_NAME
     cased = in_case([label], case)[0] if case != "title" else label[:1].upper() + label[1:]
     return Counter(len(texts) + 1, ends=((f"{cased} ", "", 1.0),))
+
+
+def _singular(label: str) -> str:
+    """Return the name of one of the teams, countries or species."""
+    if _UNCHANGED.fullmatch(label):
+        return label
+    label = re.sub(r"(?<=\w{3})ies$", "y", label)
+    return re.sub(r"(?<=[^\Ws]{3})s$", "", label)
