@@ -29,6 +29,7 @@ MIN_EXPECTED_RATIO = 20  # of their share if the columns were independent, to th
 MIN_MISSING_RATIO = 10  # the same of missing values, which are often explained by another column
 MAX_SEEN_ONCE = 0.05  # pairs of a token that one row has, relative to its rows
 MAX_STEPS = 64  # that are compared pairwise
+MAX_GAP_STEPS = 128  # of which a missing value of one may be explained by the other
 MAX_CELLS = 1 << 20  # pairs of tokens that a model stores
 
 
@@ -59,16 +60,17 @@ class StructuralZeros:
         candidates = []
         compared, missing = steps[:MAX_STEPS], missing_tokens or {}
         orders = {step: np.full(sizes[step], np.nan) for step in steps} | dict(positions or {})
-        for a, b in combinations(compared, 2):
+        for a, b in combinations(steps[:MAX_GAP_STEPS], 2):
+            has_gaps = a in missing or b in missing
+            if b not in compared and not has_gaps:
+                continue
             pairs = tokens[a] * sizes[b] + tokens[b]
             counts = np.bincount(pairs, minlength=sizes[a] * sizes[b]).reshape(sizes[a], sizes[b])
-            chance, may_meet = _structural_zeros(counts, orders[a], orders[b])
-            if may_meet is None:
-                chance, may_meet = _zeros_of_missing(counts, orders[a], orders[b])
-            if may_meet is None:
-                chance, may_meet = _zeros_of_missing(counts.T, orders[b], orders[a])
-                may_meet = None if may_meet is None else may_meet.T
-            for gaps in _explained_gaps(counts, missing.get(a), missing.get(b), len(compared)):
+            chance, may_meet = 0.0, None
+            if b in compared:
+                chance, may_meet = _zeros_of_pair(counts, orders[a], orders[b])
+            comparisons = min(len(steps), MAX_GAP_STEPS)
+            for gaps in _explained_gaps(counts, missing.get(a), missing.get(b), comparisons):
                 may_meet = gaps if may_meet is None else may_meet & gaps
                 chance = _share_by_chance(counts, ~may_meet)
             if may_meet is not None:
@@ -102,6 +104,19 @@ class StructuralZeros:
 
 
 NO_ZEROS = StructuralZeros({})
+
+
+def _zeros_of_pair(
+    counts: NDArray[np.int64], positions: Floats, other_positions: Floats
+) -> tuple[float, NDArray[np.bool_] | None]:
+    """Return the mask of tokens that may meet, of all values or else of missing ones only."""
+    chance, may_meet = _structural_zeros(counts, positions, other_positions)
+    if may_meet is None:
+        chance, may_meet = _zeros_of_missing(counts, positions, other_positions)
+    if may_meet is None:
+        chance, may_meet = _zeros_of_missing(counts.T, other_positions, positions)
+        may_meet = None if may_meet is None else may_meet.T
+    return chance, may_meet
 
 
 def _structural_zeros(

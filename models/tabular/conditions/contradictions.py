@@ -148,9 +148,9 @@ def _present_steps(
     given: Mapping[str, NDArray[np.bool_]],
     tokens: Tokens,
 ) -> dict[int, NDArray[np.bool_]]:
-    """Return the (N,) masks of rows with a given value of unknown tokens, by first step.
+    """Return the (N,) masks of rows with a given value whose tokens are not given, by first step.
 
-    The tokens of a coded column depend on others, but that it is not missing is known.
+    The tokens of a coded column depend on others, but not on these whether it is missing.
     """
     present = {}
     for column, steps in zip(tokenizer.columns, tokenizer.column_slices, strict=True):
@@ -168,7 +168,7 @@ def _has_exclusion(
 ) -> NDArray[np.bool_]:
     """Return the (N,) mask of rows with (S, N) given tokens that samples never have together.
 
-    The tokens of a step in `present` are unknown, but not missing where its mask is True.
+    The tokens of a step in `present` are not given, but not missing where its mask is True.
     """
     mask = np.zeros(tokens.shape[1], bool)
     may_be_new = _steps_of_pairs(tokenizer)

@@ -73,6 +73,8 @@ def explain(tokenizer: Tokenizer, names: Sequence[str], leave: Leave) -> Contrad
             ignored.add(relation.name)
     *others, column = names
     alternatives = alternatives_of(tokenizer, column, leave(others, (), True))
+    if others and alternatives == alternatives_of(tokenizer, column, leave((), (), True)):
+        alternatives = None  # the others leave all values
     needed = [relation for relation in used if relation.name not in ignored]
     if all(each.kind == "lookup" and each.columns[0] not in names for each in needed):
         needed = []  # that no key has both values, such as an order, says that no row has

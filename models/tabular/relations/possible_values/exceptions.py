@@ -1,4 +1,4 @@
-"""Narrowing by relations with exceptions: a row satisfies one, or has a known exception.
+"""Narrowing by relations with exceptions: a row satisfies one, or is an exception.
 
 The exceptions are those that a model samples. Either they are other values of a column, such as the
 hour 24, or differences from what the relation gives, such as a further part of an area.
