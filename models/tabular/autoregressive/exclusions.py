@@ -43,9 +43,10 @@ class Exclusions:
         the steps of each key and the learned columns that it determines. `optional` are those of
         pairs of columns and of keys with exceptions, which are left out beyond a budget of memory.
         """
-        pairs = zip(columns, slices, strict=True)
-        positions = {steps.start: column.positions[0] for column, steps in pairs}
-        zeros = StructuralZeros.fit(tokens, sizes, [steps.start for steps in slices], positions)
+        by_step = {steps.start: column for column, steps in zip(columns, slices, strict=True)}
+        positions = {step: column.positions[0] for step, column in by_step.items()}
+        missing = {s: c.layout.missing_token for s, c in by_step.items() if c.layout.missing}
+        zeros = StructuralZeros.fit(tokens, sizes, list(by_step), positions, missing)
         exact = [ExactLookup.fit(tokens, steps) for steps in keys]
         cells = 0
         for lookup in (ExactLookup.fit(tokens, steps) for steps in optional):

@@ -9,7 +9,7 @@ Sources: Bishop, Fienberg and Holland 1975, "Discrete multivariate analysis", ch
 """
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Self
@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.tabular.autoregressive.explained_gaps import MIN_EVIDENCE_NATS, find_explained_gaps
 from models.tabular.autoregressive.near_lookups import PENALTY
 from models.tabular.categorical_columns import Arrays, Floats, Tokens
 
@@ -27,8 +28,8 @@ MAX_UNSEEN_SHARE = 0.001  # of all rows, estimated, that have a pair which no tr
 MIN_EXPECTED_RATIO = 20  # of their share if the columns were independent, to that estimate
 MIN_MISSING_RATIO = 10  # the same of missing values, which are often explained by another column
 MAX_SEEN_ONCE = 0.05  # pairs of a token that one row has, relative to its rows
-MIN_EVIDENCE_NATS = 7.0  # that it misses some tokens of the other column: a chance of 1 in 1,000
 MAX_STEPS = 64  # that are compared pairwise
+MAX_GAP_STEPS = 128  # of which a missing value of one may be explained by the other
 MAX_CELLS = 1 << 20  # pairs of tokens that a model stores
 
 
@@ -48,24 +49,30 @@ class StructuralZeros:
         sizes: Sequence[int],
         steps: Sequence[int],
         positions: Mapping[int, Floats] | None = None,
+        missing_tokens: Mapping[int, int] | None = None,
     ) -> Self:
         """Find the structural zeros of (S, N) tokens between any two of `steps`.
 
         `sizes` are the numbers of tokens of all steps, and `positions` those of the tokens of steps
-        with an order, NaN for a missing value. Of too many zeros, those that would be most frequent
-        by chance are kept.
+        with an order, NaN for a missing value. `missing_tokens` are those of the steps that have
+        one. Of too many zeros, those that would be most frequent by chance are kept.
         """
         candidates = []
+        compared, missing = steps[:MAX_STEPS], missing_tokens or {}
         orders = {step: np.full(sizes[step], np.nan) for step in steps} | dict(positions or {})
-        for a, b in combinations(steps[:MAX_STEPS], 2):
+        for a, b in combinations(steps[:MAX_GAP_STEPS], 2):
+            has_gaps = a in missing or b in missing
+            if b not in compared and not has_gaps:
+                continue
             pairs = tokens[a] * sizes[b] + tokens[b]
             counts = np.bincount(pairs, minlength=sizes[a] * sizes[b]).reshape(sizes[a], sizes[b])
-            chance, may_meet = _structural_zeros(counts, orders[a], orders[b])
-            if may_meet is None:
-                chance, may_meet = _zeros_of_missing(counts, orders[a], orders[b])
-            if may_meet is None:
-                chance, may_meet = _zeros_of_missing(counts.T, orders[b], orders[a])
-                may_meet = None if may_meet is None else may_meet.T
+            chance, may_meet = 0.0, None
+            if b in compared:
+                chance, may_meet = _zeros_of_pair(counts, orders[a], orders[b])
+            comparisons = min(len(steps), MAX_GAP_STEPS)
+            for gaps in _explained_gaps(counts, missing.get(a), missing.get(b), comparisons):
+                may_meet = gaps if may_meet is None else may_meet & gaps
+                chance = _share_by_chance(counts, ~may_meet)
             if may_meet is not None:
                 candidates.append((chance, (a, b), may_meet))
         candidates.sort(key=lambda item: (-item[0], item[1]))
@@ -97,6 +104,19 @@ class StructuralZeros:
 
 
 NO_ZEROS = StructuralZeros({})
+
+
+def _zeros_of_pair(
+    counts: NDArray[np.int64], positions: Floats, other_positions: Floats
+) -> tuple[float, NDArray[np.bool_] | None]:
+    """Return the mask of tokens that may meet, of all values or else of missing ones only."""
+    chance, may_meet = _structural_zeros(counts, positions, other_positions)
+    if may_meet is None:
+        chance, may_meet = _zeros_of_missing(counts, positions, other_positions)
+    if may_meet is None:
+        chance, may_meet = _zeros_of_missing(counts.T, other_positions, positions)
+        may_meet = None if may_meet is None else may_meet.T
+    return chance, may_meet
 
 
 def _structural_zeros(
@@ -150,6 +170,20 @@ def _zeros_of_missing(
     if may_meet is None:
         return chance, None
     return chance, may_meet[:, np.append(np.zeros(counts.shape[1] - 1, np.int64), 1)]
+
+
+def _explained_gaps(
+    counts: NDArray[np.int64], missing: int | None, other_missing: int | None, comparisons: int
+) -> Iterator[NDArray[np.bool_]]:
+    """Yield the masks of the tokens that may meet because one column explains gaps of the other."""
+    if other_missing is not None:
+        gaps = find_explained_gaps(counts, other_missing, comparisons)
+        if gaps is not None:
+            yield gaps
+    if missing is not None:
+        gaps = find_explained_gaps(counts.T, missing, comparisons)
+        if gaps is not None:
+            yield gaps.T
 
 
 def _is_beyond(counts: NDArray[np.int64], positions: Floats) -> NDArray[np.bool_]:

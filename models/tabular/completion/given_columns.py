@@ -117,14 +117,18 @@ def complete_columns(coding: RelationCoding, learned: Collection[str]) -> set[st
     """Return the `learned` columns, which no row lacks, and those that always follow from them."""
     complete = set(learned)
     for column in coding.columns:  # in decoding order
-        if isinstance(column, DerivedColumn) and column.omitted:
-            relation = column.relation
-            has_values = relation.kind in _ALWAYS_GIVING or (
-                relation.kind in GIVES_TEXT and None not in relation.values
-            )
-            if has_values and complete.issuperset(column.sources):
-                complete.add(column.name)
+        if isinstance(column, DerivedColumn) and always_gives(column):
+            complete |= {column.name} if complete.issuperset(column.sources) else set()
     return complete
+
+
+def always_gives(column: DerivedColumn) -> bool:
+    """Return True if a column has a value wherever those have one from which it follows."""
+    relation = column.relation
+    gives_value = relation.kind in _ALWAYS_GIVING or (
+        relation.kind in GIVES_TEXT and None not in relation.values
+    )
+    return column.omitted and gives_value
 
 
 def _check_marked(column: MarkedColumn, values: pa.Array, given: NDArray[np.bool_]) -> None:

@@ -93,7 +93,8 @@ class PartialRows:
         check_derived_values(tokenizer.coding, values, given)
         complete = [column.name for column in tokenizer.columns if not column.layout.missing]
         check_missing_values(tokenizer.coding, complete, values, given)
-        _check_relations(tokenizer, values, given)
+        _check_parts(tokenizer, values, given)
+        check_given_values(tokenizer, values, given)
         add_values_of_keys(tokenizer, values, given)
         tokens = np.full((len(tokenizer.step_sizes), len(rows)), UNKNOWN_TOKEN)
         for column, steps in zip(tokenizer.columns, tokenizer.column_slices, strict=True):
@@ -239,12 +240,12 @@ def _coded(
     return coded_column.encode(rows, values[name].type), is_determined
 
 
-def _check_relations(
+def _check_parts(
     tokenizer: Tokenizer, values: Mapping[str, pa.Array], given: Mapping[str, NDArray[np.bool_]]
 ) -> None:
-    """Raise InvalidPartialRow if given values contradict each other.
+    """Raise InvalidPartialRow for a date whose part no training row has.
 
-    A date whose part is not in the training rows, such as a Saturday, has no name of that part.
+    Such a part, for instance a Saturday, has no name.
     """
     rows = pa.RecordBatch.from_pydict(dict(values))
     for relation in tokenizer.coding.relations:
@@ -259,11 +260,6 @@ def _check_relations(
                 part = relation.part.replace("_", " ")
                 message = f"has a {part} that no training row has, so `{relation.last}` is unknown"
                 raise InvalidPartialRow(int(unknown[0]), source, message)
-        if all(name in values for name in relation.columns):
-            are_given = np.logical_and.reduce([given[name] for name in relation.columns])
-            if len(broken := np.flatnonzero(are_given & ~relation.holds(rows))):
-                message = f"contradicts the other given values, because `{relation.name}`"
-                raise InvalidPartialRow(int(broken[0]), relation.table_columns[-1], message)
 
 
 def _check_representable(

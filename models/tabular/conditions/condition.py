@@ -26,14 +26,17 @@ NO_MATCH = "has no value in the training data that satisfies the condition"
 class Alternatives:
     """Values of a column that an error message names: what it may have instead.
 
-    They are the ends of a range, the `nearest` ones to a value, `all` texts or only `some`.
+    They are the ends of a range, the `nearest` ones to a value, `all` texts or only `some`. There
+    are none if it must be `missing`.
     """
 
     values: pa.Array
-    kind: Literal["range", "nearest", "all", "some"]
+    kind: Literal["range", "nearest", "all", "some", "missing"]
 
     def describe(self, texts: Sequence[str]) -> str:
         """Return the phrase of a message, in which `texts` show the values."""
+        if self.kind == "missing":
+            return " missing"
         if self.kind == "nearest":
             verb = "are" if len(texts) > 1 else "is"
             return f": the nearest {verb} {' and '.join(texts)}"

@@ -23,13 +23,14 @@ from models.tabular.conditions.condition import (
 from models.tabular.conditions.explanation import alternatives_of, explain
 from models.tabular.conditions.possible_rows import (
     PossibleRows,
+    all_relations,
     any_values,
     possible_rows,
+    with_present_sources,
 )
 from models.tabular.conditions.possible_tokens import without_exclusions
 from models.tabular.relations.possible_values.propagation import narrow
 from models.tabular.relations.possible_values.values import PossibleValues
-from models.tabular.relations.relation import Relation
 from models.tabular.relations.rows import as_floats
 from models.tabular.sampled_values import UNKNOWN_TOKEN
 from models.tabular.tokenizer import Tokenizer
@@ -75,30 +76,30 @@ def check_given_values(
     tokenizer: Tokenizer,
     values: Mapping[str, pa.Array],
     given: Mapping[str, NDArray[np.bool_]],
-    tokens: Tokens,
+    tokens: Tokens | None = None,
 ) -> None:
     """Raise InvalidPartialRow if values that are given contradict each other.
 
     Single values may be beyond those of the training rows, and so may what follows from them.
+    Without the (S, N) tokens of given values, only the relations are checked.
     """
-    relations = _without_pairs(tokenizer)
+    relations = all_relations(tokenizer)
     # Dates over columns have no possible values of their own, unlike their parts.
     given = {name: mask for name, mask in given.items() if name in tokenizer.arrow.names}
-    count = tokens.shape[1] if given else 0
+    count = len(next(iter(given.values()))) if given else 0
     for start in range(0, count, CHUNK):
         rows = slice(start, min(start + CHUNK, count))
         own = {name: mask[rows] for name, mask in given.items()}
-        possible = _given_values(tokenizer, {n: a[rows] for n, a in values.items()}, own)
-        possible, _ = narrow(possible, relations, list(given))
-        is_bad = possible.is_empty | _has_exclusion(tokenizer, tokens[:, rows])
+        own_values = {name: array[rows] for name, array in values.items()}
+        possible = _given_values(tokenizer, own_values, own)
+        possible, _ = narrow(possible, relations, list(given), pairs_may_be_new=True)
+        is_bad = possible.is_empty
+        if tokens is not None:
+            present = _present_steps(tokenizer, own_values, own, tokens[:, rows])
+            is_bad = is_bad | _has_exclusion(tokenizer, tokens[:, rows], present)
         if is_bad.any():
             row = start + int(is_bad.argmax())
-            _refuse(tokenizer, row, values, given, tokens[:, row])
-
-
-def _without_pairs(tokenizer: Tokenizer) -> list[Relation]:
-    """Return the relations that given values satisfy: those of pairs of values may be new."""
-    return [relation for relation in tokenizer.coding.relations if not relation.has_pairs]
+            _refuse(tokenizer, row, values, given, None if tokens is None else tokens[:, [row]])
 
 
 def _given_values(
@@ -137,11 +138,38 @@ def _given_values(
                     allowed[row, places[own_texts[row]]] = True
             texts[name] = known, allowed
         present[name] = np.where(mask, has_value, present[name])
-    return replace(possible, low=low, high=high, texts=texts, present=present)
+    possible = replace(possible, low=low, high=high, texts=texts, present=present)
+    return with_present_sources(tokenizer.coding, possible)
 
 
-def _has_exclusion(tokenizer: Tokenizer, tokens: Tokens) -> NDArray[np.bool_]:
-    """Return the (N,) mask of rows with (S, N) given tokens that samples never have together."""
+def _present_steps(
+    tokenizer: Tokenizer,
+    values: Mapping[str, pa.Array],
+    given: Mapping[str, NDArray[np.bool_]],
+    tokens: Tokens,
+) -> dict[int, NDArray[np.bool_]]:
+    """Return the (N,) masks of rows with a given value whose tokens are not given, by first step.
+
+    The tokens of a coded column depend on others, but not on these whether it is missing.
+    """
+    present = {}
+    for column, steps in zip(tokenizer.columns, tokenizer.column_slices, strict=True):
+        if column.layout.missing and column.name in given:
+            has_value = ~values[column.name].is_null(nan_is_null=True).to_numpy(
+                zero_copy_only=False
+            )
+            is_unknown = tokens[steps.start] == UNKNOWN_TOKEN
+            present[steps.start] = given[column.name] & has_value & is_unknown
+    return present
+
+
+def _has_exclusion(
+    tokenizer: Tokenizer, tokens: Tokens, present: Mapping[int, NDArray[np.bool_]]
+) -> NDArray[np.bool_]:
+    """Return the (N,) mask of rows with (S, N) given tokens that samples never have together.
+
+    The tokens of a step in `present` are not given, but not missing where its mask is True.
+    """
     mask = np.zeros(tokens.shape[1], bool)
     may_be_new = _steps_of_pairs(tokenizer)
     for (a, b), may_meet in tokenizer.exclusions.zeros.may_meet.items():
@@ -149,6 +177,10 @@ def _has_exclusion(tokenizer: Tokenizer, tokens: Tokens) -> NDArray[np.bool_]:
             continue
         are_given = (tokens[a] != UNKNOWN_TOKEN) & (tokens[b] != UNKNOWN_TOKEN)
         mask |= are_given & ~may_meet[tokens[a], tokens[b]]
+        for step, other, allowed in ((b, a, may_meet), (a, b, may_meet.T)):
+            if step in present:
+                is_known = present[step] & (tokens[other] != UNKNOWN_TOKEN)
+                mask |= is_known & ~allowed[tokens[other], :-1].any(1)
     for joint in tokenizer.joint_masks:
         own = tokens[list(joint.steps)]
         for row in np.flatnonzero((own != UNKNOWN_TOKEN).sum(0) > 1):
@@ -172,25 +204,33 @@ def _refuse(
     row: int,
     values: Mapping[str, pa.Array],
     given: Mapping[str, NDArray[np.bool_]],
-    tokens: NDArray[np.int64],
+    tokens: Tokens | None,
 ) -> None:
     """Raise InvalidPartialRow for a row whose given values contradict each other."""
     names = [name for name in given if given[name][row]]
     may_be_new = _steps_of_pairs(tokenizer)
+    own_values = {name: values[name].slice(row, 1) for name in names}
+    own_given = {name: np.ones(1, bool) for name in names}
+    masks: dict[int, NDArray[np.bool_]] = {}
+    if tokens is not None:
+        present = _present_steps(tokenizer, own_values, own_given, tokens)
+        for step, size in enumerate(tokenizer.step_sizes):
+            if tokens[step, 0] != UNKNOWN_TOKEN:
+                masks[step] = np.arange(size) == tokens[step, 0]
+            elif step in present and present[step][0]:
+                masks[step] = np.arange(size) < size - 1
 
     def leave(names: Sequence[str], ignored: Collection[str], by_tokens: bool) -> PossibleRows:
-        relations = [each for each in _without_pairs(tokenizer) if each.name not in ignored]
-        own_values = {name: values[name].slice(row, 1) for name in names}
+        relations = [each for each in all_relations(tokenizer) if each.name not in ignored]
         possible = any_values(tokenizer, 1)
         if names:
-            possible = _given_values(tokenizer, own_values, {n: np.ones(1, bool) for n in names})
-        possible, used = narrow(possible, relations, names)
-        masks = {}
-        for step in tokenizer.steps_of(names) if by_tokens else ():
-            if tokens[step] != UNKNOWN_TOKEN:
-                masks[step] = np.zeros(tokenizer.step_sizes[step], bool)
-                masks[step][tokens[step]] = True
-        return PossibleRows(possible, without_exclusions(tokenizer, masks, may_be_new), tuple(used))
+            own = {name: own_values[name] for name in names}
+            possible = _given_values(tokenizer, own, {name: own_given[name] for name in names})
+        possible, used = narrow(possible, relations, names, pairs_may_be_new=True)
+        steps = tokenizer.steps_of(names) if by_tokens else ()
+        allowed = {step: masks[step] for step in steps if step in masks}
+        allowed = without_exclusions(tokenizer, allowed, may_be_new)
+        return PossibleRows(possible, allowed, tuple(used))
 
     if leave(names, (), True).is_empty:
         contradiction = explain(tokenizer, names, leave)

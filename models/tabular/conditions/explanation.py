@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from models.tabular.categorical_columns import from_text
 from models.tabular.conditions.condition import Alternatives
 from models.tabular.conditions.plan import token_range
-from models.tabular.conditions.possible_rows import PossibleRows, any_values
+from models.tabular.conditions.possible_rows import PossibleRows, all_relations, any_values
 from models.tabular.numbers.grid import NumberGrid, is_numeric
 from models.tabular.relations.rows import as_floats
 from models.tabular.tokenizer import Tokenizer
@@ -49,7 +49,7 @@ class Contradiction:
         if self.alternatives is not None and not names:
             rest = ". It may be"
         elif self.alternatives is not None:
-            verb = "is" if self.alternatives.kind == "range" else "may be"
+            verb = "is" if self.alternatives.kind in ("range", "missing") else "may be"
             values = "this value" if len(self.others) == 1 else "these values"
             rest = f". With {values}, it {verb}"
         return f"{start}{reason}{rest}"
@@ -61,26 +61,37 @@ def explain(tokenizer: Tokenizer, names: Sequence[str], leave: Leave) -> Contrad
         fewer = [each for each in names if each != name]
         if fewer and leave(fewer, (), True).is_empty:
             names = fewer
-    ignored: set[str] = set()
     by_tokens = not leave(names, (), False).is_empty
-    used = [relation.name for relation in leave(names, (), by_tokens).relations]
-    for relation in used:
-        if leave(names, ignored | {relation}, by_tokens).is_empty:
-            ignored.add(relation)
+    used = leave(names, (), by_tokens).relations
+    # Other relations may say the same by more columns, and so may those of columns not requested.
+    all_names = {each.name for each in all_relations(tokenizer)}
+    ignored = all_names - {relation.name for relation in used}
+    if not leave(names, ignored, by_tokens).is_empty:
+        ignored = set()
+    for relation in sorted(used, key=lambda each: set(each.columns) <= set(names)):
+        if leave(names, ignored | {relation.name}, by_tokens).is_empty:
+            ignored.add(relation.name)
     *others, column = names
     alternatives = alternatives_of(tokenizer, column, leave(others, (), True))
-    needed = [relation for relation in used if relation not in ignored]
-    return Contradiction(column, others, needed, alternatives)
+    if others and alternatives == alternatives_of(tokenizer, column, leave((), (), True)):
+        alternatives = None  # the others leave all values
+    needed = [relation for relation in used if relation.name not in ignored]
+    if all(each.kind == "lookup" and each.columns[0] not in names for each in needed):
+        needed = []  # that no key has both values, such as an order, says that no row has
+    return Contradiction(column, others, [each.name for each in needed], alternatives)
 
 
 def alternatives_of(tokenizer: Tokenizer, name: str, possible: PossibleRows) -> Alternatives | None:
     """Return what a column may be by what other values leave, if they leave something."""
     values, arrow = possible.values, tokenizer.arrow.field(name).type
     column = next((each for each in tokenizer.columns if each.name == name), None)
+    layout = column.layout if column is not None else None
     if name in tokenizer.coding.names - tokenizer.coding.learned:
         column = None  # whose tokens are not those of its values
     steps = tokenizer.steps_of([name])
     first = possible.tokens.get(steps[0]) if steps else None
+    if first is not None and first[-1] and first.sum() == 1 and layout and layout.missing:
+        return Alternatives(pa.nulls(0, arrow), "missing")
     if name in values.low and is_numeric(arrow):
         usual = any_values(tokenizer, 1).with_range(name, values.low[name], values.high[name])
         if usual.low[name][0] <= usual.high[name][0]:
@@ -112,9 +123,9 @@ def _rounded(tokenizer: Tokenizer, name: str, low: float, high: float) -> NDArra
     coded = [column for column in tokenizer.coding.columns if column.name == name]
     decimals = max((getattr(column, "decimals", -1) for column in coded), default=-1)
     if decimals < 0:
-        return np.array([float(f"{end:.12g}") for end in (low, high)])
+        return np.array([float(f"{end:.12g}") for end in (low, high)]) + 0.0  # instead of -0.0
     unit = 10.0**decimals
-    return np.array([np.ceil(low * unit - 1e-4), np.floor(high * unit + 1e-4)]) / unit
+    return np.array([np.ceil(low * unit - 1e-4), np.floor(high * unit + 1e-4)]) / unit + 0.0
 
 
 def _listed(texts: Sequence[str]) -> str:

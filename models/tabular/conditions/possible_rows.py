@@ -13,15 +13,18 @@ import pyarrow.compute
 from numpy.typing import NDArray
 
 from models.tabular.categorical_columns import CategoricalColumn, Column, Floats, as_text, from_text
-from models.tabular.completion.given_columns import complete_columns
+from models.tabular.completion.given_columns import always_gives, complete_columns
 from models.tabular.conditions.condition import Condition
+from models.tabular.conditions.inexact_relations import inexact_relations
 from models.tabular.conditions.plan import token_masks, token_range
 from models.tabular.conditions.possible_tokens import without_exclusions
 from models.tabular.numbers.grid import is_numeric
 from models.tabular.relations.coded_columns import DerivedColumn
+from models.tabular.relations.coding import RelationCoding
 from models.tabular.relations.kinds import GIVES_TEXT
 from models.tabular.relations.near.close_columns import CloseColumn
 from models.tabular.relations.near.columns import NearColumn
+from models.tabular.relations.possible_values.exceptions import InexactRelation
 from models.tabular.relations.possible_values.propagation import narrow
 from models.tabular.relations.possible_values.values import Mask, PossibleValues
 from models.tabular.relations.relation import Relation
@@ -40,7 +43,7 @@ class PossibleRows:
 
     values: PossibleValues
     tokens: Mapping[int, NDArray[np.bool_]]
-    relations: tuple[Relation, ...]
+    relations: tuple[Relation | InexactRelation, ...]
 
     @property
     def is_empty(self) -> bool:
@@ -62,11 +65,11 @@ def possible_rows(
     possible = any_values(tokenizer, 1)
     for condition in conditions:
         possible = _with_condition(possible, condition)
-    relations = [*tokenizer.coding.relations, *_marked_relations(tokenizer, conditions)]
-    relations = [each for each in relations if each.name not in ignored]
+    possible = with_present_sources(tokenizer.coding, possible)
+    relations = [each for each in all_relations(tokenizer) if each.name not in ignored]
     changed = {condition.column for condition in conditions}
     masks: dict[int, Mask] = {}
-    used: dict[str, Relation] = {}
+    used: dict[str, Relation | InexactRelation] = {}
     for _ in range(MAX_ROUNDS):
         possible, narrowing = narrow(possible, relations, changed)
         used |= {relation.name: relation for relation in narrowing}
@@ -78,24 +81,33 @@ def possible_rows(
             tokenizer, before | _tokens_of(tokenizer, conditions, possible, changed)
         )
         possible, changed = _with_tokens(tokenizer, possible, masks)
+        possible = with_present_sources(tokenizer.coding, possible)
         if not changed:
             break
     return PossibleRows(possible, masks, tuple(used.values()))
 
 
-def _marked_relations(tokenizer: Tokenizer, conditions: Sequence[Condition]) -> list[Relation]:
-    """Return the relations with exceptions of which no exception meets the conditions."""
-    columns = {column.name: column for column in tokenizer.columns}
-    relations = []
-    for condition in conditions:
-        marked = tokenizer.coding.marked.get(condition.column)
-        column = columns.get(condition.column)
-        if marked is None or column is None:
-            continue
-        ends = marked.own_values(*token_range(column), tokenizer.arrow.field(marked.name).type)
-        if not condition.can_match(*ends).any() and not _may_lack(condition):
-            relations.append(replace(marked.relation, exceptions=False))
-    return relations
+def all_relations(tokenizer: Tokenizer) -> list[Relation | InexactRelation]:
+    """Return the relations of all samples, also those with exceptions."""
+    return [*tokenizer.coding.relations, *inexact_relations(tokenizer)]
+
+
+def with_present_sources(coding: RelationCoding, possible: PossibleValues) -> PossibleValues:
+    """Return a copy in which the numbers are present from which present ones follow.
+
+    What always follows from present columns is present, too.
+    """
+    present = dict(possible.present)
+    derived = [c for c in coding.columns if isinstance(c, DerivedColumn) and c.omitted]
+    for column in reversed(derived):
+        if column.relation.kind not in GIVES_TEXT:  # a number is missing where a source is
+            for name in present.keys() & {*column.sources}:
+                present[name] = present[name] | present[column.name]
+    for column in derived:
+        if always_gives(column) and present.keys() >= {*column.sources}:
+            follows = np.logical_and.reduce([present[name] for name in column.sources])
+            present[column.name] = present[column.name] | follows
+    return replace(possible, present=present)
 
 
 def _tokens_of(
@@ -135,7 +147,18 @@ def _with_tokens(
     changed = set()
     for column, steps in zip(tokenizer.columns, tokenizer.column_slices, strict=True):
         is_coded = column.name in tokenizer.coding.names - tokenizer.coding.learned
-        if steps.start not in masks or is_coded or column.layout.sub_bins:
+        if steps.start not in masks:
+            continue
+        if (
+            column.layout.missing
+            and column.name in possible.present
+            and not masks[steps.start][column.layout.missing_token]
+            and not possible.present[column.name].all()
+        ):
+            present = np.ones_like(possible.present[column.name])
+            possible = replace(possible, present={**possible.present, column.name: present})
+            changed.add(column.name)
+        if is_coded or column.layout.sub_bins:
             continue
         before, tokens = possible, np.flatnonzero(masks[steps.start])
         if not len(tokens):

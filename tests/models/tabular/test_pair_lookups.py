@@ -216,7 +216,7 @@ def test_a_new_pair_may_be_given_and_gets_a_sampled_value(sampler: TableSampler)
 
 
 def test_given_values_that_contradict_a_pair_are_named(sampler: TableSampler) -> None:
-    with pytest.raises(InvalidPartialRow, match="contradicts the other given values"):
+    with pytest.raises(InvalidPartialRow, match="contradicts `product` and `size`, because"):
         complete(sampler, [{"product": "p1", "size": "S", "price": PRICES["p2", "S"]}])
 
 

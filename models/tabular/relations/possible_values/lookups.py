@@ -15,19 +15,30 @@ from models.tabular.relations.possible_values.values import PossibleValues
 from models.tabular.relations.relation import MISSING, SEPARATOR, Relation
 from models.tabular.relations.rows import as_floats
 
-MAX_DAYS = 5_000  # of which the parts are compared
+MAX_PERIODS = 5_000  # of which the parts are compared
+PERIODS_PER_DAY = {**dict.fromkeys(DATE_PARTS, 1), "hour": 24, "minute": 24 * 60}
 
 
-def may_be_days(possible: PossibleValues, relation: Relation) -> bool:
-    """Return True if a relation determines a part of few days."""
+def has_few_periods(possible: PossibleValues, relation: Relation) -> bool:
+    """Return True if a relation determines a part of few days, hours or minutes.
+
+    Those of time zones with other offsets than full days are not compared.
+    """
     source = relation.columns[0]
-    if relation.roles or relation.part not in DATE_PARTS or source not in possible.low:
+    if relation.roles or relation.part not in PERIODS_PER_DAY or source not in possible.low:
         return False
     arrow = possible.arrow.field(source).type
-    if pa.types.is_time(arrow) or pa.types.is_duration(arrow) or not pa.types.is_temporal(arrow):
+    if pa.types.is_duration(arrow) or not pa.types.is_temporal(arrow):
+        return False
+    if pa.types.is_timestamp(arrow) and arrow.tz not in (None, "UTC"):
         return False
     span = possible.high[source].max() - possible.low[source].min()
-    return bool(span <= MAX_DAYS * ticks_per_day(arrow))
+    return bool(span <= MAX_PERIODS * _period(arrow, relation))
+
+
+def _period(arrow: pa.DataType, relation: Relation) -> int:
+    """Return the ticks for which a part of a date or time stays the same."""
+    return ticks_per_day(arrow) // PERIODS_PER_DAY[relation.part]
 
 
 def narrow_by_pairs(possible: PossibleValues, relation: Relation) -> PossibleValues:
@@ -89,11 +100,11 @@ def _intervals(
 ) -> tuple[Floats, Floats, Sequence[Any]]:
     """Return the ends (P,) of the intervals of a source with the P values of a relation.
 
-    A number that is not a key of a lookup has the value of the nearest one. Dates have one
-    interval for each day.
+    A number that is not a key of a lookup has the value of the nearest one. Dates and times have
+    one interval for each day, hour or minute.
     """
     if relation.part:
-        return _days(possible, relation)
+        return _periods(possible, relation)
     if relation.kind != "lookup":
         ends = np.concatenate([[-np.inf], np.array(relation.keys, float), [np.inf]])
         return ends[:-1], np.nextafter(ends[1:], -np.inf), relation.values
@@ -106,16 +117,16 @@ def _intervals(
     return ends[:-1], ends[1:], [relation.values[present[i]] for i in order]
 
 
-def _days(possible: PossibleValues, relation: Relation) -> tuple[Floats, Floats, Sequence[Any]]:
-    """Return the days of a source, each with the part of a date that it has, or its value."""
+def _periods(possible: PossibleValues, relation: Relation) -> tuple[Floats, Floats, Sequence[Any]]:
+    """Return the days, hours or minutes of a source, each with its part or the value of this."""
     source, last = relation.columns
     arrow = possible.arrow.field(source).type
-    day = ticks_per_day(arrow)
-    first, end = possible.low[source].min() // day, possible.high[source].max() // day
-    starts = np.arange(first, end + 1) * day
-    dates = NumberGrid(arrow, 0).from_floats(starts, np.zeros(len(starts), bool))
-    rows = pa.RecordBatch.from_pydict({source: dates})
+    ticks = _period(arrow, relation)
+    first, end = possible.low[source].min() // ticks, possible.high[source].max() // ticks
+    starts = np.arange(first, end + 1) * ticks
+    times = NumberGrid(arrow, 0).from_floats(starts, np.zeros(len(starts), bool))
+    rows = pa.RecordBatch.from_pydict({source: times})
     values = relation.look_up(rows) if relation.kind == "lookup" else relation.source(rows)
     if last in possible.low and relation.kind != "lookup":
-        return starts, starts + day - 1, as_floats(values).tolist()
-    return starts, starts + day - 1, as_text(values).to_pylist()
+        return starts, starts + ticks - 1, as_floats(values).tolist()
+    return starts, starts + ticks - 1, as_text(values).to_pylist()

@@ -18,8 +18,9 @@ from models.tabular.relations.possible_values.equations import (
     narrow_by_amounts,
     narrow_by_equation,
 )
+from models.tabular.relations.possible_values.exceptions import InexactRelation
 from models.tabular.relations.possible_values.lookups import (
-    may_be_days,
+    has_few_periods,
     narrow_by_pairs,
     narrow_by_triples,
 )
@@ -30,13 +31,18 @@ MAX_ROUNDS = 10  # of all relations, each of which may narrow what others narrow
 
 
 def narrow(
-    possible: PossibleValues, relations: Sequence[Relation], changed: Iterable[str]
-) -> tuple[PossibleValues, list[Relation]]:
+    possible: PossibleValues,
+    relations: Sequence[Relation | InexactRelation],
+    changed: Iterable[str],
+    *,
+    pairs_may_be_new: bool = False,
+) -> tuple[PossibleValues, list[Relation | InexactRelation]]:
     """Return the values that the relations leave, and those relations that excluded some.
 
-    Only the columns that are `changed` have other values than in any row.
+    Only the columns that are `changed` have other values than in any row. If pairs of values may be
+    new, so may the value that a lookup by two columns gives.
     """
-    used = dict[str, Relation]()
+    used = dict[str, Relation | InexactRelation]()
     relations = [each for each in relations if possible.has_all(each.columns)]
     pending = set(changed)
     for _ in range(MAX_ROUNDS):
@@ -44,7 +50,11 @@ def narrow(
         for relation in relations:
             if not (changed | pending) & set(relation.columns):
                 continue
-            if (narrower := _narrow_by(possible, relation)) is not possible:
+            if pairs_may_be_new and isinstance(relation, Relation) and relation.has_pairs:
+                narrower = _exclude_single_values(possible, relation)
+            else:
+                narrower = _narrow_by(possible, relation)
+            if narrower is not possible:
                 pending |= possible.differing(narrower, relation.columns)
                 possible, used[relation.name] = narrower, relation
                 if possible.is_empty.all():
@@ -54,13 +64,15 @@ def narrow(
     return possible, list(used.values())
 
 
-def _narrow_by(possible: PossibleValues, relation: Relation) -> PossibleValues:
+def _narrow_by(possible: PossibleValues, relation: Relation | InexactRelation) -> PossibleValues:
     """Return what a relation leaves, or `possible` itself if it excludes nothing."""
+    if isinstance(relation, InexactRelation):
+        return relation.narrow(possible, _narrow_by)
     if relation.kind == "order":
         return _narrow_by_order(possible, *relation.columns)
     if relation.kind == "distinct":
         return _narrow_by_difference(possible, *relation.columns)
-    if relation.kind in ("interval", "step") or may_be_days(possible, relation):
+    if relation.kind in ("interval", "step") or has_few_periods(possible, relation):
         return narrow_by_pairs(possible, relation)
     if relation.kind == "lookup" and len(relation.columns) == 2 and not relation.part:
         return narrow_by_pairs(possible, relation)
@@ -69,7 +81,8 @@ def _narrow_by(possible: PossibleValues, relation: Relation) -> PossibleValues:
     if relation.kind in BY_KEYS:
         return narrow_by_amounts(possible, relation)
     if relation.kind in EQUATIONS:
-        return narrow_by_equation(possible, relation)
+        narrower = narrow_by_equation(possible, relation)
+        return narrower if narrower is not possible else _exclude_single_values(possible, relation)
     return _exclude_single_values(possible, relation)
 
 

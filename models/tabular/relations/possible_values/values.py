@@ -34,9 +34,20 @@ class PossibleValues:
     @property
     def is_empty(self) -> Mask:
         """The (N,) mask of rows in which some column must have a value, but cannot."""
-        empty = [(self.low[n] > self.high[n]) & self.present[n] for n in self.low]
-        empty += [~mask.any(1) & self.present[n] for n, (_, mask) in self.texts.items()]
-        return np.asarray(np.logical_or.reduce(empty))
+        return self.is_empty_in([*self.low, *self.texts])
+
+    def is_empty_in(self, names: Iterable[str]) -> Mask:
+        """Return the (N,) mask of rows in which one of some columns must have a value, but cannot.
+
+        Columns without ranges and masks can.
+        """
+        empty = np.zeros(len(next(iter(self.present.values()))), bool)
+        for name in names:
+            if name in self.low:
+                empty |= (self.low[name] > self.high[name]) & self.present[name]
+            elif name in self.texts:
+                empty |= ~self.texts[name][1].any(1) & self.present[name]
+        return empty
 
     def has_all(self, names: Iterable[str]) -> bool:
         """Return True if columns have ranges or masks."""
