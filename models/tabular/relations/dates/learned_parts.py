@@ -64,8 +64,10 @@ def find_parts(
     found = []
     for name in names:
         column = weeks.get(name, CalendarColumn(name))
-        if parts := _parts(column, array(sample, name), codes, len(table), is_fitted):
-            found.append(replace(column, parts=parts))
+        parts = _parts(column, array(sample, name), codes, len(table), is_fitted)
+        with_names = replace(column, parts=parts).without(table.column_names)  # those are taken
+        if with_names.parts:
+            found.append(with_names)
     return found
 
 
