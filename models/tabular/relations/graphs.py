@@ -2,10 +2,6 @@
 
 from collections.abc import Collection, Iterable, Mapping
 
-import numpy as np
-from numpy.typing import NDArray
-
-Mask = NDArray[np.bool_]
 Edge = tuple[str, str]  # the first column is at most the second one
 
 
@@ -27,27 +23,23 @@ def group(edges: Iterable[Edge]) -> dict[str, list[str]]:
     return following
 
 
-def without_implied(edges: set[Edge], missing: Mapping[str, Mask]) -> set[Edge]:
+def without_implied(edges: set[Edge], rows: Mapping[str, int]) -> set[Edge]:
     """Return the edges without those that follow from others.
 
-    `missing` has the (N,) masks of the rows in which columns have no value. A column between two
-    others does not keep these in order if it is missing in a row that has both.
+    `rows` has the rows in which each column has a value, as the bits of an integer. A column
+    between two others does not keep these in order if it is missing in a row that has both.
     """
     above = group(edges)
     reached = {low: reachable(above, highs) for low, highs in above.items()}
     independent = set(edges)
     for low, high in edges:
+        both = rows[low] & rows[high]
         between = {name for name in reached[low] if high in reached.get(name, ())}
-        between = {name for name in between if not _lacks(missing, name, low, high)}
-        paths = {name: above[name] if name in between else () for name in above}
+        between = {name for name in between if not both & ~rows[name]}
+        paths = {name: above[name] for name in between}
         if high in reachable(paths, between & {*above[low]}):
             independent.remove((low, high))
     return independent
-
-
-def _lacks(missing: Mapping[str, Mask], name: str, low: str, high: str) -> bool:
-    """Return True if a column is missing in a row that has two others."""
-    return bool((missing[name] & ~missing[low] & ~missing[high]).any())
 
 
 def without_ends(edges: set[Edge], ends: Collection[str]) -> set[Edge]:
