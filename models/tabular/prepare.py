@@ -155,7 +155,10 @@ def plan_relations(rows: LabeledRows, settings: TableSettings) -> RelationPlan:
             near = with_chains(near, table.column_names)
     coding = plan(kept, table, fixed, near, inexact)
     if settings.relations is not False and not settings.min_value_count:
-        parts = find_parts(coding, table, types, fixed)
+        whole = set(fixed)
+        if settings.architecture == "gan":  # it samples parts at once, and any of them as missing
+            whole |= {name for name in table.column_names if table.column(name).null_count}
+        parts = find_parts(coding, table, types, whole)
         names |= {name for column in parts for name in column.part_names}
         coding = with_parts(coding, [column.without(ignored) for column in parts])
     if not settings.min_value_count:  # the limits are values of single rows

@@ -187,6 +187,15 @@ def test_a_part_is_not_learned_if_a_column_has_its_name() -> None:
     assert parts_of(table) == []
 
 
+def test_a_gan_learns_datetimes_with_missing_values_as_a_whole() -> None:
+    table = sleep()
+    gaps = pa.compute.if_else(pa.array(RNG.random(N) < 0.3), None, table["start"])
+    table = table.drop_columns("end")
+    with_gaps = table.set_column(0, "start", gaps)
+    assert parts_of(table, architecture="gan") == parts_of(with_gaps) == ["time(start)"]
+    assert parts_of(with_gaps, architecture="gan") == []
+
+
 def test_conditions_and_partial_rows_have_datetimes_with_learned_parts(
     sampler: TableSampler,
 ) -> None:

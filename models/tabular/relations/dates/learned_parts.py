@@ -89,30 +89,38 @@ def _parts(
     num_rows: int,
     is_fitted: Mask,
 ) -> tuple[Part, ...]:
-    """Return the parts of (N,) datetimes to learn, given the (N,) codes of coded columns."""
+    """Return the parts of (N,) datetimes to learn, given the (N,) codes of coded columns.
+
+    Rows without a datetime say nothing: both of its parts are missing there.
+    """
     ticks, is_missing = NumberGrid(values.type, 0).to_grid(values)
-    day, present = ticks_per_day(values.type), ticks[~is_missing]
-    if len(present) < MIN_ROWS:
+    ticks, is_fitted = ticks[~is_missing], is_fitted[~is_missing]
+    if len(ticks) < MIN_ROWS:
         return ()
-    low, high = np.quantile(present, [0.05, 0.95])
+    day = ticks_per_day(values.type)
+    low, high = np.quantile(ticks, [0.05, 0.95])
     # A few dates have tokens of their own, and with other days of the week they would be new ones.
-    has_many_dates = len(np.unique(present // day)) > max_exact_values(num_rows)
+    has_many_dates = len(np.unique(ticks // day)) > max_exact_values(num_rows)
     gains: dict[Part, float] = {}
     cells: dict[Part, Codes] = {}
     for part, min_days in MIN_DAYS.items():
         numbers = part_of(part, ticks, values.type)
         is_weekday = part == "day_of_week"
         is_known = is_weekday and (column.weekdays is not None or not has_many_dates)
-        is_constant = len(np.unique(numbers[~is_missing])) == 1
+        is_constant = len(np.unique(numbers)) == 1
         if is_known or is_constant or high - low < min_days * day:
             continue
         cells[part] = _number_codes(numbers.astype(np.float64), is_fitted, TIME_CELLS)
-        others = [each for name, each in codes.items() if name != column.name or not is_weekday]
+        others = [
+            each[~is_missing]
+            for name, each in codes.items()
+            if name != column.name or not is_weekday
+        ]
         gains[part] = max((_gain(cells[part], other) for other in others), default=0.0)
     if len(cells) == len(MIN_DAYS) and (mutual := _gain(cells["time"], cells["day_of_week"])):
         gains = dict.fromkeys(cells, mutual)
     parts = tuple(part for part, gain in gains.items() if gain)
-    rows = pa.RecordBatch.from_pydict({column.name: values})
+    rows = pa.RecordBatch.from_pydict({column.name: values.drop_null()})
     before, after = (
         _bits([each.encode(rows, values.type), *each.encode_parts(rows).values()], is_fitted)
         for each in (replace(column, parts=()), replace(column, parts=parts))
