@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from models.tabular.autoregressive.sampler import TokenSampler
 from models.tabular.categorical_columns import Floats, as_text
 from models.tabular.data import LabeledRows
+from models.tabular.relations.rows import array, as_floats
 from models.tabular.tokenizer import Tokenizer
 
 MAX_POINTS = 500
@@ -132,13 +133,9 @@ def _features(
     """Return (N, F) features: numbers unchanged, categories one-hot encoded."""
     parts = []
     for name in tokenizer.column_names:
-        values = rows.column(name)
-        if isinstance(values, pa.ChunkedArray):
-            values = values.combine_chunks()
+        values = array(rows, name)
         if _is_number(values.type):
-            if pa.types.is_temporal(values.type):
-                values = values.cast(pa.int64())
-            parts.append(values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False))
+            parts.append(as_floats(values))
         else:
             text = np.array(as_text(values).to_pylist(), dtype=object)
             parts += [(text == category).astype(np.float64) for category in categories[name]]

@@ -90,8 +90,8 @@ class SampledValues:
         if name is None:
             return None
         steps = self._columns.slices[self._columns.index[name]]
-        found = self._following(name, tokens.cpu().numpy())[step - steps.start]
-        return upload(torch.from_numpy(found), tokens.device)
+        following = self._following(name, tokens.cpu().numpy())[step - steps.start]
+        return upload(torch.from_numpy(following), tokens.device)
 
     def _following(self, name: str, tokens: Tokens) -> Tokens:
         """Return the (steps, B) tokens of a column that follow from others."""

@@ -174,7 +174,7 @@ class CriticPhase:
 
     def begin_step(self, position: Position) -> Hashable | None:  # noqa: ARG002 - see Phase
         """Return the only kind of steps, or None: tokens computed by the CPU are not recorded."""
-        return None if self.sampler.may_compute else "critic"
+        return None if self.sampler.computes_tokens else "critic"
 
     def add_gradients(self, part: Part) -> dict[str, Tensor]:
         """Minimize the logistic loss of real against generated rows.

@@ -69,7 +69,7 @@ class AutoregressiveSampler:
         this needs all of the uniforms.
         """
         self._columns = columns
-        self.may_compute = bool(columns.following)
+        self.computes_tokens = bool(columns.following)
         self.num_uniforms = len(sub_bin_steps) + num_decode_uniforms
         self.device = network.start.device
         self._sub_bin_steps = sub_bin_steps
@@ -110,7 +110,9 @@ class AutoregressiveSampler:
         `order` lists all steps; the steps of one column must follow each other.
         """
         steps = len(self._sub_bin_steps)
-        values = SampledValues(self._columns, _as_floats(u[steps:])) if self.may_compute else None
+        values = (
+            SampledValues(self._columns, _as_floats(u[steps:])) if self.computes_tokens else None
+        )
         tokens = torch.full((steps, u.shape[1]), UNKNOWN_TOKEN, device=u.device)
         is_in_order = order is None
         order, attention, embedded = self._in_order(order, u)

@@ -113,6 +113,49 @@ def check_missing_values(
                 raise InvalidPartialRow(int(rows[0]), name, NEVER_MISSING)
 
 
+def check_parts(
+    coding: RelationCoding,
+    arrow: pa.Schema,
+    values: Mapping[str, pa.Array],
+    given: Mapping[str, NDArray[np.bool_]],
+) -> None:
+    """Raise InvalidPartialRow for a date whose part no training row has.
+
+    Such a part, for instance a Saturday, has no name.
+    """
+    rows = pa.RecordBatch.from_pydict(dict(values))
+    for relation in coding.relations:
+        source = relation.columns[0]
+        is_part = relation.kind == "lookup" and relation.part and not relation.roles
+        # A number that a part determines, such as a fee of the year, is that of the nearest part.
+        is_part = is_part and not is_numeric(arrow.field(relation.last).type)
+        if is_part and source in values:
+            has_key = relation.has_key(rows).to_numpy(zero_copy_only=False)
+            is_given = given[source] & values[source].is_valid().to_numpy(zero_copy_only=False)
+            if len(unknown := np.flatnonzero(is_given & ~has_key)):
+                part = relation.part.replace("_", " ")
+                message = f"has a {part} that no training row has, so `{relation.last}` is unknown"
+                raise InvalidPartialRow(int(unknown[0]), source, message)
+
+
+def check_dates_over_columns(
+    coding: RelationCoding, values: Mapping[str, pa.Array], given: Mapping[str, NDArray[np.bool_]]
+) -> None:
+    """Raise InvalidPartialRow if given values contradict a relation of a date over columns.
+
+    The possible values are those of its parts, so `check_given_values` leaves such a relation out.
+    """
+    rows = pa.RecordBatch.from_pydict(dict(values))
+    for relation in coding.relations:
+        names = relation.columns
+        if coding.dates.keys().isdisjoint(names) or not values.keys() >= {*names}:
+            continue
+        are_given = np.logical_and.reduce([given[name] for name in names])
+        if len(broken := np.flatnonzero(are_given & ~relation.holds(rows))):
+            message = f"contradicts the other given values, because `{relation.name}`"
+            raise InvalidPartialRow(int(broken[0]), relation.table_columns[-1], message)
+
+
 def complete_columns(coding: RelationCoding, learned: Collection[str]) -> set[str]:
     """Return the `learned` columns, which no row lacks, and those that always follow from them."""
     complete = set(learned)

@@ -18,8 +18,10 @@ from models.tabular.categorical_columns import (
 )
 from models.tabular.completion.given_columns import (
     NEVER_MISSING,
+    check_dates_over_columns,
     check_derived_values,
     check_missing_values,
+    check_parts,
     given_column,
 )
 from models.tabular.completion.key_values import add_values_of_keys, check_combinations
@@ -32,7 +34,6 @@ from models.tabular.conditions.condition import (
 )
 from models.tabular.conditions.given_values import check_given_values
 from models.tabular.numbers.columns import NumericColumn
-from models.tabular.numbers.grid import is_numeric
 from models.tabular.numbers.scale import numeric_values
 from models.tabular.relations.coded_columns import DerivedColumn
 from models.tabular.relations.dates.calendar_columns import CalendarColumn
@@ -93,7 +94,8 @@ class PartialRows:
         check_derived_values(tokenizer.coding, values, given)
         complete = [column.name for column in tokenizer.columns if not column.layout.missing]
         check_missing_values(tokenizer.coding, complete, values, given)
-        _check_parts(tokenizer, values, given)
+        check_parts(tokenizer.coding, tokenizer.arrow, values, given)
+        check_dates_over_columns(tokenizer.coding, values, given)
         check_given_values(tokenizer, values, given)
         add_values_of_keys(tokenizer, values, given)
         tokens = np.full((len(tokenizer.step_sizes), len(rows)), UNKNOWN_TOKEN)
@@ -238,28 +240,6 @@ def _coded(
     is_determined |= is_missing
     rows = pa.RecordBatch.from_pydict({n: values[n] for n in (name, *coded_column.sources)})
     return coded_column.encode(rows, values[name].type), is_determined
-
-
-def _check_parts(
-    tokenizer: Tokenizer, values: Mapping[str, pa.Array], given: Mapping[str, NDArray[np.bool_]]
-) -> None:
-    """Raise InvalidPartialRow for a date whose part no training row has.
-
-    Such a part, for instance a Saturday, has no name.
-    """
-    rows = pa.RecordBatch.from_pydict(dict(values))
-    for relation in tokenizer.coding.relations:
-        source = relation.columns[0]
-        is_part = relation.kind == "lookup" and relation.part and not relation.roles
-        # A number that a part determines, such as a fee of the year, is that of the nearest part.
-        is_part = is_part and not is_numeric(tokenizer.arrow.field(relation.last).type)
-        if is_part and source in values:
-            has_key = relation.has_key(rows).to_numpy(zero_copy_only=False)
-            is_given = given[source] & values[source].is_valid().to_numpy(zero_copy_only=False)
-            if len(unknown := np.flatnonzero(is_given & ~has_key)):
-                part = relation.part.replace("_", " ")
-                message = f"has a {part} that no training row has, so `{relation.last}` is unknown"
-                raise InvalidPartialRow(int(unknown[0]), source, message)
 
 
 def _check_representable(

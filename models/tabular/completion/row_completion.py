@@ -268,7 +268,7 @@ def _complete_batch(
         resampling_u = uniforms(seed, batch_indices, size + 1, last_streams).T
         device, own_u = sampler.token_sampler.device, decode_u[:, padded]
         values = None
-        if sampler.token_sampler.may_compute:
+        if sampler.token_sampler.computes_tokens:
             values = partly_given_values(sampler.tokenizer, members, own_u, particles)
         weights = consistent_tokens(sampler.tokenizer, members, own_u, order)
         if conditioned is not None:

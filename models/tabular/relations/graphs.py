@@ -23,15 +23,23 @@ def group(edges: Iterable[Edge]) -> dict[str, list[str]]:
     return following
 
 
-def without_implied(edges: set[Edge]) -> set[Edge]:
-    """Return the edges without those that follow from two others."""
+def without_implied(edges: set[Edge], rows: Mapping[str, int]) -> set[Edge]:
+    """Return the edges without those that follow from others.
+
+    `rows` has the rows in which each column has a value, as the bits of an integer. A column
+    between two others does not keep these in order if it is missing in a row that has both.
+    """
     above = group(edges)
     reached = {low: reachable(above, highs) for low, highs in above.items()}
-    return {
-        (low, high)
-        for low, high in edges
-        if not any(high in reached.get(middle, ()) for middle in reached[low])
-    }
+    independent = set(edges)
+    for low, high in edges:
+        both = rows[low] & rows[high]
+        between = {name for name in reached[low] if high in reached.get(name, ())}
+        between = {name for name in between if not both & ~rows[name]}
+        paths = {name: above[name] for name in between}
+        if high in reachable(paths, between & {*above[low]}):
+            independent.remove((low, high))
+    return independent
 
 
 def without_ends(edges: set[Edge], ends: Collection[str]) -> set[Edge]:

@@ -342,11 +342,17 @@ class _Planner:
         others |= {edge for edge in dependent if not self._follows(orders[edge])}
         self.check([orders[edge] for edge in sorted(others)])
 
-    @staticmethod
-    def _without_implied(edges: set[Edge], orders: Mapping[Edge, Relation]) -> set[Edge]:
+    def _without_implied(self, edges: set[Edge], orders: Mapping[Edge, Relation]) -> set[Edge]:
         """Return the edges without those that follow; exact orders do not from inexact ones."""
+        names = {name for edge in edges for name in edge}
+        rows = {name: self._rows_with(name) for name in names}
         exact = {edge for edge in edges if not orders[edge].exceptions}
-        return without_implied(exact) | (without_implied(edges) - exact)
+        return without_implied(exact, rows) | (without_implied(edges, rows) - exact)
+
+    def _rows_with(self, name: str) -> int:
+        """Return the rows in which a column has a value, as the bits of an integer."""
+        has_value = ~np.isnan(as_floats(array(self.table, name)))
+        return int.from_bytes(np.packbits(has_value).tobytes())
 
     def _is_temporal(self, edge: Edge) -> bool:
         return bool(pa.types.is_temporal(self.table.schema.field(edge[0]).type))

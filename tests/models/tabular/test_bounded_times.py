@@ -2,11 +2,13 @@
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from models.tabular.relations.coded_columns import BoundedColumn
 from models.tabular.relations.detection import detect_relations
 from models.tabular.relations.planning import plan_coding
 from models.tabular.relations.relation import Relation
+from tests.models.tabular.tiny_tables import decode_shuffled
 
 ROWS = 400
 
@@ -24,6 +26,29 @@ def test_distances_of_full_minutes_are_full_minutes_where_the_bound_is_missing()
     distances = coded.column("created").to_numpy(zero_copy_only=False)
     assert (distances % 60_000_000 == 0).all()
     assert pa.Table.from_batches([coding.decode(coded, table.schema)]).equals(table)
+
+
+@pytest.mark.parametrize("may_be_open", [False, True], ids=["closed", "open"])
+def test_times_stay_in_order_where_one_between_them_is_missing(*, may_be_open: bool) -> None:
+    rng = np.random.default_rng(4)
+    opened = np.datetime64("2024-01-02T08:00", "us") + rng.integers(0, 10**5, ROWS).astype("m8[m]")
+    assigned = opened + rng.integers(1, 50, ROWS).astype("m8[m]")
+    closed = assigned + rng.integers(1, 500, ROWS).astype("m8[m]")
+    is_unassigned = rng.random(ROWS) < 0.3
+    columns = {
+        "opened": opened,
+        "assigned": pa.array(assigned, mask=is_unassigned),
+        "closed": pa.array(closed, mask=is_unassigned & np.array(may_be_open)),
+    }
+    table = pa.table(columns)
+    coding = plan_coding(detect_relations(table, dict.fromkeys(columns, "datetime")), table, ())
+    names = {relation.name for relation in coding.relations}
+    if may_be_open:  # then the other two orders say the same
+        assert names == {"opened <= assigned", "assigned <= closed"}
+    else:
+        assert names == {"opened <= assigned", "assigned <= closed", "opened <= closed"}
+        rows = decode_shuffled(coding, table)
+        assert Relation("order", ("opened", "closed")).holds(rows).all()
 
 
 def test_marks_among_flags_do_not_move_the_others_where_a_bound_is_missing() -> None:

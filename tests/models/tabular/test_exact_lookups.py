@@ -261,7 +261,7 @@ def test_partial_rows_get_a_key_with_the_given_values(sampler: TableSampler) -> 
 
 def test_given_values_that_contradict_a_key_are_named(sampler: TableSampler) -> None:
     other = {"f": "m", "m": "f"}[PATIENT["p7"]["sex"]]
-    with pytest.raises(InvalidPartialRow, match="contradicts the other given values"):
+    with pytest.raises(InvalidPartialRow, match="contradicts `patient`, because `patient -> sex`"):
         complete(sampler, [{"patient": "p7", "sex": other}])
 
 

@@ -1,6 +1,5 @@
 """Datetimes whose time of day or day of the week depends on other columns, or on each other."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,10 +10,11 @@ from numpy.typing import NDArray
 
 from models.tabular.completion.partial_rows import PartialRows
 from models.tabular.completion.row_completion import complete_rows
-from models.tabular.conditions.condition import InvalidCondition, InvalidPartialRow
+from models.tabular.conditions.condition import Condition, InvalidCondition, InvalidPartialRow
 from models.tabular.data import LabeledRows
 from models.tabular.prepare import RelationPlan, plan_relations
 from models.tabular.relations.dates.calendar_columns import CalendarColumn
+from models.tabular.sampling import TableSampler
 from models.tabular.schema import ColumnSchema
 from tests.models.tabular.tiny_tables import Schema, make_settings, train_sampler
 
@@ -63,6 +63,12 @@ def sleep(kinds: NDArray[np.bool_] = IS_NAP) -> pa.Table:
 
 def hours_of(values: pa.Array) -> NDArray[np.int64]:
     return np.asarray(pa.compute.hour(values).to_numpy(zero_copy_only=False))
+
+
+@pytest.fixture(scope="module")
+def sampler(tmp_path_factory: pytest.TempPathFactory) -> TableSampler:
+    table, folder = sleep(), tmp_path_factory.mktemp("model")
+    return train_sampler(table, schema_of(table), folder, steps=40, random_order_prob=0.5)
 
 
 @pytest.mark.parametrize(
@@ -128,12 +134,12 @@ def test_parts_are_switched_off_by_their_names_and_listed() -> None:
     assert parts_of(table, min_value_count=5) == []
 
 
-def test_times_of_samples_depend_on_other_columns_and_durations_stay_exact(tmp_path: Path) -> None:
-    table = sleep()
-    sampler = train_sampler(table, schema_of(table), tmp_path, steps=120, random_order_prob=0.5)
+def test_times_of_samples_depend_on_other_columns_and_durations_stay_exact(
+    sampler: TableSampler,
+) -> None:
     assert sampler.tokenizer.column_names == ["start", "end", "kind"]
     rows = sampler.sample(1, np.arange(600)).rows
-    assert rows.schema == table.schema
+    assert rows.schema == sleep().schema
     start, end = (rows.column(name).to_numpy() for name in ("start", "end"))
     assert (start < end).all()
     assert (start.astype("M8[m]").astype(int) % 15 == 0).all()
@@ -143,9 +149,47 @@ def test_times_of_samples_depend_on_other_columns_and_durations_stay_exact(tmp_p
     assert is_by_day[~is_nap].mean() < 0.35
 
 
-def test_conditions_and_partial_rows_have_datetimes_with_learned_parts(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("spec", "has_parts"),
+    [
+        ("2023-02-01T15:00:00", True),
+        (["2023-02-01T15:00:00", "2023-09-01T08:00:00"], True),
+        ([None, "2023-02-01T15:00:00"], True),
+        (None, True),
+        ({"gte": "2023-02-01T15:00:00", "lt": "2023-02-01T18:30:00"}, True),
+        ({"gt": "2023-02-01T15:00:00", "lte": "2023-09-01T08:00:00"}, False),
+        ({"gte": "2023-02-01T15:00:00"}, False),
+    ],
+    ids=str,
+)
+def test_coded_rows_satisfy_the_relaxed_conditions_of_those_that_satisfy_the_whole(
+    spec: Any, *, has_parts: bool
+) -> None:
+    special = at(np.array([30, 242, 30]), np.array([15, 8, 16]) * 60)
+    others = at(RNG.integers(0, 300, N), 9 * 60)
+    times = pa.array([*special, *others, None], pa.timestamp("us"))
+    column = CalendarColumn("at", ("time", "day_of_week"))
+    rows = pa.table({"at": times})
+    coded = {"at": column.encode(rows, times.type), **column.encode_parts(rows)}
+    condition = Condition.parse(rows.schema.field("at"), spec)
+    relaxed = {each.column: each for each in column.relax(condition)}
+    assert len(relaxed) == (3 if has_parts else 1)
+    may_match = np.all([each.matches(coded[name]) for name, each in relaxed.items()], axis=0)
+    matches = condition.matches(times)
+    assert matches.any()
+    assert may_match[matches].all()
+    assert not may_match.all()
+
+
+def test_a_part_is_not_learned_if_a_column_has_its_name() -> None:
     table = sleep()
-    sampler = train_sampler(table, schema_of(table), tmp_path, steps=60, random_order_prob=0.5)
+    table = table.append_column("time(start)", pa.array(RNG.integers(0, 50, N)))
+    assert parts_of(table) == []
+
+
+def test_conditions_and_partial_rows_have_datetimes_with_learned_parts(
+    sampler: TableSampler,
+) -> None:
     bounds = {"gte": "2023-02-01T15:00:00", "lt": "2023-03-01T00:00:00"}
     starts = sampler.sample(1, np.arange(50), {"start": bounds}).rows.column("start").to_numpy()
     assert starts.min() >= np.datetime64("2023-02-01T15:00")

@@ -51,3 +51,10 @@ def test_a_table_of_categories_only_has_a_preview() -> None:
     table = pa.table({"a": ["x", "y", None, "x"] * 25, "b": pa.nulls(100, pa.string())})
     schema = (ColumnSchema("a", "category", True), ColumnSchema("b", "category", True))
     assert has_color(train_previews(table, schema, None, "autoregressive")[-1], SYNTHETIC).any()
+
+
+def test_dates_and_times_of_any_unit_are_plotted() -> None:
+    days = np.random.default_rng(0).integers(0, 900, 200).astype(np.int32)
+    table = pa.table({"on": pa.array(days, pa.date32()), "at": pa.array(days, pa.time32("s"))})
+    schema = (ColumnSchema("on", "datetime"), ColumnSchema("at", "time"))
+    assert has_color(train_previews(table, schema, None, "autoregressive")[-1], REAL).any()

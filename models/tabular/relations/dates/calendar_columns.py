@@ -98,16 +98,17 @@ class CalendarColumn:
     def relax(self, condition: Condition) -> list[Condition]:
         """Return conditions on coded columns that those with a datetime of `condition` satisfy.
 
-        If that is on one day, there are conditions on its parts, too.
+        Those on the parts are left out if a range is on several days.
         """
-        limits = list(condition.bounds)
-        if condition.values is not None:
-            if condition.values.null_count == len(condition.values):
-                return [condition]  # the coded date is missing where the date is
-            ends = pa.compute.min_max(condition.values)
-            limits += [("gte", ends["min"]), ("lte", ends["max"])]
+        if condition.values is None:
+            return self._relax_bounds(condition)
+        rows = pa.RecordBatch.from_pydict({self.name: condition.values})
+        coded = {self.name: self.encode(rows, condition.values.type), **self.encode_parts(rows)}
+        return [Condition(name, values) for name, values in coded.items()]
+
+    def _relax_bounds(self, condition: Condition) -> list[Condition]:
         bounds, ends = [], []
-        for operator, value in limits:
+        for operator, value in condition.bounds:
             if value.is_valid:
                 grid, day = NumberGrid(value.type, 0), ticks_per_day(value.type)
                 ticks = grid.to_grid(pa.array([value]))[0]

@@ -61,12 +61,14 @@ def find_parts(
     sample = table.take(pa.array(rows))
     coded = coding.encode(sample)
     codes = {name: _codes(array(coded, name), is_fitted) for name in coded.column_names}
-    found = []
+    columns = []
     for name in names:
         column = weeks.get(name, CalendarColumn(name))
-        if parts := _parts(column, array(sample, name), codes, len(table), is_fitted):
-            found.append(replace(column, parts=parts))
-    return found
+        parts = _parts(column, array(sample, name), codes, len(table), is_fitted)
+        with_names = replace(column, parts=parts).without(table.column_names)  # those are taken
+        if with_names.parts:
+            columns.append(with_names)
+    return columns
 
 
 def with_parts(coding: RelationCoding, columns: Collection[CalendarColumn]) -> RelationCoding:

@@ -158,7 +158,7 @@ def with_chains(
     """
     close = {column.name: column for column in columns if isinstance(column, CloseColumn)}
     bases = {column.base for column in close.values()}
-    found: list[NearColumn | CloseColumn] = []
+    copies: list[NearColumn | CloseColumn] = []
     for column in columns:
         chained = column
         if isinstance(column, CloseColumn) and column.name in bases:
@@ -167,5 +167,5 @@ def with_chains(
                 first = close[first].base
             chained = replace(column, first=first)
             chained = column if chained.chain_ratio_name in names else chained
-        found.append(chained)
-    return found
+        copies.append(chained)
+    return copies
