@@ -32,7 +32,7 @@ from models.tabular.conditions.condition import (
     InvalidPartialRow,
     not_a_column,
 )
-from models.tabular.conditions.contradictions import check_given_values
+from models.tabular.conditions.given_values import check_given_values
 from models.tabular.numbers.columns import NumericColumn
 from models.tabular.numbers.scale import numeric_values
 from models.tabular.relations.coded_columns import DerivedColumn

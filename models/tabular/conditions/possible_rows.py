@@ -76,10 +76,9 @@ def possible_rows(
         changed |= {name for relation in narrowing for name in relation.columns}
         if not by_tokens:
             break
-        before = masks
-        masks = without_exclusions(
-            tokenizer, before | _tokens_of(tokenizer, conditions, possible, changed)
-        )
+        masks |= _tokens_of(tokenizer, conditions, possible, changed)
+        narrowed = without_exclusions(tokenizer, {step: m[None] for step, m in masks.items()})
+        masks = {step: mask[0] for step, mask in narrowed.items()}
         possible, changed = _with_tokens(tokenizer, possible, masks)
         possible = with_present_sources(tokenizer.coding, possible)
         if not changed:

@@ -37,6 +37,7 @@ TYPES = {
     "year": "integer",
     "fee": "number",
     "offer": "number",
+    "connection": "category",
 }
 
 
@@ -67,6 +68,7 @@ def make_table() -> pa.Table:
             "year": day.astype("M8[Y]").astype(int) + 1970,
             "fee": fee,
             "offer": offer,
+            "connection": pa.array(["no", "yes", "yes"]).take(pa.array(service)),
         }
     )
 
@@ -146,6 +148,9 @@ def test_an_impossible_condition_is_refused_with_what_is_possible(
         ({"quantity": 2, "total": 60.0}, "total", "because `quantity * price = total`"),
         ({"service": "none", "channels": "many"}, "channels", "it may be 'no service'"),
         ({"year": 2031}, "year", "its values are from 2020 to 2023"),
+        ({"connection": "yes", "fee": None}, "connection", "contradicts `fee`"),
+        ({"connection": "no", "fee": 3.0}, "connection", "contradicts `fee`"),
+        ({"connection": "no", "channels": "many"}, "connection", "contradicts `channels`"),
     ],
 )
 def test_an_impossible_partial_row_is_refused_with_what_is_possible(
