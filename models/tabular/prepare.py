@@ -197,7 +197,7 @@ def _near_columns(
 ) -> list[NearColumn | CloseColumn]:
     """Return the near relations between columns that `relations` do not code.
 
-    Columns that others bound are ratios instead of differences where that saves enough bits.
+    Columns that others bound have ratios instead of differences where that saves enough bits.
     """
     exact = plan(relations, table, fixed)
     bounded = {column.name for column in exact.columns if isinstance(column, BoundedColumn)}
@@ -210,7 +210,10 @@ def _near_columns(
         saved_bits(table, plan(relations, table, fixed, columns).columns)
         for columns in (near, ratios)
     )
-    return ratios if with_ratios > with_bounds + MIN_RATIOS_GAIN_BITS else near
+    # With ratios in a column of their own, the number itself is still learned.
+    is_learned = any(isinstance(c, CloseColumn) and c.is_proportional for c in ratios)
+    least = 0.0 if is_learned else MIN_RATIOS_GAIN_BITS
+    return ratios if with_ratios > with_bounds + least else near
 
 
 def fit_tokenizer(

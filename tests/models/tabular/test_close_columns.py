@@ -240,6 +240,33 @@ def test_only_numbers_to_which_others_are_close_have_a_ratio_to_the_first_one() 
     assert with_chains([june, july], ["june : may"]) == [june, july]
 
 
+def make_batters(count: int = 3_000) -> pa.Table:
+    """Return games, times at bat, two to three in a game, and hits: at most one in each time.
+
+    Most players have few games, so that most numbers are small and frequent.
+    """
+    rng = np.random.default_rng(8)
+    games = np.rint(rng.lognormal(2.5, 1.2, count)).astype(int) + 1
+    at_bats = rng.binomial(games * 4, rng.beta(6, 3, count))
+    hits = rng.binomial(at_bats, rng.beta(30, 80, count))
+    return pa.table({"games": games, "at_bats": at_bats, "hits": hits})
+
+
+def test_bounded_counts_in_proportion_to_others_have_ratios_instead_of_differences() -> None:
+    table = make_batters()
+    schema = tuple(ColumnSchema(name, "integer") for name in table.column_names)
+    rows = LabeledRows.split(table, schema, target_column=None, holdout_fraction=0.1, seed=1)
+    table = rows.take(rows.train)  # decoded values stay between theirs
+    coding = plan_relations(rows, make_settings(table)).coding
+    assert list(coding.close) == ["at_bats ~ games", "hits ~ at_bats"]
+    assert [relation.name for relation in coding.checked] == ["hits <= at_bats"]
+    coded = coding.encode(table).combine_chunks().to_batches()[0]
+    assert "at_bats : games" not in coded.schema.names  # the same as the ratio
+    has_ratio = coded["at_bats ~ games"].is_valid().to_numpy(zero_copy_only=False)
+    assert (has_ratio == (table["at_bats"].to_numpy() > 0)).all()  # frequent numbers, too
+    assert pa.Table.from_batches([coding.decode(coded, table.schema)]).equals(table)
+
+
 def test_without_a_base_the_number_itself_is_decoded() -> None:
     column = CloseColumn("b", "a", ((0.9, 1.1),), 2, 0.0, 100_00.0, ())
     coded = pa.RecordBatch.from_pydict(

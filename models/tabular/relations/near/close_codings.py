@@ -39,17 +39,7 @@ def close_coding(
     """
     if not number.is_partly_codable:
         return None
-    column = CloseColumn(
-        name=number.name,
-        base=base.name,
-        ranges=(),
-        decimals=number.decimals,
-        low=float(np.nanmin(number.values)),
-        high=float(np.nanmax(number.values)),
-        common=tuple(common_values(number.values)),
-        round_numbers=number.round_numbers,
-        usual=number.usual,
-    )
+    column = _column(number, base)
     bases = base.in_units(number)
     ratios = column.all_ratios(number.values, bases)
     by_chance = column.all_ratios(number.values, np.roll(bases, len(bases) // 2))
@@ -68,6 +58,42 @@ def close_coding(
             if number.round_numbers is None or gain > MIN_PARTLY_CLOSE_BITS:
                 gains[close] = gain
     return max(gains.items(), key=itemgetter(1), default=None)
+
+
+def proportional_coding(
+    number: ComparedNumber,
+    base: ComparedNumber,
+    plain_bits: Floats,
+    is_fitted: NDArray[np.bool_],
+    unit: Floats,
+) -> tuple[CloseColumn, float] | None:
+    """Return the coding of a column by all positive ratios, and how many bits it saves per value.
+
+    `plain_bits` (N,) are those of the held-out numbers. Frequent numbers have ratios, too: small
+    counts are frequent and yet in proportion to the base. None if too few rows have a ratio.
+    """
+    if number.round_numbers is not None or not number.is_partly_codable:
+        return None
+    column = replace(_column(number, base), common=())
+    ratios = column.ratios(number.values, base.in_units(number))
+    if np.isfinite(ratios).mean() <= MIN_CLOSE_SHARE:
+        return None
+    bits = close_bits(column, number, base, is_fitted, unit)
+    return column, float(np.nanmean(plain_bits - bits))
+
+
+def _column(number: ComparedNumber, base: ComparedNumber) -> CloseColumn:
+    return CloseColumn(
+        name=number.name,
+        base=base.name,
+        ranges=(),
+        decimals=number.decimals,
+        low=float(np.nanmin(number.values)),
+        high=float(np.nanmax(number.values)),
+        common=tuple(common_values(number.values)),
+        round_numbers=number.round_numbers,
+        usual=number.usual,
+    )
 
 
 def _saving_ranges(ratios: Floats, saved: Floats) -> list[tuple[Range, ...]]:

@@ -3,9 +3,10 @@
 The ratio may be about 1, or that of a minimum payment. Cells of quantiles are too wide to show it.
 So where numbers have such ratios, these are learned in a separate column, which comes before the
 number. The number itself is learned, too, so that later columns see it; decoding replaces it by the
-base times the ratio. Along a chain of such numbers, ratios of one to the next do not show how far
-it has moved from its first number, such as balances from the limit of an account. So later columns
-also see the ratio to that one.
+base times the ratio. Counts in proportion to others, such as hits to times at bat, have a ratio in
+all rows in which they are positive. Along a chain of such numbers, ratios of one to the next do not
+show how far it has moved from its first number, such as balances from the limit of an account. So
+later columns also see the ratio to that one.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -27,10 +28,11 @@ class CloseColumn:
     """A number that often has a ratio to that of the column `base` in one of some ranges.
 
     The coded rows have the ratio of both in the column `ratio_name`. It is missing if it is in none
-    of the `ranges` (from, to), or if the number is one of `common`: frequent values are learned as
-    they are. So are `round` numbers, unless they equal the base. Decoded values stay between `low`
-    and `high`. These and `common` are in units of the last of the column's `decimals`; -1 decimals:
-    floats, most of which may have `usual` ones. A number to which others are close has a ratio to
+    of the `ranges` (from, to), or without ranges, if it is not positive. It is missing, too, if the
+    number is one of `common`: frequent values are learned as they are. So are `round` numbers,
+    unless they equal the base. Decoded values stay between `low` and `high`. These and `common` are
+    in units of the last of the column's `decimals`; -1 decimals: floats, most of which may have
+    `usual` ones. A number to which others are close has a ratio to
     the `first` number of its chain, too, in the column `chain_ratio_name` after its own one. It
     follows from both.
     """
@@ -58,6 +60,11 @@ class CloseColumn:
     @property
     def ratio_name(self) -> str:
         return self.relation_name
+
+    @property
+    def is_proportional(self) -> bool:
+        """True if all positive ratios are learned, not only those in some ranges."""
+        return not self.ranges
 
     @property
     def chain_ratio_name(self) -> str:
@@ -89,7 +96,7 @@ class CloseColumn:
     def ratios(self, numbers: Floats, base: Floats) -> Floats:
         """Return the (N,) ratios of numbers and bases in units, NaN where they are not learned."""
         ratios = self.all_ratios(numbers, base)
-        is_close = np.zeros(len(ratios), bool)
+        is_close = (ratios > 0) & self.is_proportional
         for first, last in self.ranges:
             is_close |= (ratios >= first) & (ratios <= last)
         return np.where(is_close, ratios, np.nan)
@@ -154,7 +161,8 @@ def with_chains(
 ) -> list[NearColumn | CloseColumn]:
     """Return copies in which numbers to which others are close have a ratio to their first one.
 
-    `names` are those of the table, which has no room for a ratio of the same name.
+    `names` are those of the table, which has no room for a ratio of the same name. A proportional
+    number that is close to the first one needs none: its own ratio is the same.
     """
     close = {column.name: column for column in columns if isinstance(column, CloseColumn)}
     bases = {column.base for column in close.values()}
@@ -165,7 +173,9 @@ def with_chains(
             first = column.base
             while first in close:
                 first = close[first].base
-            chained = replace(column, first=first)
-            chained = column if chained.chain_ratio_name in names else chained
+            with_first = replace(column, first=first)
+            is_known = column.is_proportional and first == column.base
+            if not is_known and with_first.chain_ratio_name not in names:
+                chained = with_first
         copies.append(chained)
     return copies

@@ -18,7 +18,11 @@ from numpy.typing import NDArray
 from models.tabular.numbers.grid import NumberGrid, exact_numbers, is_numeric
 from models.tabular.relations.coded_columns import BoundedColumn, CodedColumn
 from models.tabular.relations.held_out_bits import held_out_bits, sampled_rows
-from models.tabular.relations.near.close_codings import close_bits, close_coding
+from models.tabular.relations.near.close_codings import (
+    close_bits,
+    close_coding,
+    proportional_coding,
+)
 from models.tabular.relations.near.close_columns import CloseColumn
 from models.tabular.relations.near.codings import (
     MIN_ROWS,
@@ -49,7 +53,7 @@ def find_near_columns(
 
     `types` are those of the columns by name. The columns in `excluded` are neither coded nor bases,
     unless they are `learned`: then they are only bases. Those in `bounded` may be coded as
-    differences, too, so they are only coded as ratios.
+    differences, too, so they are only coded as ratios, of all rows or of all positive numbers.
     """
     numeric = {*exact_numbers(table, types), *_durations(table, types)}
     names = [name for name in types if name in numeric]
@@ -131,7 +135,8 @@ def _best_coding(
             gain = np.nanmean(plain_bits - near_bits(column, number, base, is_fitted, one))
             if gain > MIN_GAIN_BITS[column.kind]:
                 gains[column] = float(gain)
-        coding = None if only_ratio else close_coding(number, base, plain_bits, is_fitted, one)
+        find_coding = proportional_coding if only_ratio else close_coding
+        coding = find_coding(number, base, plain_bits, is_fitted, one)
         if coding is not None and coding[0].ratio_name not in names:
             close_gains |= dict([coding])
     least = MIN_CLOSE_GAIN_BITS
