@@ -35,17 +35,22 @@ def parse(file: str) -> ast.Module:
     return ast.parse((ROOT / file).read_text())
 
 
-def find_docstrings(tree: ast.Module) -> Iterator[tuple[int, str]]:
-    for node in ast.walk(tree):
+@cache
+def parse_nodes(file: str) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(parse(file)))
+
+
+def find_docstrings(file: str) -> Iterator[tuple[int, str]]:
+    for node in parse_nodes(file):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             docstring = ast.get_docstring(node)
             if docstring:
                 yield node.body[0].lineno, docstring
 
 
-def find_prose(tree: ast.Module) -> Iterator[tuple[int, str]]:
+def find_prose(file: str) -> Iterator[tuple[int, str]]:
     """Yield every string with a space between two words."""
-    for node in ast.walk(tree):
+    for node in parse_nodes(file):
         if (
             isinstance(node, ast.Constant)
             and isinstance(node.value, str)
@@ -76,7 +81,7 @@ def test_docstrings_begin_with_a_noun_or_a_verb() -> None:
     faults = [
         f"{file}:{line} {text.splitlines()[0]}"
         for file in FILES
-        for line, text in find_docstrings(parse(file))
+        for line, text in find_docstrings(file)
         if HEADLESS.match(text)
     ]
     assert not faults, "\n".join(faults)
@@ -86,7 +91,7 @@ def test_messages_and_docstrings_avoid_the_banned_words() -> None:
     faults = [
         f"{file}:{line} {match[0]!r} in {text[:80]!r}"
         for file in PRODUCT
-        for line, text in find_prose(parse(file))
+        for line, text in find_prose(file)
         if (match := BANNED_WORDS.search(text))
     ]
     assert not faults, "\n".join(faults)
