@@ -109,13 +109,23 @@ def test_the_worst_issues_of_a_table_follow_an_upload(
     table.write_text("\n".join(["id,amount", *rows]))
     uploaded = run("upload", str(table))
     assert "info: missing_value_markers (1): Words such as NA" in uploaded.stderr
+    assert "so samples contain them too. (amount: 12 of 100 rows)" in uploaded.stderr
     issues: list[Any] = [
-        {"code": f"code_{k}", "severity": severity, "count": k, "hint": "A\nhint."}
+        {
+            "code": f"code_{k}",
+            "severity": severity,
+            "count": k,
+            "hint": "A\nhint.",
+            "examples": ["a: 1", "b: 2"] if severity == "error" else [],
+        }
         for k, severity in enumerate(["info"] * 11 + ["error", "warning"])
     ]
     print_issues(issues, "ds_1")
     lines = capsys.readouterr().err.splitlines()
-    assert lines[:2] == ["error: code_11 (11): A hint.", "warning: code_12 (12): A hint."]
+    assert lines[:2] == [
+        "error: code_11 (11): A hint. (a: 1; b: 2; …)",
+        "warning: code_12 (12): A hint.",
+    ]
     assert (len(lines), lines[-1]) == (11, "3 more: /v1/datasets/ds_1/issues")
 
 

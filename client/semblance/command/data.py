@@ -24,7 +24,7 @@ from semblance.command.progress import watch
 from semblance.types import Issue
 
 SEVERITIES = ("error", "warning", "info")
-MAX_ISSUES = 10
+MAX_ISSUES, MAX_EXAMPLES = 10, 3
 
 
 @click.command()
@@ -55,15 +55,19 @@ def upload(
             return
         print_line(dataset["id"])
         if dataset["issues"]:
-            print_issues(client.read_issues(dataset["id"], examples=0)["data"], dataset["id"])
+            issues = client.read_issues(dataset["id"], examples=MAX_EXAMPLES)["data"]
+            print_issues(issues, dataset["id"])
 
 
 def print_issues(issues: Sequence[Issue], dataset: str) -> None:
-    """Print the worst issues of a dataset to standard error, one line each."""
+    """Print the worst issues of a dataset to standard error, one line each, with examples."""
     worst_first = sorted(issues, key=lambda issue: SEVERITIES.index(issue["severity"]))
     for issue in worst_first[:MAX_ISSUES]:
-        hint = " ".join(issue["hint"].split())
-        print_note(f"{issue['severity']}: {issue['code']} ({issue['count']}): {hint}")
+        rest = ["…"] if issue["examples"] and len(issue["examples"]) < issue["count"] else []
+        examples = "; ".join([*issue["examples"], *rest])
+        text = f"{issue['hint']} ({examples})" if examples else issue["hint"]
+        text = " ".join(text.split())
+        print_note(f"{issue['severity']}: {issue['code']} ({issue['count']}): {text}")
     if len(worst_first) > MAX_ISSUES:
         more = len(worst_first) - MAX_ISSUES
         print_note(f"{more} more: /v1/datasets/{dataset}/issues")

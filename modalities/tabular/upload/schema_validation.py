@@ -71,6 +71,8 @@ def apply_overrides(
         result = _with_target(rows, result, overrides, explicit=override.type is not None)
     if not any(column.in_samples for column in result.columns):
         message = "No column is left for samples: all columns are excluded or free text."
+        if len(result.columns) == 1:
+            message += " The table has one column. If it has more, set `read.delimiter`."
         _raise_if_any(
             [
                 FieldError(

@@ -128,6 +128,12 @@ def test_overrides_that_the_values_do_not_allow_are_rejected_by_field(
     assert "x" not in error.detail.split() or code != "type_mismatch"  # no value of the data
 
 
+def test_a_single_column_without_samples_suggests_the_delimiter(reject: Reject) -> None:
+    error = reject(build_csv({"n": ROWS["n"]}), exclude_columns=("n",))
+    assert error.code == "nothing_to_learn"
+    assert "`read.delimiter`" in error.field_errors[0].message
+
+
 def test_error_for_an_unknown_column_suggests_the_closest_name(reject: Reject) -> None:
     assert reject(build_csv(ROWS), target="flog").field_errors[0].allowed == ("flag",)
 
