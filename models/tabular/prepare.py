@@ -210,7 +210,7 @@ def _near_columns(
         saved_bits(table, plan(relations, table, fixed, columns).columns)
         for columns in (near, ratios)
     )
-    # With ratios in a column of their own, the number itself is still learned.
+    # With ratios in a separate column, the number itself is still learned.
     is_learned = any(isinstance(c, CloseColumn) and c.is_proportional for c in ratios)
     least = 0.0 if is_learned else MIN_RATIOS_GAIN_BITS
     return ratios if with_ratios > with_bounds + least else near

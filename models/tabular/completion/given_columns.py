@@ -160,8 +160,9 @@ def complete_columns(coding: RelationCoding, learned: Collection[str]) -> set[st
     """Return the `learned` columns, which no row lacks, and those that always follow from them."""
     complete = set(learned)
     for column in coding.columns:  # in decoding order
-        if isinstance(column, DerivedColumn) and always_gives(column):
-            complete |= {column.name} if complete.issuperset(column.sources) else set()
+        is_given = isinstance(column, DerivedColumn) and always_gives(column)
+        if is_given and complete.issuperset(column.sources):
+            complete.add(column.name)
     return complete
 
 

@@ -45,7 +45,7 @@ def check_given_values(
     Single values may be beyond those of the training rows, and so may what follows from them.
     Without the (S, N) tokens of given values, only the relations are checked.
     """
-    # Dates over columns have no possible values of their own, unlike their parts.
+    # Dates over columns have no possible values, unlike their parts.
     given = {name: mask for name, mask in given.items() if name in tokenizer.arrow.names}
     count = len(next(iter(given.values()))) if given else 0
     for start in range(0, count, CHUNK):

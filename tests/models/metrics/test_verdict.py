@@ -93,6 +93,6 @@ def test_rows_that_a_classifier_often_distinguishes_are_a_caveat_of_a_good_model
         score = create_score(
             "relation_detection_auc", Estimate(auc, 0.02), real_reference=0.5, naive_baseline=1.0
         )
-        found = verdict_of([pairs, score])
-        assert (found.verdict, found.reasons) == (verdict, reasons)
+        result = verdict_of([pairs, score])
+        assert (result.verdict, result.reasons) == (verdict, reasons)
     assert verdict_of([score]).verdict == "good"  # of images, which have no such pairs

@@ -105,7 +105,7 @@ def test_a_day_of_the_week_on_which_numbers_depend_is_learned_separately() -> No
     for arrow in (pa.date32(), pa.timestamp("us")):
         dates = pa.array(at(days, 0)).cast(arrow)
         assert parts_of(pa.table({"on": dates, "sales": sales})) == ["day_of_week(on)"]
-    few = pa.array(at(days % 60, 0))  # dates with tokens of their own stay those of the rows
+    few = pa.array(at(days % 60, 0))  # dates that each have a token stay those of the rows
     assert parts_of(pa.table({"on": few, "sales": sales})) == []
 
 

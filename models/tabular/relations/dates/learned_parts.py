@@ -99,7 +99,7 @@ def _parts(
         return ()
     day = ticks_per_day(values.type)
     low, high = np.quantile(ticks, [0.05, 0.95])
-    # A few dates have tokens of their own, and with other days of the week they would be new ones.
+    # Each of a few dates has a token, and with other days of the week they would be new ones.
     has_many_dates = len(np.unique(ticks // day)) > max_exact_values(num_rows)
     gains: dict[Part, float] = {}
     cells: dict[Part, Codes] = {}

@@ -46,7 +46,7 @@ class InexactRelation:
 
     def narrow(self, possible: PossibleValues, narrow: Narrow) -> PossibleValues:
         """Return what the relation and its exceptions leave; `narrow` is for exact relations."""
-        if not possible.low.keys() >= {self.column}:
+        if self.column not in possible.low:
             return possible
         if self.differences:
             return self._with_differences(possible, narrow)
